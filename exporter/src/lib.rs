@@ -1,0 +1,1 @@
+//! hl-export: materialises, folds and writes one task as one ONNX file

@@ -1,0 +1,1 @@
+//! hl-run and its library: runs an exported tagger with ONNX Runtime or tract

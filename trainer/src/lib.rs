@@ -1,0 +1,1 @@
+//! hl-train: trains multi-task T5 taggers with libtorch

@@ -1,0 +1,1 @@
+//! Setup, demo, test and bench of the HyperLoader workspace

@@ -1,0 +1,2 @@
+//! Setup, demo, test and bench of the HyperLoader workspace.
+fn main() {}

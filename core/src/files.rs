@@ -1,0 +1,135 @@
+//! Files that are complete or absent: temporary file beside the target, fsync, rename.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// An operation on a file failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} `{}`: {source}", path.display())]
+pub struct FileError {
+    /// What was tried: `read`, `write`, `create`.
+    pub action: &'static str,
+    /// The file or folder.
+    pub path: PathBuf,
+    /// The system's reason.
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// An error of `action` on `path`.
+    pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// Writes `path` through `fill` so that the file is complete or absent, whatever happens in between.
+///
+/// # Errors
+/// Any error of the file system or of `fill`; nothing is left at `path` then (an older file stays as it was).
+pub fn write_atomic(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), FileError> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let write = || -> io::Result<()> {
+        let mut temporary = tempfile::Builder::new()
+            .prefix(".hl-")
+            .suffix(".tmp")
+            .tempfile_in(folder)?;
+        {
+            let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
+            fill(&mut writer)?;
+            writer.flush()?;
+        }
+        share_permissions(temporary.as_file())?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(path).map_err(|e| e.error)?;
+        // The rename itself must survive a power cut too.
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|e| FileError::new("write", path, e))
+}
+
+/// Temporary files are private by default; results are as readable as any file that a program writes.
+#[cfg(unix)]
+fn share_permissions(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn share_permissions(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// The SHA-256 of a file's bytes, in lower-case hexadecimal.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn sha256(path: &Path) -> Result<String, FileError> {
+    let read = || -> io::Result<String> {
+        let mut file = File::open(path)?;
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(hexadecimal(&hasher.finalize())),
+                n => hasher.update(&buffer[..n]),
+            }
+        }
+    };
+    read().map_err(|e| FileError::new("read", path, e))
+}
+
+/// Bytes as lower-case hexadecimal.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Reads a whole file as text.
+///
+/// # Errors
+/// If the file cannot be read or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, FileError> {
+    std::fs::read_to_string(path).map_err(|e| FileError::new("read", path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_older_file_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        write_atomic(&path, |w| w.write_all(b"old")).unwrap();
+        let failed = write_atomic(&path, |w| {
+            w.write_all(b"half of the new")?;
+            Err(io::Error::other("disk full"))
+        });
+        assert!(failed.unwrap_err().to_string().contains("disk full"));
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_hash_is_the_published_one_of_abc() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("abc");
+        write_atomic(&path, |w| w.write_all(b"abc")).unwrap();
+        assert_eq!(
+            sha256(&path).unwrap(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}

@@ -1,0 +1,462 @@
+//! Methods and their hyper-parameters: which sites get which modules, and every tensor that training creates.
+//!
+//! The list of [`TrainableTensor`]s is the one truth that the trainer creates tensors from, a checkpoint is checked
+//! against, and parameters are counted with (names and shapes: reference section 7).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::t5::{Attention, Stack, T5Config};
+
+/// A method could not be configured.
+#[derive(Debug, thiserror::Error)]
+pub enum MethodError {
+    /// A hyper-parameter does not fit the backbone.
+    #[error("`{field}` is {value}, expected {expected}")]
+    Value {
+        /// The hyper-parameter.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What would fit.
+        expected: String,
+    },
+    /// Task names must be there, differ, and be usable in a tensor's name.
+    #[error("task name `{name}` {problem}")]
+    Task {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+/// A training method of the paper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Method {
+    /// HyperLoader: generated adapters, LoRA and layer norms (Ortiz-Barajas et al. 2024).
+    #[serde(rename = "hyperloader")]
+    HyperLoader,
+    /// HyperFormer++: generated adapters and layer norms (Mahabadi et al. 2021).
+    #[serde(rename = "hyperformer++")]
+    HyperFormerPlusPlus,
+}
+
+impl Method {
+    /// All methods.
+    pub const ALL: [Method; 2] = [Method::HyperLoader, Method::HyperFormerPlusPlus];
+
+    /// The name that the command line and files use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::HyperLoader => "hyperloader",
+            Method::HyperFormerPlusPlus => "hyperformer++",
+        }
+    }
+
+    /// Its published hyper-parameters.
+    pub fn preset(self) -> HyperConfig {
+        let lora = match self {
+            Method::HyperLoader => Some(LoraConfig::default()),
+            Method::HyperFormerPlusPlus => None,
+        };
+        HyperConfig {
+            method: self,
+            lora,
+            ..HyperConfig::default()
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Hyper-parameters of the hypernetworks (reference sections 1.2 to 1.4 and 6).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HyperConfig {
+    /// The method.
+    pub method: Method,
+    /// Width of task, layer and position embeddings and of the projector's output; 64 is what ran, the paper says 512.
+    pub task_embed_dim: usize,
+    /// Hidden width of the projector.
+    pub projector_hidden: usize,
+    /// `d_model` divided by it is an adapter's bottleneck.
+    pub reduction_factor: usize,
+    /// Generated LoRA pairs, if any.
+    pub lora: Option<LoraConfig>,
+    /// Added to the generated scale of the norm after each adapter: 0 is what ran, 1 starts at an ordinary norm.
+    pub ln_gamma_offset: f64,
+    /// Epsilon of the norm after each adapter.
+    pub adapter_norm_eps: f64,
+    /// Epsilon of the projector's norm.
+    pub projector_norm_eps: f64,
+}
+
+impl Default for HyperConfig {
+    fn default() -> Self {
+        Self {
+            method: Method::HyperLoader,
+            task_embed_dim: 64,
+            projector_hidden: 128,
+            reduction_factor: 32,
+            lora: Some(LoraConfig::default()),
+            ln_gamma_offset: 0.0,
+            adapter_norm_eps: 1e-5,
+            projector_norm_eps: 1e-6,
+        }
+    }
+}
+
+/// Hyper-parameters of the generated LoRA pairs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoraConfig {
+    /// Rank r.
+    pub rank: usize,
+    /// The product `B A` is multiplied by `alpha / rank`.
+    pub alpha: f64,
+}
+
+impl Default for LoraConfig {
+    fn default() -> Self {
+        Self {
+            rank: 8,
+            alpha: 8.0,
+        }
+    }
+}
+
+impl LoraConfig {
+    /// Factor of `B A`.
+    pub fn scale(&self) -> f64 {
+        self.alpha / self.rank as f64
+    }
+}
+
+/// A place of a block that gets generated weights; its number is the row of the position embedding
+/// (reference section 1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Site {
+    /// Adapter after the feed-forward layer.
+    FeedForwardAdapter = 0,
+    /// Adapter after self-attention.
+    SelfAttentionAdapter = 1,
+    /// LoRA on the queries of self-attention.
+    LoraSelfQ = 2,
+    /// LoRA on the values of self-attention.
+    LoraSelfV = 3,
+    /// LoRA on the queries of cross-attention; in the encoder its row exists and is never used.
+    LoraCrossQ = 4,
+    /// LoRA on the values of cross-attention; in the encoder its row exists and is never used.
+    LoraCrossV = 5,
+}
+
+impl Site {
+    /// Sites that get an adapter.
+    pub const ADAPTERS: [Site; 2] = [Site::FeedForwardAdapter, Site::SelfAttentionAdapter];
+
+    /// Row of the position embedding.
+    pub fn position(self) -> usize {
+        self as usize
+    }
+
+    /// Sites of a stack that get a LoRA pair.
+    pub fn loras(stack: Stack) -> &'static [Site] {
+        const ALL: [Site; 4] = [
+            Site::LoraSelfQ,
+            Site::LoraSelfV,
+            Site::LoraCrossQ,
+            Site::LoraCrossV,
+        ];
+        match stack {
+            Stack::Encoder => &ALL[..2],
+            Stack::Decoder => &ALL,
+        }
+    }
+
+    /// The kind of attention that a LoRA site belongs to; `None` for an adapter.
+    pub fn attention(self) -> Option<Attention> {
+        match self {
+            Site::LoraSelfQ | Site::LoraSelfV => Some(Attention::SelfAttention),
+            Site::LoraCrossQ | Site::LoraCrossV => Some(Attention::CrossAttention),
+            Site::FeedForwardAdapter | Site::SelfAttentionAdapter => None,
+        }
+    }
+}
+
+/// How a trainable tensor starts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    /// All zero.
+    Zeros,
+    /// All one.
+    Ones,
+    /// Normal with mean 0.
+    Normal {
+        /// Standard deviation.
+        std: f64,
+    },
+    /// Uniform in `-bound..bound`.
+    Uniform {
+        /// Half the width.
+        bound: f64,
+    },
+    /// The backbone's tensor of the same name.
+    Backbone,
+}
+
+/// A tensor that training changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainableTensor {
+    /// `hyper.*` (reference section 7), or Hugging Face's name for a tensor of the backbone.
+    pub name: String,
+    /// Row-major shape.
+    pub shape: Vec<usize>,
+    /// How it starts.
+    pub init: Init,
+}
+
+impl HyperConfig {
+    /// Bottleneck of an adapter, `d_model / reduction_factor`.
+    pub fn bottleneck(&self, t5: &T5Config) -> usize {
+        t5.d_model / self.reduction_factor.max(1)
+    }
+
+    /// Rows of a position embedding: 6 with LoRA, 2 without.
+    pub fn positions(&self) -> usize {
+        if self.lora.is_some() { 6 } else { 2 }
+    }
+
+    /// Every tensor that training creates or changes, in a fixed order (equation numbers of the paper do not cover
+    /// biases and embeddings; the list follows the reference implementation, section 7).
+    pub fn trainable_tensors(&self, t5: &T5Config, tasks: &[String]) -> Vec<TrainableTensor> {
+        let mut list = TensorList(Vec::new());
+        for task in tasks {
+            list.add(
+                names::task_embedding(task),
+                &[self.task_embed_dim],
+                Init::Normal { std: 1.0 },
+            );
+        }
+        for stack in Stack::BOTH {
+            self.hypernetwork_tensors(t5, stack, &mut list);
+        }
+        for name in t5.norms() {
+            list.add(name, &[t5.d_model], Init::Backbone);
+        }
+        list.0
+    }
+
+    fn hypernetwork_tensors(&self, t5: &T5Config, stack: Stack, list: &mut TensorList) {
+        const SMALL: Init = Init::Normal { std: 0.01 };
+        let (e, h, d, b) = (
+            self.task_embed_dim,
+            self.projector_hidden,
+            t5.d_model,
+            self.bottleneck(t5),
+        );
+        let name = |part: &str| names::hypernetwork(stack, part);
+        let unit = Init::Normal { std: 1.0 };
+        list.add(name("layer_embed.weight"), &[t5.layers(stack), e], unit);
+        list.add(name("position_embed.weight"), &[self.positions(), e], unit);
+        list.linear(&name("projector.fc1"), [h, 3 * e], SMALL);
+        list.linear(&name("projector.fc2"), [e, h], SMALL);
+        list.add(name("projector.norm.weight"), &[e], Init::Ones);
+        list.add(name("projector.norm.bias"), &[e], Init::Zeros);
+        list.linear(&name("adapter_down.weight_head"), [b * d, e], SMALL);
+        list.linear(&name("adapter_down.bias_head"), [b, e], SMALL);
+        list.linear(&name("adapter_up.weight_head"), [d * b, e], SMALL);
+        list.linear(&name("adapter_up.bias_head"), [d, e], SMALL);
+        list.linear(&name("adapter_norm.gamma_head"), [d, e], SMALL);
+        list.linear(&name("adapter_norm.beta_head"), [d, e], SMALL);
+        if let Some(lora) = &self.lora {
+            // Kaiming-uniform with a = sqrt(5) comes to 1/sqrt(fan_in).
+            let bound = (e as f64).powf(-0.5);
+            list.add(
+                name("lora_a.weight_head.weight"),
+                &[lora.rank * d, e],
+                Init::Uniform { bound },
+            );
+            let rows = t5.inner_dim() * lora.rank;
+            list.add(name("lora_b.weight_head.weight"), &[rows, e], Init::Zeros);
+        }
+    }
+
+    /// Checks the hyper-parameters against a backbone and the task names.
+    ///
+    /// # Errors
+    /// Names the field or task and what would fit.
+    pub fn validate(&self, t5: &T5Config, tasks: &[String]) -> Result<(), MethodError> {
+        let value = |field, value: String, expected: &str| {
+            Err(MethodError::Value {
+                field,
+                value,
+                expected: expected.to_owned(),
+            })
+        };
+        let d = t5.d_model;
+        if self.reduction_factor == 0 || !d.is_multiple_of(self.reduction_factor) {
+            let expected = format!("a divisor of the backbone's `d_model` {d}");
+            return value(
+                "reduction_factor",
+                self.reduction_factor.to_string(),
+                &expected,
+            );
+        }
+        for (field, n) in [
+            ("task_embed_dim", self.task_embed_dim),
+            ("projector_hidden", self.projector_hidden),
+        ] {
+            if n == 0 || n > 1 << 16 {
+                return value(field, n.to_string(), "a number from 1 to 65536");
+            }
+        }
+        match (self.method, &self.lora) {
+            (Method::HyperLoader, None) => return value("lora", "absent".into(), "a table"),
+            (Method::HyperFormerPlusPlus, Some(_)) => {
+                return value(
+                    "lora",
+                    "present".into(),
+                    "none: `hyperformer++` generates no LoRA",
+                );
+            }
+            (_, Some(lora)) if lora.rank == 0 || lora.rank > d => {
+                return value(
+                    "lora.rank",
+                    lora.rank.to_string(),
+                    "a number from 1 to `d_model`",
+                );
+            }
+            (_, Some(lora)) if !lora.alpha.is_finite() || lora.alpha == 0.0 => {
+                return value(
+                    "lora.alpha",
+                    lora.alpha.to_string(),
+                    "a number other than 0",
+                );
+            }
+            _ => {}
+        }
+        check_tasks(tasks)
+    }
+}
+
+fn check_tasks(tasks: &[String]) -> Result<(), MethodError> {
+    let problem = |name: &str, problem| {
+        Err(MethodError::Task {
+            name: name.to_owned(),
+            problem,
+        })
+    };
+    if tasks.is_empty() {
+        return problem("", "is missing: at least one task is needed");
+    }
+    for (index, name) in tasks.iter().enumerate() {
+        let usable = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        if name.is_empty() || !name.chars().all(usable) {
+            return problem(name, "may hold only letters, digits, `_` and `-`");
+        }
+        if tasks[..index].contains(name) {
+            return problem(name, "is used twice");
+        }
+    }
+    Ok(())
+}
+
+struct TensorList(Vec<TrainableTensor>);
+
+impl TensorList {
+    fn add(&mut self, name: String, shape: &[usize], init: Init) {
+        self.0.push(TrainableTensor {
+            name,
+            shape: shape.to_vec(),
+            init,
+        });
+    }
+
+    fn linear(&mut self, name: &str, [out, input]: [usize; 2], init: Init) {
+        self.add(format!("{name}.weight"), &[out, input], init);
+        self.add(format!("{name}.bias"), &[out], Init::Zeros);
+    }
+}
+
+/// Names of the hypernetworks' tensors (reference section 7).
+pub mod names {
+    use crate::t5::Stack;
+
+    /// The embedding of a task, `[task_embed_dim]`.
+    pub fn task_embedding(task: &str) -> String {
+        format!("hyper.task_embed.{task}")
+    }
+
+    /// A part of a stack's hypernetwork: `adapter_up.weight_head.bias`, ...
+    pub fn hypernetwork(stack: Stack, part: &str) -> String {
+        format!("hyper.{stack}.{part}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trainable(method: Method, preset: &str, tasks: usize) -> usize {
+        let t5 = T5Config::preset(preset).unwrap();
+        let tasks: Vec<String> = (0..tasks).map(|i| format!("task{i}")).collect();
+        let config = method.preset();
+        config.validate(&t5, &tasks).unwrap();
+        let tensors = config.trainable_tensors(&t5, &tasks);
+        tensors
+            .iter()
+            .map(|t| t.shape.iter().product::<usize>())
+            .sum()
+    }
+
+    #[test]
+    fn trainable_counts_are_those_of_the_authors_logs() {
+        assert_eq!(trainable(Method::HyperLoader, "t5-base", 7), 6_784_368);
+        assert_eq!(trainable(Method::HyperLoader, "t5-small", 7), 3_464_800);
+        assert_eq!(
+            trainable(Method::HyperFormerPlusPlus, "t5-base", 7),
+            5_210_992
+        );
+        assert_eq!(
+            trainable(Method::HyperFormerPlusPlus, "t5-base", 3),
+            5_210_736
+        );
+        assert_eq!(
+            trainable(Method::HyperFormerPlusPlus, "t5-small", 7),
+            2_415_712
+        );
+    }
+
+    #[test]
+    fn impossible_hyper_parameters_are_named() {
+        let t5 = T5Config::preset("t5-nano").unwrap();
+        let tasks = vec!["a".to_owned()];
+        let fails = |config: HyperConfig, tasks: &[String]| {
+            config.validate(&t5, tasks).unwrap_err().to_string()
+        };
+        let preset = Method::HyperLoader.preset();
+        let odd = HyperConfig {
+            reduction_factor: 5,
+            ..preset.clone()
+        };
+        assert!(fails(odd, &tasks).contains("`reduction_factor` is 5"));
+        let flat = HyperConfig {
+            lora: Some(LoraConfig {
+                rank: 0,
+                alpha: 8.0,
+            }),
+            ..preset.clone()
+        };
+        assert!(fails(flat, &tasks).contains("`lora.rank` is 0"));
+        assert!(fails(preset.clone(), &[]).contains("missing"));
+        let twice = ["a".to_owned(), "a".to_owned()];
+        assert!(fails(preset.clone(), &twice).contains("used twice"));
+        assert!(fails(preset, &["a.b".to_owned()]).contains("`a.b`"));
+    }
+}

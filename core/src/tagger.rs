@@ -1,0 +1,209 @@
+//! What an exported file says about itself: the `metadata_props` that `hl-export` writes and `hl-run` reads.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::words::WordSplitting;
+
+/// Version of the file's layout that this code writes and reads.
+pub const FORMAT: u32 = 1;
+const PREFIX: &str = "hyperloader.";
+
+/// Graph input: source ids, `[batch, source_len]`, int64.
+pub const INPUT_IDS: &str = "input_ids";
+/// Graph input: 1 for a source token, 0 for padding, `[batch, source_len]`, int64.
+pub const ATTENTION_MASK: &str = "attention_mask";
+/// Graph input: target ids shifted right, `[batch, target_len]`, int64.
+pub const DECODER_INPUT_IDS: &str = "decoder_input_ids";
+/// Graph output: `[batch, target_len, vocab]`, float32.
+pub const LOGITS: &str = "logits";
+/// Inner value: the encoder's output, `[batch, source_len, d_model]`.
+pub const ENCODER_HIDDEN_STATES: &str = "encoder_hidden_states";
+/// Inner value: the decoder's output after its final norm, `[batch, target_len, d_model]`.
+pub const DECODER_HIDDEN_STATES: &str = "decoder_hidden_states";
+
+/// Inner value: keys of a decoder block's cross-attention, `[batch, heads, source_len, d_kv]`.
+pub fn cross_key(block: usize) -> String {
+    format!("cross_key.{block}")
+}
+
+/// Inner value: values of a decoder block's cross-attention, `[batch, heads, source_len, d_kv]`.
+pub fn cross_value(block: usize) -> String {
+    format!("cross_value.{block}")
+}
+
+/// A file's metadata cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MetadataError {
+    /// The file was not written by `hl-export`.
+    #[error(
+        "not a HyperLoader tagger: metadata `{PREFIX}format` is missing\nhint: `hl-export --task TASK` writes one"
+    )]
+    Foreign,
+    /// A field is missing or malformed.
+    #[error("metadata of the tagger: {0}")]
+    Field(String),
+    /// The file was written by another version.
+    #[error("the tagger's format is {found}, this program reads {FORMAT}\nhint: export it again")]
+    Version {
+        /// The version found.
+        found: u32,
+    },
+}
+
+/// All that running a tagger needs besides its graph.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaggerMetadata {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The task's name.
+    pub task: String,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// How free text is split into words.
+    pub words: WordSplitting,
+    /// Longest source in tokens, `</s>` included.
+    pub max_source_len: usize,
+    /// Longest target in tokens, `</s>` included.
+    pub max_target_len: usize,
+    /// Padding token.
+    pub pad_token_id: i64,
+    /// End of sequence.
+    pub eos_token_id: i64,
+    /// First input of the decoder.
+    pub decoder_start_token_id: i64,
+    /// Blocks of the decoder, hence pairs of `cross_key.N` and `cross_value.N`.
+    pub decoder_layers: usize,
+    /// The method that made the weights.
+    pub method: String,
+    /// The run that they come from.
+    pub run: String,
+    /// Updates done in that run.
+    pub step: u64,
+    /// SHA-256 of the run's checkpoint.
+    pub checkpoint_sha256: String,
+    /// SHA-256 of the backbone's `model.safetensors`.
+    pub backbone_sha256: String,
+    /// Name and version of the exporting program.
+    pub program: String,
+    /// The tokenizer, as the text of its `tokenizer.json`.
+    pub tokenizer: String,
+}
+
+impl TaggerMetadata {
+    /// As `metadata_props`: one `hyperloader.FIELD` for each field; what is not text is JSON.
+    ///
+    /// # Errors
+    /// Only if a field cannot be written as JSON.
+    pub fn to_properties(&self) -> Result<BTreeMap<String, String>, MetadataError> {
+        let value = serde_json::to_value(self).map_err(|e| MetadataError::Field(e.to_string()))?;
+        let fields = value.as_object().cloned().unwrap_or_default();
+        Ok(fields
+            .into_iter()
+            .map(|(name, value)| {
+                let text = match value {
+                    Value::String(text) => text,
+                    other => other.to_string(),
+                };
+                (format!("{PREFIX}{name}"), text)
+            })
+            .collect())
+    }
+
+    /// From `metadata_props`.
+    ///
+    /// # Errors
+    /// If they were not written by `hl-export`, by another format, or a field is missing or malformed.
+    pub fn from_properties(properties: &BTreeMap<String, String>) -> Result<Self, MetadataError> {
+        let format = properties
+            .get(&format!("{PREFIX}format"))
+            .ok_or(MetadataError::Foreign)?;
+        let found = format.parse().map_err(|_| MetadataError::Foreign)?;
+        if found != FORMAT {
+            return Err(MetadataError::Version { found });
+        }
+        // The other fields are text, which must not be parsed: a task may be named `7`.
+        const JSON: [&str; 10] = [
+            "format",
+            "labels",
+            "words",
+            "max_source_len",
+            "max_target_len",
+            "pad_token_id",
+            "eos_token_id",
+            "decoder_start_token_id",
+            "decoder_layers",
+            "step",
+        ];
+        let mut fields = Map::new();
+        for (key, text) in properties {
+            let Some(name) = key.strip_prefix(PREFIX) else {
+                continue;
+            };
+            let value = if JSON.contains(&name) {
+                serde_json::from_str(text)
+                    .map_err(|e| MetadataError::Field(format!("field `{name}`: {e}")))?
+            } else {
+                Value::String(text.clone())
+            };
+            fields.insert(name.to_owned(), value);
+        }
+        serde_json::from_value(Value::Object(fields))
+            .map_err(|e| MetadataError::Field(e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::{WordRule, WordSplitting};
+
+    fn metadata() -> TaggerMetadata {
+        TaggerMetadata {
+            format: FORMAT,
+            task: "7".into(),
+            labels: vec!["place".into(), "a\"b".into()],
+            words: WordSplitting {
+                rule: WordRule::Punctuation,
+                lowercase: true,
+            },
+            max_source_len: 128,
+            max_target_len: 127,
+            pad_token_id: 0,
+            eos_token_id: 1,
+            decoder_start_token_id: 0,
+            decoder_layers: 4,
+            method: "hyperloader".into(),
+            run: "null".into(),
+            step: 20,
+            checkpoint_sha256: "00".into(),
+            backbone_sha256: "ff".into(),
+            program: "hl-export 0".into(),
+            tokenizer: "{\"version\": 1}".into(),
+        }
+    }
+
+    #[test]
+    fn properties_are_read_back_even_when_text_looks_like_json() {
+        let properties = metadata().to_properties().unwrap();
+        assert_eq!(
+            TaggerMetadata::from_properties(&properties).unwrap(),
+            metadata()
+        );
+    }
+
+    #[test]
+    fn foreign_newer_and_incomplete_properties_are_refused() {
+        let read = |p: &BTreeMap<String, String>| {
+            TaggerMetadata::from_properties(p).unwrap_err().to_string()
+        };
+        assert!(read(&BTreeMap::new()).contains("not a HyperLoader tagger"));
+        let mut properties = metadata().to_properties().unwrap();
+        properties.remove("hyperloader.labels");
+        assert!(read(&properties).contains("`labels`"));
+        properties.insert("hyperloader.format".into(), "99".into());
+        assert!(read(&properties).contains("99"));
+    }
+}

@@ -1,0 +1,354 @@
+//! Tensors in files: safetensors, checked before they are trusted, read one by one from a memory map.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use ndarray::{ArrayD, IxDyn};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use crate::files::{FileError, write_atomic};
+
+/// A tensor in main memory, row-major float32.
+pub type HostTensor = ArrayD<f32>;
+
+/// Named tensors, in the order of their names.
+pub type Tensors = BTreeMap<String, HostTensor>;
+
+/// A tensor file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TensorError {
+    /// The file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file is not a whole safetensors file.
+    #[error("`{}` is not a complete safetensors file: {reason}\nhint: it may be truncated; fetch or write it again", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What the format check found.
+        reason: String,
+    },
+    /// A tensor that was asked for is not there.
+    #[error("tensor `{name}` is missing from `{}`", path.display())]
+    Missing {
+        /// The tensor.
+        name: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tensor has an element type that is not read.
+    #[error("tensor `{name}` in `{}` has element type {dtype}, expected {expected}", path.display())]
+    ElementType {
+        /// The tensor.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// The element type found.
+        dtype: String,
+        /// The element types that are read.
+        expected: &'static str,
+    },
+    /// A tensor has another shape than the model needs.
+    #[error("tensor `{name}` in `{}` has shape {found:?}, expected {expected:?}", path.display())]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// The shape found.
+        found: Vec<usize>,
+        /// The shape that the configuration implies.
+        expected: Vec<usize>,
+    },
+    /// A tensor is there that the model does not know.
+    #[error("tensor `{name}` in `{}` is not part of this model\nhint: does the configuration beside it belong to another model?", path.display())]
+    Unknown {
+        /// The tensor.
+        name: String,
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// One safetensors file, mapped into memory. Its header is checked when it is opened: sizes, offsets, element types.
+#[derive(Debug)]
+pub struct TensorFile {
+    path: PathBuf,
+    map: Mmap,
+    shapes: BTreeMap<String, Vec<usize>>,
+}
+
+impl TensorFile {
+    /// Opens and checks a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or its header does not describe exactly its bytes.
+    pub fn open(path: &Path) -> Result<Self, TensorError> {
+        let file = File::open(path).map_err(|e| FileError::new("read", path, e))?;
+        // SAFETY: the map is only read; a file that another process cuts short meanwhile is outside our contract,
+        // as for every reader of mapped checkpoints.
+        #[allow(unsafe_code)]
+        let map = unsafe { Mmap::map(&file) }.map_err(|e| FileError::new("read", path, e))?;
+        let tensors = SafeTensors::deserialize(&map).map_err(|e| TensorError::Format {
+            path: path.to_owned(),
+            reason: e.to_string(),
+        })?;
+        let shapes = tensors
+            .iter()
+            .map(|(name, view)| (name.to_owned(), view.shape().to_vec()))
+            .collect();
+        Ok(Self {
+            path: path.to_owned(),
+            map,
+            shapes,
+        })
+    }
+
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Name and shape of every tensor.
+    pub fn shapes(&self) -> &BTreeMap<String, Vec<usize>> {
+        &self.shapes
+    }
+
+    fn view<R>(
+        &self,
+        name: &str,
+        read: impl FnOnce(TensorView<'_>) -> Result<R, TensorError>,
+    ) -> Result<R, TensorError> {
+        let missing = || TensorError::Missing {
+            name: name.to_owned(),
+            path: self.path.clone(),
+        };
+        let tensors = SafeTensors::deserialize(&self.map).map_err(|e| TensorError::Format {
+            path: self.path.clone(),
+            reason: e.to_string(),
+        })?;
+        read(tensors.tensor(name).map_err(|_| missing())?)
+    }
+
+    fn element_type(&self, name: &str, found: Dtype, expected: &'static str) -> TensorError {
+        TensorError::ElementType {
+            name: name.to_owned(),
+            path: self.path.clone(),
+            dtype: format!("{found:?}"),
+            expected,
+        }
+    }
+
+    /// A float tensor (stored as F32, F16 or BF16) as float32.
+    ///
+    /// # Errors
+    /// If there is no such tensor or it does not hold floats.
+    pub fn floats(&self, name: &str) -> Result<HostTensor, TensorError> {
+        self.view(name, |view| {
+            let bytes = view.data();
+            let values: Vec<f32> = match view.dtype() {
+                Dtype::F32 => bytes
+                    .as_chunks::<4>()
+                    .0
+                    .iter()
+                    .map(|b| f32::from_le_bytes(*b))
+                    .collect(),
+                Dtype::BF16 => bytes
+                    .as_chunks::<2>()
+                    .0
+                    .iter()
+                    .map(|b| half::bf16::from_le_bytes(*b).to_f32())
+                    .collect(),
+                Dtype::F16 => bytes
+                    .as_chunks::<2>()
+                    .0
+                    .iter()
+                    .map(|b| half::f16::from_le_bytes(*b).to_f32())
+                    .collect(),
+                other => return Err(self.element_type(name, other, "F32, F16 or BF16")),
+            };
+            self.shaped(name, view.shape(), values)
+        })
+    }
+
+    /// An integer tensor (I64).
+    ///
+    /// # Errors
+    /// If there is no such tensor or it does not hold 64-bit integers.
+    pub fn integers(&self, name: &str) -> Result<ArrayD<i64>, TensorError> {
+        self.view(name, |view| match view.dtype() {
+            Dtype::I64 => {
+                let values = view
+                    .data()
+                    .as_chunks::<8>()
+                    .0
+                    .iter()
+                    .map(|b| i64::from_le_bytes(*b))
+                    .collect();
+                self.shaped(name, view.shape(), values)
+            }
+            other => Err(self.element_type(name, other, "I64")),
+        })
+    }
+
+    fn shaped<T>(
+        &self,
+        name: &str,
+        shape: &[usize],
+        values: Vec<T>,
+    ) -> Result<ArrayD<T>, TensorError> {
+        ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|e| TensorError::Format {
+            path: self.path.clone(),
+            reason: format!("tensor `{name}`: {e}"),
+        })
+    }
+
+    /// Checks that the file holds exactly the `expected` tensors (name, shape), apart from those named in `tolerated`.
+    ///
+    /// # Errors
+    /// Names the first tensor that is missing, misshapen or unknown.
+    pub fn check(
+        &self,
+        expected: &BTreeMap<String, Vec<usize>>,
+        tolerated: &[String],
+    ) -> Result<(), TensorError> {
+        for (name, shape) in expected {
+            let found = self.shapes.get(name).ok_or_else(|| TensorError::Missing {
+                name: name.clone(),
+                path: self.path.clone(),
+            })?;
+            if found != shape {
+                return Err(TensorError::Shape {
+                    name: name.clone(),
+                    path: self.path.clone(),
+                    found: found.clone(),
+                    expected: shape.clone(),
+                });
+            }
+        }
+        match self
+            .shapes
+            .keys()
+            .find(|n| !expected.contains_key(*n) && !tolerated.contains(n))
+        {
+            Some(name) => Err(TensorError::Unknown {
+                name: name.clone(),
+                path: self.path.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// All float tensors of the file.
+    ///
+    /// # Errors
+    /// If one is not of a float type.
+    pub fn read_all(&self) -> Result<Tensors, TensorError> {
+        self.shapes
+            .keys()
+            .map(|name| Ok((name.clone(), self.floats(name)?)))
+            .collect()
+    }
+}
+
+/// Writes tensors as a safetensors file (float32), complete or absent.
+///
+/// # Errors
+/// Any error of the file system.
+pub fn write_tensors(path: &Path, tensors: &Tensors) -> Result<(), TensorError> {
+    let format = |e: safetensors::SafeTensorError| TensorError::Format {
+        path: path.to_owned(),
+        reason: e.to_string(),
+    };
+    let bytes: Vec<(&str, Vec<usize>, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, t)| {
+            let data = t.iter().flat_map(|x| x.to_le_bytes()).collect();
+            (name.as_str(), t.shape().to_vec(), data)
+        })
+        .collect();
+    let views = bytes
+        .iter()
+        .map(|(name, shape, data)| {
+            Ok((
+                *name,
+                TensorView::new(Dtype::F32, shape.clone(), data).map_err(format)?,
+            ))
+        })
+        .collect::<Result<Vec<_>, TensorError>>()?;
+    let file = safetensors::serialize(views, None).map_err(format)?;
+    write_atomic(path, |w| w.write_all(&file))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    fn written() -> (tempfile::TempDir, PathBuf, Tensors) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.safetensors");
+        let tensors = Tensors::from([
+            (
+                "a".to_owned(),
+                array![[1.0f32, -2.5], [0.0, 3.0]].into_dyn(),
+            ),
+            ("b.c".to_owned(), array![7.0f32].into_dyn()),
+        ]);
+        write_tensors(&path, &tensors).unwrap();
+        (folder, path, tensors)
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let (_folder, path, tensors) = written();
+        assert_eq!(
+            TensorFile::open(&path).unwrap().read_all().unwrap(),
+            tensors
+        );
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_refused() {
+        let (folder, path, _) = written();
+        let bytes = std::fs::read(&path).unwrap();
+        for length in 0..bytes.len() {
+            let cut = folder.path().join("cut");
+            std::fs::write(&cut, &bytes[..length]).unwrap();
+            assert!(
+                TensorFile::open(&cut).is_err(),
+                "{length} of {} bytes",
+                bytes.len()
+            );
+        }
+    }
+
+    #[test]
+    fn missing_misshapen_and_unknown_tensors_are_named() {
+        let (_folder, path, _) = written();
+        let file = TensorFile::open(&path).unwrap();
+        let expect = |shapes: &[(&str, &[usize])]| {
+            let map = shapes
+                .iter()
+                .map(|(n, s)| ((*n).to_owned(), s.to_vec()))
+                .collect();
+            file.check(&map, &[]).map_err(|e| e.to_string())
+        };
+        assert!(expect(&[("a", &[2, 2]), ("b.c", &[1])]).is_ok());
+        assert!(expect(&[("a", &[2, 2])]).unwrap_err().contains("`b.c`"));
+        assert!(
+            expect(&[("a", &[4]), ("b.c", &[1])])
+                .unwrap_err()
+                .contains("[2, 2], expected [4]")
+        );
+        assert!(
+            expect(&[("z", &[1])])
+                .unwrap_err()
+                .contains("`z` is missing")
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! Opens a model file; every size in it is checked before anything trusts it.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+use prost::bytes::Bytes;
+
+use crate::element::ElementType;
+use crate::proto::{GraphProto, ModelProto, TensorProto};
+
+/// Protobuf messages end at 2 GiB.
+const MAX_BYTES: u64 = i32::MAX as u64;
+
+/// A file could not be read as a model.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file could not be read.
+    #[error("cannot read model `{}`", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is larger than any ONNX file.
+    #[error("`{}` has {bytes} bytes, an ONNX model has at most {MAX_BYTES}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The bytes are not an ONNX model, or end too soon.
+    #[error("`{}` is not a whole ONNX model: {reason}", path.display())]
+    NotAModel {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Reads the model in the file `path`. Weights share the one buffer that the file is read into.
+///
+/// # Errors
+/// [`ReadError`] names the file, and the tensor or field where one is at fault.
+pub fn read_model(path: &Path) -> Result<ModelProto, ReadError> {
+    let io_error = |source| ReadError::Io {
+        path: path.into(),
+        source,
+    };
+    let bytes = fs::metadata(path).map_err(io_error)?.len();
+    if bytes > MAX_BYTES {
+        return Err(ReadError::TooLarge {
+            path: path.into(),
+            bytes,
+        });
+    }
+    decode_model(fs::read(path).map_err(io_error)?.into(), path)
+}
+
+/// Decodes a model from `bytes`, which came from the file `path`. Weights share `bytes`.
+///
+/// # Errors
+/// As [`read_model`].
+pub fn decode_model(bytes: Bytes, path: &Path) -> Result<ModelProto, ReadError> {
+    let fail = |reason| ReadError::NotAModel {
+        path: path.into(),
+        reason,
+    };
+    let model = ModelProto::decode(bytes).map_err(|error| fail(error.to_string()))?;
+    check(&model).map_err(fail)?;
+    Ok(model)
+}
+
+fn check(model: &ModelProto) -> Result<(), String> {
+    let graph = model.graph.as_ref().ok_or("it holds no graph")?;
+    if model.opset_import.is_empty() {
+        return Err("it names no operator set".into());
+    }
+    check_metadata(model)?;
+    check_distinct_outputs(graph)?;
+    graph.initializer.iter().try_for_each(check_tensor)
+}
+
+fn check_metadata(model: &ModelProto) -> Result<(), String> {
+    let mut keys = HashSet::new();
+    match model
+        .metadata_props
+        .iter()
+        .find(|entry| !keys.insert(&entry.key))
+    {
+        Some(entry) => Err(format!("metadata `{}` occurs twice", entry.key)),
+        None => Ok(()),
+    }
+}
+
+fn check_distinct_outputs(graph: &GraphProto) -> Result<(), String> {
+    let mut names = HashSet::new();
+    let outputs = graph
+        .node
+        .iter()
+        .flat_map(|node| &node.output)
+        .filter(|name| !name.is_empty());
+    let tensors = graph.initializer.iter().map(|tensor| &tensor.name);
+    match outputs.chain(tensors).find(|name| !names.insert(*name)) {
+        Some(name) => Err(format!("two values are named `{name}`")),
+        None => Ok(()),
+    }
+}
+
+fn check_tensor(tensor: &TensorProto) -> Result<(), String> {
+    let TensorProto { name, dims, .. } = tensor;
+    if tensor.data_location != 0 || !tensor.external_data.is_empty() {
+        return Err(format!("tensor `{name}` lies in another file"));
+    }
+    let count = tensor
+        .element_count()
+        .ok_or_else(|| format!("tensor `{name}` has shape {dims:?}"))?;
+    let Some(element_type) = ElementType::from_code(tensor.data_type) else {
+        // Types that we do not use are left to the runtime.
+        return Ok(());
+    };
+    if tensor.raw_data.is_empty() {
+        let listed = tensor.float_data.len() + tensor.int32_data.len() + tensor.int64_data.len();
+        return match listed == count {
+            true => Ok(()),
+            false => Err(format!(
+                "tensor `{name}` of shape {dims:?} needs {count} elements, got {listed}"
+            )),
+        };
+    }
+    let got = tensor.raw_data.len();
+    match count.checked_mul(element_type.size()) {
+        Some(expected) if expected == got => Ok(()),
+        Some(expected) => Err(format!(
+            "tensor `{name}`, {element_type} of shape {dims:?}, takes {expected} bytes, got {got}"
+        )),
+        None => Err(format!("tensor `{name}` has shape {dims:?}")),
+    }
+}

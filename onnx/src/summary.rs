@@ -1,0 +1,87 @@
+//! A model's inputs, outputs and operators as text, for people and for snapshot tests.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::builder::Weight;
+use crate::element::ElementType;
+use crate::proto::{DimensionValue, GraphProto, ModelProto, ValueInfoProto};
+
+/// One line each for the graph, every input, output and typed inner value, every operator with its number of nodes,
+/// and the initializers (those in `model` and `weights`) with the sum of their elements.
+pub fn summary(model: &ModelProto, weights: &[Weight]) -> String {
+    let empty = GraphProto::default();
+    let graph = model.graph.as_ref().unwrap_or(&empty);
+    let opset: Vec<String> = model
+        .opset_import
+        .iter()
+        .map(|opset| opset.version.to_string())
+        .collect();
+    let mut lines = vec![format!(
+        "graph `{}`: {} nodes, opset {}, ir {}",
+        graph.name,
+        graph.node.len(),
+        opset.join("+"),
+        model.ir_version
+    )];
+    for (title, values) in [
+        ("inputs", &graph.input),
+        ("outputs", &graph.output),
+        ("inner values", &graph.value_info),
+    ] {
+        lines.push(title.into());
+        lines.extend(values.iter().map(|value| format!("  {}", describe(value))));
+    }
+    lines.push("operators".into());
+    lines.extend(
+        operators(graph)
+            .into_iter()
+            .map(|(op_type, count)| format!("  {op_type} {count}")),
+    );
+    lines.push(initializers(graph, weights));
+    lines.join("\n")
+}
+
+fn operators(graph: &GraphProto) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for node in &graph.node {
+        *counts.entry(node.op_type.as_str()).or_default() += 1;
+    }
+    counts
+}
+
+fn initializers(graph: &GraphProto, weights: &[Weight]) -> String {
+    let stored = graph
+        .initializer
+        .iter()
+        .filter_map(|tensor| tensor.element_count());
+    let elements: usize = stored
+        .chain(weights.iter().map(Weight::element_count))
+        .sum();
+    format!(
+        "initializers {}, {elements} elements",
+        graph.initializer.len() + weights.len()
+    )
+}
+
+/// `name f32 [batch, 3]`; a question mark for what is not known.
+fn describe(value: &ValueInfoProto) -> String {
+    let mut text = value.name.clone();
+    let Some(tensor) = value.tensor_type() else {
+        return text + " ?";
+    };
+    let _ = match ElementType::from_code(tensor.elem_type) {
+        Some(element_type) => write!(text, " {element_type}"),
+        None => write!(text, " type {}", tensor.elem_type),
+    };
+    let Some(shape) = &tensor.shape else {
+        return text;
+    };
+    let dims = shape.dim.iter().map(|dim| match &dim.value {
+        Some(DimensionValue::DimValue(size)) => size.to_string(),
+        Some(DimensionValue::DimParam(name)) => name.clone(),
+        None => "?".into(),
+    });
+    let dims: Vec<String> = dims.collect();
+    text + &format!(" [{}]", dims.join(", "))
+}

@@ -1,0 +1,185 @@
+//! Streams a model to a writer with one weight in memory at a time.
+//!
+//! A protobuf message may be written as the concatenation of encodings of its parts, and a length is known from the
+//! shapes before any element is: the graph without the weights is encoded by prost, the weights follow as entries of
+//! `GraphProto.initializer` written here. The bytes equal prost's encoding of the whole model.
+
+use std::error::Error;
+use std::io::{self, Write};
+
+use prost::Message;
+use prost::bytes::Bytes;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+
+use crate::builder::{BuiltModel, Weight};
+use crate::proto::{GraphProto, ModelProto, TensorProto};
+
+/// Protobuf readers refuse messages above 2 GiB.
+const MAX_BYTES: u64 = i32::MAX as u64;
+
+const MODEL_GRAPH: u32 = 7;
+const GRAPH_INITIALIZER: u32 = 5;
+const TENSOR_RAW_DATA: u32 = 9;
+
+/// A model could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The writer failed.
+    #[error("writing the model failed")]
+    Io(#[from] io::Error),
+    /// The elements of a weight could not be had.
+    #[error("the elements of weight `{name}` cannot be had")]
+    Source {
+        /// The weight.
+        name: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A weight's elements do not fill its shape.
+    #[error("weight `{name}` of shape {dims:?} takes {expected} bytes, got {got}")]
+    Length {
+        /// The weight.
+        name: String,
+        /// Its shape.
+        dims: Vec<usize>,
+        /// Bytes that the shape asks for.
+        expected: usize,
+        /// Bytes supplied.
+        got: usize,
+    },
+    /// The file would be too large for protobuf.
+    #[error(
+        "the model takes {bytes} bytes, more than the {MAX_BYTES} that an ONNX file holds\n\
+         hint: export with 16-bit weights"
+    )]
+    TooLarge {
+        /// Bytes of the whole file.
+        bytes: u64,
+    },
+}
+
+/// Writes `built` to `out`; `elements` gives each weight's elements as little-endian bytes, row major, and is called
+/// once for each weight, in order. Gives the number of bytes written.
+///
+/// # Errors
+/// [`WriteError`]: nothing is written if the file would be too large.
+pub fn write_model<E>(
+    out: &mut impl Write,
+    built: &BuiltModel,
+    mut elements: impl FnMut(&Weight) -> Result<Bytes, E>,
+) -> Result<u64, WriteError>
+where
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    let (model_head, model_tail) = split_model(&built.model);
+    let (graph_head, graph_tail) = split_graph(built.model.graph.as_ref());
+    let headers: Vec<Vec<u8>> = built.weights.iter().map(tensor_header).collect();
+    let graph_bytes = (graph_head.len() + graph_tail.len()) as u64
+        + built
+            .weights
+            .iter()
+            .zip(&headers)
+            .map(|(weight, header)| entry_len(weight, header))
+            .sum::<u64>();
+
+    let mut head = model_head;
+    encode_key(MODEL_GRAPH, WireType::LengthDelimited, &mut head);
+    encode_varint(graph_bytes, &mut head);
+    let bytes = head.len() as u64 + graph_bytes + model_tail.len() as u64;
+    if bytes > MAX_BYTES {
+        return Err(WriteError::TooLarge { bytes });
+    }
+
+    out.write_all(&head)?;
+    out.write_all(&graph_head)?;
+    for (weight, header) in built.weights.iter().zip(&headers) {
+        let raw_data = elements(weight).map_err(|source| WriteError::Source {
+            name: weight.name.clone(),
+            source: source.into(),
+        })?;
+        check_length(weight, &raw_data)?;
+        write_entry(out, header, &raw_data)?;
+    }
+    out.write_all(&graph_tail)?;
+    out.write_all(&model_tail)?;
+    Ok(bytes)
+}
+
+/// The encodings of what precedes and what follows the graph, fields in order of their numbers.
+fn split_model(model: &ModelProto) -> (Vec<u8>, Vec<u8>) {
+    let tail = ModelProto {
+        opset_import: model.opset_import.clone(),
+        metadata_props: model.metadata_props.clone(),
+        ..ModelProto::default()
+    };
+    let head = ModelProto {
+        ir_version: model.ir_version,
+        producer_name: model.producer_name.clone(),
+        producer_version: model.producer_version.clone(),
+        domain: model.domain.clone(),
+        model_version: model.model_version,
+        doc_string: model.doc_string.clone(),
+        ..ModelProto::default()
+    };
+    (head.encode_to_vec(), tail.encode_to_vec())
+}
+
+/// The encodings of what precedes and what follows the weights.
+fn split_graph(graph: Option<&GraphProto>) -> (Vec<u8>, Vec<u8>) {
+    let graph = graph.cloned().unwrap_or_default();
+    let head = GraphProto {
+        node: graph.node,
+        name: graph.name,
+        initializer: graph.initializer,
+        ..GraphProto::default()
+    };
+    let tail = GraphProto {
+        node: vec![],
+        name: String::new(),
+        initializer: vec![],
+        ..graph
+    };
+    (head.encode_to_vec(), tail.encode_to_vec())
+}
+
+/// A weight's `TensorProto` up to the length of `raw_data`, which is the last field that we set.
+fn tensor_header(weight: &Weight) -> Vec<u8> {
+    let tensor = TensorProto::from_raw(
+        &weight.name,
+        weight.element_type,
+        &weight.dims,
+        Bytes::new(),
+    );
+    let mut header = tensor.encode_to_vec();
+    if weight.byte_count() > 0 {
+        encode_key(TENSOR_RAW_DATA, WireType::LengthDelimited, &mut header);
+        encode_varint(weight.byte_count() as u64, &mut header);
+    }
+    header
+}
+
+fn entry_len(weight: &Weight, header: &[u8]) -> u64 {
+    let tensor = (header.len() + weight.byte_count()) as u64;
+    prost::encoding::key_len(GRAPH_INITIALIZER) as u64 + encoded_len_varint(tensor) as u64 + tensor
+}
+
+fn write_entry(out: &mut impl Write, header: &[u8], raw_data: &[u8]) -> io::Result<()> {
+    let mut prefix = Vec::new();
+    encode_key(GRAPH_INITIALIZER, WireType::LengthDelimited, &mut prefix);
+    encode_varint((header.len() + raw_data.len()) as u64, &mut prefix);
+    out.write_all(&prefix)?;
+    out.write_all(header)?;
+    out.write_all(raw_data)
+}
+
+fn check_length(weight: &Weight, raw_data: &[u8]) -> Result<(), WriteError> {
+    if raw_data.len() == weight.byte_count() {
+        return Ok(());
+    }
+    Err(WriteError::Length {
+        name: weight.name.clone(),
+        dims: weight.dims.clone(),
+        expected: weight.byte_count(),
+        got: raw_data.len(),
+    })
+}

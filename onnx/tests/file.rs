@@ -1,0 +1,226 @@
+//! Model files: what is written is what prost would write, and is read back; broken files are refused by name.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::convert::Infallible;
+use std::fs::{self, File};
+use std::io;
+
+use common::{counting_elements, two_stage_model};
+use hyperloader_onnx::proto::{ModelProto, TensorProto};
+use hyperloader_onnx::{
+    BuiltModel, Bytes, ElementType, GraphBuilder, Opset, WriteError, decode_model, read_model,
+    write_model,
+};
+use proptest::prelude::*;
+use prost::Message;
+use tempfile::TempDir;
+
+fn written(built: &BuiltModel) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let count = write_model(&mut bytes, built, |weight| {
+        Ok::<_, Infallible>(counting_elements(weight))
+    })
+    .unwrap();
+    assert_eq!(count, bytes.len() as u64);
+    bytes
+}
+
+/// The model with its weights in memory.
+fn filled(built: &BuiltModel) -> ModelProto {
+    let mut model = built.model.clone();
+    let tensors = built.weights.iter().map(|weight| {
+        TensorProto::from_raw(
+            &weight.name,
+            weight.element_type,
+            &weight.dims,
+            counting_elements(weight),
+        )
+    });
+    model.graph.as_mut().unwrap().initializer.extend(tensors);
+    model
+}
+
+#[test]
+fn streamed_bytes_equal_prosts_encoding() {
+    for opset in [Opset::V17, Opset::V18] {
+        let built = two_stage_model(opset);
+        assert_eq!(written(&built), filled(&built).encode_to_vec());
+    }
+}
+
+#[test]
+fn weights_without_elements_stream_like_prost() {
+    let mut graph = GraphBuilder::new("empty", Opset::default());
+    let nothing = graph.weight("nothing", ElementType::F32, &[0, 4]);
+    let copy = graph.identity(nothing);
+    graph.output(
+        copy,
+        "copy",
+        ElementType::F32,
+        &[0_usize.into(), 4_usize.into()],
+    );
+    let built = graph.finish().unwrap();
+    assert_eq!(written(&built), filled(&built).encode_to_vec());
+}
+
+#[test]
+fn a_written_file_reads_back_equal() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("model.onnx");
+    let built = two_stage_model(Opset::default());
+    fs::write(&path, written(&built)).unwrap();
+    let model = read_model(&path).unwrap();
+    assert_eq!(model, filled(&built));
+    assert_eq!(model.metadata(), [("task", "mtop")].into());
+}
+
+#[test]
+fn decoded_weights_share_the_files_buffer() {
+    let bytes = Bytes::from(written(&two_stage_model(Opset::default())));
+    let model = decode_model(bytes.clone(), "model.onnx".as_ref()).unwrap();
+    let buffer = bytes.as_ptr_range();
+    let graph = model.graph.unwrap();
+    assert!(
+        graph
+            .initializer
+            .iter()
+            .all(|tensor| buffer.contains(&tensor.raw_data.as_ptr()))
+    );
+}
+
+#[test]
+fn every_truncation_is_refused_with_the_files_name() {
+    let bytes = written(&two_stage_model(Opset::default()));
+    let graph_end = bytes.len() - tail_len();
+    for length in 0..=graph_end {
+        let part = Bytes::copy_from_slice(&bytes[..length]);
+        let error = decode_model(part, "cut.onnx".as_ref())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("`cut.onnx` is not a whole ONNX model: "),
+            "{length}: {error}"
+        );
+    }
+}
+
+/// Bytes of the operator set and the metadata, which end the file.
+fn tail_len() -> usize {
+    let model = two_stage_model(Opset::default()).model;
+    ModelProto {
+        opset_import: model.opset_import,
+        metadata_props: model.metadata_props,
+        ..ModelProto::default()
+    }
+    .encoded_len()
+}
+
+#[test]
+fn broken_models_are_refused_with_the_reason() {
+    let whole = filled(&two_stage_model(Opset::default()));
+    type Break = fn(&mut ModelProto);
+    let breaks: [(&str, Break); 7] = [
+        ("no graph", |model| model.graph = None),
+        ("no opset", |model| model.opset_import.clear()),
+        ("metadata twice", |model| {
+            model.metadata_props.extend(model.metadata_props.clone())
+        }),
+        ("short tensor", |model| {
+            let tensor = &mut model.graph.as_mut().unwrap().initializer[1];
+            tensor.raw_data = tensor.raw_data.slice(1..);
+        }),
+        ("negative shape", |model| {
+            model.graph.as_mut().unwrap().initializer[1].dims = vec![-3, 4]
+        }),
+        ("huge shape", |model| {
+            model.graph.as_mut().unwrap().initializer[1].dims = vec![i64::MAX, i64::MAX]
+        }),
+        ("two of one name", |model| {
+            let tensor = model.graph.as_ref().unwrap().initializer[1].clone();
+            model.graph.as_mut().unwrap().initializer.push(tensor);
+        }),
+    ];
+    let messages: Vec<String> = breaks
+        .iter()
+        .map(|(what, damage)| {
+            let mut model = whole.clone();
+            damage(&mut model);
+            let error = decode_model(model.encode_to_vec().into(), "m.onnx".as_ref()).unwrap_err();
+            format!("{what}: {error}")
+        })
+        .collect();
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
+fn missing_and_oversized_files_are_refused_by_name() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("huge.onnx");
+    File::create(&path).unwrap().set_len(3 << 30).unwrap();
+    let error = read_model(&path).unwrap_err().to_string();
+    assert!(error.contains("huge.onnx` has 3221225472 bytes"), "{error}");
+    let error = read_model(&folder.path().join("none.onnx"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("cannot read model") && error.contains("none.onnx"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_weight_that_does_not_fill_its_shape_is_refused() {
+    let built = two_stage_model(Opset::default());
+    let short = |_: &_| Ok::<_, Infallible>(Bytes::from_static(&[0; 7]));
+    let error = write_model(&mut io::sink(), &built, short).unwrap_err();
+    insta::assert_snapshot!(error);
+}
+
+#[test]
+fn a_weight_that_cannot_be_had_is_named() {
+    let built = two_stage_model(Opset::default());
+    let absent = |_: &_| Err::<Bytes, _>(io::Error::other("gone"));
+    let error = write_model(&mut io::sink(), &built, absent).unwrap_err();
+    insta::assert_snapshot!(error);
+}
+
+#[test]
+fn a_model_above_two_gigabytes_is_refused_before_anything_is_written() {
+    let mut graph = GraphBuilder::new("large", Opset::default());
+    let weight = graph.weight("large.weight", ElementType::F32, &[1 << 15, 1 << 15]);
+    let copy = graph.identity(weight);
+    graph.output(
+        copy,
+        "copy",
+        ElementType::F32,
+        &[(1_usize << 15).into(), (1_usize << 15).into()],
+    );
+    let mut out = Vec::new();
+    let never = |_: &_| -> Result<Bytes, io::Error> { unreachable!("no element is asked for") };
+    let error = write_model(&mut out, &graph.finish().unwrap(), never).unwrap_err();
+    assert!(
+        matches!(error, WriteError::TooLarge { bytes } if bytes > 1 << 32),
+        "{error}"
+    );
+    assert!(out.is_empty());
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = decode_model(bytes.into(), "noise.onnx".as_ref());
+    }
+
+    #[test]
+    fn a_damaged_model_never_panics(position in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = written(&two_stage_model(Opset::default()));
+        let position = position.index(bytes.len());
+        bytes[position] = byte;
+        if let Ok(model) = decode_model(bytes.into(), "damaged.onnx".as_ref()) {
+            let _ = hyperloader_onnx::extract(&model, &["source"], &["hidden"]);
+            let _ = hyperloader_onnx::summary::summary(&model, &[]);
+        }
+    }
+}

@@ -232,7 +232,7 @@ impl GraphBuilder {
             .push(ValueInfoProto::tensor(name, element_type, dims));
     }
 
-    /// Names an inner value and records its type, so that [`crate::extract`] can cut the graph there.
+    /// Names an inner value and records its type, so that [`crate::extract()`] can cut the graph there.
     pub fn name_value(
         &mut self,
         value: Value,

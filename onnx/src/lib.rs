@@ -2,10 +2,10 @@
 //!
 //! - [`proto`]: the messages, wire-compatible with `onnx.proto` of ONNX 1.23
 //! - [`builder`]: [`GraphBuilder`] writes a graph op by op; large weights are declared by name and shape only
-//! - [`write`]: streams a [`BuiltModel`] to a file, one weight in memory at a time
+//! - [`mod@write`]: streams a [`BuiltModel`] to a file, one weight in memory at a time
 //! - [`read`]: opens a model file and checks every size in it
-//! - [`extract`]: cuts the part of a model between named values into a model of its own
-//! - [`summary`]: a model's inputs, outputs and operators as text
+//! - [`mod@extract`]: cuts the part of a model between named values into a model of its own
+//! - [`mod@summary`]: a model's inputs, outputs and operators as text
 
 pub mod builder;
 pub mod element;

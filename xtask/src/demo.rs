@@ -1,0 +1,47 @@
+//! `cargo xtask demo`: the three programs, one after the other, on bundled data.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::commands::{self, cargo, output, root};
+use crate::setup;
+
+/// Sentences of the mTOP excerpt's test split, which training never sees.
+const HELD_OUT: &str = "fixtures/demo/sentences.txt";
+
+pub(crate) fn run(steps: Option<u64>) -> Result<()> {
+    setup::run()?;
+    let packages = ["hyperloader-trainer", "hyperloader-exporter", "hyperloader-runtime"];
+    let build = packages.iter().flat_map(|p| ["--package", p]);
+    commands::run(cargo().args(["build", "--release"]).args(build))?;
+
+    let mut train = program("hl-train");
+    if let Some(steps) = steps {
+        train.args(["--steps", &steps.to_string()]);
+    }
+    commands::run(&mut train)?;
+    commands::run(program("hl-export").args(["--task", "mtop"]))?;
+
+    let sentences = std::fs::read_to_string(root().join(HELD_OUT)).context(HELD_OUT)?;
+    let tag = |backend: &str| {
+        output(
+            program("hl-run")
+                .args(["--model", "mtop.onnx", "--backend", backend, "--output-format", "jsonl"])
+                .args(sentences.lines()),
+        )
+    };
+    let (ort, tract) = (tag("ort")?, tag("tract")?);
+    ensure!(ort == tract, "ONNX Runtime and tract disagree:\n{ort}\n{tract}");
+    commands::run(program("hl-run").args(["--model", "mtop.onnx"]).args(sentences.lines()))?;
+    eprintln!("ONNX Runtime and tract tag these {} held-out sentences alike", sentences.lines().count());
+    Ok(())
+}
+
+fn program(name: &str) -> Command {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
+    let mut command = Command::new(target.join("release").join(name));
+    command.current_dir(root());
+    command
+}

@@ -1,6 +1,7 @@
 //! What the three HyperLoader programs agree on: SentT', corpora, T5's shape, methods, run folders. No ML framework.
 
 pub mod backbone;
+pub mod corpus;
 pub mod files;
 pub mod labels;
 pub mod method;

@@ -1,0 +1,330 @@
+//! Oddities and faults of every layout, on files in memory.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::read::parse;
+use super::*;
+use crate::spans::Bio;
+use crate::words::is_whitespace;
+
+fn parse_as(layout: Layout, content: &str) -> Result<Vec<Sentence>, CorpusError> {
+    parse(Path::new("corpus"), content.as_bytes(), layout, &LabelTransform::default(), layout.words())
+}
+
+fn read_as(layout: Layout, content: &str) -> Vec<Sentence> {
+    parse_as(layout, content).unwrap()
+}
+
+fn fault(layout: Layout, content: &str) -> String {
+    parse_as(layout, content).unwrap_err().to_string()
+}
+
+fn pairs(sentence: &Sentence) -> String {
+    let pairs: Vec<String> =
+        sentence.words.iter().zip(&sentence.tags).map(|(word, tag)| format!("{word}/{tag}")).collect();
+    pairs.join(" ")
+}
+
+fn mtop_line(slots: &str, text: &str, tokens: &str) -> String {
+    format!("id\tIN:X\t{slots}\t{text}\tdomain\ten_XX\t[IN:X ]\t{tokens}")
+}
+
+fn mtod_line(slots: &str, text: &str, tokens: &str) -> String {
+    format!("intent\t{slots}\t{text}\ten_XX\t{{\"tokenizations\":[{tokens}]}}")
+}
+
+/// The tokens column for tokens at the given starts; lengths are counted by `length`.
+fn tokens(tokens: &[(&str, usize)], length: fn(&str) -> usize) -> String {
+    let spans =
+        tokens.iter().map(|(token, start)| serde_json::json!({"start": start, "length": length(token)}));
+    let texts: Vec<&str> = tokens.iter().map(|(token, _)| *token).collect();
+    serde_json::json!({"tokens": texts, "tokenSpans": spans.collect::<Vec<_>>()}).to_string()
+}
+
+fn characters(text: &str) -> usize {
+    text.chars().count()
+}
+
+#[test]
+fn seq_in_out_cuts_at_runs_of_white_space() {
+    let sentences = seq_in_out::parse("  play  jazz \nstop\r\n", "O  B-genre\nO \r\n").unwrap();
+    assert_eq!(pairs(&sentences[0]), "play/O jazz/B-genre");
+    assert_eq!(sentences[0].offsets, Some(vec![(2, 6), (8, 12)]));
+    assert_eq!((pairs(&sentences[1]).as_str(), sentences[1].line), ("stop/O", 2));
+    let (line, fault) = seq_in_out::parse("a b c\na b c", "O O O\nO O O O").unwrap_err();
+    assert_eq!((line, fault.to_string().as_str()), (2, "3 words but 4 tags"));
+}
+
+#[test]
+fn bio_columns_reads_crlf_blank_runs_and_an_unfinished_last_line() {
+    let sentences = read_as(Layout::BioColumns, "\r\nB-X\tone\r\nI-X\ttwo\r\n\r\n\r\n\r\nO\tthree");
+    assert_eq!(sentences.iter().map(pairs).collect::<Vec<_>>(), ["one/B-X two/I-X", "three/O"]);
+    assert_eq!(sentences.iter().map(|sentence| sentence.line).collect::<Vec<_>>(), [2, 7]);
+    assert_eq!(
+        fault(Layout::BioColumns, "O\ta\n\nO\ta\nO b\n"),
+        "`corpus`, line 4: 1 columns, but layout `bio-columns` has 2 (tag, word)"
+    );
+    assert_eq!(
+        fault(Layout::BioColumns, "O\ta\nword\tO\n"),
+        "`corpus`, line 2: tag `word` is not `O`, `B-label` or `I-label`"
+    );
+}
+
+#[test]
+fn mtop_offsets_are_bytes() {
+    let text = "Call  Zo\u{eb} at caf\u{e9}";
+    let column = tokens(&[("Call", 0), ("Zo\u{eb}", 6), ("at", 11), ("caf\u{e9}", 14)], str::len);
+    let sentences = read_as(Layout::Mtop, &mtop_line("6:10:SL:CONTACT,14:19:SL:LOCATION", text, &column));
+    assert_eq!(pairs(&sentences[0]), "Call/O Zo\u{eb}/B-SL:CONTACT at/O caf\u{e9}/B-SL:LOCATION");
+    assert_eq!(sentences[0].offsets, Some(vec![(0, 4), (6, 9), (10, 12), (13, 17)]));
+    assert_eq!(
+        fault(Layout::Mtop, &mtop_line("6:9:SL:X", text, &column)),
+        "`corpus`, line 1: slot 6:9 does not fit the text of 19 bytes (it cuts a character)"
+    );
+    assert_eq!(
+        fault(Layout::Mtop, &mtop_line("6:20:SL:X", text, &column)),
+        "`corpus`, line 1: slot 6:20 does not fit the text of 19 bytes"
+    );
+    assert_eq!(
+        fault(Layout::Mtop, &mtop_line("SL:X", text, &column)),
+        "`corpus`, line 1: slot `SL:X` is not `start:end:label`"
+    );
+    let few = r#"{"tokens":["a","b"],"tokenSpans":[{"start":0,"length":1}]}"#;
+    assert_eq!(
+        fault(Layout::Mtop, &mtop_line("", "a b", few)),
+        "`corpus`, line 1: 2 tokens but 1 token spans"
+    );
+    assert_eq!(fault(Layout::Mtop, "a\tb\n"), "`corpus`, line 1: 2 columns, but layout `mtop` has 8");
+    assert!(
+        fault(Layout::Mtop, &mtop_line("", "a", "{"))
+            .starts_with("`corpus`, line 1: not the JSON of layout `mtop`: ")
+    );
+}
+
+#[test]
+fn mtod_offsets_are_characters_and_a_slot_takes_the_whole_token() {
+    let text = "Zo\u{eb}: tomorrow's plan";
+    let column = tokens(&[("zo\u{eb}", 0), (":", 3), ("tomorrow's", 5), ("plan", 16)], characters);
+    let sentences = read_as(Layout::Mtod, &mtod_line("5:13:datetime,16:20:reminder/todo", text, &column));
+    assert_eq!(pairs(&sentences[0]), "zo\u{eb}/O :/O tomorrow's/B-datetime plan/B-reminder/todo");
+    assert_eq!(sentences[0].text.as_deref(), Some(text));
+    assert_eq!(fault(Layout::Mtod, &mtod_line("", text, "")), "`corpus`, line 1: the sentence has no words");
+}
+
+#[test]
+fn of_two_slots_on_one_token_the_first_has_it_and_the_second_begins_at_its_next() {
+    let text = "at 5:00,5:10";
+    let column = tokens(&[("at", 0), ("5", 3), (":", 4), ("00,5", 5), (":", 9), ("10", 10)], characters);
+    let sentences = read_as(Layout::Mtod, &mtod_line("3:7:datetime,8:12:datetime", text, &column));
+    assert_eq!(
+        pairs(&sentences[0]),
+        "at/O 5/B-datetime :/I-datetime 00,5/I-datetime :/B-datetime 10/I-datetime"
+    );
+    assert_eq!(
+        fault(Layout::Mtod, &mtod_line("5:7:a,8:9:b", text, &column)),
+        "`corpus`, line 1: `b` at 8:9 covers no word of its own"
+    );
+    assert_eq!(
+        fault(Layout::Mtod, &mtod_line("3:7:a,6:9:b", text, &column)),
+        "`corpus`, line 1: `a` and `b` overlap at character 6\nhint: spans must be flat"
+    );
+}
+
+#[test]
+fn conll_skips_document_starts_and_opens_spans_of_iob1() {
+    let text = "-DOCSTART- -X- O O\n\nEU NNP I-NP I-ORG\nrejects VBZ I-VP O\nGerman JJ I-NP I-MISC\nBonn NNP I-NP I-LOC\nParis NNP I-NP B-LOC\n\na\tB-x\nb\tI-x\n";
+    let sentences = read_as(Layout::Conll, text);
+    assert_eq!(pairs(&sentences[0]), "EU/B-ORG rejects/O German/B-MISC Bonn/B-LOC Paris/B-LOC");
+    assert_eq!((pairs(&sentences[1]).as_str(), sentences[1].line), ("a/B-x b/I-x", 9));
+    assert_eq!(
+        fault(Layout::Conll, "a b c d O"),
+        "`corpus`, line 1: 5 columns, but layout `conll` has 2 to 4"
+    );
+    assert_eq!(
+        fault(Layout::Conll, "a O\nb S-x"),
+        "`corpus`, line 2: tag `S-x` is not `O`, `B-label` or `I-label`"
+    );
+}
+
+#[test]
+fn jsonl_takes_tokens_with_tags_or_text_with_character_spans() {
+    let text = "{\"tokens\":[\"a\",\"b\"],\"tags\":[\"O\",\"B-x\"]}\n\n{\"text\":\"Zo\u{eb} called  me\",\"spans\":[{\"start\":0,\"end\":3,\"label\":\"who\",\"text\":\"Zo\u{eb}\"}]}";
+    let sentences = read_as(Layout::Jsonl, text);
+    assert_eq!(
+        sentences.iter().map(pairs).collect::<Vec<_>>(),
+        ["a/O b/B-x", "Zo\u{eb}/B-who called/O me/O"]
+    );
+    assert_eq!(sentences[1].line, 3);
+    for (line, message) in [
+        (r#"{"tokens":["a"],"tags":[]}"#, "1 words but 0 tags"),
+        (r#"{"tokens":["a b"],"tags":["O"]}"#, "word `a b` holds white space"),
+        (r#"{"tokens":["a",""],"tags":["O","O"]}"#, "word 2 is empty"),
+        (r#"{"tokens":[],"tags":[]}"#, "the sentence has no words"),
+        (r#"{"tokens":["a"],"tags":["B-"]}"#, "the label of `B-` is empty"),
+        (r#"{"tokens":["a"],"tags":["B-x y"]}"#, "label `x y` holds white space"),
+        (
+            r#"{"tokens":["a"],"tags":["B-O"]}"#,
+            "label `O` is a tag of its own in sBIO\nhint: rename the label",
+        ),
+        (
+            r#"{"text":"a","spans":[{"start":0,"end":2,"label":"x"}]}"#,
+            "span 0:2 does not fit the text of 1 characters",
+        ),
+        (r#"{"text":"a","spans":[{"start":0,"end":1,"label":""}]}"#, "the label of `B-` is empty"),
+        (
+            r#"{"text":"a"}"#,
+            "not the JSON of layout `jsonl`: a line needs `tokens` and `tags`, or `text` and `spans`",
+        ),
+    ] {
+        assert_eq!(fault(Layout::Jsonl, line), format!("`corpus`, line 1: {message}"));
+    }
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_named_by_line() {
+    let error = parse(
+        Path::new("x"),
+        b"O\ta\nO\t\xff\n",
+        Layout::BioColumns,
+        &LabelTransform::default(),
+        WordSplitting::default(),
+    );
+    assert_eq!(error.unwrap_err().to_string(), "`x`, line 2: not UTF-8");
+    assert_eq!(read_as(Layout::BioColumns, "\u{feff}O\ta").len(), 1);
+    assert_eq!(fault(Layout::BioColumns, "\n\n"), "`corpus` holds no sentence");
+}
+
+#[test]
+fn label_presets_differ_in_mtops_prefix_and_in_case() {
+    let plain = Labels::default();
+    let reference = Labels::Preset(LabelPreset::Reference);
+    for (layout, label, short, full) in [
+        (Layout::Mtop, "SL:DATE_TIME", "date_time", "sl:date_time"),
+        (Layout::Mtod, "reminder/todo", "reminder", "reminder"),
+        (Layout::BioColumns, "Character_Name", "character_name", "Character_Name"),
+        (Layout::SeqInOut, "toloc.city_name", "toloc.city_name", "toloc.city_name"),
+    ] {
+        assert_eq!(plain.transform(layout).apply(label), short);
+        assert_eq!(reference.transform(layout).apply(label), full);
+    }
+    let cut: Labels = serde_json::from_str(r#"{"cut_at":"/","strip_prefix":"x-"}"#).unwrap();
+    let transform = cut.transform(Layout::Jsonl);
+    assert_eq!(transform.apply("x-A/b"), "A");
+    let content = "B-/x\ta\n";
+    let error =
+        parse(Path::new("x"), content.as_bytes(), Layout::BioColumns, &transform, WordSplitting::default());
+    assert_eq!(error.unwrap_err().to_string(), "`x`, line 1: the label of `B-/x` is empty");
+}
+
+#[test]
+fn a_spec_is_read_from_toml_and_layouts_have_names() {
+    let spec: CorpusSpec =
+        toml::from_str("layout = 'bio-columns'\ntrain = 'a.bio'\ntest = '/b.bio'\nlabels = 'reference'")
+            .unwrap();
+    assert_eq!((spec.valid_fraction, spec.labels.clone()), (0.1, Labels::Preset(LabelPreset::Reference)));
+    let spec = spec.resolved(Path::new("/data"));
+    assert_eq!((spec.train.as_path(), spec.test.as_path()), (Path::new("/data/a.bio"), Path::new("/b.bio")));
+    for layout in Layout::ALL {
+        assert_eq!(layout.name().parse::<Layout>().unwrap(), layout);
+        assert_eq!(serde_json::to_string(&layout).unwrap(), format!("\"{layout}\""));
+    }
+    assert_eq!(
+        "mtopp".parse::<Layout>().unwrap_err().to_string(),
+        "unknown layout `mtopp`; known are `seq-in-out`, `bio-columns`, `mtop`, `mtod`, `conll`, `jsonl`\nhint: did you mean `mtop`?"
+    );
+}
+
+#[test]
+fn subsets_are_floored_nested_and_keep_the_order() {
+    let sentences: Vec<Sentence> = (1..=99).map(|line| Sentence { line, ..Sentence::default() }).collect();
+    let lines = |fraction| -> Vec<usize> {
+        subset(sentences.clone(), fraction, 3).unwrap().iter().map(|sentence| sentence.line).collect()
+    };
+    let (small, large) = (lines(0.1), lines(0.2));
+    assert_eq!((small.len(), large.len(), lines(1.0).len()), (9, 19, 99));
+    assert!(large.is_sorted() && small.iter().all(|line| large.contains(line)));
+    let error = subset(sentences, 1.5, 3).unwrap_err().to_string();
+    assert_eq!(error, "fraction is 1.5, but must be over 0 and at most 1");
+}
+
+#[test]
+fn statistics_count_labels_duplicates_overlap_and_ill_formed_tags() {
+    let train = read_as(Layout::BioColumns, "B-x\ta\nI-y\tb\n\nB-x\ta\nI-x\tb\n\nO\tc\nI-x\td\n");
+    let test = read_as(Layout::BioColumns, "O\ta\nO\tb\n\nB-z\te\n");
+    let stats = stats::CorpusStats::of(&Splits { train, valid: Vec::new(), test });
+    assert_eq!((stats.train.sentences, stats.train.words, stats.train.longest), (3, 6, 2));
+    assert_eq!((stats.train.duplicates, stats.train.ill_formed_tags, stats.test_in_train), (1, 2, 1));
+    let labels: Vec<(&str, usize)> =
+        stats.labels.iter().map(|(label, count)| (label.as_str(), *count)).collect();
+    assert_eq!(labels, [("x", 3), ("y", 1), ("z", 1)]);
+}
+
+/// Text that gets past the first checks of some layout more often than random bytes do.
+fn near_corpus() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop::sample::select(vec![
+        "O",
+        "B-x",
+        "I-x",
+        "\t",
+        "\n",
+        "\r\n",
+        " ",
+        "1:3:x",
+        ",",
+        "id",
+        "\u{eb}",
+        "a b",
+        "{\"tokens\":[\"a\"],\"tokenSpans\":[{\"start\":0,\"length\":1}]}",
+        "{\"tokens\":[\"a\"],\"tokenSpans\":[{\"start\":1,\"length\":18446744073709551615}]}",
+        "{\"tokenizations\":[{\"tokens\":[\"a\"],\"tokenSpans\":[{\"start\":0,\"length\":1}]}]}",
+        "{\"tokens\":[\"a\"],\"tags\":[\"O\"]}",
+        "{\"text\":\"a\u{eb}\",\"spans\":[{\"start\":1,\"end\":2,\"label\":\"x\"}]}",
+    ]);
+    let pieces = prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat().into_bytes());
+    prop_oneof![pieces, prop::collection::vec(any::<u8>(), 0..64)]
+}
+
+fn slots_column() -> impl Strategy<Value = String> {
+    let slot = (0..12usize, 0..12usize, "[a-z]{0,2}")
+        .prop_map(|(start, end, label)| format!("{start}:{end}:{label}"));
+    prop::collection::vec(slot, 0..4).prop_map(|slots| slots.join(","))
+}
+
+fn check_promises(sentences: &[Sentence]) -> Result<(), TestCaseError> {
+    for sentence in sentences {
+        prop_assert!(!sentence.words.is_empty() && sentence.words.len() == sentence.tags.len());
+        prop_assert!(sentence.tags.iter().all(|tag| Bio::parse(tag).is_some()));
+        prop_assert!(sentence.words.iter().all(|word| !word.is_empty() && !word.chars().any(is_whitespace)));
+        let length = sentence.text.as_ref().map_or(0, |text| text.chars().count());
+        prop_assert!(sentence.offsets.iter().flatten().all(|(start, end)| start <= end && *end <= length));
+    }
+    label_set(sentences, "test").map_err(|error| TestCaseError::fail(error.to_string()))?;
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_reader_panic_or_break_a_sentences_promises(content in near_corpus()) {
+        for layout in Layout::ALL {
+            if let Ok(sentences) = parse(Path::new("x"), &content, layout, &LabelTransform::default(), layout.words()) {
+                check_promises(&sentences)?;
+            }
+        }
+    }
+
+    #[test]
+    fn no_slots_make_a_reader_panic_or_break_a_sentences_promises(slots in slots_column()) {
+        let column = [("caf\u{e9}", 0), ("at", 5), ("9", 8)];
+        let lines = [
+            (Layout::Mtop, mtop_line(&slots, "caf\u{e9} at 9", &tokens(&column, characters))),
+            (Layout::Mtod, mtod_line(&slots, "caf\u{e9} at 9", &tokens(&column, characters))),
+        ];
+        for (layout, line) in lines {
+            if let Ok(sentences) = parse_as(layout, &line) {
+                check_promises(&sentences)?;
+            }
+        }
+    }
+}

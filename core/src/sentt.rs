@@ -1,0 +1,262 @@
+//! SentT' and sBIO: sentences and tag sequences as the ids that a T5 reads and writes (HyperLoader paper, section 3.6).
+//!
+//! A sentence `w0 w1` is `<extra_id_0> w0 <extra_id_1> w1 <extra_id_2> </s>`, its tags are the same with tags for words. Each word
+//! is encoded on its own, with its leading space, so ids never depend on neighbours. One sentinel more than words is needed: T5's
+//! 100 sentinels allow 99 words.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokenizers::Tokenizer;
+
+use crate::words::split_whitespace;
+
+/// Words whose ids are kept; the seven corpora of the paper have 33,678 distinct words and labels.
+const CACHED_WORDS: usize = 1 << 17;
+
+/// A tokenizer that cannot be used, or a sentence that cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum SentTError {
+    /// No tokenizer could be read.
+    #[error("cannot read tokenizer `{}`: {source}", path.display())]
+    Read {
+        /// The file; `<bytes>` if it was given in memory.
+        path: PathBuf,
+        /// The reason.
+        source: tokenizers::Error,
+    },
+    /// The vocabulary lacks a token that SentT' needs.
+    #[error("the tokenizer has no token `{0}`\nhint: SentT' needs a T5 vocabulary with its sentinels")]
+    MissingToken(String),
+    /// Words next to sentinels get other ids than words by themselves.
+    #[error(
+        "the tokenizer gives a word other ids after a sentinel ({together:?}) than by itself ({apart:?})\n\
+         hint: use the tokenizer.json of the original t5-base; one saved from FLAN-T5 or with `legacy=False` does not fit"
+    )]
+    Unsteady {
+        /// Ids of a word between two sentinels, encoded as one text.
+        together: Vec<u32>,
+        /// Ids of the parts.
+        apart: Vec<u32>,
+    },
+    /// More words than sentinels allow.
+    #[error("{words} words but the vocabulary's sentinels allow {limit}\nhint: split the sentence")]
+    TooManyWords {
+        /// Words of the sentence.
+        words: usize,
+        /// Most words that can be written.
+        limit: usize,
+    },
+    /// The tokenizer failed.
+    #[error("cannot encode `{text}`: {source}")]
+    Encode {
+        /// The text.
+        text: String,
+        /// The tokenizer's reason.
+        source: tokenizers::Error,
+    },
+    /// The tokenizer failed.
+    #[error("cannot decode ids: {0}")]
+    Decode(tokenizers::Error),
+}
+
+/// The codec: a T5 `tokenizer.json` and its sentinels.
+#[derive(Debug)]
+pub struct SentT {
+    tokenizer: Tokenizer,
+    /// Ids of `<extra_id_0>`, `<extra_id_1>`, ... up to the first that is missing.
+    sentinels: Vec<u32>,
+    indices: HashMap<u32, usize>,
+    pad: u32,
+    eos: u32,
+    cache: RwLock<HashMap<String, Arc<[u32]>>>,
+}
+
+impl SentT {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is no tokenizer, lacks `<pad>`, `</s>` or sentinels, or treats words after sentinels differently.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SentTError> {
+        let path = path.as_ref();
+        let read = |source: tokenizers::Error| SentTError::Read { path: path.to_owned(), source };
+        let bytes = std::fs::read(path).map_err(|error| read(error.into()))?;
+        Self::new(Tokenizer::from_bytes(bytes).map_err(read)?)
+    }
+
+    /// Reads a `tokenizer.json` in memory.
+    ///
+    /// # Errors
+    /// As [`SentT::from_file`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SentTError> {
+        let read = |source| SentTError::Read { path: "<bytes>".into(), source };
+        Self::new(Tokenizer::from_bytes(bytes).map_err(read)?)
+    }
+
+    fn new(mut tokenizer: Tokenizer) -> Result<Self, SentTError> {
+        tokenizer.with_padding(None);
+        // Removing a truncation cannot fail; the result is only a reference for chaining.
+        let _ = tokenizer.with_truncation(None);
+        let id = |token: &str| {
+            tokenizer.token_to_id(token).ok_or_else(|| SentTError::MissingToken(token.to_owned()))
+        };
+        let sentinels: Vec<u32> = (0..).map_while(|k| tokenizer.token_to_id(&sentinel_token(k))).collect();
+        id(&sentinel_token(0))?;
+        id(&sentinel_token(1))?;
+        let (pad, eos) = (id("<pad>")?, id("</s>")?);
+        let indices = sentinels.iter().enumerate().map(|(k, id)| (*id, k)).collect();
+        let codec = Self { tokenizer, sentinels, indices, pad, eos, cache: RwLock::default() };
+        let together = codec.encode_text(&codec.source_text(&["word"]))?;
+        let apart = [&[codec.sentinels[0]], &*codec.word(&"word")?, &[codec.sentinels[1]]].concat();
+        if together != apart {
+            return Err(SentTError::Unsteady { together, apart });
+        }
+        Ok(codec)
+    }
+
+    /// The id of `<extra_id_k>`, if the vocabulary has it.
+    pub fn sentinel(&self, k: usize) -> Option<u32> {
+        self.sentinels.get(k).copied()
+    }
+
+    /// `k` of the sentinel `<extra_id_k>` with this id.
+    pub fn sentinel_index(&self, id: u32) -> Option<usize> {
+        self.indices.get(&id).copied()
+    }
+
+    /// The id of `<pad>`, which also starts the decoder's input.
+    pub fn pad(&self) -> u32 {
+        self.pad
+    }
+
+    /// The id of `</s>`.
+    pub fn eos(&self) -> u32 {
+        self.eos
+    }
+
+    /// The most words that a sentence can have: one less than there are sentinels (99 for T5).
+    pub fn max_words(&self) -> usize {
+        self.sentinels.len() - 1
+    }
+
+    /// `s0 w0 s1 w1 ... sL </s>` for the words of a sentence.
+    ///
+    /// # Errors
+    /// If there are more words than [`SentT::max_words`].
+    pub fn encode_source<W: AsRef<str>>(&self, words: &[W]) -> Result<Vec<u32>, SentTError> {
+        if words.len() > self.max_words() {
+            return Err(SentTError::TooManyWords { words: words.len(), limit: self.max_words() });
+        }
+        let mut ids = Vec::with_capacity(4 * words.len() + 2);
+        for (word, sentinel) in words.iter().zip(&self.sentinels) {
+            ids.push(*sentinel);
+            ids.extend_from_slice(&self.word(word)?);
+        }
+        ids.extend([self.sentinels[words.len()], self.eos]);
+        Ok(ids)
+    }
+
+    /// `s0 t0 s1 t1 ... sL </s>` for a sentence's sBIO tags.
+    ///
+    /// # Errors
+    /// As [`SentT::encode_source`].
+    pub fn encode_target<T: AsRef<str>>(&self, sbio: &[T]) -> Result<Vec<u32>, SentTError> {
+        self.encode_source(sbio)
+    }
+
+    /// Ids of a text as it stands, without `</s>`: a prefix, or a rendered sentence of more words than [`SentT::max_words`].
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn encode_text(&self, text: &str) -> Result<Vec<u32>, SentTError> {
+        let encode = |source| SentTError::Encode { text: text.to_owned(), source };
+        Ok(self.tokenizer.encode_fast(text, false).map_err(encode)?.get_ids().to_vec())
+    }
+
+    /// Ids of one word or tag by itself, with its leading space. May be empty (U+200B) or hold special ids (`</s>`).
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn word(&self, word: &impl AsRef<str>) -> Result<Arc<[u32]>, SentTError> {
+        let word = word.as_ref();
+        if let Some(ids) = self.cache.read().unwrap_or_else(PoisonError::into_inner).get(word) {
+            return Ok(Arc::clone(ids));
+        }
+        let ids: Arc<[u32]> = self.encode_text(word)?.into();
+        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() < CACHED_WORDS {
+            cache.insert(word.to_owned(), Arc::clone(&ids));
+        }
+        Ok(ids)
+    }
+
+    /// The text that [`SentT::encode_source`] stands for, without `</s>`. Words past the last sentinel are followed by plain text
+    /// that looks like one, as in the reference implementation.
+    pub fn source_text<W: AsRef<str>>(&self, words: &[W]) -> String {
+        let mut text = sentinel_token(0);
+        for (k, word) in words.iter().enumerate() {
+            text.push_str(&format!(" {} {}", word.as_ref(), sentinel_token(k + 1)));
+        }
+        text
+    }
+
+    /// The text that [`SentT::encode_target`] stands for.
+    pub fn target_text<T: AsRef<str>>(&self, sbio: &[T]) -> String {
+        self.source_text(sbio)
+    }
+
+    /// The text of ids without special ones: sentinels, `<pad>`, `</s>` and `<unk>` vanish, as do ids that the vocabulary lacks.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, SentTError> {
+        self.tokenizer.decode(ids, true).map_err(SentTError::Decode)
+    }
+
+    /// sBIO tags as the reference reads them: text without special ids, cut at white space. Tags align with words by order alone.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn decode_tags(&self, ids: &[u32]) -> Result<Vec<String>, SentTError> {
+        let words = split_whitespace(&self.decode(ids)?);
+        Ok(words.into_iter().map(|word| word.text).collect())
+    }
+
+    /// sBIO tags by sentinel: tag `k` is what stands between the first `<extra_id_k>` and the next sentinel or `</s>`, or `O` if
+    /// that is nothing. Always `words` tags; of several words in one gap the first counts.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn decode_tags_by_sentinel(&self, ids: &[u32], words: usize) -> Result<Vec<String>, SentTError> {
+        let ends = |id: &u32| *id == self.eos || self.indices.contains_key(id);
+        let mut tags: Vec<Option<String>> = vec![None; words];
+        for (at, id) in ids.iter().enumerate() {
+            if *id == self.eos {
+                break;
+            }
+            let Some(slot @ None) = self.sentinel_index(*id).and_then(|k| tags.get_mut(k)) else {
+                continue;
+            };
+            let gap = &ids[at + 1..];
+            let length = gap.iter().position(ends).unwrap_or(gap.len());
+            let tag = self.decode_tags(&gap[..length])?.into_iter().next();
+            *slot = Some(tag.unwrap_or_else(|| "O".to_owned()));
+        }
+        Ok(tags.into_iter().map(|tag| tag.unwrap_or_else(|| "O".to_owned())).collect())
+    }
+
+    /// `ids` cut to `max_len` ids as the reference cuts: the first `max_len - 1`, then `</s>`. Shorter ones stay as they are.
+    pub fn truncate(&self, ids: &mut Vec<u32>, max_len: usize) {
+        if ids.len() > max_len {
+            ids.truncate(max_len);
+            if let Some(last) = ids.last_mut() {
+                *last = self.eos;
+            }
+        }
+    }
+}
+
+fn sentinel_token(k: usize) -> String {
+    format!("<extra_id_{k}>")
+}

@@ -1,0 +1,117 @@
+//! SentT' there and back, for any words and tags.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::LazyLock;
+
+use common::codec;
+use hyperloader_core::sentt::{SentT, SentTError};
+use proptest::prelude::*;
+
+static CODEC: LazyLock<SentT> = LazyLock::new(codec);
+
+fn tags() -> impl Strategy<Value = Vec<String>> {
+    let tag = prop_oneof![Just("O".to_owned()), Just("I".to_owned()), "[a-zA-Z][a-zA-Z_.:-]{0,11}"];
+    prop::collection::vec(tag, 0..=99)
+}
+
+/// Words without white space, and none that is or holds a special token.
+fn words() -> impl Strategy<Value = Vec<String>> {
+    let word = prop_oneof!["[a-z]{1,8}", "[^\\s<\\x1c-\\x1f]{1,6}"];
+    prop::collection::vec(word, 0..=99)
+}
+
+proptest! {
+    // A saved failure belongs into a test of its own, not into a file.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn tags_survive_both_ways_of_decoding(tags in tags()) {
+        let ids = CODEC.encode_target(&tags).unwrap();
+        prop_assert_eq!(&CODEC.decode_tags(&ids).unwrap(), &tags);
+        prop_assert_eq!(&CODEC.decode_tags_by_sentinel(&ids, tags.len()).unwrap(), &tags);
+    }
+
+    #[test]
+    fn a_source_is_its_words_between_ascending_sentinels(words in words()) {
+        let ids = CODEC.encode_source(&words).unwrap();
+        let mut rest = ids.as_slice();
+        for (k, word) in words.iter().enumerate() {
+            let (sentinel, after) = rest.split_first().unwrap();
+            prop_assert_eq!(CODEC.sentinel_index(*sentinel), Some(k));
+            let piece = CODEC.word(word).unwrap();
+            prop_assert!(after.starts_with(&piece));
+            prop_assert_eq!(piece.to_vec(), CODEC.encode_text(word).unwrap());
+            rest = &after[piece.len()..];
+        }
+        prop_assert_eq!(rest, [CODEC.sentinel(words.len()).unwrap(), CODEC.eos()]);
+    }
+
+    #[test]
+    fn any_ids_decode_to_tags_without_white_space(ids in prop::collection::vec(prop_oneof![0..33_000u32, 32_000..32_100u32, any::<u32>()], 0..40), words in 0..20usize) {
+        let tags = CODEC.decode_tags_by_sentinel(&ids, words).unwrap();
+        prop_assert_eq!(tags.len(), words);
+        let by_order = CODEC.decode_tags(&ids).unwrap();
+        prop_assert!(tags.iter().chain(&by_order).all(|tag| !tag.is_empty() && !tag.contains(' ')));
+    }
+}
+
+#[test]
+fn a_missing_doubled_or_empty_gap_does_not_shift_later_tags() {
+    let id = |k| CODEC.sentinel(k).unwrap();
+    let tag = |text: &str| CODEC.word(&text).unwrap().to_vec();
+    let ids = [
+        &[id(0)][..],
+        &tag("city"),
+        &[id(2)],
+        &tag("I"),
+        &[id(2)],
+        &tag("date"),
+        &[id(3), id(4)],
+        &tag("a b"),
+        &[CODEC.eos(), id(1)],
+        &tag("late"),
+    ]
+    .concat();
+    assert_eq!(CODEC.decode_tags_by_sentinel(&ids, 6).unwrap(), ["city", "O", "I", "O", "a", "O"]);
+}
+
+#[test]
+fn cutting_keeps_the_closing_id() {
+    let mut ids = vec![5, 6, 7, 1];
+    CODEC.truncate(&mut ids, 4);
+    assert_eq!(ids, [5, 6, 7, 1]);
+    CODEC.truncate(&mut ids, 2);
+    assert_eq!(ids, [5, 1]);
+    CODEC.truncate(&mut ids, 0);
+    assert!(ids.is_empty());
+}
+
+#[test]
+fn a_hundred_words_are_refused_with_count_and_limit() {
+    let error = CODEC.encode_source(&["a"; 100]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "100 words but the vocabulary's sentinels allow 99\nhint: split the sentence"
+    );
+    assert_eq!(CODEC.encode_source(&["a"; 99]).unwrap().last(), Some(&1));
+}
+
+#[test]
+fn tokenizers_that_do_not_fit_are_refused() {
+    let missing = SentT::from_file("nowhere.json").unwrap_err().to_string();
+    assert!(missing.starts_with("cannot read tokenizer `nowhere.json`: "), "{missing}");
+    let broken = SentT::from_bytes(b"{}").unwrap_err().to_string();
+    assert!(broken.starts_with("cannot read tokenizer `<bytes>`: "), "{broken}");
+    let small =
+        r#"{"version":"1.0","added_tokens":[],"model":{"type":"WordLevel","vocab":{"a":0},"unk_token":"a"}}"#;
+    let error = SentT::from_bytes(small.as_bytes()).unwrap_err();
+    assert!(matches!(&error, SentTError::MissingToken(token) if token == "<extra_id_0>"), "{error}");
+    let path = common::fixtures().join("backbones/t5-nano/tokenizer.json");
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut flan: serde_json::Value = serde_json::from_str(&text).unwrap();
+    flan["pre_tokenizer"] = serde_json::json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "first", "split": true});
+    let error = SentT::from_bytes(flan.to_string().as_bytes()).unwrap_err();
+    assert!(matches!(&error, SentTError::Unsteady { .. }), "{error}");
+}

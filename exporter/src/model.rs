@@ -1,0 +1,107 @@
+//! One task's model, un-folded: the backbone's tensors, the norms that training changed, and the generated weights.
+
+use hyperloader_core::backbone::{Backbone, BackboneError};
+use hyperloader_core::t5::{Attention, Stack, T5Config, names};
+use hyperloader_core::task_weights::{Lora, TaskWeights};
+use hyperloader_core::tensors::{HostTensor, Tensors};
+
+use crate::fold::{FoldError, fold};
+
+/// A tensor of a task's model could not be had, or the model could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The backbone lacks it.
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    /// Its LoRA pair could not be folded into it.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// A tensor has another rank or shape than its place in the model.
+    #[error("tensor `{name}` has shape {found:?}, which does not fit its place in the model")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+    },
+    /// An id that the embedding has no row for.
+    #[error("id {id} is outside the model's vocabulary of {vocab_size}")]
+    Id {
+        /// The id.
+        id: i64,
+        /// Rows of the embedding.
+        vocab_size: usize,
+    },
+    /// Inputs that do not belong together.
+    #[error("the attention mask has shape {mask:?}, the ids have {ids:?}")]
+    Mask {
+        /// Shape of the mask.
+        mask: Vec<usize>,
+        /// Shape of the ids.
+        ids: Vec<usize>,
+    },
+}
+
+/// The model of one task. Tensors of the backbone stay on disk until they are asked for.
+#[derive(Debug)]
+pub struct TaskModel {
+    backbone: Backbone,
+    trained: Tensors,
+    weights: TaskWeights<HostTensor>,
+}
+
+impl TaskModel {
+    /// The model of `backbone` with `weights`, where a tensor of `trained` takes the place of the backbone's tensor of
+    /// the same name (reference section 1.5: the norms).
+    pub fn new(backbone: Backbone, trained: Tensors, weights: TaskWeights<HostTensor>) -> Self {
+        Self { backbone, trained, weights }
+    }
+
+    /// Its dimensions.
+    pub fn config(&self) -> &T5Config {
+        &self.backbone.config
+    }
+
+    /// What the method generated for the task.
+    pub fn weights(&self) -> &TaskWeights<HostTensor> {
+        &self.weights
+    }
+
+    /// A tensor of T5 by Hugging Face's name, as trained, LoRA left out.
+    ///
+    /// # Errors
+    /// If the model has none of that name.
+    pub fn tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
+        match self.trained.get(name) {
+            Some(tensor) => Ok(tensor.clone()),
+            None => Ok(self.backbone.tensor(name)?),
+        }
+    }
+
+    /// A tensor of T5 by Hugging Face's name, its LoRA pair folded in if it has one.
+    ///
+    /// # Errors
+    /// If the model has none of that name, or folding fails its checks.
+    pub fn folded_tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
+        let tensor = self.tensor(name)?;
+        match self.loras().find(|(folded, _)| folded == name) {
+            Some((_, lora)) => Ok(fold(name, &tensor, lora)?),
+            None => Ok(tensor),
+        }
+    }
+
+    /// Every LoRA pair with the name of the matrix that it belongs to.
+    pub fn loras(&self) -> impl Iterator<Item = (String, &Lora<HostTensor>)> {
+        Stack::BOTH.into_iter().flat_map(move |stack| {
+            let blocks = self.weights.blocks(stack).iter().enumerate();
+            blocks.flat_map(move |(block, weights)| {
+                Attention::of(stack).iter().flat_map(move |kind| {
+                    let of = weights.attention(*kind);
+                    let name = move |part| names::attention(stack, block, *kind, part);
+                    let q = of.q.as_ref().map(|lora| (name("q"), lora));
+                    q.into_iter().chain(of.v.as_ref().map(|lora| (name("v"), lora)))
+                })
+            })
+        })
+    }
+}

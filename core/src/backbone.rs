@@ -50,19 +50,12 @@ impl Backbone {
         config.cross_attention_relative_bias = cross_attention_relative_bias;
         let weights = TensorFile::open(&folder.join("model.safetensors"))?;
         let mut tolerated: Vec<String> = names::EMBEDDING_COPIES.map(str::to_owned).to_vec();
-        tolerated.push(names::relative_bias(
-            Stack::Decoder,
-            Attention::CrossAttention,
-        ));
+        tolerated.push(names::relative_bias(Stack::Decoder, Attention::CrossAttention));
         if config.tie_word_embeddings {
             tolerated.push(names::LM_HEAD.to_owned());
         }
         weights.check(&config.tensors(), &tolerated)?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            config,
-            weights,
-        })
+        Ok(Self { folder: folder.to_owned(), config, weights })
     }
 
     /// A tensor by Hugging Face's name, as float32.

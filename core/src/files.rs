@@ -21,11 +21,7 @@ pub struct FileError {
 impl FileError {
     /// An error of `action` on `path`.
     pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self {
-            action,
-            path: path.to_owned(),
-            source,
-        }
+        Self { action, path: path.to_owned(), source }
     }
 }
 
@@ -42,10 +38,7 @@ pub fn write_atomic(
         _ => Path::new("."),
     };
     let write = || -> io::Result<()> {
-        let mut temporary = tempfile::Builder::new()
-            .prefix(".hl-")
-            .suffix(".tmp")
-            .tempfile_in(folder)?;
+        let mut temporary = tempfile::Builder::new().prefix(".hl-").suffix(".tmp").tempfile_in(folder)?;
         {
             let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
             fill(&mut writer)?;

@@ -61,11 +61,7 @@ impl Method {
             Method::HyperLoader => Some(LoraConfig::default()),
             Method::HyperFormerPlusPlus => None,
         };
-        HyperConfig {
-            method: self,
-            lora,
-            ..HyperConfig::default()
-        }
+        HyperConfig { method: self, lora, ..HyperConfig::default() }
     }
 }
 
@@ -124,10 +120,7 @@ pub struct LoraConfig {
 
 impl Default for LoraConfig {
     fn default() -> Self {
-        Self {
-            rank: 8,
-            alpha: 8.0,
-        }
+        Self { rank: 8, alpha: 8.0 }
     }
 }
 
@@ -167,12 +160,7 @@ impl Site {
 
     /// Sites of a stack that get a LoRA pair.
     pub fn loras(stack: Stack) -> &'static [Site] {
-        const ALL: [Site; 4] = [
-            Site::LoraSelfQ,
-            Site::LoraSelfV,
-            Site::LoraCrossQ,
-            Site::LoraCrossV,
-        ];
+        const ALL: [Site; 4] = [Site::LoraSelfQ, Site::LoraSelfV, Site::LoraCrossQ, Site::LoraCrossV];
         match stack {
             Stack::Encoder => &ALL[..2],
             Stack::Decoder => &ALL,
@@ -237,11 +225,7 @@ impl HyperConfig {
     pub fn trainable_tensors(&self, t5: &T5Config, tasks: &[String]) -> Vec<TrainableTensor> {
         let mut list = TensorList(Vec::new());
         for task in tasks {
-            list.add(
-                names::task_embedding(task),
-                &[self.task_embed_dim],
-                Init::Normal { std: 1.0 },
-            );
+            list.add(names::task_embedding(task), &[self.task_embed_dim], Init::Normal { std: 1.0 });
         }
         for stack in Stack::BOTH {
             self.hypernetwork_tensors(t5, stack, &mut list);
@@ -254,12 +238,7 @@ impl HyperConfig {
 
     fn hypernetwork_tensors(&self, t5: &T5Config, stack: Stack, list: &mut TensorList) {
         const SMALL: Init = Init::Normal { std: 0.01 };
-        let (e, h, d, b) = (
-            self.task_embed_dim,
-            self.projector_hidden,
-            t5.d_model,
-            self.bottleneck(t5),
-        );
+        let (e, h, d, b) = (self.task_embed_dim, self.projector_hidden, t5.d_model, self.bottleneck(t5));
         let name = |part: &str| names::hypernetwork(stack, part);
         let unit = Init::Normal { std: 1.0 };
         list.add(name("layer_embed.weight"), &[t5.layers(stack), e], unit);
@@ -277,11 +256,7 @@ impl HyperConfig {
         if let Some(lora) = &self.lora {
             // Kaiming-uniform with a = sqrt(5) comes to 1/sqrt(fan_in).
             let bound = (e as f64).powf(-0.5);
-            list.add(
-                name("lora_a.weight_head.weight"),
-                &[lora.rank * d, e],
-                Init::Uniform { bound },
-            );
+            list.add(name("lora_a.weight_head.weight"), &[lora.rank * d, e], Init::Uniform { bound });
             let rows = t5.inner_dim() * lora.rank;
             list.add(name("lora_b.weight_head.weight"), &[rows, e], Init::Zeros);
         }
@@ -293,25 +268,16 @@ impl HyperConfig {
     /// Names the field or task and what would fit.
     pub fn validate(&self, t5: &T5Config, tasks: &[String]) -> Result<(), MethodError> {
         let value = |field, value: String, expected: &str| {
-            Err(MethodError::Value {
-                field,
-                value,
-                expected: expected.to_owned(),
-            })
+            Err(MethodError::Value { field, value, expected: expected.to_owned() })
         };
         let d = t5.d_model;
         if self.reduction_factor == 0 || !d.is_multiple_of(self.reduction_factor) {
             let expected = format!("a divisor of the backbone's `d_model` {d}");
-            return value(
-                "reduction_factor",
-                self.reduction_factor.to_string(),
-                &expected,
-            );
+            return value("reduction_factor", self.reduction_factor.to_string(), &expected);
         }
-        for (field, n) in [
-            ("task_embed_dim", self.task_embed_dim),
-            ("projector_hidden", self.projector_hidden),
-        ] {
+        for (field, n) in
+            [("task_embed_dim", self.task_embed_dim), ("projector_hidden", self.projector_hidden)]
+        {
             if n == 0 || n > 1 << 16 {
                 return value(field, n.to_string(), "a number from 1 to 65536");
             }
@@ -319,25 +285,13 @@ impl HyperConfig {
         match (self.method, &self.lora) {
             (Method::HyperLoader, None) => return value("lora", "absent".into(), "a table"),
             (Method::HyperFormerPlusPlus, Some(_)) => {
-                return value(
-                    "lora",
-                    "present".into(),
-                    "none: `hyperformer++` generates no LoRA",
-                );
+                return value("lora", "present".into(), "none: `hyperformer++` generates no LoRA");
             }
             (_, Some(lora)) if lora.rank == 0 || lora.rank > d => {
-                return value(
-                    "lora.rank",
-                    lora.rank.to_string(),
-                    "a number from 1 to `d_model`",
-                );
+                return value("lora.rank", lora.rank.to_string(), "a number from 1 to `d_model`");
             }
             (_, Some(lora)) if !lora.alpha.is_finite() || lora.alpha == 0.0 => {
-                return value(
-                    "lora.alpha",
-                    lora.alpha.to_string(),
-                    "a number other than 0",
-                );
+                return value("lora.alpha", lora.alpha.to_string(), "a number other than 0");
             }
             _ => {}
         }
@@ -346,12 +300,7 @@ impl HyperConfig {
 }
 
 fn check_tasks(tasks: &[String]) -> Result<(), MethodError> {
-    let problem = |name: &str, problem| {
-        Err(MethodError::Task {
-            name: name.to_owned(),
-            problem,
-        })
-    };
+    let problem = |name: &str, problem| Err(MethodError::Task { name: name.to_owned(), problem });
     if tasks.is_empty() {
         return problem("", "is missing: at least one task is needed");
     }
@@ -371,11 +320,7 @@ struct TensorList(Vec<TrainableTensor>);
 
 impl TensorList {
     fn add(&mut self, name: String, shape: &[usize], init: Init) {
-        self.0.push(TrainableTensor {
-            name,
-            shape: shape.to_vec(),
-            init,
-        });
+        self.0.push(TrainableTensor { name, shape: shape.to_vec(), init });
     }
 
     fn linear(&mut self, name: &str, [out, input]: [usize; 2], init: Init) {
@@ -409,50 +354,28 @@ mod tests {
         let config = method.preset();
         config.validate(&t5, &tasks).unwrap();
         let tensors = config.trainable_tensors(&t5, &tasks);
-        tensors
-            .iter()
-            .map(|t| t.shape.iter().product::<usize>())
-            .sum()
+        tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum()
     }
 
     #[test]
     fn trainable_counts_are_those_of_the_authors_logs() {
         assert_eq!(trainable(Method::HyperLoader, "t5-base", 7), 6_784_368);
         assert_eq!(trainable(Method::HyperLoader, "t5-small", 7), 3_464_800);
-        assert_eq!(
-            trainable(Method::HyperFormerPlusPlus, "t5-base", 7),
-            5_210_992
-        );
-        assert_eq!(
-            trainable(Method::HyperFormerPlusPlus, "t5-base", 3),
-            5_210_736
-        );
-        assert_eq!(
-            trainable(Method::HyperFormerPlusPlus, "t5-small", 7),
-            2_415_712
-        );
+        assert_eq!(trainable(Method::HyperFormerPlusPlus, "t5-base", 7), 5_210_992);
+        assert_eq!(trainable(Method::HyperFormerPlusPlus, "t5-base", 3), 5_210_736);
+        assert_eq!(trainable(Method::HyperFormerPlusPlus, "t5-small", 7), 2_415_712);
     }
 
     #[test]
     fn impossible_hyper_parameters_are_named() {
         let t5 = T5Config::preset("t5-nano").unwrap();
         let tasks = vec!["a".to_owned()];
-        let fails = |config: HyperConfig, tasks: &[String]| {
-            config.validate(&t5, tasks).unwrap_err().to_string()
-        };
+        let fails =
+            |config: HyperConfig, tasks: &[String]| config.validate(&t5, tasks).unwrap_err().to_string();
         let preset = Method::HyperLoader.preset();
-        let odd = HyperConfig {
-            reduction_factor: 5,
-            ..preset.clone()
-        };
+        let odd = HyperConfig { reduction_factor: 5, ..preset.clone() };
         assert!(fails(odd, &tasks).contains("`reduction_factor` is 5"));
-        let flat = HyperConfig {
-            lora: Some(LoraConfig {
-                rank: 0,
-                alpha: 8.0,
-            }),
-            ..preset.clone()
-        };
+        let flat = HyperConfig { lora: Some(LoraConfig { rank: 0, alpha: 8.0 }), ..preset.clone() };
         assert!(fails(flat, &tasks).contains("`lora.rank` is 0"));
         assert!(fails(preset.clone(), &[]).contains("missing"));
         let twice = ["a".to_owned(), "a".to_owned()];

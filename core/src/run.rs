@@ -164,10 +164,7 @@ impl Run {
     pub fn create(folder: &Path, manifest: Manifest) -> Result<Self, RunError> {
         let checkpoints = folder.join(CHECKPOINTS);
         fs::create_dir_all(&checkpoints).map_err(|e| FileError::new("create", &checkpoints, e))?;
-        let run = Self {
-            folder: folder.to_owned(),
-            manifest,
-        };
+        let run = Self { folder: folder.to_owned(), manifest };
         run.write_manifest()?;
         Ok(run)
     }
@@ -181,27 +178,15 @@ impl Run {
         if !path.is_file() {
             return Err(RunError::NoRun(folder.to_owned()));
         }
-        let error = |reason: String| RunError::Manifest {
-            path: path.clone(),
-            reason,
-        };
+        let error = |reason: String| RunError::Manifest { path: path.clone(), reason };
         let manifest: Manifest =
             serde_json::from_str(&read_text(&path)?).map_err(|e| error(e.to_string()))?;
         if manifest.format != FORMAT {
-            return Err(error(format!(
-                "format is {}, expected {FORMAT}",
-                manifest.format
-            )));
+            return Err(error(format!("format is {}, expected {FORMAT}", manifest.format)));
         }
         let names: Vec<String> = manifest.tasks.iter().map(|t| t.name.clone()).collect();
-        manifest
-            .method
-            .validate(&manifest.t5, &names)
-            .map_err(|e| error(e.to_string()))?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            manifest,
-        })
+        manifest.method.validate(&manifest.t5, &names).map_err(|e| error(e.to_string()))?;
+        Ok(Self { folder: folder.to_owned(), manifest })
     }
 
     /// The run under `runs` whose manifest was written last and that has a checkpoint.
@@ -214,10 +199,7 @@ impl Run {
             .flatten()
             .flatten()
             .filter_map(|entry| {
-                let written = fs::metadata(entry.path().join(MANIFEST))
-                    .ok()?
-                    .modified()
-                    .ok()?;
+                let written = fs::metadata(entry.path().join(MANIFEST)).ok()?.modified().ok()?;
                 Some((written, entry.path()))
             })
             .collect();
@@ -233,11 +215,8 @@ impl Run {
 
     fn write_manifest(&self) -> Result<(), RunError> {
         let path = self.folder.join(MANIFEST);
-        let text =
-            serde_json::to_string_pretty(&self.manifest).map_err(|e| RunError::Manifest {
-                path: path.clone(),
-                reason: e.to_string(),
-            })?;
+        let text = serde_json::to_string_pretty(&self.manifest)
+            .map_err(|e| RunError::Manifest { path: path.clone(), reason: e.to_string() })?;
         write_atomic(&path, |w| writeln!(w, "{text}"))?;
         Ok(())
     }
@@ -266,15 +245,10 @@ impl Run {
         let path = self.folder.join(&checkpoint.file);
         check_hash(&path, &checkpoint.sha256)?;
         let file = TensorFile::open(&path)?;
-        let Manifest {
-            method, t5, tasks, ..
-        } = &self.manifest;
+        let Manifest { method, t5, tasks, .. } = &self.manifest;
         let tasks: Vec<String> = tasks.iter().map(|t| t.name.clone()).collect();
         let expected = method.trainable_tensors(t5, &tasks);
-        file.check(
-            &expected.into_iter().map(|t| (t.name, t.shape)).collect(),
-            &[],
-        )?;
+        file.check(&expected.into_iter().map(|t| (t.name, t.shape)).collect(), &[])?;
         Ok(file.read_all()?)
     }
 
@@ -291,23 +265,12 @@ impl Run {
         let file = PathBuf::from(CHECKPOINTS).join(format!("step-{step:06}.safetensors"));
         let path = self.folder.join(&file);
         write_tensors(&path, tensors)?;
-        let entry = Checkpoint {
-            step,
-            file,
-            sha256: sha256(&path)?,
-            validation_loss,
-        };
+        let entry = Checkpoint { step, file, sha256: sha256(&path)?, validation_loss };
         self.manifest.checkpoints.retain(|c| c.step != step);
         self.manifest.checkpoints.push(entry);
-        let keep = [
-            self.checkpoint(Which::Best)?.step,
-            self.checkpoint(Which::Last)?.step,
-        ];
-        let (kept, dropped): (Vec<_>, Vec<_>) = self
-            .manifest
-            .checkpoints
-            .drain(..)
-            .partition(|c| keep.contains(&c.step));
+        let keep = [self.checkpoint(Which::Best)?.step, self.checkpoint(Which::Last)?.step];
+        let (kept, dropped): (Vec<_>, Vec<_>) =
+            self.manifest.checkpoints.drain(..).partition(|c| keep.contains(&c.step));
         self.manifest.checkpoints = kept;
         self.write_manifest()?;
         for checkpoint in dropped {
@@ -322,28 +285,15 @@ impl Run {
     /// # Errors
     /// If the run was not trained on it; the message lists its tasks and the nearest name.
     pub fn task(&self, name: &str) -> Result<&Task, RunError> {
-        self.manifest
-            .tasks
-            .iter()
-            .find(|t| t.name == name)
-            .ok_or_else(|| {
-                let names: Vec<&str> = self
-                    .manifest
-                    .tasks
-                    .iter()
-                    .map(|t| t.name.as_str())
-                    .collect();
-                RunError::UnknownTask {
-                    task: name.to_owned(),
-                    run: self.manifest.name.clone(),
-                    known: names
-                        .iter()
-                        .map(|n| format!("`{n}`"))
-                        .collect::<Vec<_>>()
-                        .join(", "),
-                    hint: crate::suggest::hint(name, names.iter().copied()),
-                }
-            })
+        self.manifest.tasks.iter().find(|t| t.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.manifest.tasks.iter().map(|t| t.name.as_str()).collect();
+            RunError::UnknownTask {
+                task: name.to_owned(),
+                run: self.manifest.name.clone(),
+                known: names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "),
+                hint: crate::suggest::hint(name, names.iter().copied()),
+            }
+        })
     }
 
     /// Opens the backbone that the run was trained on (or `instead`, if it lies elsewhere now) and compares its hashes.
@@ -368,11 +318,7 @@ fn check_hash(path: &Path, expected: &str) -> Result<(), RunError> {
     if found == expected {
         return Ok(());
     }
-    Err(RunError::Damaged {
-        path: path.to_owned(),
-        found,
-        expected: expected.to_owned(),
-    })
+    Err(RunError::Damaged { path: path.to_owned(), found, expected: expected.to_owned() })
 }
 
 #[cfg(test)]
@@ -382,11 +328,7 @@ mod tests {
     use ndarray::ArrayD;
 
     fn new_run(folder: &Path) -> Run {
-        let t5 = T5Config {
-            vocab_size: 16,
-            d_ff: 32,
-            ..T5Config::preset("t5-nano").unwrap()
-        };
+        let t5 = T5Config { vocab_size: 16, d_ff: 32, ..T5Config::preset("t5-nano").unwrap() };
         let task = |name: &str| Task {
             name: name.to_owned(),
             labels: vec!["place".to_owned()],
@@ -428,18 +370,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut run = new_run(folder.path());
         for (step, loss) in [(1, 3.0), (2, 1.0), (3, 2.0), (4, 2.5)] {
-            run.save(step, &tensors(&run, step as f32), Some(loss))
-                .unwrap();
+            run.save(step, &tensors(&run, step as f32), Some(loss)).unwrap();
         }
         let again = Run::open(folder.path()).unwrap();
         assert_eq!(again.checkpoint(Which::Best).unwrap().step, 2);
         assert_eq!(again.checkpoint(Which::Last).unwrap().step, 4);
-        assert_eq!(
-            fs::read_dir(folder.path().join(CHECKPOINTS))
-                .unwrap()
-                .count(),
-            2
-        );
+        assert_eq!(fs::read_dir(folder.path().join(CHECKPOINTS)).unwrap().count(), 2);
         let best = again.read(again.checkpoint(Which::Best).unwrap()).unwrap();
         assert_eq!(best, tensors(&run, 2.0));
     }
@@ -454,21 +390,13 @@ mod tests {
         let mut bytes = fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(&path, bytes).unwrap();
-        assert!(
-            run.read(&entry)
-                .unwrap_err()
-                .to_string()
-                .contains("damaged")
-        );
+        assert!(run.read(&entry).unwrap_err().to_string().contains("damaged"));
     }
 
     #[test]
     fn an_unknown_task_is_answered_with_the_known_ones() {
         let folder = tempfile::tempdir().unwrap();
-        let message = new_run(folder.path())
-            .task("mtopp")
-            .unwrap_err()
-            .to_string();
+        let message = new_run(folder.path()).task("mtopp").unwrap_err().to_string();
         insta::assert_snapshot!(message, @r"
         unknown task `mtopp`: run `r` was trained on `mtop`, `snips`
         hint: did you mean `mtop`?

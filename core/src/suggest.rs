@@ -17,10 +17,7 @@ mod tests {
 
     #[test]
     fn only_near_names_are_suggested() {
-        assert_eq!(
-            hint("learning_rat", ["steps", "learning_rate"]),
-            "\nhint: did you mean `learning_rate`?"
-        );
+        assert_eq!(hint("learning_rat", ["steps", "learning_rate"]), "\nhint: did you mean `learning_rate`?");
         assert_eq!(hint("zebra", ["steps", "learning_rate"]), "");
     }
 }

@@ -167,10 +167,8 @@ impl T5Config {
     /// If the file is missing, not a T5 configuration, or holds a value that cannot be run.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
         let text = read_text(path)?;
-        let config: Self = serde_json::from_str(&text).map_err(|e| ConfigError::Format {
-            path: path.to_owned(),
-            reason: e.to_string(),
-        })?;
+        let config: Self = serde_json::from_str(&text)
+            .map_err(|e| ConfigError::Format { path: path.to_owned(), reason: e.to_string() })?;
         config.validate()?;
         Ok(config)
     }
@@ -184,10 +182,8 @@ impl T5Config {
             name: name.to_owned(),
             known: PRESETS.map(|(n, _)| format!("`{n}`")).join(", "),
         };
-        let (name, [d_model, d_kv, d_ff, num_layers, num_heads]) = PRESETS
-            .into_iter()
-            .find(|(n, _)| *n == name)
-            .ok_or_else(unknown)?;
+        let (name, [d_model, d_kv, d_ff, num_layers, num_heads]) =
+            PRESETS.into_iter().find(|(n, _)| *n == name).ok_or_else(unknown)?;
         let v11 = name.starts_with("t5-v1.1");
         Ok(Self {
             vocab_size: 32_128,
@@ -200,11 +196,7 @@ impl T5Config {
             relative_attention_num_buckets: default_buckets(),
             relative_attention_max_distance: default_max_distance(),
             layer_norm_epsilon: default_epsilon(),
-            feed_forward_proj: if v11 {
-                FeedForward::GatedGelu
-            } else {
-                FeedForward::Relu
-            },
+            feed_forward_proj: if v11 { FeedForward::GatedGelu } else { FeedForward::Relu },
             tie_word_embeddings: !v11,
             dropout_rate: default_dropout(),
             pad_token_id: 0,
@@ -286,20 +278,12 @@ impl T5Config {
 
     /// Factor on the decoder's output before a tied head, `d_model^-0.5`; 1 for an untied one.
     pub fn head_scale(&self) -> f64 {
-        if self.tie_word_embeddings {
-            (self.d_model as f64).powf(-0.5)
-        } else {
-            1.0
-        }
+        if self.tie_word_embeddings { (self.d_model as f64).powf(-0.5) } else { 1.0 }
     }
 
     /// Name of the matrix of the head.
     pub fn head_name(&self) -> &'static str {
-        if self.tie_word_embeddings {
-            names::SHARED
-        } else {
-            names::LM_HEAD
-        }
+        if self.tie_word_embeddings { names::SHARED } else { names::LM_HEAD }
     }
 
     /// Name and shape of every tensor of a checkpoint, Hugging Face's names, linear weights `[out, in]`.
@@ -331,27 +315,18 @@ impl T5Config {
                 all.insert(names::feed_forward(stack, block, "wo"), vec![d, ff]);
                 all.insert(names::feed_forward_norm(stack, block), vec![d]);
             }
-            all.insert(
-                names::relative_bias(stack, Attention::SelfAttention),
-                table.clone(),
-            );
+            all.insert(names::relative_bias(stack, Attention::SelfAttention), table.clone());
             all.insert(names::final_norm(stack), vec![d]);
         }
         if self.cross_attention_relative_bias {
-            all.insert(
-                names::relative_bias(Stack::Decoder, Attention::CrossAttention),
-                table,
-            );
+            all.insert(names::relative_bias(Stack::Decoder, Attention::CrossAttention), table);
         }
         all
     }
 
     /// Names of all RMS-norm scales, which HyperLoader trains directly (reference section 1.5).
     pub fn norms(&self) -> Vec<String> {
-        self.tensors()
-            .into_keys()
-            .filter(|n| n.ends_with("layer_norm.weight"))
-            .collect()
+        self.tensors().into_keys().filter(|n| n.ends_with("layer_norm.weight")).collect()
     }
 
     /// [`relative_position_bucket`] with this configuration's buckets and maximal distance.
@@ -397,11 +372,7 @@ pub fn relative_position_bucket(
         let offset = if relative_position > 0 { half } else { 0 };
         (offset, half, relative_position.unsigned_abs() as usize)
     } else {
-        (
-            0,
-            num_buckets,
-            usize::try_from(-relative_position).unwrap_or(0),
-        )
+        (0, num_buckets, usize::try_from(-relative_position).unwrap_or(0))
     };
     let exact = buckets / 2;
     if distance < exact {
@@ -423,8 +394,7 @@ pub mod names {
     /// An untied head.
     pub const LM_HEAD: &str = "lm_head.weight";
     /// Copies of the embedding that some checkpoints store besides `shared.weight`.
-    pub const EMBEDDING_COPIES: [&str; 2] =
-        ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
+    pub const EMBEDDING_COPIES: [&str; 2] = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
 
     fn layer(kind: Attention) -> (usize, &'static str) {
         match kind {
@@ -448,10 +418,7 @@ pub mod names {
 
     /// The RMS norm in front of an attention, `[d_model]`.
     pub fn attention_norm(stack: Stack, block: usize, kind: Attention) -> String {
-        format!(
-            "{stack}.block.{block}.layer.{}.layer_norm.weight",
-            layer(kind).0
-        )
+        format!("{stack}.block.{block}.layer.{}.layer_norm.weight", layer(kind).0)
     }
 
     /// The relative-position table of a kind of attention, `[buckets, heads]`; it lies in block 0.
@@ -467,10 +434,7 @@ pub mod names {
 
     /// The RMS norm in front of the feed-forward layer, `[d_model]`.
     pub fn feed_forward_norm(stack: Stack, block: usize) -> String {
-        format!(
-            "{stack}.block.{block}.layer.{}.layer_norm.weight",
-            feed_forward_layer(stack)
-        )
+        format!("{stack}.block.{block}.layer.{}.layer_norm.weight", feed_forward_layer(stack))
     }
 
     /// The RMS norm after the last block, `[d_model]`.
@@ -484,21 +448,14 @@ mod tests {
     use super::*;
 
     fn parameters(config: &T5Config) -> usize {
-        config
-            .tensors()
-            .values()
-            .map(|s| s.iter().product::<usize>())
-            .sum()
+        config.tensors().values().map(|s| s.iter().product::<usize>()).sum()
     }
 
     #[test]
     fn published_checkpoints_have_their_published_sizes() {
         let base = T5Config::preset("t5-base").unwrap();
         assert_eq!(parameters(&base), 222_903_552);
-        let with_bias = T5Config {
-            cross_attention_relative_bias: true,
-            ..base
-        };
+        let with_bias = T5Config { cross_attention_relative_bias: true, ..base };
         assert_eq!(parameters(&with_bias), 222_903_936);
         assert_eq!(with_bias.norms().len(), 62);
         let small = T5Config::preset("t5-small").unwrap();
@@ -508,10 +465,7 @@ mod tests {
     #[test]
     fn an_unknown_preset_lists_the_known_ones() {
         let message = T5Config::preset("t5-bass").unwrap_err().to_string();
-        assert!(
-            message.contains("`t5-bass`") && message.contains("`t5-base`"),
-            "{message}"
-        );
+        assert!(message.contains("`t5-bass`") && message.contains("`t5-base`"), "{message}");
     }
 
     #[test]
@@ -519,9 +473,8 @@ mod tests {
         for (bidirectional, buckets, max) in [(true, 32, 128), (false, 32, 128), (true, 16, 20)] {
             for beyond in [max, max + 1, 10 * max] {
                 for sign in [-1, 1] {
-                    let bucket = |d: usize| {
-                        relative_position_bucket(sign * d as i64, bidirectional, buckets, max)
-                    };
+                    let bucket =
+                        |d: usize| relative_position_bucket(sign * d as i64, bidirectional, buckets, max);
                     assert_eq!(bucket(beyond), bucket(max));
                 }
             }

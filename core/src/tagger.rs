@@ -117,9 +117,7 @@ impl TaggerMetadata {
     /// # Errors
     /// If they were not written by `hl-export`, by another format, or a field is missing or malformed.
     pub fn from_properties(properties: &BTreeMap<String, String>) -> Result<Self, MetadataError> {
-        let format = properties
-            .get(&format!("{PREFIX}format"))
-            .ok_or(MetadataError::Foreign)?;
+        let format = properties.get(&format!("{PREFIX}format")).ok_or(MetadataError::Foreign)?;
         let found = format.parse().map_err(|_| MetadataError::Foreign)?;
         if found != FORMAT {
             return Err(MetadataError::Version { found });
@@ -150,8 +148,7 @@ impl TaggerMetadata {
             };
             fields.insert(name.to_owned(), value);
         }
-        serde_json::from_value(Value::Object(fields))
-            .map_err(|e| MetadataError::Field(e.to_string()))
+        serde_json::from_value(Value::Object(fields)).map_err(|e| MetadataError::Field(e.to_string()))
     }
 }
 
@@ -165,10 +162,7 @@ mod tests {
             format: FORMAT,
             task: "7".into(),
             labels: vec!["place".into(), "a\"b".into()],
-            words: WordSplitting {
-                rule: WordRule::Punctuation,
-                lowercase: true,
-            },
+            words: WordSplitting { rule: WordRule::Punctuation, lowercase: true },
             max_source_len: 128,
             max_target_len: 127,
             pad_token_id: 0,
@@ -188,17 +182,12 @@ mod tests {
     #[test]
     fn properties_are_read_back_even_when_text_looks_like_json() {
         let properties = metadata().to_properties().unwrap();
-        assert_eq!(
-            TaggerMetadata::from_properties(&properties).unwrap(),
-            metadata()
-        );
+        assert_eq!(TaggerMetadata::from_properties(&properties).unwrap(), metadata());
     }
 
     #[test]
     fn foreign_newer_and_incomplete_properties_are_refused() {
-        let read = |p: &BTreeMap<String, String>| {
-            TaggerMetadata::from_properties(p).unwrap_err().to_string()
-        };
+        let read = |p: &BTreeMap<String, String>| TaggerMetadata::from_properties(p).unwrap_err().to_string();
         assert!(read(&BTreeMap::new()).contains("not a HyperLoader tagger"));
         let mut properties = metadata().to_properties().unwrap();
         properties.remove("hyperloader.labels");

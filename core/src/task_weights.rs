@@ -119,15 +119,8 @@ impl<T> BlockWeights<T> {
 impl<T> TaskWeights<T> {
     /// No generated weights at all: T5 as it was trained.
     pub fn none(encoder_layers: usize, decoder_layers: usize) -> Self {
-        let blocks = |n| {
-            std::iter::repeat_with(BlockWeights::default)
-                .take(n)
-                .collect()
-        };
-        Self {
-            encoder: blocks(encoder_layers),
-            decoder: blocks(decoder_layers),
-        }
+        let blocks = |n| std::iter::repeat_with(BlockWeights::default).take(n).collect();
+        Self { encoder: blocks(encoder_layers), decoder: blocks(decoder_layers) }
     }
 
     /// The blocks of a stack.

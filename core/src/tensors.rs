@@ -92,19 +92,10 @@ impl TensorFile {
         // as for every reader of mapped checkpoints.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(|e| FileError::new("read", path, e))?;
-        let tensors = SafeTensors::deserialize(&map).map_err(|e| TensorError::Format {
-            path: path.to_owned(),
-            reason: e.to_string(),
-        })?;
-        let shapes = tensors
-            .iter()
-            .map(|(name, view)| (name.to_owned(), view.shape().to_vec()))
-            .collect();
-        Ok(Self {
-            path: path.to_owned(),
-            map,
-            shapes,
-        })
+        let tensors = SafeTensors::deserialize(&map)
+            .map_err(|e| TensorError::Format { path: path.to_owned(), reason: e.to_string() })?;
+        let shapes = tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
+        Ok(Self { path: path.to_owned(), map, shapes })
     }
 
     /// Where the file lies.
@@ -122,14 +113,9 @@ impl TensorFile {
         name: &str,
         read: impl FnOnce(TensorView<'_>) -> Result<R, TensorError>,
     ) -> Result<R, TensorError> {
-        let missing = || TensorError::Missing {
-            name: name.to_owned(),
-            path: self.path.clone(),
-        };
-        let tensors = SafeTensors::deserialize(&self.map).map_err(|e| TensorError::Format {
-            path: self.path.clone(),
-            reason: e.to_string(),
-        })?;
+        let missing = || TensorError::Missing { name: name.to_owned(), path: self.path.clone() };
+        let tensors = SafeTensors::deserialize(&self.map)
+            .map_err(|e| TensorError::Format { path: self.path.clone(), reason: e.to_string() })?;
         read(tensors.tensor(name).map_err(|_| missing())?)
     }
 
@@ -150,24 +136,13 @@ impl TensorFile {
         self.view(name, |view| {
             let bytes = view.data();
             let values: Vec<f32> = match view.dtype() {
-                Dtype::F32 => bytes
-                    .as_chunks::<4>()
-                    .0
-                    .iter()
-                    .map(|b| f32::from_le_bytes(*b))
-                    .collect(),
-                Dtype::BF16 => bytes
-                    .as_chunks::<2>()
-                    .0
-                    .iter()
-                    .map(|b| half::bf16::from_le_bytes(*b).to_f32())
-                    .collect(),
-                Dtype::F16 => bytes
-                    .as_chunks::<2>()
-                    .0
-                    .iter()
-                    .map(|b| half::f16::from_le_bytes(*b).to_f32())
-                    .collect(),
+                Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+                Dtype::BF16 => {
+                    bytes.as_chunks::<2>().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect()
+                }
+                Dtype::F16 => {
+                    bytes.as_chunks::<2>().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32()).collect()
+                }
                 other => return Err(self.element_type(name, other, "F32, F16 or BF16")),
             };
             self.shaped(name, view.shape(), values)
@@ -181,25 +156,14 @@ impl TensorFile {
     pub fn integers(&self, name: &str) -> Result<ArrayD<i64>, TensorError> {
         self.view(name, |view| match view.dtype() {
             Dtype::I64 => {
-                let values = view
-                    .data()
-                    .as_chunks::<8>()
-                    .0
-                    .iter()
-                    .map(|b| i64::from_le_bytes(*b))
-                    .collect();
+                let values = view.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
                 self.shaped(name, view.shape(), values)
             }
             other => Err(self.element_type(name, other, "I64")),
         })
     }
 
-    fn shaped<T>(
-        &self,
-        name: &str,
-        shape: &[usize],
-        values: Vec<T>,
-    ) -> Result<ArrayD<T>, TensorError> {
+    fn shaped<T>(&self, name: &str, shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, TensorError> {
         ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|e| TensorError::Format {
             path: self.path.clone(),
             reason: format!("tensor `{name}`: {e}"),
@@ -216,10 +180,10 @@ impl TensorFile {
         tolerated: &[String],
     ) -> Result<(), TensorError> {
         for (name, shape) in expected {
-            let found = self.shapes.get(name).ok_or_else(|| TensorError::Missing {
-                name: name.clone(),
-                path: self.path.clone(),
-            })?;
+            let found = self
+                .shapes
+                .get(name)
+                .ok_or_else(|| TensorError::Missing { name: name.clone(), path: self.path.clone() })?;
             if found != shape {
                 return Err(TensorError::Shape {
                     name: name.clone(),
@@ -229,15 +193,8 @@ impl TensorFile {
                 });
             }
         }
-        match self
-            .shapes
-            .keys()
-            .find(|n| !expected.contains_key(*n) && !tolerated.contains(n))
-        {
-            Some(name) => Err(TensorError::Unknown {
-                name: name.clone(),
-                path: self.path.clone(),
-            }),
+        match self.shapes.keys().find(|n| !expected.contains_key(*n) && !tolerated.contains(n)) {
+            Some(name) => Err(TensorError::Unknown { name: name.clone(), path: self.path.clone() }),
             None => Ok(()),
         }
     }
@@ -247,10 +204,7 @@ impl TensorFile {
     /// # Errors
     /// If one is not of a float type.
     pub fn read_all(&self) -> Result<Tensors, TensorError> {
-        self.shapes
-            .keys()
-            .map(|name| Ok((name.clone(), self.floats(name)?)))
-            .collect()
+        self.shapes.keys().map(|name| Ok((name.clone(), self.floats(name)?))).collect()
     }
 }
 
@@ -273,10 +227,7 @@ pub fn write_tensors(path: &Path, tensors: &Tensors) -> Result<(), TensorError> 
     let views = bytes
         .iter()
         .map(|(name, shape, data)| {
-            Ok((
-                *name,
-                TensorView::new(Dtype::F32, shape.clone(), data).map_err(format)?,
-            ))
+            Ok((*name, TensorView::new(Dtype::F32, shape.clone(), data).map_err(format)?))
         })
         .collect::<Result<Vec<_>, TensorError>>()?;
     let file = safetensors::serialize(views, None).map_err(format)?;
@@ -293,10 +244,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.safetensors");
         let tensors = Tensors::from([
-            (
-                "a".to_owned(),
-                array![[1.0f32, -2.5], [0.0, 3.0]].into_dyn(),
-            ),
+            ("a".to_owned(), array![[1.0f32, -2.5], [0.0, 3.0]].into_dyn()),
             ("b.c".to_owned(), array![7.0f32].into_dyn()),
         ]);
         write_tensors(&path, &tensors).unwrap();
@@ -306,10 +254,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let (_folder, path, tensors) = written();
-        assert_eq!(
-            TensorFile::open(&path).unwrap().read_all().unwrap(),
-            tensors
-        );
+        assert_eq!(TensorFile::open(&path).unwrap().read_all().unwrap(), tensors);
     }
 
     #[test]
@@ -319,11 +264,7 @@ mod tests {
         for length in 0..bytes.len() {
             let cut = folder.path().join("cut");
             std::fs::write(&cut, &bytes[..length]).unwrap();
-            assert!(
-                TensorFile::open(&cut).is_err(),
-                "{length} of {} bytes",
-                bytes.len()
-            );
+            assert!(TensorFile::open(&cut).is_err(), "{length} of {} bytes", bytes.len());
         }
     }
 
@@ -332,23 +273,12 @@ mod tests {
         let (_folder, path, _) = written();
         let file = TensorFile::open(&path).unwrap();
         let expect = |shapes: &[(&str, &[usize])]| {
-            let map = shapes
-                .iter()
-                .map(|(n, s)| ((*n).to_owned(), s.to_vec()))
-                .collect();
+            let map = shapes.iter().map(|(n, s)| ((*n).to_owned(), s.to_vec())).collect();
             file.check(&map, &[]).map_err(|e| e.to_string())
         };
         assert!(expect(&[("a", &[2, 2]), ("b.c", &[1])]).is_ok());
         assert!(expect(&[("a", &[2, 2])]).unwrap_err().contains("`b.c`"));
-        assert!(
-            expect(&[("a", &[4]), ("b.c", &[1])])
-                .unwrap_err()
-                .contains("[2, 2], expected [4]")
-        );
-        assert!(
-            expect(&[("z", &[1])])
-                .unwrap_err()
-                .contains("`z` is missing")
-        );
+        assert!(expect(&[("a", &[4]), ("b.c", &[1])]).unwrap_err().contains("[2, 2], expected [4]"));
+        assert!(expect(&[("z", &[1])]).unwrap_err().contains("`z` is missing"));
     }
 }

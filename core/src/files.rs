@@ -33,24 +33,38 @@ pub fn write_atomic(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), FileError> {
+    let fill = |w: &mut dyn Write| fill(w).map_err(|e| FileError::new("write", path, e));
+    write_checked(path, fill, |_| Ok(()))
+}
+
+/// [`write_atomic`] with a last word: `check` is given the whole file, under a temporary name in the same folder,
+/// before it takes its own. Gives what `check` gives.
+///
+/// # Errors
+/// Any error of the file system, of `fill` or of `check`; nothing is left at `path` then (an older file stays as it was).
+pub fn write_checked<R, E: From<FileError>>(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+    check: impl FnOnce(&Path) -> Result<R, E>,
+) -> Result<R, E> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let write = || -> io::Result<()> {
-        let mut temporary = tempfile::Builder::new().prefix(".hl-").suffix(".tmp").tempfile_in(folder)?;
-        {
-            let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
-            fill(&mut writer)?;
-            writer.flush()?;
-        }
-        share_permissions(temporary.as_file())?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(path).map_err(|e| e.error)?;
-        // The rename itself must survive a power cut too.
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(|e| FileError::new("write", path, e))
+    let failed = |e| FileError::new("write", path, e);
+    let builder = &mut tempfile::Builder::new();
+    let mut temporary = builder.prefix(".hl-").suffix(".tmp").tempfile_in(folder).map_err(failed)?;
+    let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
+    fill(&mut writer)?;
+    writer.flush().map_err(failed)?;
+    drop(writer);
+    share_permissions(temporary.as_file()).map_err(failed)?;
+    temporary.as_file().sync_all().map_err(failed)?;
+    let checked = check(temporary.path())?;
+    temporary.persist(path).map_err(|e| failed(e.error))?;
+    // The rename itself must survive a power cut too.
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    Ok(checked)
 }
 
 /// Temporary files are private by default; results are as readable as any file that a program writes.
@@ -113,6 +127,21 @@ mod tests {
         assert!(failed.unwrap_err().to_string().contains("disk full"));
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_fails_its_check_is_left_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let check = |written: &Path, good: bool| {
+            assert_eq!(std::fs::read(written).unwrap(), b"new");
+            if good { Ok(7) } else { Err(FileError::new("check", written, io::Error::other("bad"))) }
+        };
+        let fill = |w: &mut dyn Write| w.write_all(b"new").map_err(|e| FileError::new("write", &path, e));
+        assert!(write_checked(&path, fill, |written| check(written, false)).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(write_checked(&path, fill, |written| check(written, true)).unwrap(), 7);
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
     }
 
     #[test]

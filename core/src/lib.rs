@@ -6,6 +6,7 @@ pub mod files;
 pub mod labels;
 pub mod method;
 pub mod metrics;
+pub mod packed;
 pub mod run;
 pub mod sentt;
 pub mod spans;

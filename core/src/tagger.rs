@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::packed;
 use crate::words::WordSplitting;
 
 /// Version of the file's layout that this code writes and reads.
@@ -88,7 +89,8 @@ pub struct TaggerMetadata {
     pub backbone_sha256: String,
     /// Name and version of the exporting program.
     pub program: String,
-    /// The tokenizer, as the text of its `tokenizer.json`.
+    /// The tokenizer, as the text of its `tokenizer.json`; a property holds it packed (see [`crate::packed`]).
+    #[serde(with = "packed")]
     pub tokenizer: String,
 }
 

@@ -1,5 +1,5 @@
 //! The ndarray forward pass on every golden T5, HyperLoader and HyperFormer++ case.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
 

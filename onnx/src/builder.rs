@@ -138,10 +138,8 @@ impl BuiltModel {
     /// Sets the model's metadata.
     #[must_use]
     pub fn with_metadata(mut self, metadata: BTreeMap<String, String>) -> Self {
-        self.model.metadata_props = metadata
-            .into_iter()
-            .map(|(key, value)| StringStringEntryProto { key, value })
-            .collect();
+        self.model.metadata_props =
+            metadata.into_iter().map(|(key, value)| StringStringEntryProto { key, value }).collect();
         self
     }
 
@@ -220,105 +218,70 @@ impl GraphBuilder {
 
     /// Declares an input of the graph.
     pub fn input(&mut self, name: &str, element_type: ElementType, dims: &[Dim]) -> Value {
-        self.inputs
-            .push(ValueInfoProto::tensor(name, element_type, dims));
+        self.inputs.push(ValueInfoProto::tensor(name, element_type, dims));
         self.new_value(name.into(), true)
     }
 
     /// Makes `value` an output of the graph, under `name`.
     pub fn output(&mut self, value: Value, name: &str, element_type: ElementType, dims: &[Dim]) {
         self.rename(value, name);
-        self.outputs
-            .push(ValueInfoProto::tensor(name, element_type, dims));
+        self.outputs.push(ValueInfoProto::tensor(name, element_type, dims));
     }
 
     /// Names an inner value and records its type, so that [`crate::extract()`] can cut the graph there.
-    pub fn name_value(
-        &mut self,
-        value: Value,
-        name: &str,
-        element_type: ElementType,
-        dims: &[Dim],
-    ) {
+    pub fn name_value(&mut self, value: Value, name: &str, element_type: ElementType, dims: &[Dim]) {
         self.rename(value, name);
-        self.inner
-            .push(ValueInfoProto::tensor(name, element_type, dims));
+        self.inner.push(ValueInfoProto::tensor(name, element_type, dims));
     }
 
     /// Declares a large initializer; its elements are supplied when the model is written.
     /// A second declaration of one name with the same type and shape gives the same value.
     pub fn weight(&mut self, name: &str, element_type: ElementType, dims: &[usize]) -> Value {
-        let weight = Weight {
-            name: name.into(),
-            element_type,
-            dims: dims.to_vec(),
-        };
+        let weight = Weight { name: name.into(), element_type, dims: dims.to_vec() };
         if let Some(&(index, value)) = self.weight_values.get(name) {
             let first = &self.weights[index];
             if *first != weight {
                 let (first, second) = (first.describe(), weight.describe());
-                self.fail(BuildError::Redeclared {
-                    name: name.into(),
-                    first,
-                    second,
-                });
+                self.fail(BuildError::Redeclared { name: name.into(), first, second });
             }
             return value;
         }
         let value = self.new_value(name.into(), true);
-        self.weight_values
-            .insert(name.into(), (self.weights.len(), value));
+        self.weight_values.insert(name.into(), (self.weights.len(), value));
         self.weights.push(weight);
         value
     }
 
     /// A scalar constant; equal constants are stored once.
     pub fn f32(&mut self, number: f32) -> Value {
-        self.constant(
-            format!("const/f32/{number:?}"),
-            ElementType::F32,
-            &[],
-            number.to_le_bytes().to_vec(),
-        )
+        self.constant(format!("const/f32/{number:?}"), ElementType::F32, &[], number.to_le_bytes().to_vec())
     }
 
     /// A scalar constant; equal constants are stored once.
     pub fn i64(&mut self, number: i64) -> Value {
-        self.constant(
-            format!("const/i64/{number}"),
-            ElementType::I64,
-            &[],
-            number.to_le_bytes().to_vec(),
-        )
+        self.constant(format!("const/i64/{number}"), ElementType::I64, &[], number.to_le_bytes().to_vec())
     }
 
     /// A constant of shape `[numbers.len()]`; equal constants are stored once.
     pub fn i64s(&mut self, numbers: &[i64]) -> Value {
-        let bytes = numbers
-            .iter()
-            .flat_map(|number| number.to_le_bytes())
-            .collect();
+        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         let list: Vec<String> = numbers.iter().map(i64::to_string).collect();
-        self.constant(
-            format!("const/i64/[{}]", list.join(",")),
-            ElementType::I64,
-            &[numbers.len()],
-            bytes,
-        )
+        self.constant(format!("const/i64/[{}]", list.join(",")), ElementType::I64, &[numbers.len()], bytes)
     }
 
     /// `Gather`: the slices of `data` along `axis` at `indices`.
     pub fn gather(&mut self, data: Value, indices: Value, axis: i64) -> Value {
-        self.op(
-            "Gather",
-            &[data, indices],
-            vec![AttributeProto::int("axis", axis)],
-        )
+        self.op("Gather", &[data, indices], vec![AttributeProto::int("axis", axis)])
     }
 
     /// `MatMul`: the product of the last two dimensions, broadcast over the others.
     pub fn matmul(&mut self, a: Value, b: Value) -> Value {
         self.op("MatMul", &[a, b], vec![])
+    }
+
+    /// `Gemm` with `b` transposed: `[rows, columns]` of `a` `[rows, width]` and `b` `[columns, width]`.
+    pub fn matmul_transposed(&mut self, a: Value, b: Value) -> Value {
+        self.op("Gemm", &[a, b], vec![AttributeProto::int("transB", 1)])
     }
 
     /// `Add`, broadcast.
@@ -393,17 +356,8 @@ impl GraphBuilder {
 
     /// `LayerNormalization` over the last axis with scale `gamma` and offset `beta` (`[width]`): mean subtracted,
     /// biased variance.
-    pub fn layer_normalization(
-        &mut self,
-        x: Value,
-        gamma: Value,
-        beta: Value,
-        epsilon: f32,
-    ) -> Value {
-        let attributes = vec![
-            AttributeProto::int("axis", -1),
-            AttributeProto::float("epsilon", epsilon),
-        ];
+    pub fn layer_normalization(&mut self, x: Value, gamma: Value, beta: Value, epsilon: f32) -> Value {
+        let attributes = vec![AttributeProto::int("axis", -1), AttributeProto::float("epsilon", epsilon)];
         self.op("LayerNormalization", &[x, gamma, beta], attributes)
     }
 
@@ -411,11 +365,7 @@ impl GraphBuilder {
     pub fn reduce_mean(&mut self, x: Value, axes: &[i64]) -> Value {
         let keep = AttributeProto::int("keepdims", 1);
         match self.opset {
-            Opset::V17 => self.op(
-                "ReduceMean",
-                &[x],
-                vec![AttributeProto::ints("axes", axes), keep],
-            ),
+            Opset::V17 => self.op("ReduceMean", &[x], vec![AttributeProto::ints("axes", axes), keep]),
             Opset::V18 => {
                 let axes = self.i64s(axes);
                 self.op("ReduceMean", &[x, axes], vec![keep])
@@ -425,29 +375,23 @@ impl GraphBuilder {
 
     /// `ArgMax` along `axis`, which is dropped; the first of equal maxima; gives `i64`.
     pub fn argmax(&mut self, x: Value, axis: i64) -> Value {
-        self.op(
-            "ArgMax",
-            &[x],
-            vec![
-                AttributeProto::int("axis", axis),
-                AttributeProto::int("keepdims", 0),
-            ],
-        )
+        self.op("ArgMax", &[x], vec![AttributeProto::int("axis", axis), AttributeProto::int("keepdims", 0)])
     }
 
     /// `Reshape`; in `dims`, 0 keeps the input's dimension at that place and one -1 takes what is left.
     pub fn reshape(&mut self, x: Value, dims: &[i64]) -> Value {
         let dims = self.i64s(dims);
+        self.reshape_to(x, dims)
+    }
+
+    /// `Reshape` to the sizes that `dims` `[rank]` holds.
+    pub fn reshape_to(&mut self, x: Value, dims: Value) -> Value {
         self.op("Reshape", &[x, dims], vec![])
     }
 
     /// `Transpose`: dimension `i` of the output is dimension `permutation[i]` of the input.
     pub fn transpose(&mut self, x: Value, permutation: &[i64]) -> Value {
-        self.op(
-            "Transpose",
-            &[x],
-            vec![AttributeProto::ints("perm", permutation)],
-        )
+        self.op("Transpose", &[x], vec![AttributeProto::ints("perm", permutation)])
     }
 
     /// `Unsqueeze`: adds dimensions of size 1 at `axes` of the output.
@@ -470,14 +414,12 @@ impl GraphBuilder {
 
     /// `Shape`: the sizes of the dimensions from `start` to `end`, exclusive, as `[end - start]` of `i64`.
     pub fn shape(&mut self, x: Value, start: i64, end: i64) -> Value {
-        self.op(
-            "Shape",
-            &[x],
-            vec![
-                AttributeProto::int("start", start),
-                AttributeProto::int("end", end),
-            ],
-        )
+        self.op("Shape", &[x], vec![AttributeProto::int("start", start), AttributeProto::int("end", end)])
+    }
+
+    /// `Concat` of `parts` along `axis`.
+    pub fn concat(&mut self, parts: &[Value], axis: i64) -> Value {
+        self.op("Concat", parts, vec![AttributeProto::int("axis", axis)])
     }
 
     /// `Range` of scalars: `start`, `start + step`, ... below `limit`.
@@ -487,11 +429,7 @@ impl GraphBuilder {
 
     /// `Cast` to `element_type`.
     pub fn cast(&mut self, x: Value, element_type: ElementType) -> Value {
-        self.op(
-            "Cast",
-            &[x],
-            vec![AttributeProto::int("to", element_type.code().into())],
-        )
+        self.op("Cast", &[x], vec![AttributeProto::int("to", element_type.code().into())])
     }
 
     /// `Identity`.
@@ -529,59 +467,37 @@ impl GraphBuilder {
         };
         let model = ModelProto {
             ir_version: IR_VERSION,
-            opset_import: vec![OperatorSetIdProto {
-                domain: String::new(),
-                version: self.opset.version(),
-            }],
+            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: self.opset.version() }],
             graph: Some(graph),
             ..ModelProto::default()
         };
-        Ok(BuiltModel {
-            model,
-            weights: self.weights,
-        })
+        Ok(BuiltModel { model, weights: self.weights })
     }
 
     fn check_names(&self) -> Result<(), BuildError> {
         let mut seen = HashSet::new();
-        match self
-            .values
-            .iter()
-            .find(|value| !seen.insert(value.name.as_str()))
-        {
-            Some(value) => Err(BuildError::DuplicateName {
-                graph: self.name.clone(),
-                name: value.name.clone(),
-            }),
+        match self.values.iter().find(|value| !seen.insert(value.name.as_str())) {
+            Some(value) => {
+                Err(BuildError::DuplicateName { graph: self.name.clone(), name: value.name.clone() })
+            }
             None => Ok(()),
         }
     }
 
     fn check_all_read(&self) -> Result<(), BuildError> {
-        let read: HashSet<Value> = self
-            .nodes
-            .iter()
-            .flat_map(|node| node.inputs.iter().copied())
-            .collect();
+        let read: HashSet<Value> = self.nodes.iter().flat_map(|node| node.inputs.iter().copied()).collect();
         let ends = self.inputs.iter().chain(&self.outputs).chain(&self.inner);
         let ends: HashSet<&str> = ends.map(|value| value.name.as_str()).collect();
         let unread = |(index, value): &(usize, &PendingValue)| {
             !read.contains(&Value(*index)) && !ends.contains(value.name.as_str())
         };
         match self.values.iter().enumerate().find(unread) {
-            Some((_, value)) => Err(BuildError::Unread {
-                name: value.name.clone(),
-            }),
+            Some((_, value)) => Err(BuildError::Unread { name: value.name.clone() }),
             None => Ok(()),
         }
     }
 
-    fn op(
-        &mut self,
-        op_type: &'static str,
-        inputs: &[Value],
-        attributes: Vec<AttributeProto>,
-    ) -> Value {
+    fn op(&mut self, op_type: &'static str, inputs: &[Value], attributes: Vec<AttributeProto>) -> Value {
         let scope: String = self.scope.iter().map(|name| format!("/{name}")).collect();
         let mut name = format!("{scope}/{op_type}");
         let uses = self.node_names.entry(name.clone()).or_default();
@@ -590,32 +506,15 @@ impl GraphBuilder {
             name = format!("{name}_{}", *uses - 1);
         }
         let output = self.new_value(format!("{name}_output_0"), false);
-        self.nodes.push(PendingNode {
-            name,
-            op_type,
-            inputs: inputs.to_vec(),
-            output,
-            attributes,
-        });
+        self.nodes.push(PendingNode { name, op_type, inputs: inputs.to_vec(), output, attributes });
         output
     }
 
-    fn constant(
-        &mut self,
-        name: String,
-        element_type: ElementType,
-        dims: &[usize],
-        bytes: Vec<u8>,
-    ) -> Value {
+    fn constant(&mut self, name: String, element_type: ElementType, dims: &[usize], bytes: Vec<u8>) -> Value {
         if let Some(&value) = self.constant_values.get(&name) {
             return value;
         }
-        self.constants.push(TensorProto::from_raw(
-            &name,
-            element_type,
-            dims,
-            Bytes::from(bytes),
-        ));
+        self.constants.push(TensorProto::from_raw(&name, element_type, dims, Bytes::from(bytes)));
         let value = self.new_value(name.clone(), true);
         self.constant_values.insert(name, value);
         value
@@ -629,17 +528,11 @@ impl GraphBuilder {
     fn rename(&mut self, value: Value, name: &str) {
         let pending = &mut self.values[value.0];
         if pending.named {
-            let error = BuildError::Renamed {
-                name: pending.name.clone(),
-                again: name.into(),
-            };
+            let error = BuildError::Renamed { name: pending.name.clone(), again: name.into() };
             self.fail(error);
             return;
         }
-        *pending = PendingValue {
-            name: name.into(),
-            named: true,
-        };
+        *pending = PendingValue { name: name.into(), named: true };
     }
 
     fn fail(&mut self, error: BuildError) {

@@ -24,16 +24,8 @@ pub enum ElementType {
 }
 
 impl ElementType {
-    const ALL: [Self; 8] = [
-        Self::F32,
-        Self::U8,
-        Self::I8,
-        Self::I32,
-        Self::I64,
-        Self::Bool,
-        Self::F16,
-        Self::BF16,
-    ];
+    const ALL: [Self; 8] =
+        [Self::F32, Self::U8, Self::I8, Self::I32, Self::I64, Self::Bool, Self::F16, Self::BF16];
 
     /// ONNX's number for the type.
     pub fn code(self) -> i32 {
@@ -51,9 +43,7 @@ impl ElementType {
 
     /// The type with ONNX's number `code`; `None` if it is not one of ours.
     pub fn from_code(code: i32) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|element_type| element_type.code() == code)
+        Self::ALL.into_iter().find(|element_type| element_type.code() == code)
     }
 
     /// Bytes of one element.

@@ -19,9 +19,7 @@ pub enum ExtractError {
         name: String,
     },
     /// An output depends on an input of the model that was not asked for.
-    #[error(
-        "input `{name}` is needed by {reader} but is not among the inputs of the sub-graph: {inputs}"
-    )]
+    #[error("input `{name}` is needed by {reader} but is not among the inputs of the sub-graph: {inputs}")]
     MissingInput {
         /// The model's input.
         name: String,
@@ -56,40 +54,19 @@ pub enum ExtractError {
 ///
 /// # Errors
 /// [`ExtractError`] names the value that is missing.
-pub fn extract(
-    model: &ModelProto,
-    inputs: &[&str],
-    outputs: &[&str],
-) -> Result<ModelProto, ExtractError> {
+pub fn extract(model: &ModelProto, inputs: &[&str], outputs: &[&str]) -> Result<ModelProto, ExtractError> {
     let graph = model.graph.as_ref().ok_or(ExtractError::NoGraph)?;
     let input = typed_values(graph, inputs)?;
     let output = typed_values(graph, outputs)?;
     let needed = needed_nodes(graph, inputs, outputs)?;
-    let node: Vec<NodeProto> = graph
-        .node
-        .iter()
-        .zip(&needed)
-        .filter(|(_, needed)| **needed)
-        .map(|(node, _)| node.clone())
-        .collect();
+    let node: Vec<NodeProto> =
+        graph.node.iter().zip(&needed).filter(|(_, needed)| **needed).map(|(node, _)| node.clone()).collect();
 
-    let read: HashSet<&str> = node
-        .iter()
-        .flat_map(|node| &node.input)
-        .map(String::as_str)
-        .collect();
-    let made: HashSet<&str> = node
-        .iter()
-        .flat_map(|node| &node.output)
-        .map(String::as_str)
-        .collect();
+    let read: HashSet<&str> = node.iter().flat_map(|node| &node.input).map(String::as_str).collect();
+    let made: HashSet<&str> = node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
     let ends: HashSet<&str> = inputs.iter().chain(outputs).copied().collect();
-    let initializer = graph
-        .initializer
-        .iter()
-        .filter(|tensor| read.contains(tensor.name.as_str()))
-        .cloned()
-        .collect();
+    let initializer =
+        graph.initializer.iter().filter(|tensor| read.contains(tensor.name.as_str())).cloned().collect();
     let value_info = graph
         .value_info
         .iter()
@@ -118,22 +95,13 @@ pub fn extract(
 
 fn typed_values(graph: &GraphProto, names: &[&str]) -> Result<Vec<ValueInfoProto>, ExtractError> {
     let typed = |name: &&str| {
-        graph
-            .typed_value(name)
-            .cloned()
-            .ok_or_else(|| ExtractError::UnknownValue {
-                name: (*name).into(),
-            })
+        graph.typed_value(name).cloned().ok_or_else(|| ExtractError::UnknownValue { name: (*name).into() })
     };
     names.iter().map(typed).collect()
 }
 
 /// Whether each node of `graph` is on the way from `inputs` to `outputs`.
-fn needed_nodes(
-    graph: &GraphProto,
-    inputs: &[&str],
-    outputs: &[&str],
-) -> Result<Vec<bool>, ExtractError> {
+fn needed_nodes(graph: &GraphProto, inputs: &[&str], outputs: &[&str]) -> Result<Vec<bool>, ExtractError> {
     let constants = graph.initializer.iter().map(|tensor| tensor.name.as_str());
     let given: HashSet<&str> = constants.chain(inputs.iter().copied()).collect();
     let makers: HashMap<&str, usize> = graph
@@ -144,8 +112,7 @@ fn needed_nodes(
         .collect();
     let mut needed = vec![false; graph.node.len()];
     // Each value still to be made, with the node that reads it.
-    let mut open: Vec<(&str, Option<&NodeProto>)> =
-        outputs.iter().map(|&name| (name, None)).collect();
+    let mut open: Vec<(&str, Option<&NodeProto>)> = outputs.iter().map(|&name| (name, None)).collect();
     while let Some((name, reader)) = open.pop() {
         if name.is_empty() || given.contains(name) {
             continue;
@@ -157,38 +124,22 @@ fn needed_nodes(
             continue;
         }
         let node = &graph.node[index];
-        if node
-            .attribute
-            .iter()
-            .any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty())
-        {
-            return Err(ExtractError::ControlFlow {
-                node: node.name.clone(),
-                op_type: node.op_type.clone(),
-            });
+        if node.attribute.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty()) {
+            return Err(ExtractError::ControlFlow { node: node.name.clone(), op_type: node.op_type.clone() });
         }
         open.extend(node.input.iter().map(|input| (input.as_str(), Some(node))));
     }
     Ok(needed)
 }
 
-fn unmade(
-    graph: &GraphProto,
-    inputs: &[&str],
-    name: &str,
-    reader: Option<&NodeProto>,
-) -> ExtractError {
+fn unmade(graph: &GraphProto, inputs: &[&str], name: &str, reader: Option<&NodeProto>) -> ExtractError {
     let name = name.to_owned();
     let reader = match reader {
         Some(node) => format!("node `{}`", node.name),
         None => "the outputs".into(),
     };
     match graph.input.iter().any(|input| input.name == name) {
-        true => ExtractError::MissingInput {
-            name,
-            reader,
-            inputs: inputs.join(", "),
-        },
+        true => ExtractError::MissingInput { name, reader, inputs: inputs.join(", ") },
         false => ExtractError::Dangling { name, reader },
     }
 }

@@ -45,10 +45,7 @@ pub struct ModelProto {
 impl ModelProto {
     /// The metadata by key; the last entry wins where a key occurs twice ([`crate::read_model`] refuses such files).
     pub fn metadata(&self) -> BTreeMap<&str, &str> {
-        self.metadata_props
-            .iter()
-            .map(|entry| (entry.key.as_str(), entry.value.as_str()))
-            .collect()
+        self.metadata_props.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect()
     }
 }
 
@@ -103,11 +100,7 @@ pub struct GraphProto {
 impl GraphProto {
     /// The declared type of the input, output or inner value `name`.
     pub fn typed_value(&self, name: &str) -> Option<&ValueInfoProto> {
-        self.input
-            .iter()
-            .chain(&self.output)
-            .chain(&self.value_info)
-            .find(|value| value.name == name)
+        self.input.iter().chain(&self.output).chain(&self.value_info).find(|value| value.name == name)
     }
 }
 
@@ -187,22 +180,12 @@ pub struct AttributeProto {
 impl AttributeProto {
     /// An attribute that holds one integer.
     pub fn int(name: &str, value: i64) -> Self {
-        Self {
-            name: name.into(),
-            i: Some(value),
-            r#type: AttributeType::Int.into(),
-            ..Self::default()
-        }
+        Self { name: name.into(), i: Some(value), r#type: AttributeType::Int.into(), ..Self::default() }
     }
 
     /// An attribute that holds one number.
     pub fn float(name: &str, value: f32) -> Self {
-        Self {
-            name: name.into(),
-            f: Some(value),
-            r#type: AttributeType::Float.into(),
-            ..Self::default()
-        }
+        Self { name: name.into(), f: Some(value), r#type: AttributeType::Float.into(), ..Self::default() }
     }
 
     /// An attribute that holds a list of integers.
@@ -290,12 +273,7 @@ pub struct TensorProto {
 
 impl TensorProto {
     /// The tensor `name` of shape `dims`; `raw_data` holds its elements as little-endian bytes, row major.
-    pub fn from_raw(
-        name: &str,
-        element_type: ElementType,
-        dims: &[usize],
-        raw_data: Bytes,
-    ) -> Self {
+    pub fn from_raw(name: &str, element_type: ElementType, dims: &[usize], raw_data: Bytes) -> Self {
         Self {
             name: name.into(),
             data_type: element_type.code(),
@@ -307,9 +285,7 @@ impl TensorProto {
 
     /// How many elements the shape asks for; `None` if a dimension is negative or the product overflows.
     pub fn element_count(&self) -> Option<usize> {
-        self.dims.iter().try_fold(1_usize, |count, &dim| {
-            count.checked_mul(usize::try_from(dim).ok()?)
-        })
+        self.dims.iter().try_fold(1_usize, |count, &dim| count.checked_mul(usize::try_from(dim).ok()?))
     }
 }
 
@@ -333,22 +309,13 @@ impl ValueInfoProto {
         let shape = TensorShapeProto {
             dim: dims
                 .iter()
-                .map(|dim| Dimension {
-                    value: Some(dim.clone().into()),
-                    ..Dimension::default()
-                })
+                .map(|dim| Dimension { value: Some(dim.clone().into()), ..Dimension::default() })
                 .collect(),
         };
-        let tensor = TensorTypeProto {
-            elem_type: element_type.code(),
-            shape: Some(shape),
-        };
+        let tensor = TensorTypeProto { elem_type: element_type.code(), shape: Some(shape) };
         Self {
             name: name.into(),
-            r#type: Some(TypeProto {
-                value: Some(TypeValue::TensorType(tensor)),
-                ..TypeProto::default()
-            }),
+            r#type: Some(TypeProto { value: Some(TypeValue::TensorType(tensor)), ..TypeProto::default() }),
             ..Self::default()
         }
     }

@@ -48,16 +48,10 @@ pub enum ReadError {
 /// # Errors
 /// [`ReadError`] names the file, and the tensor or field where one is at fault.
 pub fn read_model(path: &Path) -> Result<ModelProto, ReadError> {
-    let io_error = |source| ReadError::Io {
-        path: path.into(),
-        source,
-    };
+    let io_error = |source| ReadError::Io { path: path.into(), source };
     let bytes = fs::metadata(path).map_err(io_error)?.len();
     if bytes > MAX_BYTES {
-        return Err(ReadError::TooLarge {
-            path: path.into(),
-            bytes,
-        });
+        return Err(ReadError::TooLarge { path: path.into(), bytes });
     }
     decode_model(fs::read(path).map_err(io_error)?.into(), path)
 }
@@ -67,10 +61,7 @@ pub fn read_model(path: &Path) -> Result<ModelProto, ReadError> {
 /// # Errors
 /// As [`read_model`].
 pub fn decode_model(bytes: Bytes, path: &Path) -> Result<ModelProto, ReadError> {
-    let fail = |reason| ReadError::NotAModel {
-        path: path.into(),
-        reason,
-    };
+    let fail = |reason| ReadError::NotAModel { path: path.into(), reason };
     let model = ModelProto::decode(bytes).map_err(|error| fail(error.to_string()))?;
     check(&model).map_err(fail)?;
     Ok(model)
@@ -88,11 +79,7 @@ fn check(model: &ModelProto) -> Result<(), String> {
 
 fn check_metadata(model: &ModelProto) -> Result<(), String> {
     let mut keys = HashSet::new();
-    match model
-        .metadata_props
-        .iter()
-        .find(|entry| !keys.insert(&entry.key))
-    {
+    match model.metadata_props.iter().find(|entry| !keys.insert(&entry.key)) {
         Some(entry) => Err(format!("metadata `{}` occurs twice", entry.key)),
         None => Ok(()),
     }
@@ -100,11 +87,7 @@ fn check_metadata(model: &ModelProto) -> Result<(), String> {
 
 fn check_distinct_outputs(graph: &GraphProto) -> Result<(), String> {
     let mut names = HashSet::new();
-    let outputs = graph
-        .node
-        .iter()
-        .flat_map(|node| &node.output)
-        .filter(|name| !name.is_empty());
+    let outputs = graph.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty());
     let tensors = graph.initializer.iter().map(|tensor| &tensor.name);
     match outputs.chain(tensors).find(|name| !names.insert(*name)) {
         Some(name) => Err(format!("two values are named `{name}`")),
@@ -117,9 +100,7 @@ fn check_tensor(tensor: &TensorProto) -> Result<(), String> {
     if tensor.data_location != 0 || !tensor.external_data.is_empty() {
         return Err(format!("tensor `{name}` lies in another file"));
     }
-    let count = tensor
-        .element_count()
-        .ok_or_else(|| format!("tensor `{name}` has shape {dims:?}"))?;
+    let count = tensor.element_count().ok_or_else(|| format!("tensor `{name}` has shape {dims:?}"))?;
     let Some(element_type) = ElementType::from_code(tensor.data_type) else {
         // Types that we do not use are left to the runtime.
         return Ok(());
@@ -128,9 +109,7 @@ fn check_tensor(tensor: &TensorProto) -> Result<(), String> {
         let listed = tensor.float_data.len() + tensor.int32_data.len() + tensor.int64_data.len();
         return match listed == count {
             true => Ok(()),
-            false => Err(format!(
-                "tensor `{name}` of shape {dims:?} needs {count} elements, got {listed}"
-            )),
+            false => Err(format!("tensor `{name}` of shape {dims:?} needs {count} elements, got {listed}")),
         };
     }
     let got = tensor.raw_data.len();

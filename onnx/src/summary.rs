@@ -12,11 +12,7 @@ use crate::proto::{DimensionValue, GraphProto, ModelProto, ValueInfoProto};
 pub fn summary(model: &ModelProto, weights: &[Weight]) -> String {
     let empty = GraphProto::default();
     let graph = model.graph.as_ref().unwrap_or(&empty);
-    let opset: Vec<String> = model
-        .opset_import
-        .iter()
-        .map(|opset| opset.version.to_string())
-        .collect();
+    let opset: Vec<String> = model.opset_import.iter().map(|opset| opset.version.to_string()).collect();
     let mut lines = vec![format!(
         "graph `{}`: {} nodes, opset {}, ir {}",
         graph.name,
@@ -24,20 +20,14 @@ pub fn summary(model: &ModelProto, weights: &[Weight]) -> String {
         opset.join("+"),
         model.ir_version
     )];
-    for (title, values) in [
-        ("inputs", &graph.input),
-        ("outputs", &graph.output),
-        ("inner values", &graph.value_info),
-    ] {
+    for (title, values) in
+        [("inputs", &graph.input), ("outputs", &graph.output), ("inner values", &graph.value_info)]
+    {
         lines.push(title.into());
         lines.extend(values.iter().map(|value| format!("  {}", describe(value))));
     }
     lines.push("operators".into());
-    lines.extend(
-        operators(graph)
-            .into_iter()
-            .map(|(op_type, count)| format!("  {op_type} {count}")),
-    );
+    lines.extend(operators(graph).into_iter().map(|(op_type, count)| format!("  {op_type} {count}")));
     lines.push(initializers(graph, weights));
     lines.join("\n")
 }
@@ -51,17 +41,9 @@ fn operators(graph: &GraphProto) -> BTreeMap<&str, usize> {
 }
 
 fn initializers(graph: &GraphProto, weights: &[Weight]) -> String {
-    let stored = graph
-        .initializer
-        .iter()
-        .filter_map(|tensor| tensor.element_count());
-    let elements: usize = stored
-        .chain(weights.iter().map(Weight::element_count))
-        .sum();
-    format!(
-        "initializers {}, {elements} elements",
-        graph.initializer.len() + weights.len()
-    )
+    let stored = graph.initializer.iter().filter_map(|tensor| tensor.element_count());
+    let elements: usize = stored.chain(weights.iter().map(Weight::element_count)).sum();
+    format!("initializers {}, {elements} elements", graph.initializer.len() + weights.len())
 }
 
 /// `name f32 [batch, 3]`; a question mark for what is not known.

@@ -75,12 +75,7 @@ where
     let (graph_head, graph_tail) = split_graph(built.model.graph.as_ref());
     let headers: Vec<Vec<u8>> = built.weights.iter().map(tensor_header).collect();
     let graph_bytes = (graph_head.len() + graph_tail.len()) as u64
-        + built
-            .weights
-            .iter()
-            .zip(&headers)
-            .map(|(weight, header)| entry_len(weight, header))
-            .sum::<u64>();
+        + built.weights.iter().zip(&headers).map(|(weight, header)| entry_len(weight, header)).sum::<u64>();
 
     let mut head = model_head;
     encode_key(MODEL_GRAPH, WireType::LengthDelimited, &mut head);
@@ -93,10 +88,8 @@ where
     out.write_all(&head)?;
     out.write_all(&graph_head)?;
     for (weight, header) in built.weights.iter().zip(&headers) {
-        let raw_data = elements(weight).map_err(|source| WriteError::Source {
-            name: weight.name.clone(),
-            source: source.into(),
-        })?;
+        let raw_data = elements(weight)
+            .map_err(|source| WriteError::Source { name: weight.name.clone(), source: source.into() })?;
         check_length(weight, &raw_data)?;
         write_entry(out, header, &raw_data)?;
     }
@@ -133,23 +126,13 @@ fn split_graph(graph: Option<&GraphProto>) -> (Vec<u8>, Vec<u8>) {
         initializer: graph.initializer,
         ..GraphProto::default()
     };
-    let tail = GraphProto {
-        node: vec![],
-        name: String::new(),
-        initializer: vec![],
-        ..graph
-    };
+    let tail = GraphProto { node: vec![], name: String::new(), initializer: vec![], ..graph };
     (head.encode_to_vec(), tail.encode_to_vec())
 }
 
 /// A weight's `TensorProto` up to the length of `raw_data`, which is the last field that we set.
 fn tensor_header(weight: &Weight) -> Vec<u8> {
-    let tensor = TensorProto::from_raw(
-        &weight.name,
-        weight.element_type,
-        &weight.dims,
-        Bytes::new(),
-    );
+    let tensor = TensorProto::from_raw(&weight.name, weight.element_type, &weight.dims, Bytes::new());
     let mut header = tensor.encode_to_vec();
     if weight.byte_count() > 0 {
         encode_key(TENSOR_RAW_DATA, WireType::LengthDelimited, &mut header);

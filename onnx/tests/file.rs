@@ -10,8 +10,7 @@ use std::io;
 use common::{counting_elements, two_stage_model};
 use hyperloader_onnx::proto::{ModelProto, TensorProto};
 use hyperloader_onnx::{
-    BuiltModel, Bytes, ElementType, GraphBuilder, Opset, WriteError, decode_model, read_model,
-    write_model,
+    BuiltModel, Bytes, ElementType, GraphBuilder, Opset, WriteError, decode_model, read_model, write_model,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -19,10 +18,8 @@ use tempfile::TempDir;
 
 fn written(built: &BuiltModel) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let count = write_model(&mut bytes, built, |weight| {
-        Ok::<_, Infallible>(counting_elements(weight))
-    })
-    .unwrap();
+    let count =
+        write_model(&mut bytes, built, |weight| Ok::<_, Infallible>(counting_elements(weight))).unwrap();
     assert_eq!(count, bytes.len() as u64);
     bytes
 }
@@ -31,12 +28,7 @@ fn written(built: &BuiltModel) -> Vec<u8> {
 fn filled(built: &BuiltModel) -> ModelProto {
     let mut model = built.model.clone();
     let tensors = built.weights.iter().map(|weight| {
-        TensorProto::from_raw(
-            &weight.name,
-            weight.element_type,
-            &weight.dims,
-            counting_elements(weight),
-        )
+        TensorProto::from_raw(&weight.name, weight.element_type, &weight.dims, counting_elements(weight))
     });
     model.graph.as_mut().unwrap().initializer.extend(tensors);
     model
@@ -55,12 +47,7 @@ fn weights_without_elements_stream_like_prost() {
     let mut graph = GraphBuilder::new("empty", Opset::default());
     let nothing = graph.weight("nothing", ElementType::F32, &[0, 4]);
     let copy = graph.identity(nothing);
-    graph.output(
-        copy,
-        "copy",
-        ElementType::F32,
-        &[0_usize.into(), 4_usize.into()],
-    );
+    graph.output(copy, "copy", ElementType::F32, &[0_usize.into(), 4_usize.into()]);
     let built = graph.finish().unwrap();
     assert_eq!(written(&built), filled(&built).encode_to_vec());
 }
@@ -82,12 +69,7 @@ fn decoded_weights_share_the_files_buffer() {
     let model = decode_model(bytes.clone(), "model.onnx".as_ref()).unwrap();
     let buffer = bytes.as_ptr_range();
     let graph = model.graph.unwrap();
-    assert!(
-        graph
-            .initializer
-            .iter()
-            .all(|tensor| buffer.contains(&tensor.raw_data.as_ptr()))
-    );
+    assert!(graph.initializer.iter().all(|tensor| buffer.contains(&tensor.raw_data.as_ptr())));
 }
 
 #[test]
@@ -96,13 +78,8 @@ fn every_truncation_is_refused_with_the_files_name() {
     let graph_end = bytes.len() - tail_len();
     for length in 0..=graph_end {
         let part = Bytes::copy_from_slice(&bytes[..length]);
-        let error = decode_model(part, "cut.onnx".as_ref())
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("`cut.onnx` is not a whole ONNX model: "),
-            "{length}: {error}"
-        );
+        let error = decode_model(part, "cut.onnx".as_ref()).unwrap_err().to_string();
+        assert!(error.starts_with("`cut.onnx` is not a whole ONNX model: "), "{length}: {error}");
     }
 }
 
@@ -124,19 +101,13 @@ fn broken_models_are_refused_with_the_reason() {
     let breaks: [(&str, Break); 7] = [
         ("no graph", |model| model.graph = None),
         ("no opset", |model| model.opset_import.clear()),
-        ("metadata twice", |model| {
-            model.metadata_props.extend(model.metadata_props.clone())
-        }),
+        ("metadata twice", |model| model.metadata_props.extend(model.metadata_props.clone())),
         ("short tensor", |model| {
             let tensor = &mut model.graph.as_mut().unwrap().initializer[1];
             tensor.raw_data = tensor.raw_data.slice(1..);
         }),
-        ("negative shape", |model| {
-            model.graph.as_mut().unwrap().initializer[1].dims = vec![-3, 4]
-        }),
-        ("huge shape", |model| {
-            model.graph.as_mut().unwrap().initializer[1].dims = vec![i64::MAX, i64::MAX]
-        }),
+        ("negative shape", |model| model.graph.as_mut().unwrap().initializer[1].dims = vec![-3, 4]),
+        ("huge shape", |model| model.graph.as_mut().unwrap().initializer[1].dims = vec![i64::MAX, i64::MAX]),
         ("two of one name", |model| {
             let tensor = model.graph.as_ref().unwrap().initializer[1].clone();
             model.graph.as_mut().unwrap().initializer.push(tensor);
@@ -161,13 +132,8 @@ fn missing_and_oversized_files_are_refused_by_name() {
     File::create(&path).unwrap().set_len(3 << 30).unwrap();
     let error = read_model(&path).unwrap_err().to_string();
     assert!(error.contains("huge.onnx` has 3221225472 bytes"), "{error}");
-    let error = read_model(&folder.path().join("none.onnx"))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("cannot read model") && error.contains("none.onnx"),
-        "{error}"
-    );
+    let error = read_model(&folder.path().join("none.onnx")).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read model") && error.contains("none.onnx"), "{error}");
 }
 
 #[test]
@@ -191,19 +157,11 @@ fn a_model_above_two_gigabytes_is_refused_before_anything_is_written() {
     let mut graph = GraphBuilder::new("large", Opset::default());
     let weight = graph.weight("large.weight", ElementType::F32, &[1 << 15, 1 << 15]);
     let copy = graph.identity(weight);
-    graph.output(
-        copy,
-        "copy",
-        ElementType::F32,
-        &[(1_usize << 15).into(), (1_usize << 15).into()],
-    );
+    graph.output(copy, "copy", ElementType::F32, &[(1_usize << 15).into(), (1_usize << 15).into()]);
     let mut out = Vec::new();
     let never = |_: &_| -> Result<Bytes, io::Error> { unreachable!("no element is asked for") };
     let error = write_model(&mut out, &graph.finish().unwrap(), never).unwrap_err();
-    assert!(
-        matches!(error, WriteError::TooLarge { bytes } if bytes > 1 << 32),
-        "{error}"
-    );
+    assert!(matches!(error, WriteError::TooLarge { bytes } if bytes > 1 << 32), "{error}");
     assert!(out.is_empty());
 }
 

@@ -21,12 +21,7 @@ fn with_weights(opset: Opset) -> ModelProto {
 fn nodes(model: &ModelProto) -> String {
     let graph = model.graph.as_ref().unwrap();
     let line = |node: &hyperloader_onnx::proto::NodeProto| {
-        format!(
-            "{} = {}({})",
-            node.output.join(", "),
-            node.name,
-            node.input.join(", ")
-        )
+        format!("{} = {}({})", node.output.join(", "), node.name, node.input.join(", "))
     };
     graph.node.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -52,12 +47,7 @@ fn extracted_initializers_share_the_bytes_of_the_model() {
     let part = extract(&model, &["source"], &["hidden"]).unwrap();
     let of = |model: &ModelProto| {
         let tensors = &model.graph.as_ref().unwrap().initializer;
-        tensors
-            .iter()
-            .find(|tensor| tensor.name == "first.weight")
-            .unwrap()
-            .raw_data
-            .clone()
+        tensors.iter().find(|tensor| tensor.name == "first.weight").unwrap().raw_data.clone()
     };
     assert_eq!(of(&model).as_ptr(), of(&part).as_ptr());
 }
@@ -72,9 +62,7 @@ fn extracting_a_whole_model_keeps_its_graph() {
 #[test]
 fn impossible_extractions_name_the_value() {
     let model = with_weights(Opset::default());
-    let error = |inputs: &[&str], outputs: &[&str]| {
-        extract(&model, inputs, outputs).unwrap_err().to_string()
-    };
+    let error = |inputs: &[&str], outputs: &[&str]| extract(&model, inputs, outputs).unwrap_err().to_string();
     let mut errors = vec![
         error(&["source"], &["result"]),
         error(&["source"], &["target"]),
@@ -84,29 +72,14 @@ fn impossible_extractions_name_the_value() {
 
     let mut looping = model.clone();
     let node = &mut looping.graph.as_mut().unwrap().node[0];
-    node.attribute.push(AttributeProto {
-        g: Some(GraphProto::default()),
-        ..AttributeProto::int("body", 0)
-    });
-    errors.push(
-        extract(&looping, &["source"], &["hidden"])
-            .unwrap_err()
-            .to_string(),
-    );
+    node.attribute.push(AttributeProto { g: Some(GraphProto::default()), ..AttributeProto::int("body", 0) });
+    errors.push(extract(&looping, &["source"], &["hidden"]).unwrap_err().to_string());
 
     let mut dangling = model.clone();
     dangling.graph.as_mut().unwrap().initializer.clear();
-    errors.push(
-        extract(&dangling, &["source"], &["hidden"])
-            .unwrap_err()
-            .to_string(),
-    );
+    errors.push(extract(&dangling, &["source"], &["hidden"]).unwrap_err().to_string());
 
-    errors.push(
-        extract(&ModelProto::default(), &[], &[])
-            .unwrap_err()
-            .to_string(),
-    );
+    errors.push(extract(&ModelProto::default(), &[], &[]).unwrap_err().to_string());
     insta::assert_snapshot!(errors.join("\n"));
 }
 
@@ -116,29 +89,13 @@ fn reduction_axes_are_an_input_from_opset_18_on() {
         let mut graph = GraphBuilder::new("mean", opset);
         let x = graph.input("x", ElementType::F32, &["batch".into(), 3_usize.into()]);
         let mean = graph.reduce_mean(x, &[-1]);
-        graph.output(
-            mean,
-            "mean",
-            ElementType::F32,
-            &["batch".into(), 1_usize.into()],
-        );
+        graph.output(mean, "mean", ElementType::F32, &["batch".into(), 1_usize.into()]);
         let model = graph.finish().unwrap().model;
         let node = model.graph.unwrap().node.remove(0);
-        (
-            node.input,
-            node.attribute
-                .into_iter()
-                .find(|attribute| attribute.name == "axes"),
-        )
+        (node.input, node.attribute.into_iter().find(|attribute| attribute.name == "axes"))
     };
-    assert_eq!(
-        inputs(Opset::V17),
-        (vec!["x".into()], Some(AttributeProto::ints("axes", &[-1])))
-    );
-    assert_eq!(
-        inputs(Opset::V18),
-        (vec!["x".into(), "const/i64/[-1]".into()], None)
-    );
+    assert_eq!(inputs(Opset::V17), (vec!["x".into()], Some(AttributeProto::ints("axes", &[-1]))));
+    assert_eq!(inputs(Opset::V18), (vec!["x".into(), "const/i64/[-1]".into()], None));
 }
 
 #[test]

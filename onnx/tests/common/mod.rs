@@ -32,7 +32,5 @@ pub(crate) fn two_stage_model(opset: Opset) -> BuiltModel {
 
 /// Elements 0, 1, 2, ... for any weight.
 pub(crate) fn counting_elements(weight: &Weight) -> Bytes {
-    (0..weight.element_count())
-        .flat_map(|index| (index as f32).to_le_bytes())
-        .collect()
+    (0..weight.element_count()).flat_map(|index| (index as f32).to_le_bytes()).collect()
 }

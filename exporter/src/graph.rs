@@ -1,0 +1,428 @@
+//! The graph of one task: T5's encoder and decoder with the task's adapters, LoRA already folded into the matrices.
+//!
+//! Plain operators only (no `If`, no `Loop`, no contributed ones), so that any runtime takes the file. Values named as
+//! in [`hyperloader_core::tagger`] are where it can be split into an encoder and a decoder.
+
+mod weights;
+
+use hyperloader_core::t5::{Attention, FeedForward, Stack, T5Config, names};
+use hyperloader_core::tagger::{
+    ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, ENCODER_HIDDEN_STATES, INPUT_IDS, LOGITS,
+    cross_key, cross_value,
+};
+use hyperloader_core::task_weights::{Activation, Adapter, TaskWeights};
+use hyperloader_core::tensors::HostTensor;
+use hyperloader_onnx::{BuildError, BuiltModel, Dim, ElementType, GraphBuilder, Opset, Value};
+
+pub use weights::{ElementsError, adapter_tensors, weight_elements};
+use weights::{adapter_name, check_adapters};
+
+/// Added to the scores of keys that a query must not see; as good as minus infinity, yet a row without any key stays
+/// finite.
+const MASKED: f32 = -1e9;
+
+/// A task's graph could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum GraphError {
+    /// The task's weights are for a stack of another depth.
+    #[error("the task's weights have {found} {stack} blocks, the backbone has {expected}")]
+    Depth {
+        /// The stack.
+        stack: Stack,
+        /// Blocks with weights.
+        found: usize,
+        /// Blocks of the backbone.
+        expected: usize,
+    },
+    /// A weight of an adapter has another shape than the backbone needs.
+    #[error("`{name}` has shape {found:?}, expected {expected:?}")]
+    Shape {
+        /// The weight.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that fits.
+        expected: Vec<usize>,
+    },
+    /// The graph does not hold together.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+/// The encoder-decoder of one task as an ONNX graph.
+///
+/// Inputs `input_ids` and `attention_mask` `[batch, source_len]`, `decoder_input_ids` `[batch, target_len]`; output
+/// `logits` `[batch, target_len, vocab]`. Initializers are declared under Hugging Face's names, adapters' beside them;
+/// [`weight_elements`] says how each is laid out. LoRA pairs in `task` are ignored: they must be folded into the
+/// tensors that the weights are filled from.
+///
+/// # Errors
+/// [`GraphError`] if `task` does not fit `config`.
+pub fn t5_graph(
+    config: &T5Config,
+    task: &TaskWeights<HostTensor>,
+    opset: Opset,
+) -> Result<BuiltModel, GraphError> {
+    check_adapters(config, task)?;
+    let mut graph = GraphBuilder::new("t5", opset);
+    T5 { config, task }.build(&mut graph);
+    Ok(graph.finish()?)
+}
+
+/// Keys, transposed, and values of an attention.
+struct Memory {
+    /// `[batch, heads, d_kv, key_len]`.
+    keys: Value,
+    /// `[batch, heads, key_len, d_kv]`.
+    values: Value,
+}
+
+/// Where an attention is.
+#[derive(Clone, Copy)]
+struct Place {
+    stack: Stack,
+    block: usize,
+    kind: Attention,
+}
+
+struct T5<'a> {
+    config: &'a T5Config,
+    task: &'a TaskWeights<HostTensor>,
+}
+
+impl T5<'_> {
+    fn build(&self, graph: &mut GraphBuilder) {
+        let source = [Dim::from("batch"), Dim::from("source_len")];
+        let target = [Dim::from("batch"), Dim::from("target_len")];
+        let input_ids = graph.input(INPUT_IDS, ElementType::I64, &source);
+        let attention_mask = graph.input(ATTENTION_MASK, ElementType::I64, &source);
+        let decoder_input_ids = graph.input(DECODER_INPUT_IDS, ElementType::I64, &target);
+
+        let padding = graph.scoped("padding", |graph| padding_bias(graph, attention_mask));
+        let encoded = graph.scoped("encoder", |graph| self.encoder(graph, input_ids, padding));
+        graph.name_value(encoded, ENCODER_HIDDEN_STATES, ElementType::F32, &self.hidden("source_len"));
+        let decoded = graph.scoped("decoder", |graph| {
+            self.decoder(graph, decoder_input_ids, attention_mask, padding, encoded)
+        });
+        graph.name_value(decoded, DECODER_HIDDEN_STATES, ElementType::F32, &self.hidden("target_len"));
+        let logits = graph.scoped("lm_head", |graph| self.head(graph, decoded));
+        let vocab = Dim::from(self.config.vocab_size);
+        graph.output(logits, LOGITS, ElementType::F32, &["batch".into(), "target_len".into(), vocab]);
+    }
+
+    fn hidden(&self, length: &str) -> [Dim; 3] {
+        ["batch".into(), length.into(), self.config.d_model.into()]
+    }
+
+    /// The encoder's output after its final norm, `[batch, source_len, d_model]`.
+    fn encoder(&self, graph: &mut GraphBuilder, ids: Value, padding: Value) -> Value {
+        let mut states = self.embed(graph, ids);
+        let bias = graph.scoped("bias", |graph| {
+            let positions = positions(graph, ids);
+            let bias =
+                self.relative_bias(graph, Stack::Encoder, Attention::SelfAttention, positions, positions);
+            graph.add(bias, padding)
+        });
+        for block in 0..self.config.layers(Stack::Encoder) {
+            states = graph.scoped(&format!("block.{block}"), |graph| {
+                let states = self.self_attention(graph, Stack::Encoder, block, states, bias);
+                self.feed_forward(graph, Stack::Encoder, block, states)
+            });
+        }
+        self.rms_norm(graph, "final_layer_norm", &names::final_norm(Stack::Encoder), states)
+    }
+
+    /// The decoder's output after its final norm, `[batch, target_len, d_model]`.
+    fn decoder(
+        &self,
+        graph: &mut GraphBuilder,
+        ids: Value,
+        attention_mask: Value,
+        padding: Value,
+        encoded: Value,
+    ) -> Value {
+        let mut states = self.embed(graph, ids);
+        let target = graph.scoped("positions", |graph| positions(graph, ids));
+        let self_bias = graph.scoped("bias", |graph| {
+            self.relative_bias(graph, Stack::Decoder, Attention::SelfAttention, target, target)
+        });
+        let cross_bias = match self.config.cross_attention_relative_bias {
+            false => padding,
+            true => graph.scoped("cross_bias", |graph| {
+                let source = positions(graph, attention_mask);
+                let bias =
+                    self.relative_bias(graph, Stack::Decoder, Attention::CrossAttention, target, source);
+                graph.add(bias, padding)
+            }),
+        };
+        for block in 0..self.config.layers(Stack::Decoder) {
+            states = graph.scoped(&format!("block.{block}"), |graph| {
+                let states = self.self_attention(graph, Stack::Decoder, block, states, self_bias);
+                let states = self.cross_attention(graph, block, states, encoded, cross_bias);
+                self.feed_forward(graph, Stack::Decoder, block, states)
+            });
+        }
+        self.rms_norm(graph, "final_layer_norm", &names::final_norm(Stack::Decoder), states)
+    }
+
+    /// `[batch, length, d_model]` of `ids` `[batch, length]`.
+    fn embed(&self, graph: &mut GraphBuilder, ids: Value) -> Value {
+        let shared =
+            graph.weight(names::SHARED, ElementType::F32, &[self.config.vocab_size, self.config.d_model]);
+        graph.scoped("embed_tokens", |graph| graph.gather(shared, ids, 0))
+    }
+
+    /// `[batch, target_len, vocab]`: the states times the head's matrix, scaled first if that is the embedding.
+    ///
+    /// A product with the transposed matrix and not with its transpose: that is a constant, which a runtime would
+    /// compute at load and keep beside the embedding (98 MB more for T5-base in ONNX Runtime).
+    fn head(&self, graph: &mut GraphBuilder, states: Value) -> Value {
+        let T5Config { vocab_size, d_model, .. } = *self.config;
+        let matrix = graph.weight(self.config.head_name(), ElementType::F32, &[vocab_size, d_model]);
+        let mut rows = graph.reshape(states, &[-1, d_model as i64]);
+        if self.config.tie_word_embeddings {
+            let scale = graph.f32(self.config.head_scale() as f32);
+            rows = graph.mul(rows, scale);
+        }
+        let logits = graph.matmul_transposed(rows, matrix);
+        let (rows, vocab) = (graph.shape(states, 0, 2), graph.i64s(&[vocab_size as i64]));
+        let dims = graph.concat(&[rows, vocab], 0);
+        graph.reshape_to(logits, dims)
+    }
+
+    fn self_attention(
+        &self,
+        graph: &mut GraphBuilder,
+        stack: Stack,
+        block: usize,
+        states: Value,
+        bias: Value,
+    ) -> Value {
+        let place = Place { stack, block, kind: Attention::SelfAttention };
+        let adapter = self.task.blocks(stack)[block].self_attention_adapter.as_ref();
+        graph.scoped("layer.0", |graph| {
+            let norm = names::attention_norm(stack, block, place.kind);
+            let normed = self.rms_norm(graph, "layer_norm", &norm, states);
+            let mixed = graph.scoped("SelfAttention", |graph| {
+                let keys = self.project(graph, place, "k", normed);
+                let keys = self.split_heads(graph, keys, &[0, 2, 3, 1]);
+                let values = self.project(graph, place, "v", normed);
+                let values = self.split_heads(graph, values, &[0, 2, 1, 3]);
+                self.attend(graph, place, normed, &Memory { keys, values }, bias)
+            });
+            let mixed = self.adapted(graph, stack, block, 0, mixed, adapter);
+            graph.add(states, mixed)
+        })
+    }
+
+    fn cross_attention(
+        &self,
+        graph: &mut GraphBuilder,
+        block: usize,
+        states: Value,
+        encoded: Value,
+        bias: Value,
+    ) -> Value {
+        let place = Place { stack: Stack::Decoder, block, kind: Attention::CrossAttention };
+        graph.scoped("layer.1", |graph| {
+            let norm = names::attention_norm(place.stack, block, place.kind);
+            let normed = self.rms_norm(graph, "layer_norm", &norm, states);
+            let mixed = graph.scoped("EncDecAttention", |graph| {
+                let memory = self.cross_memory(graph, place, encoded);
+                self.attend(graph, place, normed, &memory, bias)
+            });
+            graph.add(states, mixed)
+        })
+    }
+
+    /// Keys and values over the encoder's output, under the names that the graph is split at.
+    fn cross_memory(&self, graph: &mut GraphBuilder, place: Place, encoded: Value) -> Memory {
+        let T5Config { num_heads, d_kv, .. } = *self.config;
+        let dims = ["batch".into(), num_heads.into(), "source_len".into(), d_kv.into()];
+        let mut part = |part, name: String| {
+            let projected = self.project(graph, place, part, encoded);
+            let heads = self.split_heads(graph, projected, &[0, 2, 1, 3]);
+            graph.name_value(heads, &name, ElementType::F32, &dims);
+            heads
+        };
+        let keys = part("k", cross_key(place.block));
+        let values = part("v", cross_value(place.block));
+        let keys = graph.scoped("k", |graph| graph.transpose(keys, &[0, 1, 3, 2]));
+        Memory { keys, values }
+    }
+
+    /// `softmax(q k + bias) v`, not divided by `sqrt(d_kv)` (reference section 1.4), heads joined and projected to
+    /// `[batch, query_len, d_model]`.
+    fn attend(
+        &self,
+        graph: &mut GraphBuilder,
+        place: Place,
+        queries: Value,
+        memory: &Memory,
+        bias: Value,
+    ) -> Value {
+        let queries = self.project(graph, place, "q", queries);
+        let queries = self.split_heads(graph, queries, &[0, 2, 1, 3]);
+        let scores = graph.matmul(queries, memory.keys);
+        let scores = graph.add(scores, bias);
+        let weights = graph.softmax(scores, -1);
+        let mixed = graph.matmul(weights, memory.values);
+        let mixed = graph.transpose(mixed, &[0, 2, 1, 3]);
+        let mixed = graph.reshape(mixed, &[0, 0, self.config.inner_dim() as i64]);
+        self.project(graph, place, "o", mixed)
+    }
+
+    /// `[batch, length, inner]` as heads, `[batch, length, heads, d_kv]` permuted by `permutation`.
+    fn split_heads(&self, graph: &mut GraphBuilder, states: Value, permutation: &[i64]) -> Value {
+        let heads = graph.reshape(states, &[0, 0, self.config.num_heads as i64, self.config.d_kv as i64]);
+        graph.transpose(heads, permutation)
+    }
+
+    /// `q`, `k`, `v` (to `[.., inner]`) or `o` (to `[.., d_model]`) of an attention.
+    fn project(&self, graph: &mut GraphBuilder, place: Place, part: &str, states: Value) -> Value {
+        let (d_model, inner) = (self.config.d_model, self.config.inner_dim());
+        let dims = if part == "o" { [inner, d_model] } else { [d_model, inner] };
+        let name = names::attention(place.stack, place.block, place.kind, part);
+        linear(graph, part, &name, dims, states)
+    }
+
+    fn feed_forward(&self, graph: &mut GraphBuilder, stack: Stack, block: usize, states: Value) -> Value {
+        let T5Config { d_model, d_ff, .. } = *self.config;
+        let adapter = self.task.blocks(stack)[block].feed_forward_adapter.as_ref();
+        let layer = Attention::of(stack).len();
+        graph.scoped(&format!("layer.{layer}"), |graph| {
+            let normed = self.rms_norm(graph, "layer_norm", &names::feed_forward_norm(stack, block), states);
+            let output = graph.scoped("DenseReluDense", |graph| {
+                let mut widen = |part| {
+                    linear(graph, part, &names::feed_forward(stack, block, part), [d_model, d_ff], normed)
+                };
+                let inner = match self.config.feed_forward_proj {
+                    FeedForward::Relu => {
+                        let inner = widen("wi");
+                        graph.relu(inner)
+                    }
+                    FeedForward::GatedGelu => {
+                        let (gate, inner) = (widen("wi_0"), widen("wi_1"));
+                        let gate = gelu_new(graph, gate);
+                        graph.mul(gate, inner)
+                    }
+                };
+                linear(graph, "wo", &names::feed_forward(stack, block, "wo"), [d_ff, d_model], inner)
+            });
+            let output = self.adapted(graph, stack, block, layer, output, adapter);
+            graph.add(states, output)
+        })
+    }
+
+    /// `y + norm(up(activation(down(y))))` (reference section 1.4), or `y` where there is no adapter.
+    fn adapted(
+        &self,
+        graph: &mut GraphBuilder,
+        stack: Stack,
+        block: usize,
+        layer: usize,
+        y: Value,
+        adapter: Option<&Adapter<HostTensor>>,
+    ) -> Value {
+        let Some(adapter) = adapter else { return y };
+        let d_model = self.config.d_model;
+        let bottleneck = adapter.down_bias.len();
+        let name = |part: &str| adapter_name(stack, block, layer, part);
+        graph.scoped("adapter", |graph| {
+            let down = linear(graph, "down", &name("down.weight"), [d_model, bottleneck], y);
+            let bias = graph.weight(&name("down.bias"), ElementType::F32, &[bottleneck]);
+            let down = graph.add(down, bias);
+            let active = match adapter.activation {
+                Activation::GeluNew => gelu_new(graph, down),
+            };
+            let up = linear(graph, "up", &name("up.weight"), [bottleneck, d_model], active);
+            let bias = graph.weight(&name("up.bias"), ElementType::F32, &[d_model]);
+            let mut up = graph.add(up, bias);
+            if let Some(norm) = &adapter.norm {
+                let gamma = graph.weight(&name("norm.weight"), ElementType::F32, &[d_model]);
+                let beta = graph.weight(&name("norm.bias"), ElementType::F32, &[d_model]);
+                up = graph.layer_normalization(up, gamma, beta, norm.eps as f32);
+            }
+            graph.add(y, up)
+        })
+    }
+
+    /// T5's norm: `x / sqrt(mean(x^2) + eps) * weight`, no mean subtracted, no offset.
+    fn rms_norm(&self, graph: &mut GraphBuilder, scope: &str, name: &str, x: Value) -> Value {
+        let weight = graph.weight(name, ElementType::F32, &[self.config.d_model]);
+        graph.scoped(scope, |graph| {
+            let (two, epsilon) = (graph.f32(2.0), graph.f32(self.config.layer_norm_epsilon as f32));
+            let square = graph.pow(x, two);
+            let mean = graph.reduce_mean(square, &[-1]);
+            let mean = graph.add(mean, epsilon);
+            let root = graph.sqrt(mean);
+            let normed = graph.div(x, root);
+            graph.mul(normed, weight)
+        })
+    }
+
+    /// The table of a kind of attention, looked up at key position - query position, cut off where all farther ones
+    /// have one entry: `[1, heads, query_len, key_len]` of positions `[query_len]` and `[key_len]`.
+    ///
+    /// The decoder's later positions are masked by the table, not by comparing positions: tract 0.23.9 rewrites
+    /// a `Where` over a comparison of two `Range`s to a wrong shape.
+    fn relative_bias(
+        &self,
+        graph: &mut GraphBuilder,
+        stack: Stack,
+        kind: Attention,
+        queries: Value,
+        keys: Value,
+    ) -> Value {
+        let distances = weights::distances(self.config, stack, kind);
+        let dims = [self.config.num_heads, distances.clone().count()];
+        let table = graph.weight(&names::relative_bias(stack, kind), ElementType::F32, &dims);
+        let (first, last) = (graph.i64(*distances.start()), graph.i64(*distances.end()));
+        let (queries, keys) = (graph.unsqueeze(queries, &[1]), graph.unsqueeze(keys, &[0]));
+        let distance = graph.sub(keys, queries);
+        let distance = graph.max(distance, first);
+        let distance = graph.min(distance, last);
+        let column = graph.sub(distance, first);
+        let bias = graph.gather(table, column, 1);
+        graph.unsqueeze(bias, &[0])
+    }
+}
+
+/// `x W` with `W` `[in, out]` stored under `name`.
+fn linear(graph: &mut GraphBuilder, scope: &str, name: &str, dims: [usize; 2], x: Value) -> Value {
+    let weight = graph.weight(name, ElementType::F32, &dims);
+    graph.scoped(scope, |graph| graph.matmul(x, weight))
+}
+
+/// `0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))` (Hendrycks and Gimpel 2016).
+fn gelu_new(graph: &mut GraphBuilder, x: Value) -> Value {
+    graph.scoped("gelu_new", |graph| {
+        let (cubic, root) = (graph.f32(0.044_715), graph.f32(std::f32::consts::FRAC_2_PI.sqrt()));
+        let (half, one, three) = (graph.f32(0.5), graph.f32(1.0), graph.f32(3.0));
+        let cube = graph.pow(x, three);
+        let cube = graph.mul(cube, cubic);
+        let sum = graph.add(x, cube);
+        let inner = graph.mul(sum, root);
+        let tanh = graph.tanh(inner);
+        let gate = graph.add(tanh, one);
+        let halved = graph.mul(x, half);
+        graph.mul(halved, gate)
+    })
+}
+
+/// 0 for tokens and [`MASKED`] for padding, `[batch, 1, 1, source_len]` of `attention_mask` `[batch, source_len]`.
+fn padding_bias(graph: &mut GraphBuilder, attention_mask: Value) -> Value {
+    let mask = graph.cast(attention_mask, ElementType::F32);
+    let (one, masked) = (graph.f32(1.0), graph.f32(MASKED));
+    let padding = graph.sub(one, mask);
+    let bias = graph.mul(padding, masked);
+    graph.unsqueeze(bias, &[1, 2])
+}
+
+/// `0..length` of `ids` `[batch, length]`.
+fn positions(graph: &mut GraphBuilder, ids: Value) -> Value {
+    let length = graph.shape(ids, 1, 2);
+    let length = graph.squeeze(length, &[0]);
+    let (start, step) = (graph.i64(0), graph.i64(1));
+    graph.range(start, length, step)
+}

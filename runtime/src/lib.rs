@@ -1,1 +1,32 @@
-//! hl-run and its library: runs an exported tagger with ONNX Runtime or tract
+//! hyperloader-runtime: runs an exported tagger, one ONNX file, in ONNX Runtime or tract.
+//!
+//! ```no_run
+//! use hyperloader_runtime::{Tagger, TaggerOptions};
+//!
+//! let mut tagger = Tagger::open("mtop.onnx", &TaggerOptions::default())?;
+//! for tagged in tagger.tag(&["set an alarm for 7 am"])? {
+//!     for span in tagged?.spans {
+//!         println!("{}..{} {} `{}`", span.start, span.end, span.label, span.text);
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - [`tagger`]: sentences in, labelled spans out
+//! - [`model_file`]: opens a file and checks all that it says about itself
+//! - [`split`]: cuts the one graph into an encoder, run once a batch, and a decoder, run once a token
+//! - [`backend`]: one interface to ONNX Runtime (loaded when the program runs) and tract (compiled in)
+//! - [`decode`]: target ids from source ids
+//! - [`output`]: tagged sentences as text for people and as JSON lines
+
+pub mod backend;
+pub mod decode;
+pub mod model_file;
+pub mod output;
+pub mod split;
+pub mod tagger;
+
+pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Device, Graph, Value};
+pub use decode::Mode;
+pub use model_file::{ModelFile, ModelFileError};
+pub use tagger::{Align, Input, OpenError, SentenceError, Tagged, TaggedSpan, Tagger, TaggerOptions};

@@ -1,0 +1,210 @@
+//! ONNX Runtime, loaded as a library when the program runs.
+
+use std::borrow::Cow;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hyperloader_onnx::proto::ModelProto;
+use ort::environment::Environment;
+use ort::ep::{self, ExecutionProvider};
+use ort::session::builder::SessionBuilder;
+use ort::session::{Session, SessionInputValue};
+use ort::value::{DynValue, TensorRef};
+use prost::Message;
+
+use super::value::{Elements, Storage};
+use super::{BackendError, BackendKind, BackendOptions, Device, Graph, Value, ort_library};
+
+const KIND: BackendKind = BackendKind::Ort;
+
+/// ONNX Runtime allows one library and one environment a process.
+static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
+
+/// A loaded ONNX Runtime and how its sessions are to be made.
+pub(super) struct Ort {
+    environment: Environment,
+    /// Of the library, where its name tells.
+    version: Option<String>,
+    /// Never [`Device::Auto`].
+    device: Device,
+    threads: Option<usize>,
+}
+
+impl std::fmt::Debug for Ort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ort")
+            .field("device", &self.device)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ort {
+    /// Loads the library and settles the device; also says why `auto` does not take a GPU that the library supports.
+    pub(super) fn load(options: &BackendOptions) -> Result<(Self, Option<String>), BackendError> {
+        let (path, environment) = environment(options)?;
+        let version = ort_library::version_of(&path);
+        let mut ort = Self { environment, version, device: options.device, threads: options.threads };
+        if options.device != Device::Auto {
+            ort.session_builder()?;
+            return Ok((ort, None));
+        }
+        ort.device = Device::Cpu;
+        if !ep::CUDA::is_available().unwrap_or(false) {
+            return Ok((ort, None));
+        }
+        ort.device = Device::Cuda(0);
+        let notice = ort.session_builder().err().map(|why| why.to_string());
+        if notice.is_some() {
+            ort.device = Device::Cpu;
+        }
+        Ok((ort, notice))
+    }
+
+    pub(super) fn description(&self) -> String {
+        let version = self.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+        format!("ONNX Runtime{version} on {}", self.device)
+    }
+
+    pub(super) fn open(&self, model: &ModelProto) -> Result<Box<dyn Graph>, BackendError> {
+        let bytes = model.encode_to_vec();
+        let session = self.session_builder()?.commit_from_memory(&bytes).map_err(open_error)?;
+        Ok(Box::new(OrtGraph { session }))
+    }
+
+    pub(super) fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError> {
+        let session = self.session_builder()?.commit_from_file(path).map_err(open_error)?;
+        Ok(Box::new(OrtGraph { session }))
+    }
+
+    fn session_builder(&self) -> Result<SessionBuilder, BackendError> {
+        let mut builder = Session::builder(&self.environment).map_err(open_error)?;
+        if let Some(threads) = self.threads {
+            builder = builder.with_intra_threads(threads).map_err(open_error)?;
+        }
+        if let Device::Cuda(index) = self.device {
+            // Reduced-precision multiplication would make ids depend on the machine.
+            let cuda = ep::CUDA::default().with_device_id(index as i32).with_tf32(false);
+            builder =
+                builder.with_execution_providers([cuda.build().error_on_failure()]).map_err(|error| {
+                    BackendError::Device { kind: KIND, device: self.device, reason: error.to_string() }
+                })?;
+        }
+        Ok(builder)
+    }
+}
+
+fn open_error<R>(error: ort::Error<R>) -> BackendError {
+    BackendError::Open { kind: KIND, reason: error.to_string() }
+}
+
+fn run_error<R>(error: ort::Error<R>) -> BackendError {
+    BackendError::Run { kind: KIND, reason: error.to_string() }
+}
+
+/// The process's library and environment, those that `options` ask for when there are none yet.
+fn environment(options: &BackendOptions) -> Result<(PathBuf, Environment), BackendError> {
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    let asked = asked_for(options);
+    if let Some((path, environment)) = &*loaded {
+        return match asked {
+            Some((other, asked_by)) if other != *path => Err(BackendError::Library {
+                path: other,
+                asked_by,
+                reason: format!("the process has already loaded `{}`", path.display()),
+            }),
+            _ => Ok((path.clone(), environment.clone())),
+        };
+    }
+    let (path, environment) = match asked {
+        Some((path, asked_by)) => match load_library(&path) {
+            Ok(environment) => (path, environment),
+            Err(reason) => return Err(BackendError::Library { path, asked_by, reason }),
+        },
+        None => first_that_loads(&ort_library::candidates())?,
+    };
+    *loaded = Some((path.clone(), environment.clone()));
+    Ok((path, environment))
+}
+
+/// The library that the user names, and how.
+fn asked_for(options: &BackendOptions) -> Option<(PathBuf, &'static str)> {
+    let variable = || env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty());
+    let (path, asked_by) = match &options.ort_lib {
+        Some(path) => (path.clone(), "`--ort-lib`"),
+        None => (PathBuf::from(variable()?), "ORT_DYLIB_PATH"),
+    };
+    // The loader looks for a bare name in the system's folders, not in the current one.
+    let path = match path.is_file() {
+        true => std::path::absolute(&path).unwrap_or(path),
+        false => path,
+    };
+    Some((path, asked_by))
+}
+
+fn first_that_loads(candidates: &[PathBuf]) -> Result<(PathBuf, Environment), BackendError> {
+    let mut tried = Vec::new();
+    for path in candidates {
+        match load_library(path) {
+            Ok(environment) => return Ok((path.clone(), environment)),
+            Err(reason) => tried.push(format!("`{}` ({reason})", path.display())),
+        }
+    }
+    Err(BackendError::NoLibrary { tried })
+}
+
+fn load_library(path: &Path) -> Result<Environment, String> {
+    ort::init_from(path)
+        .map_err(|error| error.to_string())?
+        .with_telemetry(false)
+        // Its lines would go to stderr; what matters comes back as an error too.
+        .with_logger(Arc::new(|_, _, _, _, _| {}))
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+#[derive(Debug)]
+struct OrtGraph {
+    session: Session,
+}
+
+impl Graph for OrtGraph {
+    fn run(&mut self, inputs: &[(&str, &Value)]) -> Result<Vec<Value>, BackendError> {
+        let inputs = inputs
+            .iter()
+            .map(|(name, value)| Ok((Cow::from(*name), input(value)?)))
+            .collect::<Result<Vec<_>, BackendError>>()?;
+        let outputs = self.session.run(inputs).map_err(run_error)?;
+        Ok(outputs.into_iter().map(|(_, value)| Value(Storage::Ort(value))).collect())
+    }
+}
+
+fn input(value: &Value) -> Result<SessionInputValue<'_>, BackendError> {
+    if let Storage::Ort(value) = &value.0 {
+        return Ok(value.into());
+    }
+    let shape = value.shape();
+    match value.elements()? {
+        Elements::F32(elements) => TensorRef::from_array_view((shape, elements)).map(SessionInputValue::from),
+        Elements::I64(elements) => TensorRef::from_array_view((shape, elements)).map(SessionInputValue::from),
+    }
+    .map_err(run_error)
+}
+
+pub(super) fn shape(value: &DynValue) -> Vec<usize> {
+    let shape = value.dtype().tensor_shape();
+    shape
+        .map(|shape| shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect())
+        .unwrap_or_default()
+}
+
+pub(super) fn elements(value: &DynValue) -> Result<Elements<'_>, BackendError> {
+    if let Ok((_, elements)) = value.try_extract_tensor::<f32>() {
+        return Ok(Elements::F32(elements));
+    }
+    match value.try_extract_tensor::<i64>() {
+        Ok((_, elements)) => Ok(Elements::I64(elements)),
+        Err(_) => Err(BackendError::ElementType { expected: "f32 or i64", found: value.dtype().to_string() }),
+    }
+}

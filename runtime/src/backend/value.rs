@@ -1,0 +1,121 @@
+//! Tensors that go into and come out of a graph.
+
+use crate::backend::BackendError;
+
+/// A tensor of `f32` or `i64`, row major. What a backend gave stays in its memory until somebody reads it, so that it
+/// can go into the next graph without a copy.
+#[derive(Debug)]
+pub struct Value(pub(crate) Storage);
+
+#[derive(Debug)]
+pub(crate) enum Storage {
+    F32(Vec<usize>, Vec<f32>),
+    I64(Vec<usize>, Vec<i64>),
+    #[cfg(feature = "ort")]
+    Ort(ort::value::DynValue),
+    #[cfg(feature = "tract")]
+    Tract(tract_onnx::prelude::TValue),
+}
+
+/// The elements of a [`Value`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Elements<'a> {
+    F32(&'a [f32]),
+    I64(&'a [i64]),
+}
+
+impl Value {
+    /// A tensor of `shape` that holds `elements`, row major.
+    ///
+    /// # Errors
+    /// If `shape` asks for another number of elements.
+    pub fn from_f32s(shape: &[usize], elements: Vec<f32>) -> Result<Self, BackendError> {
+        check_count(shape, elements.len())?;
+        Ok(Self(Storage::F32(shape.to_vec(), elements)))
+    }
+
+    /// A tensor of `shape` that holds `elements`, row major.
+    ///
+    /// # Errors
+    /// If `shape` asks for another number of elements.
+    pub fn from_i64s(shape: &[usize], elements: Vec<i64>) -> Result<Self, BackendError> {
+        check_count(shape, elements.len())?;
+        Ok(Self(Storage::I64(shape.to_vec(), elements)))
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> Vec<usize> {
+        match &self.0 {
+            Storage::F32(shape, _) | Storage::I64(shape, _) => shape.clone(),
+            #[cfg(feature = "ort")]
+            Storage::Ort(value) => super::ort::shape(value),
+            #[cfg(feature = "tract")]
+            Storage::Tract(value) => value.shape().to_vec(),
+        }
+    }
+
+    /// The elements of a tensor of `f32`.
+    ///
+    /// # Errors
+    /// If it holds another type.
+    pub fn f32s(&self) -> Result<&[f32], BackendError> {
+        match self.elements()? {
+            Elements::F32(elements) => Ok(elements),
+            Elements::I64(_) => Err(BackendError::ElementType { expected: "f32", found: "i64".into() }),
+        }
+    }
+
+    /// The elements of a tensor of `i64`.
+    ///
+    /// # Errors
+    /// If it holds another type.
+    pub fn i64s(&self) -> Result<&[i64], BackendError> {
+        match self.elements()? {
+            Elements::I64(elements) => Ok(elements),
+            Elements::F32(_) => Err(BackendError::ElementType { expected: "i64", found: "f32".into() }),
+        }
+    }
+
+    pub(crate) fn elements(&self) -> Result<Elements<'_>, BackendError> {
+        match &self.0 {
+            Storage::F32(_, elements) => Ok(Elements::F32(elements)),
+            Storage::I64(_, elements) => Ok(Elements::I64(elements)),
+            #[cfg(feature = "ort")]
+            Storage::Ort(value) => super::ort::elements(value),
+            #[cfg(feature = "tract")]
+            Storage::Tract(value) => super::tract::elements(value),
+        }
+    }
+}
+
+fn check_count(shape: &[usize], found: usize) -> Result<(), BackendError> {
+    let expected = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
+    match expected == Some(found) {
+        true => Ok(()),
+        false => Err(BackendError::Shape { shape: shape.to_vec(), found }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_holds_what_its_shape_asks_for_and_says_its_type() {
+        let ids = Value::from_i64s(&[2, 1], vec![3, 4]).unwrap();
+        assert_eq!((ids.shape(), ids.i64s().unwrap()), (vec![2, 1], &[3, 4][..]));
+        let numbers = Value::from_f32s(&[], vec![0.5]).unwrap();
+        assert_eq!((numbers.shape(), numbers.f32s().unwrap()), (vec![], &[0.5][..]));
+        let messages = [
+            ids.f32s().unwrap_err(),
+            Value::from_i64s(&[2, 2], vec![1]).unwrap_err(),
+            Value::from_f32s(&[usize::MAX, 2], vec![]).unwrap_err(),
+        ]
+        .map(|error| error.to_string());
+        insta::assert_snapshot!(messages.join("\n"), @r#"
+        a tensor of f32 was expected, found i64
+        a tensor of shape [2, 2] cannot hold 1 elements
+        a tensor of shape [18446744073709551615, 2] cannot hold 0 elements
+        "#);
+    }
+}

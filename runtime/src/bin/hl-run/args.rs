@@ -1,0 +1,109 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use hyperloader_runtime::{Align, BackendKind, BackendOptions, Device, Input, Mode, TaggerOptions};
+
+/// Tag sentences with a tagger that `hl-export` wrote
+///
+/// Sentences come as arguments or, without any, from stdin, one a line. Results go to stdout, all else to stderr. A
+/// line that cannot be tagged is reported and skipped, and the exit code is 1 then.
+#[derive(Debug, Parser)]
+#[command(name = "hl-run", version, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Sentences; read from stdin, one a line, if there are none
+    pub(crate) sentences: Vec<String>,
+
+    /// The tagger: an ONNX file that `hl-export` wrote
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: PathBuf,
+
+    /// Print what the file says about itself, and tag nothing
+    #[arg(long, conflicts_with = "sentences")]
+    pub(crate) info: bool,
+
+    /// What sentences are given as
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    input_format: Input,
+
+    /// What results are printed as
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output_format: OutputFormat,
+
+    /// Runtime that runs the graph
+    #[arg(long, value_enum, default_value_t)]
+    backend: BackendKind,
+
+    /// What it runs on: `auto`, `cpu`, `cuda` or `cuda:N`
+    #[arg(long, default_value_t)]
+    device: Device,
+
+    /// Threads for one operation [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+
+    /// Most sentences that are run at once
+    #[arg(long, default_value = "32", value_name = "N")]
+    batch_size: NonZeroUsize,
+
+    /// How target ids are found
+    #[arg(long, value_enum, default_value_t)]
+    mode: Mode,
+
+    /// Which word a tag belongs to
+    #[arg(long, value_enum, default_value_t, value_name = "RULE")]
+    align: Align,
+
+    /// ONNX Runtime's library [default: ORT_DYLIB_PATH, else looked for]
+    #[arg(long, value_name = "FILE")]
+    ort_lib: Option<PathBuf>,
+
+    /// Write nothing to stderr but errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// What results are printed as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// Words, tags and spans for people
+    #[default]
+    Text,
+    /// One JSON object a line, `{"text", "spans": [{"start", "end", "label", "text"}]}`; offsets count characters
+    Jsonl,
+}
+
+impl Args {
+    pub(crate) fn batch_size(&self) -> usize {
+        self.batch_size.get()
+    }
+
+    pub(crate) fn options(&self) -> TaggerOptions {
+        TaggerOptions {
+            backend: BackendOptions {
+                kind: self.backend,
+                device: self.device,
+                threads: self.threads.map(usize::from),
+                ort_lib: self.ort_lib.clone(),
+            },
+            batch_size: self.batch_size(),
+            input: self.input_format,
+            align: self.align,
+            mode: self.mode,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

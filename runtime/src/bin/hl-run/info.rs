@@ -1,0 +1,43 @@
+//! `hl-run --info`: what a file says about itself.
+
+use hyperloader_runtime::ModelFile;
+use serde_json::{Map, Value};
+
+use crate::args::OutputFormat;
+
+/// The metadata as a table for people or one JSON object, with the tokenizer's size in place of its text.
+pub(crate) fn describe(file: &ModelFile, format: OutputFormat) -> String {
+    let fields = fields(file);
+    match format {
+        OutputFormat::Jsonl => Value::Object(fields).to_string(),
+        OutputFormat::Text => table(&fields),
+    }
+}
+
+fn fields(file: &ModelFile) -> Map<String, Value> {
+    // Text, numbers and lists in a derived shape cannot fail.
+    let metadata = serde_json::to_value(file.metadata()).unwrap_or_default();
+    let mut fields = metadata.as_object().cloned().unwrap_or_default();
+    fields.insert("tokenizer".into(), format!("{} bytes", file.metadata().tokenizer.len()).into());
+    fields.insert("vocab_size".into(), file.vocab_size().into());
+    fields
+}
+
+fn table(fields: &Map<String, Value>) -> String {
+    let width = fields.keys().map(String::len).max().unwrap_or(0);
+    let line = |(name, value): (&String, &Value)| format!("{name:width$}  {}", plain(value));
+    fields.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| format!("{name} {}", plain(value)))
+            .collect::<Vec<_>>()
+            .join(", "),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,222 @@
+//! Opens an exported tagger and checks all that it says about itself before anything trusts it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use hyperloader_core::tagger::{
+    ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, LOGITS, MetadataError, TaggerMetadata,
+};
+use hyperloader_onnx::proto::{DimensionValue, GraphProto, ModelProto, TensorTypeProto, ValueInfoProto};
+use hyperloader_onnx::{Bytes, ElementType, ReadError, decode_model, read_model};
+
+/// Far beyond any exported tagger: T5 has 100 sentinels, so its sentences have at most 99 words.
+const MAX_TOKENS: usize = 1 << 16;
+
+/// A file cannot be used as a tagger.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelFileError {
+    /// The file cannot be read.
+    #[error("{error}{}", reason(.error))]
+    Read {
+        /// What is wrong.
+        error: ReadError,
+    },
+    /// The model holds no metadata of ours, or of another version.
+    #[error("`{}`: {error}", path.display())]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: MetadataError,
+    },
+    /// A number in the metadata cannot be.
+    #[error("`{}`: metadata `{field}` is {value}, expected {expected}", path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What can be.
+        expected: String,
+    },
+    /// The graph's inputs or outputs are not a tagger's.
+    #[error("`{}`: the graph's {side} are {found}, a tagger's are {expected}", path.display())]
+    Interface {
+        /// The file.
+        path: PathBuf,
+        /// `inputs` or `outputs`.
+        side: &'static str,
+        /// Names and types found.
+        found: String,
+        /// Names and types of a tagger.
+        expected: &'static str,
+    },
+}
+
+/// The cause, and a hint where the file is damaged.
+fn reason(error: &ReadError) -> String {
+    match error {
+        ReadError::Io { source, .. } => format!(": {source}"),
+        ReadError::TooLarge { .. } | ReadError::NotAModel { .. } => {
+            "\nhint: `hl-export --task TASK` writes a model; copy or export it again if it was one".into()
+        }
+    }
+}
+
+/// An exported tagger: its graph and what it says about itself, checked.
+#[derive(Debug, Clone)]
+pub struct ModelFile {
+    path: PathBuf,
+    model: ModelProto,
+    metadata: TaggerMetadata,
+    vocab_size: usize,
+}
+
+impl ModelFile {
+    /// Opens the file at `path`.
+    ///
+    /// # Errors
+    /// [`ModelFileError`] if it cannot be read, is no ONNX model or is cut off, was not written by `hl-export`, or
+    /// its graph or metadata are not a tagger's.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelFileError> {
+        let path = path.as_ref();
+        let model = read_model(path).map_err(|error| ModelFileError::Read { error })?;
+        Self::check(model, path)
+    }
+
+    /// As [`ModelFile::open`], with the file's bytes in memory; `path` only stands in errors.
+    ///
+    /// # Errors
+    /// As [`ModelFile::open`].
+    pub fn from_bytes(bytes: impl Into<Bytes>, path: impl AsRef<Path>) -> Result<Self, ModelFileError> {
+        let path = path.as_ref();
+        let model = decode_model(bytes.into(), path).map_err(|error| ModelFileError::Read { error })?;
+        Self::check(model, path)
+    }
+
+    fn check(model: ModelProto, path: &Path) -> Result<Self, ModelFileError> {
+        let path = path.to_owned();
+        let metadata =
+            metadata(&model).map_err(|error| ModelFileError::Metadata { path: path.clone(), error })?;
+        let empty = GraphProto::default();
+        let graph = model.graph.as_ref().unwrap_or(&empty);
+        let vocab_size = check_interface(graph, &path)?;
+        check_numbers(&metadata, vocab_size, &path)?;
+        Ok(Self { path, model, metadata, vocab_size })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The graph: inputs `input_ids` and `attention_mask` `[batch, source_len]`, `decoder_input_ids`
+    /// `[batch, target_len]`; output `logits` `[batch, target_len, vocab]`.
+    pub fn model(&self) -> &ModelProto {
+        &self.model
+    }
+
+    /// What it says about itself.
+    pub fn metadata(&self) -> &TaggerMetadata {
+        &self.metadata
+    }
+
+    /// The last dimension of `logits`: ids are below.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+}
+
+fn metadata(model: &ModelProto) -> Result<TaggerMetadata, MetadataError> {
+    let properties: BTreeMap<String, String> =
+        model.metadata().into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    TaggerMetadata::from_properties(&properties)
+}
+
+/// Checks names, types and ranks of inputs and outputs; gives the size of the vocabulary.
+fn check_interface(graph: &GraphProto, path: &Path) -> Result<usize, ModelFileError> {
+    const INPUTS: &str =
+        "`input_ids` i64 rank 2, `attention_mask` i64 rank 2, `decoder_input_ids` i64 rank 2";
+    const OUTPUTS: &str = "`logits` f32 rank 3 of a fixed last dimension";
+    let wrong = |side, values: &[ValueInfoProto], expected| ModelFileError::Interface {
+        path: path.to_owned(),
+        side,
+        found: match values {
+            [] => "none".into(),
+            values => values.iter().map(describe).collect::<Vec<_>>().join(", "),
+        },
+        expected,
+    };
+    let ids = |name| (name, Some(ElementType::I64), 2);
+    let expected = [INPUT_IDS, ATTENTION_MASK, DECODER_INPUT_IDS].map(ids);
+    let found: Vec<_> = graph.input.iter().map(signature).collect();
+    let same = found.len() == expected.len() && expected.iter().all(|input| found.contains(input));
+    if !same {
+        return Err(wrong("inputs", &graph.input, INPUTS));
+    }
+    let vocab_size = match &graph.output[..] {
+        [logits] if signature(logits) == (LOGITS, Some(ElementType::F32), 3) => last_dimension(logits),
+        _ => None,
+    };
+    vocab_size.ok_or_else(|| wrong("outputs", &graph.output, OUTPUTS))
+}
+
+/// Name, element type and rank (0 where unknown) of a value.
+fn signature(value: &ValueInfoProto) -> (&str, Option<ElementType>, usize) {
+    let tensor = value.tensor_type();
+    let element_type = tensor.and_then(|tensor| ElementType::from_code(tensor.elem_type));
+    (&value.name, element_type, tensor.map_or(0, rank))
+}
+
+fn rank(tensor: &TensorTypeProto) -> usize {
+    tensor.shape.as_ref().map_or(0, |shape| shape.dim.len())
+}
+
+fn last_dimension(value: &ValueInfoProto) -> Option<usize> {
+    match value.tensor_type()?.shape.as_ref()?.dim.last()?.value {
+        Some(DimensionValue::DimValue(size)) => usize::try_from(size).ok().filter(|&size| size > 0),
+        _ => None,
+    }
+}
+
+fn describe(value: &ValueInfoProto) -> String {
+    let (name, element_type, rank) = signature(value);
+    let element_type = element_type.map_or("of another type".into(), |found| found.to_string());
+    format!("`{name}` {element_type} rank {rank}")
+}
+
+fn check_numbers(metadata: &TaggerMetadata, vocab_size: usize, path: &Path) -> Result<(), ModelFileError> {
+    let counts = [
+        ("max_source_len", metadata.max_source_len, MAX_TOKENS),
+        ("max_target_len", metadata.max_target_len, MAX_TOKENS),
+        ("decoder_layers", metadata.decoder_layers, 1024),
+    ];
+    for (field, value, most) in counts {
+        if !(1..=most).contains(&value) {
+            return Err(ModelFileError::Field {
+                path: path.to_owned(),
+                field,
+                value: value.to_string(),
+                expected: format!("a number from 1 to {most}"),
+            });
+        }
+    }
+    let ids = [
+        ("pad_token_id", metadata.pad_token_id),
+        ("eos_token_id", metadata.eos_token_id),
+        ("decoder_start_token_id", metadata.decoder_start_token_id),
+    ];
+    for (field, id) in ids {
+        if usize::try_from(id).map_or(true, |id| id >= vocab_size) {
+            return Err(ModelFileError::Field {
+                path: path.to_owned(),
+                field,
+                value: id.to_string(),
+                expected: format!("an id of the graph's vocabulary of {vocab_size}"),
+            });
+        }
+    }
+    Ok(())
+}

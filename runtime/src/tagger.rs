@@ -1,0 +1,395 @@
+//! Sentences in, labelled spans out.
+
+use std::path::Path;
+
+use hyperloader_core::sentt::{SentT, SentTError};
+use hyperloader_core::spans::{SpanMode, bio_to_spans, fit_to_length, sbio_to_bio};
+use hyperloader_core::tagger::TaggerMetadata;
+use hyperloader_core::words::{Word, WordRule, WordSplitting, is_whitespace};
+use serde::Serialize;
+
+use crate::backend::{Backend, BackendError, BackendOptions};
+use crate::decode::{Decoder, DecoderError, Mode};
+use crate::model_file::{ModelFile, ModelFileError};
+
+/// Which word a tag belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Align {
+    /// The first tag to the first word and so on, as the reference implementation scores
+    #[default]
+    Order,
+    /// By the sentinel in front of the tag, so that a missing or surplus tag shifts no other
+    Sentinel,
+}
+
+/// What a sentence is given as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Input {
+    /// Free text, cut into words as the task's corpus cuts them
+    #[default]
+    Text,
+    /// Words with white space between them, as in a corpus
+    Words,
+}
+
+/// How a tagger is run.
+#[derive(Debug, Clone)]
+pub struct TaggerOptions {
+    /// The runtime.
+    pub backend: BackendOptions,
+    /// Most sentences that are run at once.
+    pub batch_size: usize,
+    /// What sentences are given as.
+    pub input: Input,
+    /// Which word a tag belongs to.
+    pub align: Align,
+    /// How target ids are found.
+    pub mode: Mode,
+}
+
+impl Default for TaggerOptions {
+    fn default() -> Self {
+        Self {
+            backend: BackendOptions::default(),
+            batch_size: 32,
+            input: Input::default(),
+            align: Align::default(),
+            mode: Mode::default(),
+        }
+    }
+}
+
+/// A tagger cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file is no tagger.
+    #[error(transparent)]
+    File(#[from] ModelFileError),
+    /// The backend cannot be had.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The file's tokenizer cannot be used.
+    #[error("`{path}`: metadata `tokenizer`: {error}")]
+    Tokenizer {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        error: SentTError,
+    },
+    /// The tokenizer and the metadata disagree.
+    #[error("`{path}`: metadata `{field}` is {metadata}, the tokenizer has {tokenizer}")]
+    Token {
+        /// The file.
+        path: String,
+        /// The field.
+        field: &'static str,
+        /// The id in the metadata.
+        metadata: i64,
+        /// The id in the tokenizer.
+        tokenizer: u32,
+    },
+    /// The file's graph cannot be run.
+    #[error("`{path}`: {error}")]
+    Decoder {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        error: DecoderError,
+    },
+}
+
+/// One sentence cannot be tagged; others can.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SentenceError {
+    /// There is nothing to tag.
+    #[error("the sentence has no word")]
+    NoWord,
+    /// A word of a sentence given as words is none.
+    #[error("word {index} is `{word}`, expected text without white space")]
+    Word {
+        /// The word's index, from 0.
+        index: usize,
+        /// The word.
+        word: String,
+    },
+    /// The vocabulary has too few sentinels.
+    #[error("the sentence has {words} words, the tagger takes at most {limit}\nhint: split the sentence")]
+    TooManyWords {
+        /// Words of the sentence.
+        words: usize,
+        /// Most words.
+        limit: usize,
+    },
+    /// The model was not made for so long a source.
+    #[error("the sentence takes {tokens} tokens, the tagger takes at most {limit}\nhint: split the sentence")]
+    TooLong {
+        /// Tokens of the source, sentinels and `</s>` included.
+        tokens: usize,
+        /// Most tokens.
+        limit: usize,
+    },
+    /// The tokenizer failed.
+    #[error("{0}")]
+    Tokenizer(String),
+}
+
+/// A span of a sentence with its label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TaggedSpan {
+    /// First character (Unicode scalar value) in the sentence's text.
+    pub start: usize,
+    /// One past its last character.
+    pub end: usize,
+    /// The label.
+    pub label: String,
+    /// The characters between.
+    pub text: String,
+}
+
+/// A tagged sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tagged {
+    /// The sentence as it was given; words joined by blanks where it was given as words.
+    pub text: String,
+    /// Its words as the model reads them, with their characters in `text`.
+    pub words: Vec<Word>,
+    /// A BIO tag for each word.
+    pub tags: Vec<String>,
+    /// The labelled spans, in order.
+    pub spans: Vec<TaggedSpan>,
+    /// Whether the model ended the target by itself; where not, words at the end may lack their tags.
+    pub complete: bool,
+}
+
+/// A sentence that can be tagged.
+struct Prepared {
+    text: String,
+    words: Vec<Word>,
+    source: Vec<u32>,
+}
+
+/// An exported tagger, ready to run.
+#[derive(Debug)]
+pub struct Tagger {
+    metadata: TaggerMetadata,
+    codec: SentT,
+    backend: Backend,
+    decoder: Decoder,
+    batch_size: usize,
+    splitting: WordSplitting,
+    align: Align,
+    mode: Mode,
+}
+
+impl Tagger {
+    /// Opens the file at `path`.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the file is no tagger, or the backend cannot be had or does not take it.
+    pub fn open(path: impl AsRef<Path>, options: &TaggerOptions) -> Result<Self, OpenError> {
+        Self::new(ModelFile::open(path)?, options)
+    }
+
+    /// A tagger from a file that is open. The file's bytes are freed once the backend has its own.
+    ///
+    /// # Errors
+    /// As [`Tagger::open`].
+    pub fn new(file: ModelFile, options: &TaggerOptions) -> Result<Self, OpenError> {
+        let path = file.path().display().to_string();
+        let metadata = file.metadata().clone();
+        let codec = SentT::from_bytes(metadata.tokenizer.as_bytes())
+            .map_err(|error| OpenError::Tokenizer { path: path.clone(), error })?;
+        check_tokens(&metadata, &codec, &path)?;
+        let backend = Backend::load(&options.backend)?;
+        let decoder = Decoder::new(&backend, file.model(), &metadata)
+            .map_err(|error| OpenError::Decoder { path, error })?;
+        let rule = match options.input {
+            Input::Text => metadata.words.rule,
+            Input::Words => WordRule::Whitespace,
+        };
+        Ok(Self {
+            splitting: WordSplitting { rule, ..metadata.words },
+            metadata,
+            codec,
+            backend,
+            decoder,
+            batch_size: options.batch_size.max(1),
+            align: options.align,
+            mode: options.mode,
+        })
+    }
+
+    /// What the file says about itself.
+    pub fn metadata(&self) -> &TaggerMetadata {
+        &self.metadata
+    }
+
+    /// The runtime.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// Tags sentences; one result each, in order.
+    ///
+    /// # Errors
+    /// If the backend fails, which concerns all sentences. What is wrong with one sentence is in its own result.
+    pub fn tag<T: AsRef<str>>(
+        &mut self,
+        texts: &[T],
+    ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
+        let prepare = |text: &T| {
+            let text = text.as_ref().to_owned();
+            let words = self.splitting.split(&text);
+            self.prepare(text, words)
+        };
+        let prepared = texts.iter().map(prepare).collect();
+        self.tag_prepared(prepared)
+    }
+
+    /// Tags sentences given as words, whatever [`TaggerOptions::input`] says; one result each, in order.
+    ///
+    /// # Errors
+    /// As [`Tagger::tag`].
+    pub fn tag_words<W: AsRef<str>>(
+        &mut self,
+        sentences: &[Vec<W>],
+    ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
+        let splitting = WordSplitting { rule: WordRule::Whitespace, ..self.splitting };
+        let prepare = |words: &Vec<W>| {
+            let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+            check_words(&words)?;
+            let text = words.join(" ");
+            let words = splitting.split(&text);
+            self.prepare(text, words)
+        };
+        let prepared = sentences.iter().map(prepare).collect();
+        self.tag_prepared(prepared)
+    }
+
+    /// The target of each source, ids in and ids out, in batches as [`Tagger::tag`]: without the start token, with
+    /// `</s>` where the model wrote it.
+    ///
+    /// # Errors
+    /// As [`Tagger::tag`].
+    pub fn target_ids(&mut self, sources: &[Vec<u32>]) -> Result<Vec<Vec<u32>>, BackendError> {
+        // Sources of like length share a batch, so that little is padded.
+        let mut order: Vec<usize> = (0..sources.len()).collect();
+        order.sort_by_key(|&index| sources[index].len());
+        let mut targets = vec![vec![]; sources.len()];
+        for rows in order.chunks(self.batch_size) {
+            let batch: Vec<Vec<u32>> = rows.iter().map(|&index| sources[index].clone()).collect();
+            let decoded = self.decoder.target_ids(&batch, self.mode)?;
+            for (&index, target) in rows.iter().zip(decoded) {
+                targets[index] = target;
+            }
+        }
+        Ok(targets)
+    }
+
+    fn prepare(&self, text: String, words: Vec<Word>) -> Result<Prepared, SentenceError> {
+        let limit = self.codec.max_words();
+        if words.is_empty() {
+            return Err(SentenceError::NoWord);
+        }
+        if words.len() > limit {
+            return Err(SentenceError::TooManyWords { words: words.len(), limit });
+        }
+        let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        let source = self.codec.encode_source(&texts).map_err(tokenizer_error)?;
+        let limit = self.metadata.max_source_len;
+        if source.len() > limit {
+            return Err(SentenceError::TooLong { tokens: source.len(), limit });
+        }
+        Ok(Prepared { text, words, source })
+    }
+
+    fn tag_prepared(
+        &mut self,
+        prepared: Vec<Result<Prepared, SentenceError>>,
+    ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
+        let sources: Vec<Vec<u32>> =
+            prepared.iter().flatten().map(|sentence| sentence.source.clone()).collect();
+        let mut targets = self.target_ids(&sources)?.into_iter();
+        let finish = |sentence: Result<Prepared, SentenceError>| {
+            sentence.and_then(|sentence| self.finish(sentence, &targets.next().unwrap_or_default()))
+        };
+        Ok(prepared.into_iter().map(finish).collect())
+    }
+
+    fn finish(&self, sentence: Prepared, target: &[u32]) -> Result<Tagged, SentenceError> {
+        let Prepared { text, words, .. } = sentence;
+        let sbio = match self.align {
+            Align::Order => self.codec.decode_tags(target),
+            Align::Sentinel => self.codec.decode_tags_by_sentinel(target, words.len()),
+        };
+        let tags = sbio_to_bio(&fit_to_length(sbio.map_err(tokenizer_error)?, words.len()));
+        let spans = spans(&text, &words, &tags);
+        let complete = target.last() == Some(&self.codec.eos());
+        Ok(Tagged { text, words, tags, spans, complete })
+    }
+}
+
+fn tokenizer_error(error: SentTError) -> SentenceError {
+    SentenceError::Tokenizer(error.to_string())
+}
+
+fn check_tokens(metadata: &TaggerMetadata, codec: &SentT, path: &str) -> Result<(), OpenError> {
+    let tokens = [
+        ("pad_token_id", metadata.pad_token_id, codec.pad()),
+        ("eos_token_id", metadata.eos_token_id, codec.eos()),
+    ];
+    match tokens.into_iter().find(|(_, metadata, tokenizer)| *metadata != i64::from(*tokenizer)) {
+        Some((field, metadata, tokenizer)) => {
+            Err(OpenError::Token { path: path.to_owned(), field, metadata, tokenizer })
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_words(words: &[&str]) -> Result<(), SentenceError> {
+    let unfit = |word: &&str| word.is_empty() || word.chars().any(is_whitespace);
+    match words.iter().position(unfit) {
+        Some(index) => Err(SentenceError::Word { index, word: words[index].to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// The spans of `tags` as characters of `text`.
+fn spans(text: &str, words: &[Word], tags: &[String]) -> Vec<TaggedSpan> {
+    let bytes: Vec<usize> = text.char_indices().map(|(byte, _)| byte).chain([text.len()]).collect();
+    bio_to_spans(tags, SpanMode::Default)
+        .into_iter()
+        .map(|span| {
+            let (start, end) = (words[span.start].start, words[span.end - 1].end);
+            TaggedSpan { start, end, label: span.label, text: text[bytes[start]..bytes[end]].to_owned() }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_count_characters_and_hold_the_raw_text() {
+        let text = "caf\u{e9} in  \u{1F600}Z\u{fc}rich now";
+        let words = WordSplitting { rule: WordRule::Whitespace, lowercase: true }.split(text);
+        let tags = ["B-what", "O", "B-where", "I-where"].map(str::to_owned);
+        let spans = spans(text, &words, &tags);
+        let chars: Vec<char> = text.chars().collect();
+        for span in &spans {
+            assert_eq!(span.text, chars[span.start..span.end].iter().collect::<String>());
+        }
+        let found: Vec<_> = spans.iter().map(|span| (span.start, span.end, span.label.as_str())).collect();
+        assert_eq!(found, [(0, 4, "what"), (9, 20, "where")]);
+        assert_eq!(spans[1].text, "\u{1F600}Z\u{fc}rich now");
+    }
+
+    #[test]
+    fn a_word_is_text_without_white_space() {
+        assert_eq!(check_words(&["a", "b\u{200b}"]), Ok(()));
+        for bad in ["", " ", "a b", "a\u{a0}"] {
+            assert_eq!(check_words(&["a", bad]), Err(SentenceError::Word { index: 1, word: bad.to_owned() }));
+        }
+    }
+}

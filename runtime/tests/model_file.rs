@@ -1,0 +1,133 @@
+//! Opening files: what is refused, and that nothing panics.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{lexicon_bytes, metadata, model_bytes};
+use hyperloader_core::tagger::TaggerMetadata;
+use hyperloader_onnx::{ElementType, GraphBuilder, Opset, write_model};
+use hyperloader_runtime::{ModelFile, Tagger, TaggerOptions};
+use proptest::prelude::*;
+
+fn refused(bytes: impl Into<Vec<u8>>) -> String {
+    ModelFile::from_bytes(bytes.into(), "a.onnx").unwrap_err().to_string()
+}
+
+#[test]
+fn a_file_of_ours_says_what_it_is() {
+    let file = ModelFile::from_bytes(lexicon_bytes(&metadata()), "a.onnx").unwrap();
+    assert_eq!(*file.metadata(), metadata());
+    assert_eq!(file.vocab_size(), 33);
+}
+
+#[test]
+fn files_that_are_not_ours_are_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = ModelFile::open(folder.path().join("missing.onnx")).unwrap_err().to_string();
+    let bytes = lexicon_bytes(&metadata());
+    let newer = metadata().to_properties().map(|mut properties| {
+        properties.insert("hyperloader.format".into(), "2".into());
+        properties
+    });
+    let messages = [
+        missing.replace(&folder.path().display().to_string(), "[FOLDER]"),
+        refused(&bytes[..bytes.len() / 2]),
+        refused(""),
+        refused("a text file\n"),
+        refused(model_bytes(BTreeMap::new())),
+        refused(model_bytes(newer.unwrap())),
+        refused(other_graph(metadata().to_properties().unwrap())),
+    ];
+    insta::assert_snapshot!(messages.join("\n\n"), @r#"
+    cannot read model `[FOLDER]/missing.onnx`: No such file or directory (os error 2)
+
+    `a.onnx` is not a whole ONNX model: failed to decode Protobuf message: ModelProto.graph: buffer underflow
+    hint: `hl-export --task TASK` writes a model; copy or export it again if it was one
+
+    `a.onnx` is not a whole ONNX model: it holds no graph
+    hint: `hl-export --task TASK` writes a model; copy or export it again if it was one
+
+    `a.onnx` is not a whole ONNX model: failed to decode Protobuf message: unexpected end group tag
+    hint: `hl-export --task TASK` writes a model; copy or export it again if it was one
+
+    `a.onnx`: not a HyperLoader tagger: metadata `hyperloader.format` is missing
+    hint: `hl-export --task TASK` writes one
+
+    `a.onnx`: the tagger's format is 2, this program reads 1
+    hint: export it again
+
+    `a.onnx`: the graph's inputs are `input_ids` f32 rank 1, a tagger's are `input_ids` i64 rank 2, `attention_mask` i64 rank 2, `decoder_input_ids` i64 rank 2
+    "#);
+}
+
+#[test]
+fn numbers_that_cannot_be_are_refused_by_name() {
+    let with = |change: &dyn Fn(&mut TaggerMetadata)| {
+        let mut metadata = metadata();
+        change(&mut metadata);
+        refused(lexicon_bytes(&metadata))
+    };
+    let messages = [
+        with(&|metadata| metadata.max_source_len = 0),
+        with(&|metadata| metadata.max_target_len = usize::MAX),
+        with(&|metadata| metadata.decoder_layers = 0),
+        with(&|metadata| metadata.pad_token_id = -1),
+        with(&|metadata| metadata.decoder_start_token_id = 33),
+    ];
+    insta::assert_snapshot!(messages.join("\n"), @r#"
+    `a.onnx`: metadata `max_source_len` is 0, expected a number from 1 to 65536
+    `a.onnx`: metadata `max_target_len` is 18446744073709551615, expected a number from 1 to 65536
+    `a.onnx`: metadata `decoder_layers` is 0, expected a number from 1 to 1024
+    `a.onnx`: metadata `pad_token_id` is -1, expected an id of the graph's vocabulary of 33
+    `a.onnx`: metadata `decoder_start_token_id` is 33, expected an id of the graph's vocabulary of 33
+    "#);
+}
+
+/// A graph with other inputs and outputs.
+fn other_graph(properties: BTreeMap<String, String>) -> Vec<u8> {
+    let mut graph = GraphBuilder::new("other", Opset::default());
+    let x = graph.input("input_ids", ElementType::F32, &["batch".into()]);
+    let y = graph.relu(x);
+    graph.output(y, "logits", ElementType::F32, &["batch".into()]);
+    let built = graph.finish().unwrap().with_metadata(properties);
+    let mut bytes = Vec::new();
+    write_model(&mut bytes, &built, |_| -> Result<_, std::io::Error> {
+        unreachable!("the graph has no weight")
+    })
+    .unwrap();
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        prop_assert!(ModelFile::from_bytes(bytes, "a.onnx").is_err());
+    }
+
+    #[test]
+    fn any_truncation_is_refused(part in 0.0..1.0_f64) {
+        let bytes = lexicon_bytes(&metadata());
+        let length = (bytes.len() as f64 * part) as usize;
+        prop_assert!(ModelFile::from_bytes(bytes[..length].to_vec(), "a.onnx").is_err());
+    }
+}
+
+proptest! {
+    // Each opens the backend.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_damaged_file_is_refused_or_runs(at in 0.0..1.0_f64, byte in any::<u8>(), length in 1usize..8) {
+        let mut bytes = lexicon_bytes(&metadata());
+        let at = (bytes.len() as f64 * at) as usize;
+        let end = bytes.len().min(at + length);
+        bytes[at..end].fill(byte);
+        if let Ok(file) = ModelFile::from_bytes(bytes, "a.onnx")
+            && let Ok(mut tagger) = Tagger::new(file, &TaggerOptions::default())
+        {
+            // The runtime may refuse to run it; one result a sentence else.
+            prop_assert!(tagger.tag(&["set an alarm"]).map_or(1, |results| results.len()) == 1);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The library on a small tagger whose tags are known, in every backend.
+
+mod common;
+
+use common::{MAX_TARGET_LEN, lexicon_bytes, lexicon_tagger, metadata};
+use hyperloader_core::sentt::SentT;
+use hyperloader_core::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
+use hyperloader_runtime::{
+    Align, Backend, BackendKind, BackendOptions, Input, ModelFile, OpenError, SentenceError, Tagged, Tagger,
+    TaggerOptions, Value,
+};
+
+const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];
+
+fn options(kind: BackendKind) -> TaggerOptions {
+    TaggerOptions { backend: BackendOptions { kind, ..Default::default() }, ..Default::default() }
+}
+
+fn open(options: &TaggerOptions) -> Tagger {
+    Tagger::open(lexicon_tagger(), options).unwrap()
+}
+
+fn spans(tagged: &Tagged) -> Vec<(usize, usize, &str, &str)> {
+    tagged.spans.iter().map(|span| (span.start, span.end, span.label.as_str(), span.text.as_str())).collect()
+}
+
+#[test]
+fn every_backend_tags_free_text_with_character_offsets() {
+    for kind in BACKENDS {
+        let results =
+            open(&options(kind)).tag(&["Set an alarm for 7 AM.", "call Caf\u{e9} Paris", "set"]).unwrap();
+        let tagged: Vec<Tagged> = results.into_iter().map(Result::unwrap).collect();
+        assert_eq!(spans(&tagged[0]), [(17, 21, "date_time", "7 AM")], "{kind}");
+        assert_eq!(tagged[0].tags, ["O", "O", "O", "O", "B-date_time", "I-date_time", "O"]);
+        assert_eq!(spans(&tagged[1]), [(5, 9, "place", "Caf\u{e9}"), (10, 15, "place", "Paris")]);
+        assert_eq!(spans(&tagged[2]), []);
+        assert!(tagged.iter().all(|tagged| tagged.complete));
+    }
+}
+
+#[test]
+fn words_as_given_are_not_cut_further() {
+    for kind in BACKENDS {
+        let mut tagger = open(&TaggerOptions { input: Input::Words, ..options(kind) });
+        let from_text = tagger.tag(&["set  7 paris. am"]).unwrap().remove(0).unwrap();
+        assert_eq!(from_text.words.len(), 4);
+        assert_eq!(from_text.text, "set  7 paris. am");
+        let from_words = tagger.tag_words(&[vec!["set", "7", "paris.", "am"]]).unwrap().remove(0).unwrap();
+        assert_eq!(from_words.text, "set 7 paris. am");
+        assert_eq!(from_words.tags, from_text.tags);
+        let bad = tagger.tag_words(&[vec!["set", "7 am"], vec![], vec!["7"]]).unwrap();
+        assert_eq!(bad[0], Err(SentenceError::Word { index: 1, word: "7 am".into() }));
+        assert_eq!(bad[1], Err(SentenceError::NoWord));
+        assert_eq!(spans(bad[2].as_ref().unwrap()), [(0, 1, "date_time", "7")]);
+    }
+}
+
+#[test]
+fn a_sentence_that_cannot_be_tagged_spoils_no_other() {
+    let ten = ["set"; 10].join(" ");
+    let texts = ["7", " \t", &format!("{ten} set"), &format!("{ten} set set"), &ten, "am 7"];
+    for kind in BACKENDS {
+        let results = open(&options(kind)).tag(&texts).unwrap();
+        assert!(results[0].is_ok() && results[4].is_ok() && results[5].is_ok());
+        assert_eq!(results[1], Err(SentenceError::NoWord));
+        assert_eq!(results[2], Err(SentenceError::TooLong { tokens: 24, limit: 22 }));
+        assert_eq!(results[3], Err(SentenceError::TooManyWords { words: 12, limit: 11 }));
+    }
+}
+
+#[test]
+fn a_missing_tag_shifts_the_others_unless_they_are_aligned_by_sentinel() {
+    for kind in BACKENDS {
+        let tags = |align| {
+            let mut tagger = open(&TaggerOptions { align, ..options(kind) });
+            tagger.tag(&["skip call paris"]).unwrap().remove(0).unwrap().tags
+        };
+        assert_eq!(tags(Align::Order), ["O", "B-place", "O"]);
+        assert_eq!(tags(Align::Sentinel), ["O", "O", "B-place"]);
+    }
+}
+
+#[test]
+fn a_target_that_does_not_end_is_cut_and_said_to_be_incomplete() {
+    for kind in BACKENDS {
+        let mut tagger = open(&options(kind));
+        let results = tagger.tag(&["paris forever", "paris"]).unwrap();
+        let [endless, other] = [&results[0], &results[1]].map(|result| result.as_ref().unwrap());
+        assert!(!endless.complete && other.complete);
+        assert_eq!(spans(other), [(0, 5, "place", "paris")]);
+        let codec = SentT::from_bytes(metadata().tokenizer.as_bytes()).unwrap();
+        let source = codec.encode_source(&["paris", "forever"]).unwrap();
+        assert_eq!(tagger.target_ids(&[source]).unwrap()[0].len(), MAX_TARGET_LEN);
+    }
+}
+
+/// Sentences of all lengths over the whole lexicon.
+fn many_sources() -> Vec<Vec<u32>> {
+    let words = ["set", "7", "am", "paris", "skip", "unheard", "new", "caf\u{e9}", "forever", "."];
+    let codec = SentT::from_bytes(metadata().tokenizer.as_bytes()).unwrap();
+    let sentence =
+        |k: usize| (0..1 + k % 9).map(|at| words[(k * 7 + at * 3) % words.len()]).collect::<Vec<_>>();
+    (0..60).map(|k| codec.encode_source(&sentence(k)).unwrap()).collect()
+}
+
+#[test]
+fn target_ids_depend_neither_on_the_batch_nor_on_the_backend() {
+    let sources = many_sources();
+    let ids =
+        |kind, batch_size| open(&TaggerOptions { batch_size, ..options(kind) }).target_ids(&sources).unwrap();
+    let alone = ids(BackendKind::Ort, 1);
+    assert!(alone.iter().all(|target| target.len() > 2));
+    for (kind, batch_size) in
+        [(BackendKind::Ort, 7), (BackendKind::Ort, 64), (BackendKind::Tract, 1), (BackendKind::Tract, 64)]
+    {
+        assert_eq!(ids(kind, batch_size), alone, "{kind}, batches of {batch_size}");
+    }
+}
+
+/// Target ids by the definition of greedy decoding, from the whole graph as any runtime would run it.
+fn by_definition(kind: BackendKind, source: &[u32]) -> Vec<u32> {
+    let backend = Backend::load(&options(kind).backend).unwrap();
+    let mut graph = backend.open_file(lexicon_tagger()).unwrap();
+    let row = |ids: &[i64]| Value::from_i64s(&[1, ids.len()], ids.to_vec()).unwrap();
+    let input_ids = row(&source.iter().map(|&id| i64::from(id)).collect::<Vec<_>>());
+    let mask = row(&vec![1; source.len()]);
+    let mut target = vec![0];
+    while target.len() <= MAX_TARGET_LEN && target.last() != Some(&1) {
+        let ids = row(&target);
+        let outputs = graph
+            .run(&[(DECODER_INPUT_IDS, &ids), (INPUT_IDS, &input_ids), (ATTENTION_MASK, &mask)])
+            .unwrap();
+        let vocab = outputs[0].shape()[2];
+        assert_eq!(outputs[0].shape(), [1, target.len(), vocab]);
+        let logits = &outputs[0].f32s().unwrap()[(target.len() - 1) * vocab..];
+        let best = (0..vocab).reduce(|best, id| if logits[id] > logits[best] { id } else { best });
+        target.push(best.unwrap() as i64);
+    }
+    target[1..].iter().map(|&id| id as u32).collect()
+}
+
+#[test]
+fn the_split_graph_decodes_as_the_whole_one() {
+    let sources = many_sources();
+    for kind in BACKENDS {
+        let targets = open(&options(kind)).target_ids(&sources).unwrap();
+        for (source, target) in sources.iter().zip(&targets).step_by(5) {
+            assert_eq!(*target, by_definition(kind, source), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn logits_of_the_backends_agree() {
+    let sources = many_sources();
+    let length = sources.iter().map(Vec::len).max().unwrap();
+    let padded = |fill: &dyn Fn(&[u32], usize) -> i64| {
+        let all = sources.iter().flat_map(|source| (0..length).map(|at| fill(source, at))).collect();
+        Value::from_i64s(&[sources.len(), length], all).unwrap()
+    };
+    let input_ids = padded(&|source, at| source.get(at).map_or(0, |&id| i64::from(id)));
+    let mask = padded(&|source, at| i64::from(at < source.len()));
+    let logits: Vec<Vec<f32>> = Backend::available(&BackendOptions::default())
+        .into_iter()
+        .map(|(_, backend)| {
+            let mut graph = backend.unwrap().open_file(lexicon_tagger()).unwrap();
+            let inputs = [(INPUT_IDS, &input_ids), (ATTENTION_MASK, &mask), (DECODER_INPUT_IDS, &input_ids)];
+            graph.run(&inputs).unwrap()[0].f32s().unwrap().to_vec()
+        })
+        .collect();
+    assert_eq!(logits.len(), BACKENDS.len());
+    let largest = logits[0].iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    let difference = logits[0].iter().zip(&logits[1]).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
+    assert!(largest > 1.0 && difference <= 1e-4, "largest logit {largest}, difference {difference}");
+}
+
+#[test]
+fn values_go_from_one_backend_into_another() {
+    let [ort, tract] = BACKENDS.map(|kind| Backend::load(&options(kind).backend).unwrap());
+    let file = ModelFile::open(lexicon_tagger()).unwrap();
+    let encoder = hyperloader_runtime::split::encoder(file.model(), file.metadata()).unwrap();
+    let decoder = hyperloader_runtime::split::decoder(file.model(), file.metadata()).unwrap();
+    let source = &many_sources()[3];
+    let input_ids =
+        Value::from_i64s(&[1, source.len()], source.iter().map(|&id| i64::from(id)).collect()).unwrap();
+    let mask = Value::from_i64s(&[1, source.len()], vec![1; source.len()]).unwrap();
+    let start = Value::from_i64s(&[1, 1], vec![0]).unwrap();
+    let names = hyperloader_runtime::split::memory_names(file.metadata());
+    for (first, second) in [(&ort, &tract), (&tract, &ort)] {
+        let memory =
+            first.open(&encoder).unwrap().run(&[(INPUT_IDS, &input_ids), (ATTENTION_MASK, &mask)]).unwrap();
+        let mut inputs = vec![(DECODER_INPUT_IDS, &start), (ATTENTION_MASK, &mask)];
+        inputs.extend(names.iter().map(String::as_str).zip(&memory));
+        let next = second.open(&decoder).unwrap().run(&inputs).unwrap();
+        assert_eq!((next[0].shape(), next[0].i64s().unwrap().len()), (vec![1, 1], 1));
+        assert!(next[0].f32s().is_err());
+    }
+}
+
+#[test]
+fn inputs_that_do_not_fit_are_errors() {
+    for (kind, backend) in Backend::available(&BackendOptions::default()) {
+        let mut graph = backend.unwrap().open_file(lexicon_tagger()).unwrap();
+        let ids = Value::from_i64s(&[1, 2], vec![4, 1]).unwrap();
+        let floats = Value::from_f32s(&[1, 2], vec![1.0, 1.0]).unwrap();
+        let far = Value::from_i64s(&[1, 2], vec![4, 1_000_000]).unwrap();
+        let runs: [&[(&str, &Value)]; 3] = [
+            &[(INPUT_IDS, &ids), (ATTENTION_MASK, &ids)],
+            &[(INPUT_IDS, &ids), (ATTENTION_MASK, &ids), (DECODER_INPUT_IDS, &floats)],
+            &[(INPUT_IDS, &far), (ATTENTION_MASK, &ids), (DECODER_INPUT_IDS, &ids)],
+        ];
+        for inputs in runs {
+            let message = graph.run(inputs).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("{kind} failed to run the graph: ")), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_file_whose_parts_disagree_is_refused() {
+    let open = |change: &dyn Fn(&mut hyperloader_core::tagger::TaggerMetadata)| {
+        let mut metadata = metadata();
+        change(&mut metadata);
+        let file = ModelFile::from_bytes(lexicon_bytes(&metadata), "a.onnx").unwrap();
+        Tagger::new(file, &options(BackendKind::Tract)).unwrap_err()
+    };
+    let errors: [OpenError; 3] = [
+        open(&|metadata| metadata.tokenizer = "{}".into()),
+        open(&|metadata| metadata.eos_token_id = 2),
+        open(&|metadata| metadata.decoder_layers = 3),
+    ];
+    let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(messages.join("\n"), @r#"
+    `a.onnx`: metadata `tokenizer`: cannot read tokenizer `<bytes>`: Model missing. at line 1 column 2
+    `a.onnx`: metadata `eos_token_id` is 2, the tokenizer has 1
+    `a.onnx`: the model has no typed value `cross_key.2`
+    "#);
+}

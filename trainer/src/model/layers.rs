@@ -1,0 +1,124 @@
+//! The pieces of a T5 block apart from attention (reference section 1.4).
+
+use hyperloader_core::t5::{FeedForward, Stack, T5Config, names};
+use hyperloader_core::task_weights::{Activation, Adapter, LayerNorm, Lora};
+use tch::Tensor;
+
+/// Whether dropout is drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mode {
+    /// As in training.
+    Training {
+        /// Share of the values that are dropped.
+        dropout: f64,
+    },
+    /// As in use: deterministic.
+    Evaluation,
+}
+
+impl Mode {
+    /// Dropout in training, nothing otherwise.
+    pub(super) fn dropout(self, x: Tensor) -> Tensor {
+        match self {
+            Mode::Training { dropout } if dropout > 0.0 => x.dropout(dropout, true),
+            _ => x,
+        }
+    }
+}
+
+/// `x W^T` without a bias: `[.., in]` to `[.., out]`.
+pub(super) fn linear(x: &Tensor, weight: &Tensor) -> Tensor {
+    x.linear(weight, None::<&Tensor>)
+}
+
+/// `x W^T + scale * (x A^T) B^T`.
+pub(super) fn linear_with_lora(x: &Tensor, weight: &Tensor, lora: Option<&Lora<Tensor>>) -> Tensor {
+    let y = linear(x, weight);
+    let Some(Lora { a, b, scale }) = lora else {
+        return y;
+    };
+    let rank = a.size()[0];
+    let low = linear(x, a).view([-1, rank]);
+    let low = if *scale == 1.0 { low } else { low * *scale };
+    let _ = y.view([-1, b.size()[0]]).addmm_(&low, &b.tr());
+    y
+}
+
+/// T5's norm: root mean square over the last axis, no mean, no shift.
+#[derive(Debug)]
+pub(super) struct RmsNorm {
+    weight: Tensor,
+    eps: f64,
+}
+
+impl RmsNorm {
+    pub(super) fn new(weight: Tensor, config: &T5Config) -> Self {
+        Self { weight, eps: config.layer_norm_epsilon }
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        x.rms_norm(self.weight.size(), Some(&self.weight), self.eps)
+    }
+}
+
+/// `y + norm(up(activation(down(y))))`, or y itself without an adapter.
+pub(super) fn with_adapter(y: Tensor, adapter: Option<&Adapter<Tensor>>) -> Tensor {
+    let Some(adapter) = adapter else { return y };
+    let down = y.linear(&adapter.down_weight, Some(&adapter.down_bias));
+    let active = match adapter.activation {
+        Activation::GeluNew => down.gelu("tanh"),
+    };
+    let up = active.linear(&adapter.up_weight, Some(&adapter.up_bias));
+    y + match &adapter.norm {
+        Some(norm) => layer_norm(&up, norm),
+        None => up,
+    }
+}
+
+fn layer_norm(x: &Tensor, LayerNorm { gamma, beta, eps }: &LayerNorm<Tensor>) -> Tensor {
+    x.layer_norm(gamma.size(), Some(gamma), Some(beta), *eps, true)
+}
+
+/// The feed-forward sub-layer without its residual.
+#[derive(Debug)]
+pub(super) struct FeedForwardLayer {
+    norm: RmsNorm,
+    inner: Inner,
+    wo: Tensor,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Relu { wi: Tensor },
+    GatedGelu { wi_0: Tensor, wi_1: Tensor },
+}
+
+impl FeedForwardLayer {
+    pub(super) fn new<E>(
+        config: &T5Config,
+        (stack, block): (Stack, usize),
+        tensor: &mut impl FnMut(&str) -> Result<Tensor, E>,
+    ) -> Result<Self, E> {
+        let norm = RmsNorm::new(tensor(&names::feed_forward_norm(stack, block))?, config);
+        let mut part = |part| tensor(&names::feed_forward(stack, block, part));
+        Ok(Self {
+            norm,
+            inner: match config.feed_forward_proj {
+                FeedForward::Relu => Inner::Relu { wi: part("wi")? },
+                FeedForward::GatedGelu => Inner::GatedGelu { wi_0: part("wi_0")?, wi_1: part("wi_1")? },
+            },
+            wo: part("wo")?,
+        })
+    }
+
+    /// `[batch, len, d_model]` to the same; the adapter sees the output before dropout and residual.
+    pub(super) fn forward(&self, x: &Tensor, adapter: Option<&Adapter<Tensor>>, mode: Mode) -> Tensor {
+        let n = self.norm.forward(x);
+        let inner = match &self.inner {
+            Inner::Relu { wi } => linear(&n, wi).relu_(),
+            Inner::GatedGelu { wi_0, wi_1 } => linear(&n, wi_0).gelu("tanh") * linear(&n, wi_1),
+        };
+        let y = linear(&mode.dropout(inner), &self.wo);
+        mode.dropout(with_adapter(y, adapter))
+    }
+}

@@ -1,0 +1,14 @@
+//! T5 with the weights that a method generates for a task: `[batch, source_len]` ids in, logits or ids out.
+//!
+//! [`T5`] runs with any [`hyperloader_core::task_weights::TaskWeights`]; [`Tagger`] makes them with a method's
+//! hypernetworks from its trainable [`crate::parameters::Parameters`].
+
+mod attention;
+mod greedy;
+mod layers;
+mod t5;
+mod tagger;
+
+pub use layers::Mode;
+pub use t5::T5;
+pub use tagger::{Tagger, TaggerError};

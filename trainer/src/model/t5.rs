@@ -1,0 +1,276 @@
+//! T5 (Raffel et al. 2020) as Hugging Face computes it, with a task's generated weights (reference section 1.4).
+
+use hyperloader_core::t5::{Attention, Stack, T5Config, names};
+use hyperloader_core::task_weights::{BlockWeights, TaskWeights};
+use tch::{Device, Tensor};
+
+use super::attention::{AttentionLayer, KeyValues, RelativeBias, causal_bias, padding_bias};
+use super::layers::{FeedForwardLayer, Mode, RmsNorm, with_adapter};
+use crate::loss::Head;
+
+/// An encoder-decoder T5.
+#[derive(Debug)]
+pub struct T5 {
+    /// Its dimensions.
+    pub config: T5Config,
+    /// From the decoder's states to logits.
+    pub head: Head,
+    embedding: Tensor,
+    encoder: Blocks,
+    decoder: Blocks,
+    cross_bias: Option<RelativeBias>,
+}
+
+#[derive(Debug)]
+struct Blocks {
+    list: Vec<Block>,
+    self_bias: RelativeBias,
+    final_norm: RmsNorm,
+}
+
+#[derive(Debug)]
+struct Block {
+    self_attention: AttentionLayer,
+    cross_attention: Option<AttentionLayer>,
+    feed_forward: FeedForwardLayer,
+}
+
+/// What the decoder sees of the source: keys and values of each block, and the bias on their scores.
+#[derive(Debug)]
+pub(super) struct Source {
+    blocks: Vec<KeyValues>,
+    padding: Tensor,
+    pub(super) len: i64,
+}
+
+/// Keys and values of the target's positions so far, for each block of the decoder.
+pub(super) type Past = Vec<Option<KeyValues>>;
+
+impl T5 {
+    /// Builds T5 from tensors by Hugging Face's name; `tensor` is asked once for each name of [`T5Config::tensors`].
+    /// Tensors that require a gradient get one.
+    ///
+    /// # Errors
+    /// Those of `tensor`.
+    pub fn new<E>(config: &T5Config, mut tensor: impl FnMut(&str) -> Result<Tensor, E>) -> Result<Self, E> {
+        let embedding = tensor(names::SHARED)?;
+        let matrix = match config.tie_word_embeddings {
+            true => embedding.shallow_clone(),
+            false => tensor(names::LM_HEAD)?,
+        };
+        let cross_bias = match config.cross_attention_relative_bias {
+            true => Some(RelativeBias {
+                table: tensor(&names::relative_bias(Stack::Decoder, Attention::CrossAttention))?,
+                bidirectional: true,
+            }),
+            false => None,
+        };
+        Ok(Self {
+            config: config.clone(),
+            head: Head::new(matrix, config.head_scale()),
+            embedding,
+            encoder: Blocks::new(config, Stack::Encoder, &mut tensor)?,
+            decoder: Blocks::new(config, Stack::Decoder, &mut tensor)?,
+            cross_bias,
+        })
+    }
+
+    /// Where its tensors lie.
+    pub fn device(&self) -> Device {
+        self.embedding.device()
+    }
+
+    fn embed(&self, ids: &Tensor) -> Tensor {
+        Tensor::embedding(&self.embedding, ids, -1, false, false)
+    }
+
+    /// The encoder's output after the final norm, `[batch, source_len, d_model]`, of `input_ids` and
+    /// `attention_mask` (1 for a token, 0 for padding), both `[batch, source_len]`, int64.
+    pub fn encode(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        input_ids: &Tensor,
+        attention_mask: &Tensor,
+        mode: Mode,
+    ) -> Tensor {
+        self.encode_observed(weights, input_ids, attention_mask, mode, &mut |_| {})
+    }
+
+    /// [`T5::encode`]; `observe` sees the input of each block.
+    pub fn encode_observed(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        input_ids: &Tensor,
+        attention_mask: &Tensor,
+        mode: Mode,
+        observe: &mut dyn FnMut(&Tensor),
+    ) -> Tensor {
+        let len = input_ids.size()[1];
+        let bias = self.encoder.self_bias.forward(&self.config, len, len);
+        let bias = bias + padding_bias(attention_mask);
+        let mut x = mode.dropout(self.embed(input_ids));
+        for (block, weights) in self.encoder.list.iter().zip(&weights.encoder) {
+            observe(&x);
+            x = block.forward(x, weights, None, &bias, None, mode);
+        }
+        mode.dropout(self.encoder.final_norm.forward(&x))
+    }
+
+    /// The decoder's output after the final norm, `[batch, target_len, d_model]`, of `decoder_input_ids`
+    /// `[batch, target_len]` over the encoder's output. The target has no padding mask: padding stands at its end,
+    /// where causality hides it.
+    pub fn decode(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        decoder_input_ids: &Tensor,
+        encoder_output: &Tensor,
+        attention_mask: &Tensor,
+        mode: Mode,
+    ) -> Tensor {
+        let states = (encoder_output, attention_mask);
+        self.decode_observed(weights, decoder_input_ids, states, mode, &mut |_| {})
+    }
+
+    /// [`T5::decode`]; `observe` sees the input of each block.
+    pub fn decode_observed(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        decoder_input_ids: &Tensor,
+        (encoder_output, attention_mask): (&Tensor, &Tensor),
+        mode: Mode,
+        observe: &mut dyn FnMut(&Tensor),
+    ) -> Tensor {
+        let source = self.source(weights, encoder_output, attention_mask);
+        let len = decoder_input_ids.size()[1];
+        let self_bias = self.causal_self_bias(len);
+        let cross_bias = self.cross_bias(&source, len);
+        let mut x = mode.dropout(self.embed(decoder_input_ids));
+        for (i, (block, weights)) in self.decoder.list.iter().zip(&weights.decoder).enumerate() {
+            observe(&x);
+            let cross = Some((&source.blocks[i], &cross_bias));
+            x = block.forward(x, weights, None, &self_bias, cross, mode);
+        }
+        mode.dropout(self.decoder.final_norm.forward(&x))
+    }
+
+    /// Logits `[batch, len, vocab_size]` of the decoder's output `[batch, len, d_model]`.
+    pub fn logits(&self, decoder_output: &Tensor) -> Tensor {
+        self.head.logits(decoder_output)
+    }
+
+    /// Keys and values of the source for all blocks of the decoder.
+    pub(super) fn source(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        encoder_output: &Tensor,
+        attention_mask: &Tensor,
+    ) -> Source {
+        let blocks = self.decoder.list.iter().zip(&weights.decoder);
+        Source {
+            blocks: blocks
+                .filter_map(|(block, weights)| {
+                    let attention = block.cross_attention.as_ref()?;
+                    Some(attention.keys_and_values(encoder_output, &weights.cross_attention))
+                })
+                .collect(),
+            padding: padding_bias(attention_mask),
+            len: encoder_output.size()[1],
+        }
+    }
+
+    /// Bias of the decoder's self-attention over `len` positions, `[1, heads, len, len]`.
+    pub(super) fn causal_self_bias(&self, len: i64) -> Tensor {
+        let bias = self.decoder.self_bias.forward(&self.config, len, len);
+        bias + causal_bias(len, self.device())
+    }
+
+    /// Bias of cross-attention for `len` target positions, `[batch, heads or 1, len or 1, source_len]`.
+    pub(super) fn cross_bias(&self, source: &Source, len: i64) -> Tensor {
+        match &self.cross_bias {
+            None => source.padding.shallow_clone(),
+            Some(bias) => bias.forward(&self.config, len, source.len) + &source.padding,
+        }
+    }
+
+    /// One more position of the target: ids `[batch, 1]` to the decoder's output `[batch, 1, d_model]`. The biases
+    /// are those of this position.
+    pub(super) fn decode_step(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        ids: &Tensor,
+        past: &mut Past,
+        self_bias: &Tensor,
+        (source, cross_bias): (&Source, &Tensor),
+    ) -> Tensor {
+        past.resize_with(self.decoder.list.len(), || None);
+        let mut x = self.embed(ids);
+        for (i, (block, weights)) in self.decoder.list.iter().zip(&weights.decoder).enumerate() {
+            let cross = Some((&source.blocks[i], cross_bias));
+            x = block.forward(x, weights, Some(&mut past[i]), self_bias, cross, Mode::Evaluation);
+        }
+        self.decoder.final_norm.forward(&x)
+    }
+}
+
+impl Blocks {
+    fn new<E>(
+        config: &T5Config,
+        stack: Stack,
+        tensor: &mut impl FnMut(&str) -> Result<Tensor, E>,
+    ) -> Result<Self, E> {
+        let list = (0..config.layers(stack))
+            .map(|i| Block::new(config, stack, i, tensor))
+            .collect::<Result<_, E>>()?;
+        Ok(Self {
+            list,
+            self_bias: RelativeBias {
+                table: tensor(&names::relative_bias(stack, Attention::SelfAttention))?,
+                bidirectional: stack == Stack::Encoder,
+            },
+            final_norm: RmsNorm::new(tensor(&names::final_norm(stack))?, config),
+        })
+    }
+}
+
+impl Block {
+    fn new<E>(
+        config: &T5Config,
+        stack: Stack,
+        block: usize,
+        tensor: &mut impl FnMut(&str) -> Result<Tensor, E>,
+    ) -> Result<Self, E> {
+        let mut attention = |kind| AttentionLayer::new(config, (stack, block), kind, tensor);
+        Ok(Self {
+            self_attention: attention(Attention::SelfAttention)?,
+            cross_attention: match stack {
+                Stack::Encoder => None,
+                Stack::Decoder => Some(attention(Attention::CrossAttention)?),
+            },
+            feed_forward: FeedForwardLayer::new(config, (stack, block), tensor)?,
+        })
+    }
+
+    fn forward(
+        &self,
+        x: Tensor,
+        weights: &BlockWeights<Tensor>,
+        past: Option<&mut Option<KeyValues>>,
+        self_bias: &Tensor,
+        cross: Option<(&KeyValues, &Tensor)>,
+        mode: Mode,
+    ) -> Tensor {
+        let attention = &self.self_attention;
+        let y = attention.attend_to_self(&x, &weights.self_attention, past, self_bias, mode);
+        // Never in place: the norms' backward passes need each x as it was.
+        let x = x + mode.dropout(with_adapter(y, weights.self_attention_adapter.as_ref()));
+        let x = match (&self.cross_attention, cross) {
+            (Some(attention), Some((source, bias))) => {
+                let y = attention.attend_to(&x, &weights.cross_attention, source, bias, mode);
+                x + mode.dropout(y)
+            }
+            _ => x,
+        };
+        let y = self.feed_forward.forward(&x, weights.feed_forward_adapter.as_ref(), mode);
+        x + y
+    }
+}

@@ -53,7 +53,9 @@ pub fn write_checked<R, E: From<FileError>>(
     };
     let failed = |e| FileError::new("write", path, e);
     let builder = &mut tempfile::Builder::new();
-    let mut temporary = builder.prefix(".hl-").suffix(".tmp").tempfile_in(folder).map_err(failed)?;
+    let temporary = builder.prefix(".hl-").suffix(".tmp").tempfile_in(folder);
+    // The reason alone: the temporary file's name means nothing to anybody.
+    let mut temporary = temporary.map_err(|e| failed(e.kind().into()))?;
     let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
     fill(&mut writer)?;
     writer.flush().map_err(failed)?;

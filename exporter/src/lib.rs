@@ -3,12 +3,24 @@
 //! - [`materialise`]: runs the hypernetworks once for a task
 //! - [`model`]: the task's model, tensor by tensor
 //! - [`fold`]: LoRA folded into the matrices it updates
-//! - [`graph`]: the task's graph, and how its weights are laid out
-//! - [`reference`]: the same model in plain ndarray, the oracle of verification
+//! - [`graph`]: the ONNX graph
+//! - [`export`]: from a run to a file, whole and verified, or absent
+//! - [`mod@reference`]: the same model in plain ndarray, the oracle of verification
+//! - [`probe`]: the sentences that a file is verified on
+//! - [`verify`]: un-folded, folded and written model compared
+//! - [`summary`]: what an export reports
 
 mod arithmetic;
+pub mod export;
 pub mod fold;
 pub mod graph;
 pub mod materialise;
 pub mod model;
+pub mod probe;
 pub mod reference;
+pub mod summary;
+pub mod verify;
+
+#[cfg(test)]
+#[path = "../tests/common/random_run.rs"]
+mod random_run;

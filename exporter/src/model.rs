@@ -4,8 +4,10 @@ use hyperloader_core::backbone::{Backbone, BackboneError};
 use hyperloader_core::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::task_weights::{Lora, TaskWeights};
 use hyperloader_core::tensors::{HostTensor, Tensors};
+use hyperloader_onnx::{Bytes, Weight};
 
 use crate::fold::{FoldError, fold};
+use crate::graph::{ElementsError, weight_elements};
 
 /// A tensor of a task's model could not be had, or the model could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,14 @@ pub enum ModelError {
         /// Rows of the embedding.
         vocab_size: usize,
     },
+    /// A tensor does not fit the weight that it is stored as.
+    #[error(transparent)]
+    Elements(#[from] ElementsError),
+    /// A tensor holds an infinity or a NaN.
+    #[error(
+        "tensor `{0}` holds values that are not finite\nhint: training diverged; take an earlier checkpoint or a lower learning rate"
+    )]
+    NotFinite(String),
     /// Inputs that do not belong together.
     #[error("the attention mask has shape {mask:?}, the ids have {ids:?}")]
     Mask {
@@ -88,6 +98,28 @@ impl TaskModel {
             Some((_, lora)) => Ok(fold(name, &tensor, lora)?),
             None => Ok(tensor),
         }
+    }
+
+    /// Folds every LoRA pair once, so that an untrained or diverged model is found before anything else is done.
+    ///
+    /// # Errors
+    /// Names the first matrix that folding leaves as it was, or that is not finite then.
+    pub fn check_folds(&self) -> Result<(), ModelError> {
+        for (name, lora) in self.loras() {
+            fold(&name, &self.tensor(&name)?, lora)?;
+        }
+        Ok(())
+    }
+
+    /// The elements of `weight` of this model's graph, made from the tensor of its name.
+    ///
+    /// # Errors
+    /// If the tensor does not fit, or is not finite.
+    pub fn stored(&self, weight: &Weight, tensor: &HostTensor) -> Result<Bytes, ModelError> {
+        if !tensor.iter().all(|x| x.is_finite()) {
+            return Err(ModelError::NotFinite(weight.name.clone()));
+        }
+        Ok(weight_elements(self.config(), weight, tensor)?)
     }
 
     /// Every LoRA pair with the name of the matrix that it belongs to.

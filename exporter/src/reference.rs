@@ -34,6 +34,11 @@ pub struct States {
 }
 
 impl States {
+    /// `[batch * length, width]`, sentence by sentence.
+    pub fn into_rows(self) -> Array2<f64> {
+        self.rows
+    }
+
     /// Sentence `index`, `[length, width]`.
     pub fn sentence(&self, index: usize) -> ArrayView2<'_, f64> {
         let start = index * self.length;

@@ -2,18 +2,19 @@
 // Each test binary uses a part of it.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod random_run;
+
 use std::path::{Path, PathBuf};
 
 use hyperloader_core::backbone::Backbone;
 use hyperloader_core::method::{HyperConfig, LoraConfig, Method};
 use hyperloader_core::t5::{FeedForward, T5Config};
-use hyperloader_core::tensors::{TensorFile, Tensors, write_tensors};
+use hyperloader_core::tensors::{TensorFile, Tensors};
 use hyperloader_exporter::materialise::task_weights;
 use hyperloader_exporter::model::TaskModel;
 use hyperloader_exporter::reference::States;
 use ndarray::{Array2, ArrayD, Ix2, Ix3};
 use serde::Deserialize;
-use serde_json::Value;
 
 /// Largest difference that encoder outputs and logits may have.
 pub(crate) const TOLERANCE: f64 = 2e-5;
@@ -142,7 +143,7 @@ impl HyperCase {
         let wanted = self.t5.tensors();
         let tensors = self.state.iter().filter(|(name, _)| wanted.contains_key(*name));
         let tensors = tensors.map(|(n, t)| (n.clone(), t.clone())).collect();
-        write_backbone(folder, &self.t5, &tensors);
+        random_run::write_backbone(folder, &self.t5, &tensors);
     }
 
     /// The trained part of the state, as a checkpoint holds it.
@@ -159,16 +160,6 @@ impl HyperCase {
         let weights = task_weights(&self.method, &self.t5, &self.state, task).unwrap();
         TaskModel::new(backbone, Tensors::new(), weights)
     }
-}
-
-/// Writes `config.json`, `model.safetensors` and T5's `tokenizer.json`.
-pub(crate) fn write_backbone(folder: &Path, t5: &T5Config, tensors: &Tensors) {
-    std::fs::create_dir_all(folder).unwrap();
-    let config: Value = serde_json::to_value(t5).unwrap();
-    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
-    write_tensors(&folder.join("model.safetensors"), tensors).unwrap();
-    let tokenizer = fixtures().join("backbones/t5-nano/tokenizer.json");
-    std::fs::copy(tokenizer, folder.join("tokenizer.json")).unwrap();
 }
 
 pub(crate) fn open(folder: &Path, name: &str) -> TensorFile {

@@ -1,0 +1,29 @@
+//! Writes a run of random numbers on a backbone of random numbers, to time exports of any size.
+//!
+//! ```text
+//! $ cargo run --release --package hyperloader-exporter --example random_run -- t5-base /tmp/t5-base
+//! 222903552 parameters in `/tmp/t5-base/backbone`, a run of task `mtop` in `/tmp/t5-base/runs`
+//! ```
+
+#![allow(clippy::print_stderr)]
+
+#[path = "../tests/common/random_run.rs"]
+mod random_run;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use hyperloader_core::method::Method;
+use hyperloader_core::t5::T5Config;
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let preset = arguments.next().context("usage: random_run PRESET FOLDER")?;
+    let folder = arguments.next().context("usage: random_run PRESET FOLDER")?;
+    let t5 = T5Config::preset(&preset)?;
+    random_run::write(Path::new(&folder), &t5, &Method::HyperLoader.preset(), &["mtop"]);
+    let parameters: usize = t5.tensors().values().map(|shape| shape.iter().product::<usize>()).sum();
+
+    eprintln!("{parameters} parameters in `{folder}/backbone`, a run of task `mtop` in `{folder}/runs`");
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! From a run and a task's name to a file: whole, verified, or absent.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use hyperloader_core::backbone::{Backbone, BackboneError};
+use hyperloader_core::files::{FileError, read_text, sha256, write_checked};
+use hyperloader_core::run::{Checkpoint, Manifest, Run, RunError, Task, Which};
+use hyperloader_core::sentt::{SentT, SentTError};
+use hyperloader_core::t5::{Stack, T5Config};
+use hyperloader_core::tagger::{FORMAT, MetadataError, TaggerMetadata};
+use hyperloader_core::tensors::Tensors;
+use hyperloader_onnx::{BuiltModel, Opset, Weight, WriteError, write_model};
+use hyperloader_runtime::backend::BackendError;
+use serde::Serialize;
+
+use crate::graph::{GraphError, adapter_tensors, t5_graph};
+use crate::materialise::{MaterialiseError, task_weights};
+use crate::model::{ModelError, TaskModel};
+use crate::probe::Probes;
+use crate::summary::{WeightGroup, weight_groups};
+use crate::verify::{Ladder, Oracle, Verification};
+
+const PROGRAM: &str = "hl-export";
+
+/// A task could not be exported. Nothing is left at the file's path then (an older file stays as it was).
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The run, its checkpoint or its backbone is unusable.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The backbone is unusable.
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    /// The backbone's configuration is not the one of the run.
+    #[error("field `{field}` in `{}` is {found}, the run was trained with {trained}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: String,
+        /// Its value there.
+        found: String,
+        /// Its value in the run's manifest.
+        trained: String,
+    },
+    /// The task's weights could not be made.
+    #[error(transparent)]
+    Materialise(#[from] MaterialiseError),
+    /// A tensor of the model is unusable.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The graph could not be built.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The backbone's tokenizer is unusable.
+    #[error(transparent)]
+    Tokenizer(#[from] SentTError),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The model could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The file's metadata could not be made.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// A backend does not run the file.
+    #[error("the written file cannot be verified")]
+    Backend(#[from] BackendError),
+    /// The written file does not compute what the run does.
+    #[error(
+        "the exported model is not the trained one: a difference is over tolerance\n{0}\nhint: no file was written; `--atol` sets the tolerance"
+    )]
+    Mismatch(Box<Ladder>),
+}
+
+impl ExportError {
+    /// Whether the program or a backend is at fault, not what it was given.
+    pub fn is_internal(&self) -> bool {
+        matches!(self, Self::Backend(_) | Self::Graph(_) | Self::Metadata(_) | Self::Materialise(_))
+    }
+}
+
+/// What is written, and how it is checked.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Operator set of the graph.
+    pub opset: Opset,
+    /// How the file is verified before it takes its name; not at all where absent.
+    pub verification: Option<Verification>,
+}
+
+/// A file that was written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Exported {
+    /// The task.
+    pub task: String,
+    /// The file.
+    pub file: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of it.
+    pub sha256: String,
+    /// The run that its weights come from.
+    pub run: String,
+    /// Updates done in that run.
+    pub step: u64,
+    /// Elements of all weights stored.
+    pub parameters: usize,
+    /// The weights by their part in the model.
+    pub weights: Vec<WeightGroup>,
+    /// What verification found; absent if there was none.
+    pub ladder: Option<Ladder>,
+}
+
+/// A run's checkpoint with its backbone, hashes compared: tasks can be exported from it.
+#[derive(Debug)]
+pub struct Exporter {
+    run: Run,
+    checkpoint: Checkpoint,
+    tensors: Tensors,
+    backbone: PathBuf,
+}
+
+impl Exporter {
+    /// Reads a checkpoint of `run` and checks the backbone that it was trained on (or `backbone`, if it lies elsewhere
+    /// now).
+    ///
+    /// # Errors
+    /// If either is missing, damaged, or not the one that the run's manifest names.
+    pub fn open(run: Run, which: Which, backbone: Option<&Path>) -> Result<Self, ExportError> {
+        let checkpoint = run.checkpoint(which)?.clone();
+        let tensors = run.read(&checkpoint)?;
+        let backbone = run.backbone(backbone)?;
+        check_config(&backbone, &run.manifest.t5)?;
+        Ok(Self { backbone: backbone.folder, run, checkpoint, tensors })
+    }
+
+    /// The run.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Writes the model of `task` to `path`; `stage` is told what is being done.
+    ///
+    /// Weights are streamed from the backbone into the file, and backends run one at a time, after the backbone was
+    /// closed: memory is bounded by what one backend needs for the file.
+    ///
+    /// # Errors
+    /// [`ExportError`]; the file is complete and verified, or not there.
+    pub fn export(
+        &self,
+        task: &str,
+        path: &Path,
+        options: &Options,
+        stage: &dyn Fn(&str),
+    ) -> Result<Exported, ExportError> {
+        let task = self.run.task(task)?;
+        let model = self.model(task)?;
+        model.check_folds()?;
+        let tokenizer = self.backbone.join("tokenizer.json");
+        let built = t5_graph(model.config(), model.weights(), options.opset)?
+            .with_producer(PROGRAM, env!("CARGO_PKG_VERSION"))
+            .with_metadata(self.metadata(task, read_text(&tokenizer)?).to_properties()?);
+        let measure = match &options.verification {
+            Some(verification) => {
+                stage("running the trained model, un-folded and folded");
+                let probes = self.probes(&SentT::from_file(&tokenizer)?, task)?;
+                Some((Oracle::new(&model, probes)?, verification))
+            }
+            None => None,
+        };
+        stage("writing the file");
+        // The model, and with it the map of the backbone's file, is gone before backends take memory.
+        let fill = |out: &mut dyn Write| write(out, &built, model);
+        let check = |written: &Path| {
+            let ladder = measure.map(|(oracle, verification)| oracle.compare(written, verification, stage));
+            let ladder = ladder.transpose()?;
+            match ladder {
+                Some(ladder) if !ladder.holds() => Err(ExportError::Mismatch(Box::new(ladder))),
+                ladder => Ok((
+                    ladder,
+                    sha256(written)?,
+                    fs::metadata(written).map_err(|e| FileError::new("read", written, e))?.len(),
+                )),
+            }
+        };
+        let (ladder, sha256, bytes) = write_checked(path, fill, check)?;
+        Ok(Exported {
+            task: task.name.clone(),
+            file: path.to_owned(),
+            bytes,
+            sha256,
+            run: self.run.manifest.name.clone(),
+            step: self.checkpoint.step,
+            parameters: built.weights.iter().map(Weight::element_count).sum(),
+            weights: weight_groups(&built),
+            ladder,
+        })
+    }
+
+    fn model(&self, task: &Task) -> Result<TaskModel, ExportError> {
+        let manifest = &self.run.manifest;
+        let weights = task_weights(&manifest.method, &manifest.t5, &self.tensors, &task.name)?;
+        let norms = manifest.t5.norms().into_iter();
+        let trained = norms.filter_map(|name| Some((name.clone(), self.tensors.get(&name)?.clone())));
+        let backbone = Backbone::open(&self.backbone, manifest.t5.cross_attention_relative_bias)?;
+        Ok(TaskModel::new(backbone, trained.collect(), weights))
+    }
+
+    fn probes(&self, codec: &SentT, task: &Task) -> Result<Probes, SentTError> {
+        let Manifest { t5, max_source_len, max_target_len, .. } = &self.run.manifest;
+        Probes::new(codec, task, t5, *max_source_len, *max_target_len)
+    }
+
+    fn metadata(&self, task: &Task, tokenizer: String) -> TaggerMetadata {
+        let manifest = &self.run.manifest;
+        TaggerMetadata {
+            format: FORMAT,
+            task: task.name.clone(),
+            labels: task.labels.clone(),
+            words: task.words,
+            max_source_len: manifest.max_source_len,
+            max_target_len: manifest.max_target_len,
+            pad_token_id: manifest.t5.pad_token_id,
+            eos_token_id: manifest.t5.eos_token_id,
+            decoder_start_token_id: manifest.t5.decoder_start_token_id,
+            decoder_layers: manifest.t5.layers(Stack::Decoder),
+            method: manifest.method.method.to_string(),
+            run: manifest.name.clone(),
+            step: self.checkpoint.step,
+            checkpoint_sha256: self.checkpoint.sha256.clone(),
+            backbone_sha256: manifest.backbone.sha256.clone(),
+            program: format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION")),
+            tokenizer,
+        }
+    }
+}
+
+/// Hashes do not cover `config.json`. Dropout does not matter here, and training may have set another.
+fn check_config(backbone: &Backbone, trained: &T5Config) -> Result<(), ExportError> {
+    let found = T5Config { dropout_rate: trained.dropout_rate, ..backbone.config.clone() };
+    let fields = |config| serde_json::to_value(config).unwrap_or_default();
+    let (found, trained) = (fields(&found), fields(trained));
+    let differing = trained.as_object().into_iter().flatten().find(|(field, value)| found[*field] != **value);
+    match differing {
+        None => Ok(()),
+        Some((field, value)) => Err(ExportError::Config {
+            path: backbone.folder.join("config.json"),
+            field: field.clone(),
+            found: found[field].to_string(),
+            trained: value.to_string(),
+        }),
+    }
+}
+
+/// Streams the file: graph, then one weight after the other.
+fn write(mut out: &mut dyn Write, built: &BuiltModel, model: TaskModel) -> Result<(), ExportError> {
+    let adapters = adapter_tensors(model.weights());
+    let elements = |weight: &Weight| match adapters.get(&weight.name) {
+        Some(tensor) => model.stored(weight, tensor),
+        None => model.stored(weight, &model.folded_tensor(&weight.name)?),
+    };
+    match write_model(&mut out, built, elements) {
+        Ok(_) => Ok(()),
+        Err(WriteError::Source { name, source }) => Err(match source.downcast::<ModelError>() {
+            Ok(error) => ExportError::Model(*error),
+            Err(source) => ExportError::Write(WriteError::Source { name, source }),
+        }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyperloader_core::method::{HyperConfig, Method};
+    use hyperloader_runtime::backend::BackendOptions;
+
+    use super::*;
+    use crate::random_run;
+
+    #[test]
+    fn the_file_of_another_task_is_found_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let t5 = T5Config { d_model: 16, d_ff: 16, num_layers: 1, ..T5Config::preset("t5-nano").unwrap() };
+        let method = HyperConfig { reduction_factor: 4, ..Method::HyperLoader.preset() };
+        let run = random_run::write(folder.path(), &t5, &method, &["mtop", "snips"]);
+        let exporter = Exporter::open(run, Which::Last, None).unwrap();
+        let file = folder.path().join("snips.onnx");
+        exporter.export("snips", &file, &Options::default(), &|_| {}).unwrap();
+
+        let codec = SentT::from_file(folder.path().join("backbone/tokenizer.json")).unwrap();
+        let ladder = |task: &str| {
+            let task = exporter.run().task(task).unwrap();
+            let probes = exporter.probes(&codec, task).unwrap();
+            let oracle = Oracle::new(&exporter.model(task).unwrap(), probes).unwrap();
+            let verification = Verification { tolerance: 1e-4, backends: BackendOptions::default() };
+            oracle.compare(&file, &verification, &|_| {}).unwrap()
+        };
+        assert!(ladder("snips").holds());
+        let wrong = ladder("mtop");
+        assert!(!wrong.holds(), "{wrong}");
+        let within: Vec<bool> = wrong.rungs.iter().map(|rung| rung.difference <= 1e-4).collect();
+        assert_eq!(within, [true, false, true], "{wrong}");
+    }
+}

@@ -1,0 +1,236 @@
+//! The ladder of an export: un-folded model, folded model, the written file in every backend at hand, each compared
+//! with the one before it.
+
+use std::fmt;
+use std::path::Path;
+
+use hyperloader_core::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
+use hyperloader_runtime::backend::{Backend, BackendError, BackendKind, BackendOptions, Graph, Value};
+use ndarray::{Array2, ArrayView1, s};
+use serde::Serialize;
+
+use crate::arithmetic::argmax;
+use crate::model::{ModelError, TaskModel};
+use crate::probe::Probes;
+use crate::reference::{Form, Reference, States};
+
+/// Ids that greedy decoding makes for each probe, the start token included.
+const GREEDY_LEN: usize = 16;
+
+/// How an export is verified.
+#[derive(Debug, Clone)]
+pub struct Verification {
+    /// Largest difference of two logits that is tolerated.
+    pub tolerance: f64,
+    /// Device, threads and library of the backends; `kind` does not count: all are run.
+    pub backends: BackendOptions,
+}
+
+/// Two neighbours on the ladder.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Rung {
+    /// What is compared with.
+    pub from: String,
+    /// What is compared.
+    pub to: String,
+    /// Largest absolute difference of a logit, over taught targets and greedy ones; infinite if one is NaN.
+    pub difference: f64,
+    /// Probes whose greedy ids are those of the un-folded model.
+    pub equal_greedy: usize,
+}
+
+/// A backend that was not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Absent {
+    /// Its name.
+    pub backend: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What verification found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Ladder {
+    /// Comparisons, from the un-folded model down.
+    pub rungs: Vec<Rung>,
+    /// Backends that were not run.
+    pub not_run: Vec<Absent>,
+    /// Largest difference that was tolerated.
+    pub tolerance: f64,
+    /// Sentences that were run.
+    pub probes: usize,
+}
+
+impl Rung {
+    fn holds(&self, tolerance: f64, probes: usize) -> bool {
+        self.difference <= tolerance && self.equal_greedy == probes
+    }
+}
+
+impl Ladder {
+    /// Whether every rung is within tolerance, with equal greedy ids.
+    pub fn holds(&self) -> bool {
+        self.rungs.iter().all(|rung| rung.holds(self.tolerance, self.probes))
+    }
+
+    /// Whether the written file was run at all.
+    pub fn file_was_run(&self) -> bool {
+        self.rungs.len() > 1
+    }
+}
+
+impl fmt::Display for Ladder {
+    /// One line a rung, one a backend that was not run.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let title = |rung: &Rung| format!("{} vs {}", rung.from, rung.to);
+        let width = self.rungs.iter().map(|rung| title(rung).len()).max().unwrap_or(0);
+        for rung in &self.rungs {
+            let verdict = if rung.holds(self.tolerance, self.probes) { "ok" } else { "FAILED" };
+            writeln!(
+                f,
+                "{:width$}  logits differ by {:.1e}, greedy ids equal in {} of {}: {verdict}",
+                title(rung),
+                rung.difference,
+                rung.equal_greedy,
+                self.probes,
+            )?;
+        }
+        for Absent { backend, reason } in &self.not_run {
+            writeln!(f, "{backend} was not run: {reason}")?;
+        }
+        write!(f, "tolerance {:.0e}", self.tolerance)
+    }
+}
+
+/// What the model computes un-folded and folded: what the written file is measured with.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    questions: Questions,
+    un_folded: Answers,
+    folded: Answers,
+}
+
+/// What every implementation is asked.
+#[derive(Debug)]
+struct Questions {
+    probes: Probes,
+    /// Greedy ids of the un-folded model, `[batch, 2..=GREEDY_LEN]`.
+    greedy: Array2<i64>,
+    eos: i64,
+}
+
+/// What one implementation answers.
+#[derive(Debug)]
+struct Answers {
+    name: String,
+    /// `[positions, vocab]` after the probes' targets, then after the un-folded model's greedy ids.
+    logits: [Array2<f64>; 2],
+    equal_greedy: usize,
+}
+
+impl Oracle {
+    /// Runs `model` in both forms.
+    pub(crate) fn new(model: &TaskModel, probes: Probes) -> Result<Self, ModelError> {
+        let un_folded = Reference::new(model, Form::UnFolded);
+        let encoded = un_folded.encode(&probes.input_ids, &probes.attention_mask)?;
+        let greedy = un_folded.greedy(&encoded, &probes.attention_mask, GREEDY_LEN)?;
+        let questions = Questions { probes, greedy, eos: model.config().eos_token_id };
+        let ask = |form, name: &str| -> Result<Answers, ModelError> {
+            let Probes { input_ids, attention_mask, .. } = &questions.probes;
+            let reference = Reference::new(model, form);
+            let encoded = reference.encode(input_ids, attention_mask)?;
+            let logits = |ids: &Array2<i64>| reference.decode(&encoded, attention_mask, ids);
+            questions.ask(name, |ids| logits(ids).map(States::into_rows))
+        };
+        let (un_folded, folded) = (ask(Form::UnFolded, "un-folded")?, ask(Form::Folded, "folded")?);
+        Ok(Self { questions, un_folded, folded })
+    }
+
+    /// Runs the file at `path` in every backend that `options` allow, one at a time, and compares neighbours.
+    pub(crate) fn compare(
+        self,
+        path: &Path,
+        options: &Verification,
+        stage: &dyn Fn(&str),
+    ) -> Result<Ladder, BackendError> {
+        let mut answers = vec![self.un_folded, self.folded];
+        let mut not_run = Vec::new();
+        for kind in [BackendKind::Ort, BackendKind::Tract] {
+            match Backend::load(&BackendOptions { kind, ..options.backends.clone() }) {
+                Ok(backend) => {
+                    stage(&format!("running the file in {}", backend.description()));
+                    let mut graph = backend.open_file(path)?;
+                    let probes = &self.questions.probes;
+                    let logits = |ids: &Array2<i64>| run(graph.as_mut(), probes, ids);
+                    answers.push(self.questions.ask(&backend.description(), logits)?);
+                }
+                Err(why) => not_run.push(Absent { backend: kind.to_string(), reason: why.to_string() }),
+            }
+        }
+        let rungs = answers.windows(2).map(|pair| rung(&pair[0], &pair[1])).collect();
+        let probes = self.questions.probes.input_ids.nrows();
+        Ok(Ladder { rungs, not_run, tolerance: options.tolerance, probes })
+    }
+}
+
+impl Questions {
+    /// `logits` gives `[positions, vocab]` after `decoder_input_ids`, sentence by sentence.
+    fn ask<E>(
+        &self,
+        name: &str,
+        mut logits: impl FnMut(&Array2<i64>) -> Result<Array2<f64>, E>,
+    ) -> Result<Answers, E> {
+        let shown = self.greedy.slice(s![.., ..-1]).to_owned();
+        let logits = [logits(&self.probes.decoder_input_ids)?, logits(&shown)?];
+        let chosen: Vec<i64> = logits[1].outer_iter().map(|logits| argmax(&logits) as i64).collect();
+        let rows = chosen.chunks(shown.ncols().max(1)).zip(self.greedy.outer_iter());
+        let equal_greedy = rows.filter(|(chosen, greedy)| self.follows(chosen, greedy)).count();
+        Ok(Answers { name: name.to_owned(), logits, equal_greedy })
+    }
+
+    /// Whether an implementation decodes to `greedy`: exactly if its choice after each prefix of `greedy` is the next
+    /// id, up to `</s>`. So one pass tells.
+    fn follows(&self, chosen: &[i64], greedy: &ArrayView1<'_, i64>) -> bool {
+        for (chosen, next) in chosen.iter().zip(greedy.iter().skip(1)) {
+            if chosen != next {
+                return false;
+            }
+            if *next == self.eos {
+                break;
+            }
+        }
+        true
+    }
+}
+
+fn rung(from: &Answers, to: &Answers) -> Rung {
+    let pairs = from.logits.iter().zip(&to.logits);
+    let difference = pairs.map(|(from, to)| largest_difference(from, to)).fold(0.0, f64::max);
+    Rung { from: from.name.clone(), to: to.name.clone(), difference, equal_greedy: to.equal_greedy }
+}
+
+fn largest_difference(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
+    if a.dim() != b.dim() {
+        return f64::INFINITY;
+    }
+    let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, |most, d| if d.is_nan() { f64::INFINITY } else { most.max(d) })
+}
+
+/// Logits of the written file, `[batch * target_len, vocab]`.
+fn run(
+    graph: &mut dyn Graph,
+    probes: &Probes,
+    decoder_input_ids: &Array2<i64>,
+) -> Result<Array2<f64>, BackendError> {
+    let value = |ids: &Array2<i64>| Value::from_i64s(ids.shape(), ids.iter().copied().collect());
+    let outputs = graph.run(&[
+        (INPUT_IDS, &value(&probes.input_ids)?),
+        (ATTENTION_MASK, &value(&probes.attention_mask)?),
+        (DECODER_INPUT_IDS, &value(decoder_input_ids)?),
+    ])?;
+    let Some(logits) = outputs.first() else { return Ok(Array2::zeros((0, 0))) };
+    let vocab = logits.shape().last().copied().unwrap_or(0);
+    let elements: Vec<f64> = logits.f32s()?.iter().map(|x| f64::from(*x)).collect();
+    Ok(Array2::from_shape_vec((decoder_input_ids.len(), vocab), elements).unwrap_or_default())
+}

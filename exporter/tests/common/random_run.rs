@@ -1,0 +1,97 @@
+//! A run of seeded random numbers on a backbone of seeded random numbers: everything but sense.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use hyperloader_core::files::sha256;
+use hyperloader_core::method::{HyperConfig, Init};
+use hyperloader_core::run::{BackboneReference, FORMAT, Manifest, Run, Task};
+use hyperloader_core::t5::T5Config;
+use hyperloader_core::tensors::{HostTensor, Tensors, write_tensors};
+use hyperloader_core::words::WordSplitting;
+use ndarray::ArrayD;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Writes `backbone/` and `runs/random/` under `folder`; every tensor of the method differs from its initial value.
+pub(crate) fn write(folder: &Path, t5: &T5Config, method: &HyperConfig, tasks: &[&str]) -> Run {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let backbone = t5.tensors().into_iter().map(|(name, shape)| {
+        let tensor = tensor(&mut rng, &shape, backbone_init(&name, &shape));
+        (name, tensor)
+    });
+    write_backbone(&folder.join("backbone"), t5, &backbone.collect());
+    let names: Vec<String> = tasks.iter().map(|task| (*task).to_owned()).collect();
+    let trainable = method.trainable_tensors(t5, &names).into_iter();
+    let checkpoint = trainable.map(|t| (t.name, tensor(&mut rng, &t.shape, t.init))).collect();
+    write_run(folder, t5, method, tasks, &checkpoint)
+}
+
+/// Writes `runs/random/` under `folder` on the backbone in `backbone/`, with one checkpoint.
+pub(crate) fn write_run(
+    folder: &Path,
+    t5: &T5Config,
+    method: &HyperConfig,
+    tasks: &[&str],
+    checkpoint: &Tensors,
+) -> Run {
+    let task = |name: &&str| Task {
+        name: (*name).to_owned(),
+        labels: ["datetime", "location", "name"].map(str::to_owned).to_vec(),
+        words: WordSplitting::default(),
+        train_sentences: 100,
+    };
+    let backbone = folder.join("backbone");
+    let manifest = Manifest {
+        format: FORMAT,
+        name: "random".into(),
+        program: "random numbers".into(),
+        method: method.clone(),
+        t5: t5.clone(),
+        backbone: BackboneReference {
+            path: "../../backbone".into(),
+            sha256: sha256(&backbone.join("model.safetensors")).unwrap(),
+            tokenizer_sha256: sha256(&backbone.join("tokenizer.json")).unwrap(),
+        },
+        tasks: tasks.iter().map(task).collect(),
+        max_source_len: 128,
+        max_target_len: 128,
+        seed: 7,
+        checkpoints: vec![],
+    };
+    let mut run = Run::create(&folder.join("runs/random"), manifest).unwrap();
+    run.save(2, checkpoint, None).unwrap();
+    run
+}
+
+/// Writes `config.json`, `model.safetensors` and T5's `tokenizer.json`.
+pub(crate) fn write_backbone(folder: &Path, t5: &T5Config, tensors: &Tensors) {
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("config.json"), serde_json::to_string(t5).unwrap()).unwrap();
+    write_tensors(&folder.join("model.safetensors"), tensors).unwrap();
+    let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/backbones/t5-nano/tokenizer.json");
+    std::fs::copy(tokenizer, folder.join("tokenizer.json")).unwrap();
+}
+
+/// Keeps states of a size that a trained T5 has: products of matrices neither vanish nor grow with depth.
+fn backbone_init(name: &str, shape: &[usize]) -> Init {
+    match shape {
+        [_] => Init::Ones,
+        [_, _] if name == "shared.weight" => Init::Normal { std: 1.0 },
+        [_, fan_in] if name.contains(".q.") => Init::Normal { std: 0.3 * (*fan_in as f64).powf(-0.5) },
+        [_, fan_in] => Init::Normal { std: (*fan_in as f64).powf(-0.5) },
+        _ => Init::Zeros,
+    }
+}
+
+fn tensor(rng: &mut ChaCha8Rng, shape: &[usize], init: Init) -> HostTensor {
+    let (centre, bound) = match init {
+        // Zero is where training starts, and nothing is folded there.
+        Init::Zeros => (0.0, 0.02),
+        Init::Ones | Init::Backbone => (1.0, 0.2),
+        Init::Normal { std } => (0.0, std * 3f64.sqrt()),
+        Init::Uniform { bound } => (0.0, bound),
+    };
+    let (low, high) = ((centre - bound) as f32, (centre + bound) as f32);
+    ArrayD::from_shape_simple_fn(shape, || rng.random_range(low..high))
+}

@@ -1,1 +1,17 @@
 //! hl-train: trains multi-task T5 taggers with libtorch
+
+pub mod cli;
+pub mod config;
+pub mod data;
+pub mod device;
+pub mod evaluate;
+pub mod hypernetwork;
+pub mod loss;
+pub mod model;
+pub mod optimizer;
+pub mod parameters;
+pub mod params;
+pub mod progress;
+pub mod sampler;
+pub mod schedule;
+pub mod train;

@@ -1,0 +1,86 @@
+//! Which task and which sentences a step trains on (reference section 3.1): one task a batch, drawn by size to the power
+//! 1/temperature; sentences drawn uniformly with replacement.
+
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Probability of each task: `(size / sum of sizes)^(1 / temperature)`, normalised. A task without sentences has none.
+pub fn task_probabilities(sizes: &[usize], temperature: f64) -> Vec<f64> {
+    let total = sizes.iter().sum::<usize>() as f64;
+    let weights: Vec<f64> = sizes
+        .iter()
+        .map(|&n| if n == 0 { 0.0 } else { (n as f64 / total).powf(1.0 / temperature) })
+        .collect();
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|w| w / sum).collect()
+}
+
+/// A seeded stream of batches.
+#[derive(Debug, Clone)]
+pub struct TaskSampler {
+    sizes: Vec<usize>,
+    probabilities: Vec<f64>,
+    rng: ChaCha8Rng,
+}
+
+impl TaskSampler {
+    /// A sampler over tasks with `sizes` sentences; the same seed gives the same stream on every machine.
+    pub fn new(sizes: &[usize], temperature: f64, seed: u64) -> Self {
+        Self {
+            sizes: sizes.to_vec(),
+            probabilities: task_probabilities(sizes, temperature),
+            rng: ChaCha8Rng::seed_from_u64(seed),
+        }
+    }
+
+    /// The next batch: index of its task, and indices of `batch_size` of its sentences.
+    pub fn next_batch(&mut self, batch_size: usize) -> (usize, Vec<usize>) {
+        let task = self.draw_task();
+        let size = self.sizes[task] as u64;
+        let indices = (0..batch_size).map(|_| self.rng.random_range(0..size) as usize).collect();
+        (task, indices)
+    }
+
+    fn draw_task(&mut self) -> usize {
+        // 53 random bits, as every double in [0, 1) of that grid.
+        let mut point = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        for (task, p) in self.probabilities.iter().enumerate() {
+            if point < *p {
+                return task;
+            }
+            point -= p;
+        }
+        // Rounding may leave a remainder: it belongs to the last task that has sentences.
+        self.sizes.iter().rposition(|&n| n > 0).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_batches_and_another_seed_others() {
+        let batches = |seed| {
+            let mut sampler = TaskSampler::new(&[100, 50], 10.0, seed);
+            (0..20).map(|_| sampler.next_batch(4)).collect::<Vec<_>>()
+        };
+        assert_eq!(batches(1), batches(1));
+        assert_ne!(batches(1), batches(2));
+    }
+
+    #[test]
+    fn tasks_come_as_often_as_their_probabilities_say() {
+        let sizes = [7034, 0, 30521];
+        let mut sampler = TaskSampler::new(&sizes, 2.0, 7);
+        let mut counts = [0usize; 3];
+        for _ in 0..20_000 {
+            let (task, indices) = sampler.next_batch(1);
+            assert!(indices[0] < sizes[task]);
+            counts[task] += 1;
+        }
+        for (count, p) in counts.iter().zip(task_probabilities(&sizes, 2.0)) {
+            assert!((*count as f64 / 20_000.0 - p).abs() < 0.02, "{counts:?}");
+        }
+    }
+}

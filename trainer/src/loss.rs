@@ -45,7 +45,7 @@ impl Head {
     /// A head with the matrix `[vocab_size, d_model]`.
     pub fn new(matrix: Tensor, scale: f64) -> Self {
         let column_sum = (!matrix.requires_grad()).then(|| column_sum(&matrix));
-        let block = RefCell::new(Tensor::zeros([0], (Kind::Float, matrix.device())));
+        let block = RefCell::new(Tensor::zeros([0], (matrix.kind(), matrix.device())));
         Self { matrix, scale, column_sum, block }
     }
 
@@ -66,11 +66,11 @@ impl Head {
             let mut softmax = self.softmax(&scaled, states.requires_grad());
             let sum = softmax.log_partition - linear.double_value(&[]);
             let gradients = softmax.predicted.take().map(|predicted| {
-                let of_states = (predicted - expected.to_kind(Kind::Float)) * self.scale;
+                let of_states = (predicted - expected.to_kind(scaled.kind())) * self.scale;
                 let of_matrix = softmax.transposed.take().map(|mut transposed| {
                     let _ = transposed.index_add_(0, targets, &(&scaled * (label_smoothing - 1.0)));
                     let share = label_smoothing / self.vocab_size() as f64;
-                    transposed - scaled.sum_dim_intlist([0_i64].as_slice(), true, Kind::Float) * share
+                    transposed - scaled.sum_dim_intlist([0_i64].as_slice(), true, None) * share
                 });
                 (of_states, of_matrix)
             });
@@ -99,7 +99,7 @@ impl Head {
         let height = (BLOCK / vocab).clamp(1, rows.max(1));
         let mut block = self.block.borrow_mut();
         if block.numel() < (height * vocab) as usize {
-            *block = Tensor::zeros([height, vocab], (Kind::Float, scaled.device()));
+            *block = Tensor::zeros([height, vocab], (scaled.kind(), scaled.device()));
         }
         let mut result = Softmax {
             log_partition: 0.0,
@@ -129,12 +129,12 @@ impl Head {
 
     fn surrogate(&self, states: &Tensor, gradients: Option<(Tensor, Option<Tensor>)>) -> Tensor {
         let Some((of_states, of_matrix)) = gradients else {
-            return Tensor::zeros([0_i64; 0], (Kind::Float, states.device()));
+            return Tensor::zeros([0_i64; 0], (states.kind(), states.device()));
         };
-        let sum = (states * of_states).sum(Kind::Float);
+        let sum = (states * of_states).sum(None);
         match of_matrix {
             None => sum,
-            Some(of_matrix) => sum + (&self.matrix * of_matrix).sum(Kind::Float),
+            Some(of_matrix) => sum + (&self.matrix * of_matrix).sum(None),
         }
     }
 }

@@ -166,3 +166,125 @@ impl AdamW {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::arr1;
+    use tch::Device;
+
+    fn parameters() -> Parameters {
+        let tensors = Tensors::from([
+            ("a".to_owned(), arr1(&[1.0, -2.0]).into_dyn()),
+            ("b".to_owned(), arr1(&[0.5]).into_dyn()),
+            ("c".to_owned(), arr1(&[3.0, 4.0, 5.0]).into_dyn()),
+        ]);
+        Parameters::from_tensors(&tensors, Device::Cpu).to_kind(Kind::Double)
+    }
+
+    /// The gradient of the sum of squares of the tensors named.
+    fn backward(parameters: &mut Parameters, names: &[&str]) {
+        let sum: Tensor = names.iter().map(|n| parameters.get(n).unwrap().square().sum(None)).sum();
+        parameters.backward(&sum);
+    }
+
+    fn values(parameters: &Parameters) -> Vec<f64> {
+        Vec::try_from(parameters.flat().0).unwrap()
+    }
+
+    /// Section 3.3 for one element, step by step.
+    #[derive(Clone)]
+    struct Element {
+        x: f64,
+        m: f64,
+        v: f64,
+        t: i32,
+    }
+
+    impl Element {
+        fn step(&mut self, gradient: f64, rate: f64, decay: f64) {
+            self.t += 1;
+            self.m = 0.9 * self.m + 0.1 * gradient;
+            self.v = 0.999 * self.v + 0.001 * gradient * gradient;
+            let size = rate * (1.0 - 0.999_f64.powi(self.t)).sqrt() / (1.0 - 0.9_f64.powi(self.t));
+            self.x -= size * self.m / (self.v.sqrt() + 1e-8);
+            self.x -= rate * decay * self.x;
+        }
+    }
+
+    /// Runs the same steps through [`AdamW`] and element by element: `a` and `c` always, `b` on every third step.
+    fn compare(absent: AbsentGradient, decay: f64, max_norm: f64) {
+        let mut parameters = parameters();
+        let mut optimizer = AdamW::new(&parameters, decay, absent);
+        let mut elements: Vec<Element> =
+            values(&parameters).into_iter().map(|x| Element { x, m: 0.0, v: 0.0, t: 0 }).collect();
+        for step in 0..8 {
+            let with_b = step % 3 == 1;
+            backward(&mut parameters, if with_b { &["a", "b", "c"] } else { &["a", "c"] });
+            let gradient = |i: usize, e: &Element| if i == 2 && !with_b { 0.0 } else { 2.0 * e.x };
+            let squares = elements.iter().enumerate().map(|(i, e)| gradient(i, e).powi(2)).sum::<f64>();
+            let rate = 0.01 * f64::from(step);
+            let norm = optimizer.step(&mut parameters, rate, max_norm);
+            assert!((norm - squares.sqrt()).abs() < 1e-12);
+            let clip = (max_norm / (norm + 1e-6)).min(1.0);
+            for (i, element) in elements.iter_mut().enumerate() {
+                let goes_on = absent == AbsentGradient::Decay && element.t > 0;
+                if i != 2 || with_b || goes_on {
+                    element.step(gradient(i, element) * clip, rate, decay);
+                }
+            }
+            for (got, want) in values(&parameters).iter().zip(&elements) {
+                assert!((got - want.x).abs() < 1e-12, "step {step}: {got} {}", want.x);
+            }
+        }
+        let counts: Vec<u64> = [0, 2, 3].map(|i: usize| elements[i].t as u64).to_vec();
+        assert_eq!(optimizer.updates(), counts);
+    }
+
+    #[test]
+    fn updates_are_those_of_the_formula_for_each_element() {
+        for absent in [AbsentGradient::Skip, AbsentGradient::Decay] {
+            for (decay, max_norm) in [(0.0, 1.0), (0.1, 1.0), (0.0, 1e9)] {
+                compare(absent, decay, max_norm);
+            }
+        }
+    }
+
+    #[test]
+    fn a_restored_optimiser_goes_on_as_the_first_would_have() {
+        let (mut parameters, mut copy) = (parameters(), parameters());
+        let mut optimizer = AdamW::new(&parameters, 0.0, AbsentGradient::Skip);
+        backward(&mut parameters, &["a", "b", "c"]);
+        optimizer.step(&mut parameters, 0.0, 1.0);
+        let state = optimizer.state(&parameters);
+        let mut again = AdamW::new(&copy, 0.0, AbsentGradient::Skip);
+        again.restore(&copy, &state).unwrap();
+        assert_eq!(again.state(&copy), state);
+        for (optimizer, parameters) in [(&mut optimizer, &mut parameters), (&mut again, &mut copy)] {
+            backward(parameters, &["a", "c"]);
+            optimizer.step(parameters, 0.1, 1.0);
+        }
+        // The state is float32, the values float64.
+        for (a, b) in values(&parameters).iter().zip(values(&copy)) {
+            assert!((a - b).abs() < 1e-6);
+        }
+        let mut incomplete = state;
+        incomplete.second.remove("b");
+        assert_eq!(
+            again.restore(&copy, &incomplete).unwrap_err().to_string(),
+            "trainable tensor `b` is missing"
+        );
+    }
+
+    #[test]
+    fn a_norm_that_is_not_finite_moves_nothing() {
+        let mut parameters = parameters();
+        let before = values(&parameters);
+        let mut optimizer = AdamW::new(&parameters, 0.0, AbsentGradient::Skip);
+        let infinite = parameters.get("a").unwrap().sum(None) * f64::INFINITY;
+        parameters.backward(&infinite);
+        assert!(!optimizer.step(&mut parameters, 0.1, 1.0).is_finite());
+        assert_eq!(values(&parameters), before);
+        assert_eq!(optimizer.updates(), [0, 0, 0]);
+    }
+}

@@ -1,13 +1,16 @@
 //! The tensors that training changes, by name, as views of one flat tensor, and their gradients.
 
 use std::collections::BTreeMap;
+use std::f64::consts::TAU;
 use std::ops::Range;
 
 use hyperloader_core::method::{Init, TrainableTensor};
 use hyperloader_core::tensors::{HostTensor, Tensors};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor, no_grad};
 
-/// Trainable tensors (float32), in the order of their names.
+/// Trainable tensors, in the order of their names; float32 unless converted.
 ///
 /// All of them lie in one flat tensor and so do their gradients, so that clipping and the optimiser run a few large
 /// kernels, not a few for each tensor.
@@ -35,8 +38,8 @@ pub struct Parameter {
 impl Parameters {
     /// Creates tensors as their [`Init`] says; `backbone` gives those that start as the backbone's.
     ///
-    /// Random values are drawn on the CPU with libtorch's generator, which is seeded with `seed` here: the same seed
-    /// gives the same tensors on every device.
+    /// Random values are drawn on the CPU by a generator of their own: the same seed gives the same tensors on every
+    /// device, and dropout's generator is left alone.
     ///
     /// # Errors
     /// Those of `backbone`.
@@ -46,17 +49,21 @@ impl Parameters {
         device: Device,
         mut backbone: impl FnMut(&str) -> Result<HostTensor, E>,
     ) -> Result<Self, E> {
-        tch::manual_seed(seed.cast_signed());
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut tensors = BTreeMap::new();
         for entry in list {
-            let mut tensor = Tensor::zeros(sizes(&entry.shape), (Kind::Float, Device::Cpu));
-            match entry.init {
-                Init::Zeros => {}
-                Init::Ones => tensor = tensor.ones_like(),
-                Init::Normal { std } => tensor = tensor.normal_(0.0, std),
-                Init::Uniform { bound } => tensor = tensor.uniform_(-bound, bound),
-                Init::Backbone => tensor = to_device(&backbone(&entry.name)?, Device::Cpu),
-            }
+            let elements: usize = entry.shape.iter().product();
+            let mut fill = |draw: &dyn Fn(&mut ChaCha8Rng) -> f64| {
+                let values: Vec<f32> = (0..elements).map(|_| draw(&mut random) as f32).collect();
+                Tensor::from_slice(&values).view(sizes(&entry.shape).as_slice())
+            };
+            let tensor = match entry.init {
+                Init::Zeros => fill(&|_| 0.0),
+                Init::Ones => fill(&|_| 1.0),
+                Init::Normal { std } => fill(&|random| std * normal(random)),
+                Init::Uniform { bound } => fill(&|random| random.random_range(-bound..bound)),
+                Init::Backbone => to_device(&backbone(&entry.name)?, Device::Cpu),
+            };
             tensors.insert(entry.name.clone(), tensor);
         }
         Ok(Self::from_map(&tensors, device))
@@ -93,6 +100,12 @@ impl Parameters {
             index: list.iter().enumerate().map(|(i, p)| (p.name.clone(), i)).collect(),
             list,
         }
+    }
+
+    /// A copy in another precision: float64 shows which differences are float32's alone.
+    pub fn to_kind(&self, kind: Kind) -> Self {
+        let converted = |p: &Parameter| (p.name.clone(), p.tensor.detach().to_kind(kind));
+        Self::from_map(&self.iter().map(converted).collect(), self.flat.device())
     }
 
     /// A tensor by name.
@@ -158,6 +171,13 @@ impl Parameters {
     }
 }
 
+/// A draw from the standard normal distribution (Box and Muller 1958).
+fn normal(random: &mut ChaCha8Rng) -> f64 {
+    // From (0, 1]: its logarithm is finite.
+    let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt();
+    radius * (TAU * random.random::<f64>()).cos()
+}
+
 fn sizes(shape: &[usize]) -> Vec<i64> {
     shape.iter().map(|n| *n as i64).collect()
 }
@@ -176,4 +196,78 @@ pub fn to_host(tensor: &Tensor) -> HostTensor {
     flat.copy_data(&mut values, flat.numel());
     let shape: Vec<usize> = tensor.size().iter().map(|n| *n as usize).collect();
     HostTensor::from_shape_vec(shape, values).expect("as many values as the shape has elements")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    fn list() -> Vec<TrainableTensor> {
+        let entry = |name: &str, shape: &[usize], init| TrainableTensor {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            init,
+        };
+        vec![
+            entry("normal", &[300, 200], Init::Normal { std: 0.01 }),
+            entry("uniform", &[300, 200], Init::Uniform { bound: 0.125 }),
+            entry("ones", &[3], Init::Ones),
+            entry("backbone", &[2, 2], Init::Backbone),
+            entry("zeros", &[4], Init::Zeros),
+        ]
+    }
+
+    fn parameters(seed: u64) -> Parameters {
+        let backbone = |name: &str| {
+            assert_eq!(name, "backbone");
+            Ok::<_, Infallible>(HostTensor::from_shape_vec(vec![2, 2], vec![1.0, 2.0, 3.0, 4.0]).unwrap())
+        };
+        Parameters::initialise(&list(), seed, Device::Cpu, backbone).unwrap()
+    }
+
+    #[test]
+    fn every_tensor_starts_as_its_init_says() {
+        let all = parameters(1);
+        let host = all.to_host();
+        assert_eq!(all.count(), 2 * 60_000 + 3 + 4 + 4);
+        assert!(host["zeros"].iter().all(|x| *x == 0.0));
+        assert!(host["ones"].iter().all(|x| *x == 1.0));
+        assert_eq!(host["backbone"].iter().copied().collect::<Vec<_>>(), [1.0, 2.0, 3.0, 4.0]);
+        let deviation = |name: &str| host[name].std(0.0);
+        assert!((deviation("normal") / 0.01 - 1.0).abs() < 0.02, "{}", deviation("normal"));
+        assert!((deviation("uniform") / (0.125 / 3.0_f32.sqrt()) - 1.0).abs() < 0.02);
+        assert!(host["uniform"].iter().all(|x| x.abs() <= 0.125));
+        assert!(all.iter().all(|p| p.tensor.requires_grad()));
+    }
+
+    #[test]
+    fn the_seed_alone_decides_what_is_drawn() {
+        let first = parameters(1).to_host();
+        assert_eq!(parameters(1).to_host(), first);
+        assert_ne!(parameters(2).to_host()["normal"], first["normal"]);
+    }
+
+    #[test]
+    fn what_is_read_from_main_memory_goes_back_unchanged() {
+        let host = parameters(3).to_host();
+        assert_eq!(Parameters::from_tensors(&host, Device::Cpu).to_host(), host);
+        let double = Parameters::from_tensors(&host, Device::Cpu).to_kind(Kind::Double);
+        assert_eq!(double.to_host(), host);
+    }
+
+    #[test]
+    fn gradients_add_up_until_they_are_cleared_and_are_absent_where_nothing_depends_on_a_tensor() {
+        let mut all = parameters(1);
+        let objective = |all: &Parameters| (all.get("ones").unwrap() * 3.0).sum(None);
+        all.backward(&objective(&all));
+        all.backward(&objective(&all));
+        let gradient = |all: &Parameters, name| all.gradient(name).map(|g| Vec::<f32>::try_from(g).unwrap());
+        assert_eq!(gradient(&all, "ones"), Some(vec![6.0; 3]));
+        assert_eq!(gradient(&all, "zeros"), None);
+        all.clear_gradients();
+        assert_eq!(gradient(&all, "ones"), None);
+        all.backward(&objective(&all));
+        assert_eq!(gradient(&all, "ones"), Some(vec![3.0; 3]));
+    }
 }

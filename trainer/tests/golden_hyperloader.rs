@@ -22,7 +22,7 @@ use hyperloader_trainer::optimizer::{AbsentGradient, AdamW};
 use hyperloader_trainer::parameters::{Parameters, to_device};
 use hyperloader_trainer::schedule::{Decay, Schedule};
 use serde_json::{Value, json};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 const MODE: Mode = Mode::Evaluation;
 const GENERATED: Tolerance = Tolerance::Absolute(1e-5);
@@ -40,10 +40,14 @@ struct Case {
 
 impl Case {
     fn all() -> Vec<Self> {
-        cases("hyperloader", "config.json").into_iter().map(Self::open).collect()
+        Self::all_in(Kind::Float)
     }
 
-    fn open(folder: PathBuf) -> Self {
+    fn all_in(kind: Kind) -> Vec<Self> {
+        cases("hyperloader", "config.json").into_iter().map(|folder| Self::open(folder, kind)).collect()
+    }
+
+    fn open(folder: PathBuf, kind: Kind) -> Self {
         let config = json(&folder.join("config.json"));
         let (t5, method) = (t5_config(&config), hyper_config(&config));
         let tasks: Vec<String> = serde_json::from_value(config["tasks"].clone()).unwrap();
@@ -54,10 +58,13 @@ impl Case {
             .into_iter()
             .map(|t| (t.name.clone(), state.remove(&t.name).unwrap_or_else(|| panic!("no `{}`", t.name))))
             .collect();
-        let parameters = Parameters::from_tensors(&trainable, Device::Cpu);
+        let parameters = Parameters::from_tensors(&trainable, Device::Cpu).to_kind(kind);
         let t5 = T5::new(&t5, |name| match parameters.get(name) {
             Some(tensor) => Ok(tensor.shallow_clone()),
-            None => state.remove(name).map(|t| to_device(&t, Device::Cpu)).ok_or(name.to_owned()),
+            None => {
+                let tensor = state.remove(name).ok_or(name.to_owned())?;
+                Ok::<_, String>(to_device(&tensor, Device::Cpu).to_kind(kind))
+            }
         })
         .unwrap();
         assert!(state.is_empty(), "tensors that the model has no place for: {:?}", state.keys());
@@ -284,7 +291,7 @@ fn losses_and_gradients_equal_the_references() {
 
         let mut squares = 0.0;
         for name in parameters.iter().filter(|p| p.has_gradient).map(|p| p.name.clone()).collect::<Vec<_>>() {
-            let gradient = parameters.gradient(&name).unwrap().to_kind(tch::Kind::Double);
+            let gradient = parameters.gradient(&name).unwrap().to_kind(Kind::Double);
             let norm = gradient.norm().double_value(&[]);
             let wanted = case.config["grad_stats"][task][&name]["l2"].as_f64().unwrap();
             if wanted > 0.0 {
@@ -351,9 +358,24 @@ fn greedy_ids_equal_the_references() {
     });
 }
 
+/// Which numbers of a trajectory are compared, and how closely.
+#[derive(Clone, Copy)]
+struct Closeness {
+    loss: f64,
+    gradient_norm: f64,
+}
+
+const EXACT: Closeness = Closeness { loss: 2e-5, gradient_norm: 3e-4 };
+/// AdamW's first steps turn float32's noise in the smallest gradients into whole moves, and a ReLU whose input this
+/// brings across zero makes two correct trainings part by a per cent.
+const ROUGH: Closeness = Closeness { loss: 1e-2, gradient_norm: 1e-1 };
+/// Steps of a float32 training before that can happen.
+const FLOAT32_STEPS: usize = 5;
+
 /// Runs the trajectory of a case and compares every step with `expected`, a list as in `trajectory.json`.
 fn follow(case: &mut Case, trajectory: &Value, expected: &Value, absent: AbsentGradient) {
-    let what = format!("{} with {absent:?}", case.name);
+    let kind = case.tagger.parameters.iter().next().unwrap().tensor.kind();
+    let what = format!("{} in {kind:?} with {absent:?}", case.name);
     let setting = |field: &str| trajectory[field].as_f64().unwrap();
     let schedule = Schedule {
         base: setting("base_lr"),
@@ -373,22 +395,28 @@ fn follow(case: &mut Case, trajectory: &Value, expected: &Value, absent: AbsentG
         let batch = batch(&batches, &format!("step{done}/"));
         let task = step["task"].as_str().unwrap();
         let loss = case.tagger.loss(&batch, task, setting("label_smoothing"), true).unwrap();
-        let tolerance = if done < 2 { 2e-6 } else { 2e-5 };
-        assert_number(&format!("{what}: loss"), loss.sum, number("loss"), tolerance);
+        let close = if kind == Kind::Double || done < FLOAT32_STEPS { EXACT } else { ROUGH };
+        let loss_gap = if done < 2 { 2e-6 } else { close.loss };
+        assert_number(&format!("{what}: loss"), loss.sum, number("loss"), loss_gap);
         case.tagger.parameters.backward(&loss.surrogate);
         let norm = optimizer.step(&mut case.tagger.parameters, rate, setting("max_grad_norm"));
-        println!("{what}: loss {:.1e} norm {:.1e}", loss.sum / number("loss") - 1.0, norm / number("grad_norm") - 1.0);
-        assert_number(&format!("{what}: gradient norm"), norm, number("grad_norm"), 3e-4);
+        assert_number(&format!("{what}: gradient norm"), norm, number("grad_norm"), close.gradient_norm);
     }
     let counts = case.tagger.parameters.iter().zip(optimizer.updates());
     let counts: BTreeMap<String, u64> = counts.map(|(p, n)| (p.name.clone(), *n)).collect();
     let wanted: BTreeMap<String, u64> =
         serde_json::from_value(expected["optimizer_step_count"].clone()).unwrap();
     assert_eq!(counts, wanted, "{what}");
+    let close = if kind == Kind::Double { EXACT } else { ROUGH };
     let inputs = case.inputs();
     for (task, wanted) in expected["loss_on_inputs_after"].as_object().unwrap() {
         let loss = case.tagger.loss(&inputs, task, setting("label_smoothing"), false).unwrap();
-        assert_number(&format!("{what}: loss of {task} after"), loss.sum, wanted.as_f64().unwrap(), 2e-5);
+        assert_number(
+            &format!("{what}: loss of {task} after"),
+            loss.sum,
+            wanted.as_f64().unwrap(),
+            close.loss,
+        );
     }
 }
 
@@ -406,7 +434,7 @@ fn compare_after(case: &Case, file: &str, whole: bool) -> usize {
         let what = format!("{}: {name} after training", case.name);
         assert_close(&what, &got, &wanted, Tolerance::Absolute(1e-4));
         elements += got.numel();
-        beyond += (got - wanted).abs().gt(2e-5).sum(tch::Kind::Int64).int64_value(&[]);
+        beyond += (got - wanted).abs().gt(2e-5).sum(Kind::Int64).int64_value(&[]);
     }
     assert!(beyond as f64 <= 1e-3 * elements as f64, "{}: {beyond} of {elements} beyond 2e-5", case.name);
     elements
@@ -414,7 +442,7 @@ fn compare_after(case: &Case, file: &str, whole: bool) -> usize {
 
 #[test]
 fn training_follows_the_references_steps() {
-    for mut case in Case::all() {
+    for mut case in Case::all_in(Kind::Double) {
         let trajectory = json(&case.folder.join("trajectory.json"));
         let before = case.tagger.parameters.to_host();
         follow(&mut case, &trajectory, &trajectory, AbsentGradient::Decay);
@@ -422,8 +450,8 @@ fn training_follows_the_references_steps() {
             compare_after(&case, "params_after", true) + compare_after(&case, "params_after_sampled", false);
         assert!(compared > 0, "{}: nothing to compare with", case.name);
         let after = case.tagger.parameters.to_host();
-        let unchanged: Vec<String> =
-            before.iter().filter(|(name, tensor)| after[*name] == **tensor).map(|(n, _)| n.clone()).collect();
+        let unchanged =
+            before.iter().filter(|(name, tensor)| after[*name] == **tensor).map(|(n, _)| n.clone());
         let wanted: Vec<String> = serde_json::from_value(trajectory["unchanged_tensors"].clone()).unwrap();
         assert_eq!(sorted(unchanged), sorted(wanted), "{}", case.name);
     }
@@ -432,13 +460,26 @@ fn training_follows_the_references_steps() {
 #[test]
 fn training_that_skips_absent_gradients_follows_the_references_variant() {
     let mut compared = 0;
-    for mut case in Case::all() {
+    for mut case in Case::all_in(Kind::Double) {
         let trajectory = json(&case.folder.join("trajectory.json"));
-        let variant = trajectory["variant"].clone();
-        follow(&mut case, &trajectory, &variant, AbsentGradient::Skip);
+        follow(&mut case, &trajectory, &trajectory["variant"], AbsentGradient::Skip);
         compared += compare_after(&case, "params_after_variant", true);
     }
     assert!(compared > 0);
+}
+
+#[test]
+fn training_in_float32_follows_the_references_steps_as_far_as_rounding_lets_it() {
+    for absent in [AbsentGradient::Decay, AbsentGradient::Skip] {
+        for mut case in Case::all() {
+            let trajectory = json(&case.folder.join("trajectory.json"));
+            let expected = match absent {
+                AbsentGradient::Decay => &trajectory,
+                AbsentGradient::Skip => &trajectory["variant"],
+            };
+            follow(&mut case, &trajectory, expected, absent);
+        }
+    }
 }
 
 /// A file at the top of `golden/hyperloader`; another folder of cases need not have it.
@@ -478,10 +519,8 @@ fn position_buckets_are_the_references() {
     let positions = list("relative_position");
     assert!(!positions.is_empty());
     for (field, bidirectional) in [("bidirectional", true), ("unidirectional", false)] {
-        let got: Vec<i64> = positions
-            .iter()
-            .map(|p| relative_position_bucket(*p, bidirectional, 32, 128) as i64)
-            .collect();
+        let got: Vec<i64> =
+            positions.iter().map(|p| relative_position_bucket(*p, bidirectional, 32, 128) as i64).collect();
         assert_eq!(got, list(field), "{field}");
     }
 }

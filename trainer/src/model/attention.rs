@@ -117,7 +117,7 @@ impl AttentionLayer {
         let queries = self.split(&linear_with_lora(n, &self.q, weights.q.as_ref()));
         let mut scores = queries.matmul(&keys.transpose(-1, -2));
         scores += bias;
-        let probabilities = mode.dropout(scores.softmax(-1, Kind::Float));
+        let probabilities = mode.dropout(scores.softmax(-1, None));
         let size = n.size();
         let context = probabilities.matmul(values).transpose(1, 2);
         linear(&context.reshape([size[0], size[1], -1]), &self.o)
@@ -148,12 +148,12 @@ impl RelativeBias {
 }
 
 /// 0 where `attention_mask` `[batch, key_len]` is 1, [`MASKED`] elsewhere: `[batch, 1, 1, key_len]`.
-pub(super) fn padding_bias(attention_mask: &Tensor) -> Tensor {
-    let masked = attention_mask.eq(0).to_kind(Kind::Float) * MASKED;
+pub(super) fn padding_bias(attention_mask: &Tensor, kind: Kind) -> Tensor {
+    let masked = attention_mask.eq(0).to_kind(kind) * MASKED;
     masked.unsqueeze(1).unsqueeze(1)
 }
 
 /// [`MASKED`] where the key comes after the query: `[len, len]`.
-pub(super) fn causal_bias(len: i64, device: Device) -> Tensor {
-    Tensor::full([len, len], MASKED, (Kind::Float, device)).triu(1)
+pub(super) fn causal_bias(len: i64, options: (Kind, Device)) -> Tensor {
+    Tensor::full([len, len], MASKED, options).triu(1)
 }

@@ -107,7 +107,7 @@ impl T5 {
     ) -> Tensor {
         let len = input_ids.size()[1];
         let bias = self.encoder.self_bias.forward(&self.config, len, len);
-        let bias = bias + padding_bias(attention_mask);
+        let bias = bias + padding_bias(attention_mask, self.embedding.kind());
         let mut x = mode.dropout(self.embed(input_ids));
         for (block, weights) in self.encoder.list.iter().zip(&weights.encoder) {
             observe(&x);
@@ -173,7 +173,7 @@ impl T5 {
                     Some(attention.keys_and_values(encoder_output, &weights.cross_attention))
                 })
                 .collect(),
-            padding: padding_bias(attention_mask),
+            padding: padding_bias(attention_mask, self.embedding.kind()),
             len: encoder_output.size()[1],
         }
     }
@@ -181,7 +181,7 @@ impl T5 {
     /// Bias of the decoder's self-attention over `len` positions, `[1, heads, len, len]`.
     pub(super) fn causal_self_bias(&self, len: i64) -> Tensor {
         let bias = self.decoder.self_bias.forward(&self.config, len, len);
-        bias + causal_bias(len, self.device())
+        bias + causal_bias(len, (self.embedding.kind(), self.device()))
     }
 
     /// Bias of cross-attention for `len` target positions, `[batch, heads or 1, len or 1, source_len]`.

@@ -1,0 +1,168 @@
+//! What a tagger promises beyond its numbers: seeds, strictness, batches, dropout.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use hyperloader_core::backbone::Backbone;
+use hyperloader_core::method::{HyperConfig, Method};
+use hyperloader_core::tensors::HostTensor;
+use hyperloader_trainer::data::Batch;
+use hyperloader_trainer::model::{Mode, Tagger};
+use hyperloader_trainer::parameters::Parameters;
+use tch::{Device, Kind, Tensor};
+
+/// A small T5 whose heads are wider than its states.
+fn backbone() -> Backbone {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/golden/t5/gated/model");
+    Backbone::open(&folder, false).unwrap()
+}
+
+fn method(method: Method) -> HyperConfig {
+    HyperConfig { reduction_factor: 4, ..method.preset() }
+}
+
+fn tasks() -> Vec<String> {
+    ["mtop", "snips"].map(str::to_owned).to_vec()
+}
+
+fn tagger(which: Method, seed: u64) -> Tagger {
+    Tagger::new(&backbone(), &method(which), &tasks(), seed, Device::Cpu).unwrap()
+}
+
+/// Like [`tagger`], with LoRA pairs that are not zero.
+fn trained_tagger() -> Tagger {
+    let tagger = tagger(Method::HyperLoader, 1);
+    tch::no_grad(|| {
+        for parameter in tagger.parameters.iter() {
+            let mut tensor = parameter.tensor.shallow_clone();
+            tensor += tensor.randn_like() * 0.05;
+        }
+    });
+    tagger
+}
+
+fn batch() -> Batch {
+    let row = |ids: &[i64], len: usize| [ids, &vec![0; len - ids.len()]].concat();
+    let source = [row(&[9, 8, 7, 6, 1], 5), row(&[5, 1], 5), row(&[40, 41, 42, 1], 5)];
+    let target = [row(&[11, 3, 1], 4), row(&[12, 1], 4), row(&[13, 4, 5, 1], 4)];
+    let input_ids = Tensor::from_slice2(&source);
+    Batch {
+        attention_mask: input_ids.not_equal(0).to_kind(Kind::Int64),
+        input_ids,
+        labels: Tensor::from_slice2(&target),
+    }
+}
+
+#[test]
+fn the_same_seed_makes_the_same_tagger() {
+    for which in Method::ALL {
+        let first = tagger(which, 5).parameters.to_host();
+        assert_eq!(tagger(which, 5).parameters.to_host(), first);
+        assert_ne!(tagger(which, 6).parameters.to_host(), first);
+    }
+}
+
+#[test]
+fn trained_norms_start_as_the_backbones_and_lora_changes_nothing_at_first() {
+    let (tagger, backbone) = (tagger(Method::HyperLoader, 1), backbone());
+    let host = tagger.parameters.to_host();
+    for name in backbone.config.norms() {
+        assert_eq!(host[&name], backbone.tensor(&name).unwrap(), "{name}");
+    }
+    let weights = tagger.task_weights("mtop").unwrap();
+    for block in weights.encoder.iter().chain(&weights.decoder) {
+        let lora = block.self_attention.q.as_ref().unwrap();
+        assert_eq!(lora.b.abs().max().double_value(&[]), 0.0);
+        assert!(lora.a.abs().max().double_value(&[]) > 0.0);
+    }
+}
+
+#[test]
+fn the_offset_is_added_to_the_scale_of_every_adapters_norm() {
+    let shifted = HyperConfig { ln_gamma_offset: 1.0, ..method(Method::HyperLoader) };
+    let shifted = Tagger::new(&backbone(), &shifted, &tasks(), 1, Device::Cpu).unwrap();
+    let plain = tagger(Method::HyperLoader, 1).task_weights("snips").unwrap();
+    let shifted = shifted.task_weights("snips").unwrap();
+    for (plain, shifted) in plain.decoder.iter().zip(&shifted.decoder) {
+        let gamma = |adapter: &Option<hyperloader_core::task_weights::Adapter<Tensor>>| {
+            adapter.as_ref().unwrap().norm.as_ref().unwrap().gamma.shallow_clone()
+        };
+        let difference = gamma(&shifted.feed_forward_adapter) - gamma(&plain.feed_forward_adapter) - 1.0;
+        assert!(difference.abs().max().double_value(&[]) < 1e-6);
+    }
+}
+
+#[test]
+fn parameters_of_another_model_are_refused_by_name() {
+    let backbone = backbone();
+    let config = method(Method::HyperLoader);
+    let good = tagger(Method::HyperLoader, 1).parameters.to_host();
+    let with = |change: &dyn Fn(&mut hyperloader_core::tensors::Tensors)| {
+        let mut tensors = good.clone();
+        change(&mut tensors);
+        let parameters = Parameters::from_tensors(&tensors, Device::Cpu);
+        Tagger::with_parameters(&backbone, &config, &tasks(), parameters, Device::Cpu)
+            .map(|_| ())
+            .map_err(|e| e.to_string())
+    };
+    with(&|_| {}).unwrap();
+    let name = "hyper.encoder.projector.fc1.bias";
+    let missing = with(&|t| drop(t.remove(name))).unwrap_err();
+    assert_eq!(missing, format!("trainable tensor `{name}` is missing"));
+    let misshapen = with(&|t| drop(t.insert(name.to_owned(), HostTensor::zeros(vec![3])))).unwrap_err();
+    assert_eq!(misshapen, format!("trainable tensor `{name}` has shape [3], expected [128]"));
+    let stray = with(&|t| drop(t.insert("hyper.x".to_owned(), HostTensor::zeros(vec![3])))).unwrap_err();
+    assert_eq!(stray, "trainable tensor `hyper.x` has shape [3], expected no such tensor");
+}
+
+#[test]
+fn an_unknown_task_is_answered_with_the_known_ones() {
+    let message = tagger(Method::HyperLoader, 1).task_weights("mtopp").unwrap_err().to_string();
+    assert_eq!(message, "unknown task `mtopp`, expected one of `mtop`, `snips`\nhint: did you mean `mtop`?");
+}
+
+#[test]
+fn a_batch_gives_the_sum_of_its_rows_losses_whatever_the_padding() {
+    let (tagger, batch) = (trained_tagger(), batch());
+    let whole = tagger.loss(&batch, "mtop", 0.1, false).unwrap();
+    let lengths = [(5, 3), (2, 2), (4, 4)];
+    let mut sum = 0.0;
+    for (row, (source, target)) in lengths.into_iter().enumerate() {
+        let cut = |t: &Tensor, len| t.narrow(0, row as i64, 1).narrow(1, 0, len);
+        let alone = Batch {
+            input_ids: cut(&batch.input_ids, source),
+            attention_mask: cut(&batch.attention_mask, source),
+            labels: cut(&batch.labels, target),
+        };
+        sum += tagger.loss(&alone, "mtop", 0.1, false).unwrap().sum;
+    }
+    assert_eq!(whole.tokens, 9);
+    assert!((whole.sum / sum - 1.0).abs() < 1e-5, "{} {sum}", whole.sum);
+}
+
+#[test]
+fn greedy_ids_are_the_argmaxes_of_a_decoder_that_sees_them_all() {
+    let (tagger, batch) = (trained_tagger(), batch());
+    let (t5, weights) = (&tagger.t5, tagger.task_weights("snips").unwrap());
+    let rows = tagger.greedy("snips", &batch.input_ids, &batch.attention_mask, 12).unwrap();
+    let generated = Tensor::from_slice2(&rows);
+    let encoded = t5.encode(&weights, &batch.input_ids, &batch.attention_mask, Mode::Evaluation);
+    let inputs = t5.shift_right(&generated);
+    let states = t5.decode(&weights, &inputs, &encoded, &batch.attention_mask, Mode::Evaluation);
+    let best = Vec::<Vec<i64>>::try_from(t5.logits(&states).argmax(-1, false)).unwrap();
+    for (row, best) in rows.iter().zip(&best) {
+        let end = row.iter().position(|id| *id == t5.config.eos_token_id).map_or(row.len(), |i| i + 1);
+        assert_eq!(row[..end], best[..end]);
+        assert!(row[end..].iter().all(|id| *id == t5.config.pad_token_id));
+    }
+    assert!(rows.iter().all(|r| r.len() <= 12));
+}
+
+#[test]
+fn without_dropout_training_computes_what_evaluation_does() {
+    let mut tagger = trained_tagger();
+    tagger.t5.config.dropout_rate = 0.0;
+    let batch = batch();
+    let loss = |training| tagger.loss(&batch, "mtop", 0.1, training).unwrap().sum;
+    assert_eq!(loss(true), loss(false));
+}

@@ -170,8 +170,11 @@ fn unpack(archive: &Path, native: &Path, files: &[(&str, &str)]) -> Result<()> {
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent)?;
         }
-        io::copy(&mut entry, &mut File::create(&target)?)
+        // A program may have the older file mapped: it must be replaced, not overwritten.
+        let mut temporary = tempfile::NamedTempFile::new_in(native)?;
+        io::copy(&mut entry, &mut temporary)
             .with_context(|| format!("cannot write `{}`", target.display()))?;
+        temporary.persist(&target)?;
         taken[place] = true;
     }
     match taken.iter().position(|t| !t) {

@@ -1,0 +1,2 @@
+// The whole-chain tests use the trainer's library beside its binary: they find libtorch as it does.
+include!("../trainer/build.rs");

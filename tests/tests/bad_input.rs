@@ -63,9 +63,8 @@ fn a_label_that_is_empty_or_holds_white_space_is_named() {
         let place = place();
         place.write("corpus.jsonl", format!("{}\n{line}\n", r#"{"tokens": ["a"], "tags": ["B-x"]}"#));
         let movie = fixture("corpora/mit_movie/engtrain.bio");
-        let config = tiny_config()
-            .replace("bio-columns", "jsonl")
-            .replace(&*movie.to_string_lossy(), "corpus.jsonl");
+        let config =
+            tiny_config().replace("bio-columns", "jsonl").replace(&*movie.to_string_lossy(), "corpus.jsonl");
         insta::assert_snapshot!(name, train_transcript(&place, &config));
     }
 }
@@ -109,4 +108,23 @@ fn a_file_that_is_no_tagger_of_ours_is_refused() {
     let run = |model: &str| place.transcript(place.program("hl-run").args(["--model", model, "a sentence"]));
     insta::assert_snapshot!("missing_model", run("none.onnx"));
     insta::assert_snapshot!("noise_for_a_model", run("noise.onnx"));
+}
+
+#[test]
+fn bad_lines_on_stdin_are_reported_and_the_rest_is_tagged() {
+    let place = Workplace::new();
+    let mut export = place.program("hl-export");
+    export.args(["--task", "mtop", "--no-verify", "--quiet", "--run"]).arg(fixture("runs/nano"));
+    export.assert().success();
+    let mut lines = b"set an alarm\n\nbad \xff bytes\n".to_vec();
+    lines.extend("word ".repeat(100).into_bytes());
+    lines.extend(b"\nremind me\n");
+    let mut run = place.program("hl-run");
+    run.args(["--model", "mtop.onnx", "--backend", "tract", "--output-format", "jsonl"]).write_stdin(lines);
+    let output = run.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let tagged = String::from_utf8(output.stdout).unwrap();
+    let texts: Vec<&str> = tagged.lines().map(|line| line.split('"').nth(3).unwrap()).collect();
+    assert_eq!(texts, ["set an alarm", "remind me"]);
+    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap());
 }

@@ -46,7 +46,8 @@ fn the_same_seed_trains_the_same_tensors_and_a_warm_start_begins_from_them() {
         let arguments = ["--steps", "10", "--threads", "1", "--quiet", "--name", name];
         place.program("hl-train").args(arguments).assert().success();
     }
-    let tensors = |run: &str| std::fs::read(place.path(run).join("checkpoints/step-000010.safetensors")).unwrap();
+    let tensors =
+        |run: &str| std::fs::read(place.path(run).join("checkpoints/step-000010.safetensors")).unwrap();
     assert_eq!(tensors("runs/a"), tensors("runs/b"));
 
     let arguments = ["--steps", "1", "--warm-start", "runs/a", "--name", "warm", "--quiet"];

@@ -1,7 +1,7 @@
 //! Spans that the committed nano run finds in held-out sentences: one snapshot a task for both runtimes.
 
-use hyperloader_tests::{Workplace, fixture, root};
 use hyperloader_core::corpus::Split;
+use hyperloader_tests::{Workplace, fixture, root};
 use hyperloader_trainer::config::Config;
 use serde_json::Value;
 

@@ -48,9 +48,7 @@ fn main() -> Result<()> {
         let backward = began.elapsed().as_secs_f64();
         optimizer.step(&mut tagger.parameters, 3e-4, 1.0);
         let whole = began.elapsed().as_secs_f64();
-        for (list, seconds) in
-            phases.iter_mut().zip([whole, forward, backward - forward, whole - backward])
-        {
+        for (list, seconds) in phases.iter_mut().zip([whole, forward, backward - forward, whole - backward]) {
             list.push(seconds);
         }
     }

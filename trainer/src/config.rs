@@ -16,7 +16,9 @@ use crate::schedule::Decay;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read.
-    #[error("{0}\nhint: run `hl-train` in a folder with `hyperloader.toml`, or name a configuration with `--config`")]
+    #[error(
+        "{0}\nhint: run `hl-train` in a folder with `hyperloader.toml`, or name a configuration with `--config`"
+    )]
     File(#[from] FileError),
     /// The file is not a configuration.
     #[error("`{}`: {reason}", path.display())]
@@ -180,8 +182,7 @@ impl Config {
         let folder = path.parent().unwrap_or(Path::new(""));
         config.runs = folder.join(&config.runs);
         config.backbone.path = folder.join(&config.backbone.path);
-        config.tasks =
-            config.tasks.into_iter().map(|(name, spec)| (name, spec.resolved(folder))).collect();
+        config.tasks = config.tasks.into_iter().map(|(name, spec)| (name, spec.resolved(folder))).collect();
         Ok(config)
     }
 
@@ -202,10 +203,9 @@ impl Config {
         for (field, value) in at_least_one {
             check(field, value as f64, value >= 1, "at least 1")?;
         }
-        for (field, value) in [
-            ("training.max_source_len", t.max_source_len),
-            ("training.max_target_len", t.max_target_len),
-        ] {
+        for (field, value) in
+            [("training.max_source_len", t.max_source_len), ("training.max_target_len", t.max_target_len)]
+        {
             check(field, value as f64, (4..=1 << 16).contains(&value), "a number from 4 to 65536")?;
         }
         let rate = t.learning_rate;

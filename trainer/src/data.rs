@@ -95,9 +95,7 @@ pub fn load_task(
         .map_err(|source| DataError::Label { task: name(), source })?;
     let mut encoder = Encoder { codec, limits, skipped: 0, truncated: 0 };
     let mut encode = |sentences: &[Sentence], too_long| {
-        encoder
-            .examples(sentences, too_long)
-            .map_err(|source| DataError::Encode { task: name(), source })
+        encoder.examples(sentences, too_long).map_err(|source| DataError::Encode { task: name(), source })
     };
     // Evaluation leaves nothing out: a sentence that is cut counts with all its gold spans.
     let train_examples = encode(&train, limits.too_long)?;
@@ -124,11 +122,7 @@ struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    fn examples(
-        &mut self,
-        sentences: &[Sentence],
-        too_long: TooLong,
-    ) -> Result<Vec<Example>, SentTError> {
+    fn examples(&mut self, sentences: &[Sentence], too_long: TooLong) -> Result<Vec<Example>, SentTError> {
         let mut examples = Vec::with_capacity(sentences.len());
         for sentence in sentences {
             examples.extend(self.example(sentence, too_long)?);
@@ -136,11 +130,7 @@ impl Encoder<'_> {
         Ok(examples)
     }
 
-    fn example(
-        &mut self,
-        sentence: &Sentence,
-        too_long: TooLong,
-    ) -> Result<Option<Example>, SentTError> {
+    fn example(&mut self, sentence: &Sentence, too_long: TooLong) -> Result<Option<Example>, SentTError> {
         let limits = self.limits;
         // Words beyond the last sentinel can be neither read nor tagged.
         let words = sentence.words.len().min(self.codec.max_words());
@@ -204,7 +194,5 @@ fn padded(rows: &[&[i64]], pad: i64) -> Tensor {
     for (row, ids) in rows.iter().enumerate() {
         values[row * width..][..ids.len()].copy_from_slice(ids);
     }
-    Tensor::from_slice(&values)
-        .view([rows.len() as i64, width as i64])
-        .to_kind(Kind::Int64)
+    Tensor::from_slice(&values).view([rows.len() as i64, width as i64]).to_kind(Kind::Int64)
 }

@@ -40,9 +40,8 @@ impl Progress {
             _ => ProgressDrawTarget::hidden(),
         };
         let bar = ProgressBar::with_draw_target(Some(steps), target);
-        let style = ProgressStyle::with_template(
-            "{bar:30} {pos}/{len}  {msg}  {elapsed} elapsed, {eta} left",
-        );
+        let style =
+            ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {elapsed} elapsed, {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self { verbosity, bar, lines_every: (steps / 20).max(1), loss: None, tokens: 0 }
     }

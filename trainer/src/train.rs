@@ -62,7 +62,9 @@ pub enum TrainError {
     #[error("run `{}` exists\nhint: choose another `--name`, or remove the folder", .0.display())]
     Exists(PathBuf),
     /// The loss is not a number any more.
-    #[error("loss is {loss} at step {step}, on task `{task}`\nhint: a lower `training.learning_rate` may help; the last checkpoint is kept")]
+    #[error(
+        "loss is {loss} at step {step}, on task `{task}`\nhint: a lower `training.learning_rate` may help; the last checkpoint is kept"
+    )]
     Diverged {
         /// The loss.
         loss: f64,
@@ -173,7 +175,17 @@ impl Training {
             .append(true)
             .open(&metrics_path)
             .map_err(|e| FileError::new("write", &metrics_path, e))?;
-        Ok(Self { config, backbone, codec, data, tagger, run, metrics, metrics_path, best_validation: BTreeMap::new() })
+        Ok(Self {
+            config,
+            backbone,
+            codec,
+            data,
+            tagger,
+            run,
+            metrics,
+            metrics_path,
+            best_validation: BTreeMap::new(),
+        })
     }
 
     /// Trains to the last step and evaluates the best checkpoint.
@@ -189,7 +201,8 @@ impl Training {
             total: settings.steps,
             decay: settings.schedule,
         };
-        let mut optimizer = AdamW::new(&self.tagger.parameters, settings.weight_decay, settings.absent_gradient);
+        let mut optimizer =
+            AdamW::new(&self.tagger.parameters, settings.weight_decay, settings.absent_gradient);
         let sizes: Vec<usize> = self.data.iter().map(|t| t.train.len()).collect();
         let mut sampler = TaskSampler::new(&sizes, settings.temperature, self.config.seed);
         let mut seconds = 0.0;
@@ -252,11 +265,7 @@ impl Training {
         }
     }
 
-    fn validate_and_save(
-        &mut self,
-        step: u64,
-        observer: &mut dyn Observer,
-    ) -> Result<(), TrainError> {
+    fn validate_and_save(&mut self, step: u64, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let mut validation = BTreeMap::new();
         for task in &self.data {
             let evaluation =
@@ -303,12 +312,7 @@ impl Training {
     }
 }
 
-fn log(
-    file: &mut File,
-    path: &Path,
-    kind: &str,
-    value: &serde_json::Value,
-) -> Result<(), TrainError> {
+fn log(file: &mut File, path: &Path, kind: &str, value: &serde_json::Value) -> Result<(), TrainError> {
     let mut line = json!({ "kind": kind });
     if let (Some(line), Some(fields)) = (line.as_object_mut(), value.as_object()) {
         line.extend(fields.clone());

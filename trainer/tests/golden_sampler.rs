@@ -21,9 +21,12 @@ fn task_probabilities_are_the_references_at_every_size_and_temperature() {
     let mut compare = |sizes: &[usize], expected: &Value, order: Option<&Value>| {
         for (temperature, wanted) in expected.as_object().unwrap() {
             let wanted: Vec<f64> = match order {
-                Some(order) => {
-                    order.as_array().unwrap().iter().map(|n| wanted[n.as_str().unwrap()].as_f64().unwrap()).collect()
-                }
+                Some(order) => order
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|n| wanted[n.as_str().unwrap()].as_f64().unwrap())
+                    .collect(),
                 None => wanted.as_array().unwrap().iter().map(|p| p.as_f64().unwrap()).collect(),
             };
             let found = task_probabilities(sizes, temperature.parse().unwrap());

@@ -10,6 +10,8 @@ use crate::setup;
 
 /// Sentences of the mTOP excerpt's test split, which training never sees.
 const HELD_OUT: &str = "fixtures/demo/sentences.txt";
+/// Minutes on two cores are too few for the nano backbone from a cold start.
+const COMMITTED_RUN: &str = "fixtures/runs/nano";
 
 pub(crate) fn run(steps: Option<u64>) -> Result<()> {
     setup::run()?;
@@ -17,7 +19,9 @@ pub(crate) fn run(steps: Option<u64>) -> Result<()> {
     let build = packages.iter().flat_map(|p| ["--package", p]);
     commands::run(cargo().args(["build", "--release"]).args(build))?;
 
+    eprintln!("training is warm-started from the committed run `{COMMITTED_RUN}`");
     let mut train = program("hl-train");
+    train.args(["--warm-start", COMMITTED_RUN]);
     if let Some(steps) = steps {
         train.args(["--steps", &steps.to_string()]);
     }

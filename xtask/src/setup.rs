@@ -45,16 +45,12 @@ const WHEELS: [Wheel; 4] = [
     Wheel {
         requirement: "onnxruntime==1.31.1",
         sha256: "5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f",
-        files: &[(
-            "onnxruntime/capi/libonnxruntime.so.1.31.1",
-            "onnxruntime/lib/libonnxruntime.so.1.31.1",
-        )],
+        files: &[("onnxruntime/capi/libonnxruntime.so.1.31.1", "onnxruntime/lib/libonnxruntime.so.1.31.1")],
     },
 ];
 
 /// Libraries that must load when all is in place.
-const LIBRARIES: [&str; 2] =
-    ["libtorch/lib/libtorch_cpu.so", "onnxruntime/lib/libonnxruntime.so.1.31.1"];
+const LIBRARIES: [&str; 2] = ["libtorch/lib/libtorch_cpu.so", "onnxruntime/lib/libonnxruntime.so.1.31.1"];
 
 /// Makes `.native/` complete. Quick when it is; goes on with the wheels that are missing when it is not.
 pub(crate) fn run_in(native: &Path) -> Result<()> {
@@ -113,9 +109,8 @@ fn download(native: &Path, wheel: &Wheel) -> Result<PathBuf> {
     }
     pip.args(["--platform", "manylinux2014_x86_64", "--dest"]).arg(&folder).arg(wheel.requirement);
     commands::run(&mut pip).context("hint: python3 with pip is needed to fetch the native libraries")?;
-    complete_wheel(&folder, wheel)?.with_context(|| {
-        format!("pip brought no wheel with SHA-256 {}", wheel.sha256)
-    })
+    complete_wheel(&folder, wheel)?
+        .with_context(|| format!("pip brought no wheel with SHA-256 {}", wheel.sha256))
 }
 
 fn complete_wheel(folder: &Path, wheel: &Wheel) -> Result<Option<PathBuf>> {
@@ -154,9 +149,10 @@ fn unpack(archive: &Path, native: &Path, files: &[(&str, &str)]) -> Result<()> {
     for index in 0..zip.len() {
         let mut entry = zip.by_index(index)?;
         let name = entry.name()?.into_owned();
-        let Some(place) = files.iter().position(|(from, _)| {
-            name == *from || (from.ends_with('/') && name.starts_with(from))
-        }) else {
+        let Some(place) = files
+            .iter()
+            .position(|(from, _)| name == *from || (from.ends_with('/') && name.starts_with(from)))
+        else {
             continue;
         };
         if entry.is_dir() {

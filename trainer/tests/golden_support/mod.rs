@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hyperloader_core::tensors::{HostTensor, TensorFile};
+use hyperloader_core::tensors::TensorFile;
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::parameters::{to_device, to_host};
 use tch::{Device, Tensor};
@@ -112,9 +112,4 @@ pub(crate) fn assert_number(what: &str, got: f64, want: f64, relative: f64) {
 pub(crate) fn visible(states: &Tensor, mask: &Tensor) -> Tensor {
     let width = *states.size().last().unwrap();
     states.reshape([-1, width]).index_select(0, &mask.reshape(-1).nonzero().squeeze_dim(1))
-}
-
-/// The tensors of a host map, compared with `assert_close`.
-pub(crate) fn on_cpu(tensor: &HostTensor) -> Tensor {
-    to_device(tensor, Device::Cpu)
 }

@@ -1,2 +1,8 @@
-// The whole-chain tests use the trainer's library beside its binary: they find libtorch as it does.
-include!("../trainer/build.rs");
+//! The whole-chain tests use the trainer's library beside its binary: they find libtorch as it does.
+
+#[path = "../trainer/build.rs"]
+mod trainer;
+
+fn main() {
+    trainer::main();
+}

@@ -2,7 +2,7 @@
 
 use std::env;
 
-fn main() {
+pub(crate) fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {

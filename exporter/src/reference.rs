@@ -45,9 +45,11 @@ impl States {
         self.rows.slice(s![start..start + self.length, ..])
     }
 
-    /// All sentences, each `[length, width]`.
-    pub fn sentences(&self) -> impl Iterator<Item = ArrayView2<'_, f64>> {
-        self.rows.axis_chunks_iter(Axis(0), self.length.max(1))
+    /// The last position of every sentence, as sentences of length 1.
+    fn last_positions(&self) -> Self {
+        let step = self.length.max(1);
+        let rows = self.rows.slice(s![(step - 1)..;step, ..]).to_owned();
+        Self { rows, length: 1 }
     }
 }
 
@@ -111,24 +113,7 @@ impl<'a> Reference<'a> {
         attention_mask: &Array2<i64>,
         decoder_input_ids: &Array2<i64>,
     ) -> Result<States, ModelError> {
-        let (batch, length) = decoder_input_ids.dim();
-        self.check_mask(attention_mask, (batch, encoded.length))?;
-        let bias = |kind, keys| self.position_bias(Stack::Decoder, kind, length, keys);
-        let own = ScoreBias {
-            position: bias(Attention::SelfAttention, length)?,
-            mask: Array3::from_shape_fn(
-                (batch, length, length),
-                |(_, query, key)| {
-                    if key > query { MASKED } else { 0.0 }
-                },
-            ),
-        };
-        let cross = ScoreBias {
-            position: bias(Attention::CrossAttention, encoded.length)?,
-            mask: padding_mask(attention_mask, length),
-        };
-        let pass = Pass { stack: Stack::Decoder, own, cross: Some((encoded, cross)) };
-        self.head(self.run(&pass, decoder_input_ids)?)
+        self.head(self.decoder_states(encoded, attention_mask, decoder_input_ids)?)
     }
 
     /// Greedy decoding over the whole vocabulary: `[batch, <= max_len]`, the start token first, padding after `</s>`.
@@ -147,12 +132,12 @@ impl<'a> Reference<'a> {
         let batch = attention_mask.nrows();
         let mut ids = Array2::from_elem((batch, 1), config.decoder_start_token_id);
         while ids.ncols() < max_len {
-            let logits = self.decode(encoded, attention_mask, &ids)?;
+            let states = self.decoder_states(encoded, attention_mask, &ids)?;
+            let logits = self.head(states.last_positions())?;
             let mut next = Array2::from_elem((batch, 1), pad);
-            for ((logits, ids), next) in logits.sentences().zip(ids.outer_iter()).zip(&mut next) {
-                match logits.outer_iter().last() {
-                    Some(last) if !ended(&ids, eos) => *next = argmax(&last) as i64,
-                    _ => {}
+            for ((logits, ids), next) in logits.rows.outer_iter().zip(ids.outer_iter()).zip(&mut next) {
+                if !ended(&ids, eos) {
+                    *next = argmax(&logits) as i64;
                 }
             }
             ids = ndarray::concatenate![Axis(1), ids, next];
@@ -161,6 +146,33 @@ impl<'a> Reference<'a> {
             }
         }
         Ok(ids)
+    }
+
+    /// The decoder's output after its final norm, width `d_model`.
+    fn decoder_states(
+        &self,
+        encoded: &States,
+        attention_mask: &Array2<i64>,
+        decoder_input_ids: &Array2<i64>,
+    ) -> Result<States, ModelError> {
+        let (batch, length) = decoder_input_ids.dim();
+        self.check_mask(attention_mask, (batch, encoded.length))?;
+        let bias = |kind, keys| self.position_bias(Stack::Decoder, kind, length, keys);
+        let own = ScoreBias {
+            position: bias(Attention::SelfAttention, length)?,
+            mask: Array3::from_shape_fn(
+                (batch, length, length),
+                |(_, query, key)| {
+                    if key > query { MASKED } else { 0.0 }
+                },
+            ),
+        };
+        let cross = ScoreBias {
+            position: bias(Attention::CrossAttention, encoded.length)?,
+            mask: padding_mask(attention_mask, length),
+        };
+        let pass = Pass { stack: Stack::Decoder, own, cross: Some((encoded, cross)) };
+        self.run(&pass, decoder_input_ids)
     }
 
     fn config(&self) -> &'a T5Config {

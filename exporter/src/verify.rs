@@ -106,7 +106,8 @@ impl fmt::Display for Ladder {
 #[derive(Debug)]
 pub(crate) struct Oracle {
     questions: Questions,
-    un_folded: Answers,
+    /// Between the two forms.
+    first_rung: Rung,
     folded: Answers,
 }
 
@@ -143,7 +144,8 @@ impl Oracle {
             questions.ask(name, |ids| logits(ids).map(States::into_rows))
         };
         let (un_folded, folded) = (ask(Form::UnFolded, "un-folded")?, ask(Form::Folded, "folded")?);
-        Ok(Self { questions, un_folded, folded })
+        let first_rung = rung(&un_folded, &folded);
+        Ok(Self { questions, first_rung, folded })
     }
 
     /// Runs the file at `path` in every backend that `options` allow, one at a time, and compares neighbours.
@@ -153,7 +155,9 @@ impl Oracle {
         options: &Verification,
         stage: &dyn Fn(&str),
     ) -> Result<Ladder, BackendError> {
-        let mut answers = vec![self.un_folded, self.folded];
+        let mut rungs = vec![self.first_rung];
+        // Logits of one neighbour only are kept: they are large.
+        let mut above = self.folded;
         let mut not_run = Vec::new();
         for kind in [BackendKind::Ort, BackendKind::Tract] {
             match Backend::load(&BackendOptions { kind, ..options.backends.clone() }) {
@@ -162,12 +166,13 @@ impl Oracle {
                     let mut graph = backend.open_file(path)?;
                     let probes = &self.questions.probes;
                     let logits = |ids: &Array2<i64>| run(graph.as_mut(), probes, ids);
-                    answers.push(self.questions.ask(&backend.description(), logits)?);
+                    let answers = self.questions.ask(&backend.description(), logits)?;
+                    rungs.push(rung(&above, &answers));
+                    above = answers;
                 }
                 Err(why) => not_run.push(Absent { backend: kind.to_string(), reason: why.to_string() }),
             }
         }
-        let rungs = answers.windows(2).map(|pair| rung(&pair[0], &pair[1])).collect();
         let probes = self.questions.probes.input_ids.nrows();
         Ok(Ladder { rungs, not_run, tolerance: options.tolerance, probes })
     }

@@ -1,4 +1,5 @@
 //! The program itself, in a fresh folder.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The library on a small tagger whose tags are known, in every backend.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

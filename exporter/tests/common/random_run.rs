@@ -86,8 +86,8 @@ fn backbone_init(name: &str, shape: &[usize]) -> Init {
 
 fn tensor(rng: &mut ChaCha8Rng, shape: &[usize], init: Init) -> HostTensor {
     let (centre, bound) = match init {
-        // Zero is where training starts, and nothing is folded there.
-        Init::Zeros => (0.0, 0.02),
+        // Off zero, where nothing would be folded, yet small: LoRA is an update, not another model.
+        Init::Zeros => (0.0, 0.001),
         Init::Ones | Init::Backbone => (1.0, 0.2),
         Init::Normal { std } => (0.0, std * 3f64.sqrt()),
         Init::Uniform { bound } => (0.0, bound),

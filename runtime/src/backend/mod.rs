@@ -19,6 +19,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(not(any(feature = "ort", feature = "tract")))]
+compile_error!(
+    "there is nothing to run graphs with: build with `--features ort`, `--features tract` or both"
+);
+
 #[cfg(feature = "ort")]
 mod ort;
 #[cfg(feature = "ort")]

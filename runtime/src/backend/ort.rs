@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::env;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -156,7 +157,13 @@ fn first_that_loads(candidates: &[PathBuf]) -> Result<(PathBuf, Environment), Ba
 
 fn load_library(path: &Path) -> Result<Environment, String> {
     ort::init_from(path)
-        .map_err(|error| error.to_string())?
+        .map_err(|error| match &error {
+            // The loader's own words are one level down.
+            ort::LoadDynamicError::Dlopen { error, .. } => {
+                error.source().map_or_else(|| error.to_string(), ToString::to_string)
+            }
+            _ => error.to_string(),
+        })?
         .with_telemetry(false)
         // Its lines would go to stderr; what matters comes back as an error too.
         .with_logger(Arc::new(|_, _, _, _, _| {}))

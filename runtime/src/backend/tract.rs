@@ -63,9 +63,12 @@ impl Tract {
             let proto = tract_onnx::pb::ModelProto::decode(bytes).map_err(|error| error.to_string())?;
             let graph = proto.graph.as_ref().ok_or("the model holds no graph")?;
             let inputs = graph.input.iter().map(|input| input.name.clone()).collect();
-            let plan = tract_onnx::onnx()
-                .model_for_proto_model(&proto)
-                .and_then(|model| model.into_optimized())
+            let model =
+                tract_onnx::onnx().model_for_proto_model(&proto).map_err(|error| format!("{error:#}"))?;
+            // Optimising makes another copy of the weights; the file's is no longer needed then.
+            drop(proto);
+            let plan = model
+                .into_optimized()
                 .and_then(|model| TypedSimplePlan::new_with_options(model, &options))
                 .map_err(|error| format!("{error:#}"))?;
             Ok(TractGraph { inputs, plan })

@@ -1,5 +1,6 @@
 //! `hl-run --info`: what a file says about itself.
 
+use hyperloader_core::tagger::TaggerMetadata;
 use hyperloader_runtime::ModelFile;
 use serde_json::{Map, Value};
 
@@ -15,10 +16,12 @@ pub(crate) fn describe(file: &ModelFile, format: OutputFormat) -> String {
 }
 
 fn fields(file: &ModelFile) -> Map<String, Value> {
+    let metadata = file.metadata();
+    let small = TaggerMetadata { tokenizer: String::new(), ..metadata.clone() };
     // Text, numbers and lists in a derived shape cannot fail.
-    let metadata = serde_json::to_value(file.metadata()).unwrap_or_default();
-    let mut fields = metadata.as_object().cloned().unwrap_or_default();
-    fields.insert("tokenizer".into(), format!("{} bytes", file.metadata().tokenizer.len()).into());
+    let value = serde_json::to_value(small).unwrap_or_default();
+    let mut fields = value.as_object().cloned().unwrap_or_default();
+    fields.insert("tokenizer".into(), format!("{} bytes", metadata.tokenizer.len()).into());
     fields.insert("vocab_size".into(), file.vocab_size().into());
     fields
 }

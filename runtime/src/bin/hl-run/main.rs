@@ -16,6 +16,9 @@ use crate::args::{Args, OutputFormat};
 use crate::lines::Lines;
 use crate::report::Reporter;
 
+/// Batches that are read at once, if they are there: sentences of like length then share one.
+const WINDOW: usize = 8;
+
 const NOT_WRITTEN: &str = "cannot write to stdout";
 
 fn main() -> ExitCode {
@@ -75,7 +78,7 @@ fn tag_stdin(
         reporter.note("reading sentences from the terminal, one a line");
     }
     let mut lines = Lines::new(io::stdin().lock());
-    while let Some(batch) = lines.next_batch(batch_size).context("cannot read stdin")? {
+    while let Some(batch) = lines.next_batch(WINDOW * batch_size).context("cannot read stdin")? {
         let texts: Vec<&str> = batch.iter().flat_map(|(_, line)| line.as_deref()).collect();
         let mut results = tagger.tag(&texts)?.into_iter();
         for (number, line) in &batch {

@@ -260,20 +260,20 @@ fn auto_takes_tract_when_the_library_does_not_load_and_says_why() {
     stdout
     {"text":"7","spans":[{"start":0,"end":1,"label":"date_time","text":"7"}]}
     stderr
-    hl-run: ONNX Runtime cannot be loaded from `[LIBRARY]`, which ORT_DYLIB_PATH names: failed to load from `[LIBRARY]`: dlopen failed
+    hl-run: ONNX Runtime cannot be loaded from `[LIBRARY]`, which ORT_DYLIB_PATH names: /absent.so: cannot open shared object file: No such file or directory
     hl-run: backend: tract on cpu
     "#);
     snapshot!(run(&["--backend", "ort", "7"]), @r#"
     exit code 1
     stdout
     stderr
-    hl-run: error: ONNX Runtime cannot be loaded from `[LIBRARY]`, which ORT_DYLIB_PATH names: failed to load from `[LIBRARY]`: dlopen failed
+    hl-run: error: ONNX Runtime cannot be loaded from `[LIBRARY]`, which ORT_DYLIB_PATH names: /absent.so: cannot open shared object file: No such file or directory
     "#);
     snapshot!(run(&["--ort-lib", "/absent.so", "7"]), @r#"
     exit code 1
     stdout
     stderr
-    hl-run: error: ONNX Runtime cannot be loaded from `[LIBRARY]`, which `--ort-lib` names: failed to load from `[LIBRARY]`: dlopen failed
+    hl-run: error: ONNX Runtime cannot be loaded from `[LIBRARY]`, which `--ort-lib` names: /absent.so: cannot open shared object file: No such file or directory
     "#);
 }
 

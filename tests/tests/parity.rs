@@ -18,6 +18,9 @@ use ndarray::{Array2, Array3, Ix2, Ix3};
 use tch::Device;
 
 const TOLERANCE: f32 = 1e-4;
+/// Where logits are large, float32 itself is coarser than the tolerance: two sums that differ in order are this far
+/// apart, relative to the largest logit.
+const FLOAT32_NOISE: f32 = 2e-6;
 const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];
 
 /// The committed run as each program sees it, and the held-out sentences of its tasks.
@@ -107,13 +110,15 @@ fn logits_of_trainer_fold_and_both_runtimes_agree() {
             Array3::from_shape_vec(unfolded.dim(), outputs[0].f32s().unwrap().to_vec()).unwrap()
         };
         let [ort, tract] = BACKENDS.map(run_in);
+        let most = unfolded.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        let bound = TOLERANCE.max(FLOAT32_NOISE * most);
         for (step, difference) in [
             ("trainer un-folded vs folded", largest(&unfolded, &folded, &real)),
             ("folded vs ONNX Runtime", largest(&folded, &ort, &real)),
             ("ONNX Runtime vs tract", largest(&ort, &tract, &real)),
         ] {
-            println!("{task}: {step}: {difference:.1e}");
-            assert!(difference <= TOLERANCE, "{task}: {step}: {difference}");
+            println!("{task}: {step}: {difference:.1e}, logits up to {most:.0}");
+            assert!(difference <= bound, "{task}: {step}: {difference} over {bound}");
         }
     }
 }

@@ -18,8 +18,21 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hl-train: error: {error:#}");
+            eprintln!("hl-train: error: {}", message(&error));
             ExitCode::from(if is_users_error(&error) { 1 } else { 2 })
         }
     }
+}
+
+/// The error and its causes, without those that a message above them repeats.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
+        if said.is_empty() {
+            cause
+        } else if said.contains(&cause) {
+            said
+        } else {
+            format!("{said}: {cause}")
+        }
+    })
 }

@@ -1,5 +1,6 @@
 //! Bad input: each case ends with exit 1 (0 bad lines skipped among good ones still is 1), an error that names the thing,
 //! and no partial file.
+#![allow(clippy::unwrap_used)] // A test that cannot go on should fail.
 
 use hyperloader_tests::{Workplace, fixture, tiny_config};
 

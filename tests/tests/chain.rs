@@ -1,4 +1,5 @@
 //! The chain over the real binaries: a corpus goes in, labelled spans come out.
+#![allow(clippy::unwrap_used)] // A test that cannot go on should fail.
 
 use hyperloader_tests::{Workplace, tiny_config};
 use serde_json::Value;

@@ -1,4 +1,5 @@
 //! The committed nano run computes the same everywhere: trainer un-folded, folded, ONNX Runtime, tract.
+#![allow(clippy::unwrap_used)] // A test that cannot go on should fail.
 
 use std::path::PathBuf;
 

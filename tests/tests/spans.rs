@@ -1,4 +1,5 @@
 //! Spans that the committed nano run finds in held-out sentences: one snapshot a task for both runtimes.
+#![allow(clippy::unwrap_used)] // A test that cannot go on should fail.
 
 use hyperloader_core::corpus::Split;
 use hyperloader_tests::{Workplace, fixture, root};

@@ -334,6 +334,11 @@ impl GraphBuilder {
         self.op("Sqrt", &[x], vec![])
     }
 
+    /// `Exp`.
+    pub fn exp(&mut self, x: Value) -> Value {
+        self.op("Exp", &[x], vec![])
+    }
+
     /// `Relu`.
     pub fn relu(&mut self, x: Value) -> Value {
         self.op("Relu", &[x], vec![])

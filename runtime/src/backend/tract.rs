@@ -11,6 +11,9 @@ use tract_linalg::multithread::Executor;
 use tract_onnx::prelude::{
     DatumType, Framework, InferenceModelExt, IntoTValue, RunOptions, TValue, TVec, Tensor, TypedSimplePlan,
 };
+use tract_onnx::tract_core::internal::{IntoArcTensor, TractResult, TypedModel, TypedModelPatch, tvec};
+use tract_onnx::tract_core::ops::konst::Const;
+use tract_onnx::tract_core::ops::matmul::pack::OptMatMulPack;
 
 use super::value::{Elements, Storage};
 use super::{BackendError, BackendKind, BackendOptions, Device, Graph, Value};
@@ -69,6 +72,7 @@ impl Tract {
             drop(proto);
             let plan = model
                 .into_optimized()
+                .and_then(pack_shared_factors)
                 .and_then(|model| TypedSimplePlan::new_with_options(model, &options))
                 .map_err(|error| format!("{error:#}"))?;
             Ok(TractGraph { inputs, plan })
@@ -78,6 +82,25 @@ impl Tract {
             Err(reason) => Err(BackendError::Open { kind: KIND, reason }),
         }
     }
+}
+
+/// Lays out constant factors of products once. tract does so when it optimises, but not for a constant that others read
+/// too: the embedding, which is also the head, would be laid out again at each step.
+fn pack_shared_factors(mut model: TypedModel) -> TractResult<TypedModel> {
+    let packs: Vec<usize> =
+        model.nodes().iter().filter(|node| node.op_is::<OptMatMulPack>()).map(|node| node.id).collect();
+    for id in packs {
+        let node = model.node(id);
+        let Some(factor) = model.outlet_fact(node.inputs[0])?.konst.clone() else { continue };
+        let Some(packed) = node.op.eval_out_of_plan(tvec!(factor.into_tvalue()))? else { continue };
+        let fact = model.outlet_fact(id.into())?.exotic_fact.clone();
+        let constant = Const::new_with_opt_exotic_fact(packed[0].clone().into_arc_tensor(), fact)?;
+        let mut patch = TypedModelPatch::default();
+        let wire = patch.wire_node(&node.name, constant, &[])?[0];
+        patch.shunt_outside(&model, id.into(), wire)?;
+        patch.apply(&mut model)?;
+    }
+    Ok(model)
 }
 
 /// tract indexes and unwraps where a graph is not what it expects.

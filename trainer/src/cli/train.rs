@@ -1,40 +1,21 @@
-//! `hl-train`'s command line: what was typed, and what it means.
-#![allow(clippy::print_stdout)] // Results of commands are data on stdout.
+//! A bare `hl-train`.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::Args;
 use comfy_table::Table;
-use hyperloader_core::method::Method;
 use hyperloader_core::run::Run;
-use hyperloader_core::t5::T5Config;
 
+use super::OutputFormat;
 use crate::config::Config;
 use crate::evaluate::Evaluation;
-use crate::params::{ParameterCount, count};
 use crate::progress::{Progress, Verbosity};
 use crate::train::{Outcome, Training};
 
-/// Train a multi-task T5 tagger: HyperLoader and its baselines
-#[derive(Debug, Parser)]
-#[command(name = "hl-train", version, args_conflicts_with_subcommands = true)]
-pub struct Arguments {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    train: TrainArguments,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Count trainable and total parameters of a method
-    Params(ParamsArguments),
-}
-
 #[derive(Debug, Args)]
-struct TrainArguments {
+pub(super) struct TrainArguments {
     /// Configuration; paths in it are relative to its folder
     #[arg(long, value_name = "FILE", default_value = "hyperloader.toml")]
     config: PathBuf,
@@ -82,73 +63,7 @@ struct TrainArguments {
     no_progress: bool,
 }
 
-#[derive(Debug, Args)]
-struct ParamsArguments {
-    /// Shape of a published checkpoint, such as `t5-base`
-    #[arg(long, value_name = "NAME", default_value = "t5-base")]
-    backbone_preset: String,
-    /// `hyperloader` or `hyperformer++`
-    #[arg(long, default_value = "hyperloader")]
-    method: MethodArgument,
-    /// Number of tasks
-    #[arg(long, value_name = "N", default_value_t = 7)]
-    tasks: u32,
-    /// Form of the answer
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    output_format: OutputFormat,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum OutputFormat {
-    /// For people
-    Text,
-    /// For programs
-    Json,
-}
-
-#[derive(Debug, Clone)]
-struct MethodArgument(Method);
-
-impl std::str::FromStr for MethodArgument {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let known = Method::ALL.map(Method::name);
-        Method::ALL.into_iter().find(|m| m.name() == name).map(Self).ok_or_else(|| {
-            let list = known.map(|n| format!("`{n}`")).join(", ");
-            format!("expected one of {list}{}", hyperloader_core::suggest::hint(name, known))
-        })
-    }
-}
-
-/// Runs what was asked for.
-///
-/// # Errors
-/// Whatever made it impossible, to be shown to the user.
-pub fn run(arguments: Arguments) -> Result<()> {
-    match arguments.command {
-        Some(Command::Params(arguments)) => params(&arguments),
-        None => train(arguments.train),
-    }
-}
-
-fn params(arguments: &ParamsArguments) -> Result<()> {
-    let t5 = T5Config::preset(&arguments.backbone_preset)?;
-    let tasks: Vec<String> = (1..=arguments.tasks).map(|n| format!("task-{n}")).collect();
-    let method = arguments.method.0.preset();
-    method.validate(&t5, &tasks)?;
-    let counted = count(&method, &t5, &tasks);
-    match arguments.output_format {
-        OutputFormat::Json => println!("{}", serde_json::to_string(&counted)?),
-        OutputFormat::Text => {
-            let ParameterCount { trainable, total, ratio } = counted;
-            println!("trainable  {trainable}\ntotal      {total}\nratio      {:.4} %", 100.0 * ratio);
-        }
-    }
-    Ok(())
-}
-
-fn train(arguments: TrainArguments) -> Result<()> {
+pub(super) fn run(arguments: TrainArguments) -> Result<()> {
     let mut config = Config::from_file(&arguments.config)?;
     override_config(&mut config, &arguments);
     let warm_start = arguments
@@ -199,10 +114,4 @@ fn scores(outcome: &Outcome) -> String {
         "run `{}`, best checkpoint at step {best_step}, {train_seconds:.0} s of training\n{table}",
         run.display()
     )
-}
-
-/// Whether an error is the user's to mend: all but a model that failed on valid input.
-pub fn is_users_error(error: &anyhow::Error) -> bool {
-    use crate::train::TrainError;
-    !matches!(error.downcast_ref::<TrainError>(), Some(TrainError::Model(_) | TrainError::Evaluation(_)))
 }

@@ -161,27 +161,36 @@ def main():
     parser.add_argument("--target", type=int, default=24)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
-    model = HyperLoader(options.backbone, ["a", "b", "c"])
+    model = HyperLoader(options.backbone, ["a", "b", "c"]).to(options.device)
+    model.frozen = {name: tensor.to(options.device) for name, tensor in model.frozen.items()}
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.0)
     # The same made-up batch as trainer/examples/step_speed.rs: every row full, ids spread over the vocabulary.
     ids = (torch.arange(options.batch * options.source).view(options.batch, -1) * 37) % 31999 + 1
     labels = (torch.arange(options.batch * options.target).view(options.batch, -1) * 41) % 31999 + 1
+    ids, labels = ids.to(options.device), labels.to(options.device)
     mask = torch.ones_like(ids)
+    kind = options.device.split(":")[0]
     times = []
     for _ in range(options.steps):
         began = time.perf_counter()
         optimizer.zero_grad()
-        loss = model("a", ids, mask, labels)
+        with torch.autocast(kind, torch.bfloat16, enabled=options.precision == "bf16"):
+            loss = model("a", ids, mask, labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        if kind == "cuda":
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
     times = times[options.steps // 3:]
-    print(json.dumps({"engine": "pytorch-eager", "median_s": statistics.median(times), "min_s": min(times)}))
+    print(json.dumps({"engine": "pytorch-eager", "device": options.device, "precision": options.precision,
+                      "batch": options.batch, "median_s": statistics.median(times), "min_s": min(times)}))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,19 @@
-//! A pretrained T5 in Hugging Face's layout: `config.json`, `model.safetensors`, `tokenizer.json`, loaded strictly.
+//! A pretrained T5 in Hugging Face's layout: `config.json`, safetensors, `tokenizer.json`, loaded strictly.
 
 use std::path::{Path, PathBuf};
 
-use crate::files::{FileError, sha256};
+use crate::files::FileError;
+use crate::sentt::{SentT, SentTError};
 use crate::t5::{Attention, ConfigError, Stack, T5Config, names};
-use crate::tensors::{HostTensor, TensorError, TensorFile};
+use crate::tensors::{HostTensor, TensorError};
+use crate::weights::{Weights, WeightsError};
+
+/// Its configuration.
+pub const CONFIG: &str = "config.json";
+/// Its tokenizer.
+pub const TOKENIZER: &str = "tokenizer.json";
+/// The vocabulary of T5's original tokenizer, which is not read.
+pub const SENTENCEPIECE: &str = "spiece.model";
 
 /// A backbone could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -18,9 +27,49 @@ pub enum BackboneError {
     /// `config.json` is unusable.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// `model.safetensors` is unusable.
+    /// The weights are unusable.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A tensor is unusable.
     #[error(transparent)]
     Tensors(#[from] TensorError),
+    /// `tokenizer.json` is unusable.
+    #[error(transparent)]
+    Tokenizer(#[from] SentTError),
+    /// The tokenizer is there in another format only.
+    #[error(
+        "`{}` holds `{SENTENCEPIECE}` but no `{TOKENIZER}`\nhint: T5, T5 v1.1 and FLAN-T5 have one vocabulary: put the `{TOKENIZER}` of `t5-base` there",
+        .0.display()
+    )]
+    OnlySentencePiece(PathBuf),
+    /// The tokenizer gives ids that the embedding has no row for.
+    #[error(
+        "`{}` has ids up to {largest}, but `vocab_size` of the T5 configuration is {rows}\nhint: tokenizer and weights must be of one model",
+        path.display()
+    )]
+    Vocabulary {
+        /// The tokenizer.
+        path: PathBuf,
+        /// Its largest id.
+        largest: u32,
+        /// Rows of the embedding.
+        rows: usize,
+    },
+    /// Tensors that T5 shares differ.
+    #[error(
+        "tensor `{copy}` in `{}` differs from `{original}`, but a T5 has one for both\nhint: {hint}",
+        path.display()
+    )]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        copy: &'static str,
+        /// The tensor that it should be.
+        original: &'static str,
+        /// What may be wrong.
+        hint: &'static str,
+    },
 }
 
 /// A backbone whose tensors are exactly those that its configuration implies.
@@ -30,15 +79,18 @@ pub struct Backbone {
     pub folder: PathBuf,
     /// Its configuration.
     pub config: T5Config,
-    weights: TensorFile,
+    weights: Weights,
+    /// The name that the embedding is stored under.
+    embedding: &'static str,
 }
 
 impl Backbone {
     /// Opens a folder; weights stay on disk until they are read.
     ///
-    /// Copies of the embedding under `{encoder,decoder}.embed_tokens.weight` and a tied `lm_head.weight` are passed
-    /// over. The legacy cross-attention bias of transformers 3.5.1 is used only if `cross_attention_relative_bias`
-    /// asks for it (reference section 6), and is then required.
+    /// Any T5 that Hugging Face's `T5ForConditionalGeneration` writes: v1.0 or v1.1, one file or shards, with or without
+    /// copies of tensors that T5 shares (`{encoder,decoder}.embed_tokens.weight`, a tied `lm_head.weight`), which must
+    /// equal their original. The legacy cross-attention bias of transformers 3.5.1 is used only if
+    /// `cross_attention_relative_bias` asks for it (reference section 6), and is then required.
     ///
     /// # Errors
     /// If a file is missing, or a tensor is missing, misshapen or unknown; the message names it.
@@ -46,16 +98,17 @@ impl Backbone {
         if !folder.is_dir() {
             return Err(BackboneError::NoFolder(folder.to_owned()));
         }
-        let mut config = T5Config::from_file(&folder.join("config.json"))?;
+        let mut config = T5Config::from_file(&folder.join(CONFIG))?;
         config.cross_attention_relative_bias = cross_attention_relative_bias;
-        let weights = TensorFile::open(&folder.join("model.safetensors"))?;
-        let mut tolerated: Vec<String> = names::EMBEDDING_COPIES.map(str::to_owned).to_vec();
-        tolerated.push(names::relative_bias(Stack::Decoder, Attention::CrossAttention));
-        if config.tie_word_embeddings {
-            tolerated.push(names::LM_HEAD.to_owned());
+        let weights = Weights::open(folder)?;
+        // transformers 5 calls every head tied; whether it is, only the weights tell then.
+        if config.scale_decoder_outputs.is_some() {
+            config.tie_word_embeddings = !weights.contains(names::LM_HEAD);
         }
-        weights.check(&config.tensors(), &tolerated)?;
-        Ok(Self { folder: folder.to_owned(), config, weights })
+        let embedding = [names::SHARED].into_iter().chain(names::EMBEDDING_COPIES);
+        let embedding = embedding.into_iter().find(|name| weights.contains(name)).unwrap_or(names::SHARED);
+        check(&weights, &config, embedding)?;
+        Ok(Self { folder: folder.to_owned(), config, weights, embedding })
     }
 
     /// A tensor by Hugging Face's name, as float32.
@@ -63,19 +116,69 @@ impl Backbone {
     /// # Errors
     /// If there is none of that name.
     pub fn tensor(&self, name: &str) -> Result<HostTensor, BackboneError> {
-        Ok(self.weights.floats(name)?)
+        let stored = if name == names::SHARED { self.embedding } else { name };
+        Ok(self.weights.floats(stored)?)
     }
 
     /// Where the tokenizer lies.
     pub fn tokenizer(&self) -> PathBuf {
-        self.folder.join("tokenizer.json")
+        self.folder.join(TOKENIZER)
     }
 
-    /// SHA-256 of the weights' file.
+    /// The codec over the tokenizer. Every id that it gives has a row in the embedding, which may have more rows.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If `tokenizer.json` is missing, no T5 tokenizer, or larger than the embedding.
+    pub fn codec(&self) -> Result<SentT, BackboneError> {
+        let path = self.tokenizer();
+        if !path.exists() && self.folder.join(SENTENCEPIECE).exists() {
+            return Err(BackboneError::OnlySentencePiece(self.folder.clone()));
+        }
+        let codec = SentT::from_file(&path)?;
+        let (largest, rows) = (codec.largest_id(), self.config.vocab_size);
+        if largest as usize >= rows {
+            return Err(BackboneError::Vocabulary { path, largest, rows });
+        }
+        Ok(codec)
+    }
+
+    /// Where the weights lie: the single file, or the index of the shards.
+    pub fn weights(&self) -> &Path {
+        self.weights.path()
+    }
+
+    /// The SHA-256 that stands for the weights (see [`Weights::hash`]).
+    ///
+    /// # Errors
+    /// If a file cannot be read.
     pub fn hash(&self) -> Result<String, BackboneError> {
-        Ok(sha256(self.weights.path())?)
+        Ok(self.weights.hash()?)
+    }
+}
+
+/// Checks names and shapes of all tensors, and that copies are copies.
+fn check(weights: &Weights, config: &T5Config, embedding: &'static str) -> Result<(), BackboneError> {
+    let mut expected = config.tensors();
+    if let Some(shape) = expected.remove(names::SHARED) {
+        expected.insert(embedding.to_owned(), shape);
+    }
+    let legacy_bias = names::relative_bias(Stack::Decoder, Attention::CrossAttention);
+    let mut copies = names::EMBEDDING_COPIES.to_vec();
+    if config.tie_word_embeddings {
+        copies.push(names::LM_HEAD);
+    }
+    weights.check(&expected, &[&copies[..], &[&legacy_bias]].concat())?;
+    let differs = |copy: &&'static str| weights.contains(copy) && !weights.equal(copy, embedding);
+    match copies.into_iter().find(differs) {
+        None => Ok(()),
+        Some(copy) => Err(BackboneError::Copy {
+            path: weights.path_of(copy).to_owned(),
+            copy,
+            original: embedding,
+            hint: match copy {
+                names::LM_HEAD => "a head of its own needs `\"tie_word_embeddings\": false` in `config.json`",
+                _ => "a T5 with two embeddings is not supported",
+            },
+        }),
     }
 }

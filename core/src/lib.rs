@@ -15,4 +15,5 @@ pub mod t5;
 pub mod tagger;
 pub mod task_weights;
 pub mod tensors;
+pub mod weights;
 pub mod words;

@@ -65,6 +65,44 @@ impl Method {
     }
 }
 
+/// A named set of hyper-parameters: a method of the paper, or one of HyperLoader's ablations (Table 4).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Variant {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Its hyper-parameters.
+    pub config: HyperConfig,
+}
+
+/// All variants.
+pub fn variants() -> Vec<Variant> {
+    let lora = |lora| HyperConfig { lora: Some(lora), ..HyperConfig::default() };
+    let heads = |heads| lora(LoraConfig { heads, ..LoraConfig::default() });
+    let without = |adapters| HyperConfig { adapters, ..HyperConfig::default() };
+    let list = [
+        (Method::HyperLoader.name(), Method::HyperLoader.preset()),
+        (Method::HyperFormerPlusPlus.name(), Method::HyperFormerPlusPlus.preset()),
+        ("hyperloader-4-lora", heads(LoraHeads::ByAttention)),
+        (
+            "hyperloader-4-lora-self",
+            lora(LoraConfig {
+                heads: LoraHeads::ByProjection,
+                cross_attention: false,
+                ..LoraConfig::default()
+            }),
+        ),
+        ("hyperloader-8-lora", heads(LoraHeads::BySite)),
+        ("hyperloader-r16", lora(LoraConfig { rank: 16, ..LoraConfig::default() })),
+        ("hyperloader-no-adapters", without(AdapterHeads::None)),
+        ("hyperloader-no-adapters-norm-heads", without(AdapterHeads::NormOnly)),
+        (
+            "hyperloader-paper-embedding",
+            HyperConfig { task_embed_dim: 512, site_embed_dim: Some(64), ..HyperConfig::default() },
+        ),
+    ];
+    list.map(|(name, config)| Variant { name, config }).into()
+}
+
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -77,12 +115,18 @@ impl fmt::Display for Method {
 pub struct HyperConfig {
     /// The method.
     pub method: Method,
-    /// Width of task, layer and position embeddings and of the projector's output; 64 is what ran, the paper says 512.
+    /// Width of a task's embedding; 64 is what ran, the paper says 512.
     pub task_embed_dim: usize,
+    /// Width of layer and position embeddings and of the projector's output; the task embedding's where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site_embed_dim: Option<usize>,
     /// Hidden width of the projector.
     pub projector_hidden: usize,
     /// `d_model` divided by it is an adapter's bottleneck.
     pub reduction_factor: usize,
+    /// Which of the adapters' hypernetworks there are.
+    #[serde(skip_serializing_if = "AdapterHeads::is_all")]
+    pub adapters: AdapterHeads,
     /// Generated LoRA pairs, if any.
     pub lora: Option<LoraConfig>,
     /// Added to the generated scale of the norm after each adapter: 0 is what ran, 1 starts at an ordinary norm.
@@ -98,13 +142,34 @@ impl Default for HyperConfig {
         Self {
             method: Method::HyperLoader,
             task_embed_dim: 64,
+            site_embed_dim: None,
             projector_hidden: 128,
             reduction_factor: 32,
+            adapters: AdapterHeads::All,
             lora: Some(LoraConfig::default()),
             ln_gamma_offset: 0.0,
             adapter_norm_eps: 1e-5,
             projector_norm_eps: 1e-6,
         }
+    }
+}
+
+/// Which of the adapters' hypernetworks there are (paper Table 4, "- Adapters").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdapterHeads {
+    /// Adapters are generated.
+    All,
+    /// No adapters, but the heads of their norms are kept, though nothing uses what they make: what the paper's count
+    /// suggests.
+    NormOnly,
+    /// No adapters.
+    None,
+}
+
+impl AdapterHeads {
+    fn is_all(&self) -> bool {
+        *self == Self::All
     }
 }
 
@@ -116,11 +181,17 @@ pub struct LoraConfig {
     pub rank: usize,
     /// The product `B A` is multiplied by `alpha / rank`.
     pub alpha: f64,
+    /// Which sites share a head.
+    #[serde(skip_serializing_if = "LoraHeads::is_shared")]
+    pub heads: LoraHeads,
+    /// Whether cross-attention has pairs too.
+    #[serde(skip_serializing_if = "Clone::clone")]
+    pub cross_attention: bool,
 }
 
 impl Default for LoraConfig {
     fn default() -> Self {
-        Self { rank: 8, alpha: 8.0 }
+        Self { rank: 8, alpha: 8.0, heads: LoraHeads::Shared, cross_attention: true }
     }
 }
 
@@ -128,6 +199,64 @@ impl LoraConfig {
     /// Factor of `B A`.
     pub fn scale(&self) -> f64 {
         self.alpha / self.rank as f64
+    }
+
+    /// Sites of a stack that get a pair.
+    pub fn sites(&self, stack: Stack) -> &'static [Site] {
+        const ALL: [Site; 4] = [Site::LoraSelfQ, Site::LoraSelfV, Site::LoraCrossQ, Site::LoraCrossV];
+        match (stack, self.cross_attention) {
+            (Stack::Decoder, true) => &ALL,
+            _ => &ALL[..2],
+        }
+    }
+
+    /// Name of the head that makes a site's `matrix`, `lora_a` or `lora_b`, within its stack's hypernetwork
+    /// (reference section 7).
+    pub fn head(&self, matrix: &str, site: Site) -> String {
+        let attention = match site {
+            Site::LoraCrossQ | Site::LoraCrossV => ".cross",
+            _ => ".self",
+        };
+        let projection = match site {
+            Site::LoraSelfV | Site::LoraCrossV => ".v",
+            _ => ".q",
+        };
+        let (attention, projection) = match self.heads {
+            LoraHeads::Shared => ("", ""),
+            LoraHeads::ByAttention => (attention, ""),
+            LoraHeads::ByProjection => ("", projection),
+            LoraHeads::BySite => (attention, projection),
+        };
+        format!("{matrix}{attention}{projection}.weight_head.weight")
+    }
+
+    /// Names of all heads that make `matrix`. Both stacks have the same, though the encoder has no cross-attention.
+    fn heads(&self, matrix: &str) -> Vec<String> {
+        let mut heads: Vec<String> =
+            self.sites(Stack::Decoder).iter().map(|site| self.head(matrix, *site)).collect();
+        heads.sort();
+        heads.dedup();
+        heads
+    }
+}
+
+/// Which LoRA sites share a hypernetwork head (paper Table 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoraHeads {
+    /// One head for A and one for B: HyperLoader's two LoRA hypernetworks.
+    Shared,
+    /// Self- and cross-attention have their own: four.
+    ByAttention,
+    /// Queries and values have their own: four.
+    ByProjection,
+    /// Each site has its own: eight.
+    BySite,
+}
+
+impl LoraHeads {
+    fn is_shared(&self) -> bool {
+        *self == Self::Shared
     }
 }
 
@@ -156,15 +285,6 @@ impl Site {
     /// Row of the position embedding.
     pub fn position(self) -> usize {
         self as usize
-    }
-
-    /// Sites of a stack that get a LoRA pair.
-    pub fn loras(stack: Stack) -> &'static [Site] {
-        const ALL: [Site; 4] = [Site::LoraSelfQ, Site::LoraSelfV, Site::LoraCrossQ, Site::LoraCrossV];
-        match stack {
-            Stack::Encoder => &ALL[..2],
-            Stack::Decoder => &ALL,
-        }
     }
 
     /// The kind of attention that a LoRA site belongs to; `None` for an adapter.
@@ -215,9 +335,19 @@ impl HyperConfig {
         t5.d_model / self.reduction_factor.max(1)
     }
 
-    /// Rows of a position embedding: 6 with LoRA, 2 without.
+    /// Rows of a position embedding: 2 for adapters, 2 for LoRA on self-attention, 2 for LoRA on cross-attention.
     pub fn positions(&self) -> usize {
-        if self.lora.is_some() { 6 } else { 2 }
+        2 + self.lora.as_ref().map_or(0, |lora| lora.sites(Stack::Decoder).len())
+    }
+
+    /// Width of layer and position embeddings and of the projector's output.
+    pub fn embed_dim(&self) -> usize {
+        self.site_embed_dim.unwrap_or(self.task_embed_dim)
+    }
+
+    /// Width of the projector's input: task, layer and position embedding.
+    pub fn projector_input(&self) -> usize {
+        self.task_embed_dim + 2 * self.embed_dim()
     }
 
     /// Every tensor that training creates or changes, in a fixed order (equation numbers of the paper do not cover
@@ -238,27 +368,34 @@ impl HyperConfig {
 
     fn hypernetwork_tensors(&self, t5: &T5Config, stack: Stack, list: &mut TensorList) {
         const SMALL: Init = Init::Normal { std: 0.01 };
-        let (e, h, d, b) = (self.task_embed_dim, self.projector_hidden, t5.d_model, self.bottleneck(t5));
+        let (e, h, d, b) = (self.embed_dim(), self.projector_hidden, t5.d_model, self.bottleneck(t5));
         let name = |part: &str| names::hypernetwork(stack, part);
         let unit = Init::Normal { std: 1.0 };
         list.add(name("layer_embed.weight"), &[t5.layers(stack), e], unit);
         list.add(name("position_embed.weight"), &[self.positions(), e], unit);
-        list.linear(&name("projector.fc1"), [h, 3 * e], SMALL);
+        list.linear(&name("projector.fc1"), [h, self.projector_input()], SMALL);
         list.linear(&name("projector.fc2"), [e, h], SMALL);
         list.add(name("projector.norm.weight"), &[e], Init::Ones);
         list.add(name("projector.norm.bias"), &[e], Init::Zeros);
-        list.linear(&name("adapter_down.weight_head"), [b * d, e], SMALL);
-        list.linear(&name("adapter_down.bias_head"), [b, e], SMALL);
-        list.linear(&name("adapter_up.weight_head"), [d * b, e], SMALL);
-        list.linear(&name("adapter_up.bias_head"), [d, e], SMALL);
-        list.linear(&name("adapter_norm.gamma_head"), [d, e], SMALL);
-        list.linear(&name("adapter_norm.beta_head"), [d, e], SMALL);
+        if self.adapters == AdapterHeads::All {
+            list.linear(&name("adapter_down.weight_head"), [b * d, e], SMALL);
+            list.linear(&name("adapter_down.bias_head"), [b, e], SMALL);
+            list.linear(&name("adapter_up.weight_head"), [d * b, e], SMALL);
+            list.linear(&name("adapter_up.bias_head"), [d, e], SMALL);
+        }
+        if self.adapters != AdapterHeads::None {
+            list.linear(&name("adapter_norm.gamma_head"), [d, e], SMALL);
+            list.linear(&name("adapter_norm.beta_head"), [d, e], SMALL);
+        }
         if let Some(lora) = &self.lora {
             // Kaiming-uniform with a = sqrt(5) comes to 1/sqrt(fan_in).
             let bound = (e as f64).powf(-0.5);
-            list.add(name("lora_a.weight_head.weight"), &[lora.rank * d, e], Init::Uniform { bound });
-            let rows = t5.inner_dim() * lora.rank;
-            list.add(name("lora_b.weight_head.weight"), &[rows, e], Init::Zeros);
+            for head in lora.heads("lora_a") {
+                list.add(name(&head), &[lora.rank * d, e], Init::Uniform { bound });
+            }
+            for head in lora.heads("lora_b") {
+                list.add(name(&head), &[t5.inner_dim() * lora.rank, e], Init::Zeros);
+            }
         }
     }
 
@@ -275,12 +412,17 @@ impl HyperConfig {
             let expected = format!("a divisor of the backbone's `d_model` {d}");
             return value("reduction_factor", self.reduction_factor.to_string(), &expected);
         }
-        for (field, n) in
-            [("task_embed_dim", self.task_embed_dim), ("projector_hidden", self.projector_hidden)]
-        {
+        for (field, n) in [
+            ("task_embed_dim", self.task_embed_dim),
+            ("site_embed_dim", self.embed_dim()),
+            ("projector_hidden", self.projector_hidden),
+        ] {
             if n == 0 || n > 1 << 16 {
                 return value(field, n.to_string(), "a number from 1 to 65536");
             }
+        }
+        if self.method == Method::HyperFormerPlusPlus && self.adapters != AdapterHeads::All {
+            return value("adapters", "absent".into(), "all: `hyperformer++` generates nothing else");
         }
         match (self.method, &self.lora) {
             (Method::HyperLoader, None) => return value("lora", "absent".into(), "a table"),
@@ -348,10 +490,10 @@ pub mod names {
 mod tests {
     use super::*;
 
-    fn trainable(method: Method, preset: &str, tasks: usize) -> usize {
+    fn trainable(variant: &str, preset: &str, tasks: usize) -> usize {
         let t5 = T5Config::preset(preset).unwrap();
         let tasks: Vec<String> = (0..tasks).map(|i| format!("task{i}")).collect();
-        let config = method.preset();
+        let config = variants().into_iter().find(|v| v.name == variant).unwrap().config;
         config.validate(&t5, &tasks).unwrap();
         let tensors = config.trainable_tensors(&t5, &tasks);
         tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum()
@@ -359,11 +501,28 @@ mod tests {
 
     #[test]
     fn trainable_counts_are_those_of_the_authors_logs() {
-        assert_eq!(trainable(Method::HyperLoader, "t5-base", 7), 6_784_368);
-        assert_eq!(trainable(Method::HyperLoader, "t5-small", 7), 3_464_800);
-        assert_eq!(trainable(Method::HyperFormerPlusPlus, "t5-base", 7), 5_210_992);
-        assert_eq!(trainable(Method::HyperFormerPlusPlus, "t5-base", 3), 5_210_736);
-        assert_eq!(trainable(Method::HyperFormerPlusPlus, "t5-small", 7), 2_415_712);
+        assert_eq!(trainable("hyperloader", "t5-base", 7), 6_784_368);
+        assert_eq!(trainable("hyperloader", "t5-small", 7), 3_464_800);
+        assert_eq!(trainable("hyperformer++", "t5-base", 7), 5_210_992);
+        assert_eq!(trainable("hyperformer++", "t5-base", 6), 5_210_928);
+        assert_eq!(trainable("hyperformer++", "t5-base", 3), 5_210_736);
+        assert_eq!(trainable("hyperformer++", "t5-small", 7), 2_415_712);
+    }
+
+    #[test]
+    fn trainable_counts_of_the_ablations_are_those_of_reference_section_2_1() {
+        for (variant, base, small) in [
+            ("hyperloader-4-lora", 8_357_232, 4_513_376),
+            ("hyperloader-8-lora", 11_502_960, 6_610_528),
+            ("hyperloader-r16", 8_357_232, 4_513_376),
+            ("hyperloader-no-adapters", 1_689_408, 1_133_120),
+            ("hyperloader-no-adapters-norm-heads", 1_889_088, 1_266_240),
+        ] {
+            let counts = ["t5-base", "t5-small"].map(|preset| trainable(variant, preset, 7));
+            assert_eq!(counts, [base, small], "{variant}");
+        }
+        assert_eq!(trainable("hyperloader-4-lora-self", "t5-base", 7), 8_356_976);
+        assert_eq!(trainable("hyperloader-paper-embedding", "t5-base", 7), 6_902_192);
     }
 
     #[test]
@@ -375,7 +534,8 @@ mod tests {
         let preset = Method::HyperLoader.preset();
         let odd = HyperConfig { reduction_factor: 5, ..preset.clone() };
         assert!(fails(odd, &tasks).contains("`reduction_factor` is 5"));
-        let flat = HyperConfig { lora: Some(LoraConfig { rank: 0, alpha: 8.0 }), ..preset.clone() };
+        let flat =
+            HyperConfig { lora: Some(LoraConfig { rank: 0, ..LoraConfig::default() }), ..preset.clone() };
         assert!(fails(flat, &tasks).contains("`lora.rank` is 0"));
         assert!(fails(preset.clone(), &[]).contains("missing"));
         let twice = ["a".to_owned(), "a".to_owned()];

@@ -1,8 +1,10 @@
-//! A run's folder: `manifest.json`, `checkpoints/step-N.safetensors`, `metrics.jsonl`.
+//! A run's folder: `manifest.json`, `config.toml`, `checkpoints/step-N.safetensors` with the optimiser's state beside
+//! the latest, `metrics.jsonl`.
 //!
-//! A checkpoint's file is whole on disk before the manifest names it, and the manifest is replaced in one rename: a
+//! A checkpoint's files are whole on disk before the manifest names them, and the manifest is replaced in one rename: a
 //! run that is cut at any instant is left at its previous checkpoint.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -33,6 +35,16 @@ pub enum RunError {
     /// The backbone that the run was trained on is unusable.
     #[error(transparent)]
     Backbone(#[from] BackboneError),
+    /// The backbone is not in the hub's cache any more.
+    #[error("the run's backbone, `{id}` of the Hugging Face hub at commit {commit}, is not in `{}`\nhint: fetch it again and name its folder with `--backbone`", folder.display())]
+    NotCached {
+        /// Where it was.
+        folder: PathBuf,
+        /// Its id.
+        id: String,
+        /// Its commit.
+        commit: String,
+    },
     /// The folder holds no run.
     #[error("`{}` holds no run: `{MANIFEST}` is missing\nhint: `hl-train` writes runs to `runs/`", .0.display())]
     NoRun(PathBuf),
@@ -50,6 +62,9 @@ pub enum RunError {
     /// The run has no checkpoint yet.
     #[error("run `{}` has no checkpoint yet", .0.display())]
     NoCheckpoint(PathBuf),
+    /// Checkpoints are there, but none with the state of its optimiser.
+    #[error("run `{}` cannot be resumed: none of its checkpoints holds the optimiser's state\nhint: `--warm-start` begins a new run from its tensors", .0.display())]
+    NoState(PathBuf),
     /// A file is not the one that the manifest names.
     #[error("`{}` is damaged or was replaced: SHA-256 is {found}, the manifest says {expected}", path.display())]
     Damaged {
@@ -104,12 +119,25 @@ pub struct Manifest {
 /// The backbone of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackboneReference {
-    /// The folder, relative to the run's folder.
+    /// The folder: relative to the run's folder, or absolute if it lies in the hub's cache, which a moved run does not
+    /// take along.
     pub path: PathBuf,
-    /// SHA-256 of `model.safetensors`.
+    /// SHA-256 of `model.safetensors`, or what stands for it (see [`crate::weights::Weights::hash`]).
     pub sha256: String,
     /// SHA-256 of `tokenizer.json`.
     pub tokenizer_sha256: String,
+    /// What it is on the Hugging Face hub, if it was fetched from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubReference>,
+}
+
+/// A version of a model on the Hugging Face hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubReference {
+    /// `NAME` or `OWNER/NAME`.
+    pub id: String,
+    /// The commit, in hexadecimal.
+    pub commit: String,
 }
 
 /// A task of a run.
@@ -136,13 +164,56 @@ pub struct Checkpoint {
     pub sha256: String,
     /// Label-smoothed validation loss in nats per target token, averaged over tasks; absent if not evaluated.
     pub validation_loss: Option<f64>,
+    /// The same by task.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub task_losses: BTreeMap<String, f64>,
+    /// What training goes on from, besides the tensors; kept for the latest checkpoints only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateFile>,
+}
+
+/// The optimiser's state at a checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StateFile {
+    /// Its file, relative to the run's folder.
+    pub file: PathBuf,
+    /// SHA-256 of the file.
+    pub sha256: String,
+}
+
+/// A checkpoint to be written.
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    /// Updates done.
+    pub step: u64,
+    /// The trainable tensors.
+    pub tensors: &'a Tensors,
+    /// The optimiser's state, if the run is to be resumed.
+    pub state: Option<&'a Tensors>,
+    /// Label-smoothed validation loss in nats per target token, by task; empty if not evaluated.
+    pub losses: BTreeMap<String, f64>,
+}
+
+/// Where a training that was cut goes on.
+#[derive(Debug)]
+pub struct ResumePoint {
+    /// Updates done.
+    pub step: u64,
+    /// The trainable tensors.
+    pub tensors: Tensors,
+    /// The optimiser's state.
+    pub state: Tensors,
+    /// What was wrong with later checkpoints.
+    pub passed_over: Vec<RunError>,
 }
 
 /// Which checkpoint to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub enum Which<'a> {
     /// Lowest validation loss per token (the latest if none was evaluated).
     Best,
+    /// Lowest validation loss of one task.
+    BestOf(&'a str),
     /// Most updates.
     Last,
 }
@@ -157,16 +228,19 @@ pub struct Run {
 }
 
 impl Run {
-    /// Creates the folder of a new run and writes its manifest. The backbone's path is stored relative to the folder.
+    /// Creates the folder of a new run. It counts as one with its first checkpoint, which writes the manifest.
     ///
     /// # Errors
-    /// If the folder cannot be made or written.
+    /// If the folder cannot be made.
     pub fn create(folder: &Path, manifest: Manifest) -> Result<Self, RunError> {
         let checkpoints = folder.join(CHECKPOINTS);
         fs::create_dir_all(&checkpoints).map_err(|e| FileError::new("create", &checkpoints, e))?;
-        let run = Self { folder: folder.to_owned(), manifest };
-        run.write_manifest()?;
-        Ok(run)
+        Ok(Self { folder: folder.to_owned(), manifest })
+    }
+
+    /// Whether a folder holds a run.
+    pub fn exists(folder: &Path) -> bool {
+        folder.join(MANIFEST).is_file()
     }
 
     /// Opens a run.
@@ -175,7 +249,7 @@ impl Run {
     /// If the folder holds no manifest that this version reads.
     pub fn open(folder: &Path) -> Result<Self, RunError> {
         let path = folder.join(MANIFEST);
-        if !path.is_file() {
+        if !Self::exists(folder) {
             return Err(RunError::NoRun(folder.to_owned()));
         }
         let error = |reason: String| RunError::Manifest { path: path.clone(), reason };
@@ -189,28 +263,27 @@ impl Run {
         Ok(Self { folder: folder.to_owned(), manifest })
     }
 
-    /// The run under `runs` whose manifest was written last and that has a checkpoint.
+    /// The run under `runs` whose manifest was written last and that has been trained at all.
     ///
     /// # Errors
     /// If there is none, or it is unreadable.
     pub fn newest(runs: &Path) -> Result<Self, RunError> {
-        let mut found: Vec<(SystemTime, PathBuf)> = fs::read_dir(runs)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| {
-                let written = fs::metadata(entry.path().join(MANIFEST)).ok()?.modified().ok()?;
-                Some((written, entry.path()))
-            })
-            .collect();
-        found.sort();
-        while let Some((_, folder)) = found.pop() {
+        for folder in by_age(runs) {
             let run = Self::open(&folder)?;
-            if !run.manifest.checkpoints.is_empty() {
+            if run.manifest.checkpoints.iter().any(|c| c.step > 0) {
                 return Ok(run);
             }
         }
         Err(RunError::NoRuns(runs.to_owned()))
+    }
+
+    /// The run under `runs` whose manifest was written last, trained or not.
+    ///
+    /// # Errors
+    /// If there is none, or it is unreadable.
+    pub fn latest(runs: &Path) -> Result<Self, RunError> {
+        let folder = by_age(runs).into_iter().next();
+        Self::open(&folder.ok_or_else(|| RunError::NoRuns(runs.to_owned()))?)
     }
 
     fn write_manifest(&self) -> Result<(), RunError> {
@@ -225,13 +298,16 @@ impl Run {
     ///
     /// # Errors
     /// If the run has none.
-    pub fn checkpoint(&self, which: Which) -> Result<&Checkpoint, RunError> {
+    pub fn checkpoint(&self, which: Which<'_>) -> Result<&Checkpoint, RunError> {
         let all = &self.manifest.checkpoints;
         let last = all.iter().max_by_key(|c| c.step);
-        let evaluated = all.iter().filter_map(|c| Some((c.validation_loss?, c)));
-        let best = evaluated.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, c)| c);
+        let lowest = |loss: &dyn Fn(&Checkpoint) -> Option<f64>| {
+            let evaluated = all.iter().filter_map(|c| Some((loss(c)?, c)));
+            evaluated.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, c)| c)
+        };
         match which {
-            Which::Best => best.or(last),
+            Which::Best => lowest(&|c| c.validation_loss).or(last),
+            Which::BestOf(task) => lowest(&|c| c.task_losses.get(task).copied()).or(last),
             Which::Last => last,
         }
         .ok_or_else(|| RunError::NoCheckpoint(self.folder.clone()))
@@ -252,32 +328,98 @@ impl Run {
         Ok(file.read_all()?)
     }
 
-    /// Adds a checkpoint and drops those that are neither the best nor the last any more.
+    /// Adds a checkpoint. Kept are the last `keep_last` (at least one), with their optimiser's states, the best by mean
+    /// validation loss, and the best of each task.
     ///
     /// # Errors
     /// Any error of the file system; the run then stays at its previous checkpoint.
-    pub fn save(
-        &mut self,
-        step: u64,
-        tensors: &Tensors,
-        validation_loss: Option<f64>,
-    ) -> Result<(), RunError> {
-        let file = PathBuf::from(CHECKPOINTS).join(format!("step-{step:06}.safetensors"));
-        let path = self.folder.join(&file);
-        write_tensors(&path, tensors)?;
-        let entry = Checkpoint { step, file, sha256: sha256(&path)?, validation_loss };
-        self.manifest.checkpoints.retain(|c| c.step != step);
+    pub fn save(&mut self, snapshot: &Snapshot<'_>, keep_last: usize) -> Result<(), RunError> {
+        let Snapshot { step, tensors, state, losses } = snapshot;
+        let write = |suffix: &str, tensors: &Tensors| -> Result<StateFile, RunError> {
+            let file = PathBuf::from(CHECKPOINTS).join(format!("step-{step:06}{suffix}.safetensors"));
+            let path = self.folder.join(&file);
+            write_tensors(&path, tensors)?;
+            Ok(StateFile { file, sha256: sha256(&path)? })
+        };
+        let StateFile { file, sha256 } = write("", tensors)?;
+        let state = state.map(|state| write(".optimizer", state)).transpose()?;
+        let mean = losses.values().sum::<f64>() / losses.len() as f64;
+        let validation_loss = (!losses.is_empty()).then_some(mean);
+        let entry =
+            Checkpoint { step: *step, file, sha256, validation_loss, task_losses: losses.clone(), state };
+        self.manifest.checkpoints.retain(|c| c.step != *step);
         self.manifest.checkpoints.push(entry);
-        let keep = [self.checkpoint(Which::Best)?.step, self.checkpoint(Which::Last)?.step];
-        let (kept, dropped): (Vec<_>, Vec<_>) =
-            self.manifest.checkpoints.drain(..).partition(|c| keep.contains(&c.step));
-        self.manifest.checkpoints = kept;
+        self.drop_superseded(keep_last);
         self.write_manifest()?;
-        for checkpoint in dropped {
-            let path = self.folder.join(&checkpoint.file);
-            fs::remove_file(&path).map_err(|e| FileError::new("remove", &path, e))?;
+        self.sweep()
+    }
+
+    fn drop_superseded(&mut self, keep_last: usize) {
+        let mut steps: Vec<u64> = self.manifest.checkpoints.iter().map(|c| c.step).collect();
+        steps.sort_unstable();
+        let last = steps.split_off(steps.len().saturating_sub(keep_last.max(1)));
+        let tasks = self.manifest.tasks.iter().map(|t| Which::BestOf(&t.name));
+        let best = tasks.chain([Which::Best]).filter_map(|which| Some(self.checkpoint(which).ok()?.step));
+        let keep: BTreeSet<u64> = best.chain(last.iter().copied()).collect();
+        self.manifest.checkpoints.retain(|c| keep.contains(&c.step));
+        for checkpoint in self.manifest.checkpoints.iter_mut().filter(|c| !last.contains(&c.step)) {
+            checkpoint.state = None;
+        }
+    }
+
+    /// Removes checkpoint files that the manifest does not name: what was superseded, or was being written when a
+    /// training was cut.
+    fn sweep(&self) -> Result<(), RunError> {
+        let entries = self.manifest.checkpoints.iter();
+        let named: BTreeSet<PathBuf> = entries
+            .flat_map(|c| [Some(&c.file), c.state.as_ref().map(|s| &s.file)])
+            .flatten()
+            .map(|file| self.folder.join(file))
+            .collect();
+        let folder = self.folder.join(CHECKPOINTS);
+        for entry in fs::read_dir(&folder).map_err(|e| FileError::new("read", &folder, e))? {
+            let path = entry.map_err(|e| FileError::new("read", &folder, e))?.path();
+            if !named.contains(&path) {
+                fs::remove_file(&path).map_err(|e| FileError::new("remove", &path, e))?;
+            }
         }
         Ok(())
+    }
+
+    /// Goes back to the latest checkpoint that is whole and has its optimiser's state; later ones are forgotten.
+    ///
+    /// # Errors
+    /// If no checkpoint is usable: the reason is that of the latest.
+    pub fn resume(&mut self) -> Result<ResumePoint, RunError> {
+        let mut candidates: Vec<Checkpoint> =
+            self.manifest.checkpoints.iter().filter(|c| c.state.is_some()).cloned().collect();
+        candidates.sort_by_key(|c| c.step);
+        let mut passed_over = Vec::new();
+        while let Some(checkpoint) = candidates.pop() {
+            match self.read(&checkpoint).and_then(|t| Ok((t, self.read_state(&checkpoint)?))) {
+                Ok((tensors, state)) => {
+                    let step = checkpoint.step;
+                    self.manifest.checkpoints.retain(|c| c.step <= step);
+                    self.write_manifest()?;
+                    self.sweep()?;
+                    return Ok(ResumePoint { step, tensors, state, passed_over });
+                }
+                Err(error) => passed_over.push(error),
+            }
+        }
+        match passed_over.into_iter().next() {
+            Some(error) => Err(error),
+            None => Err(RunError::NoState(self.folder.clone())),
+        }
+    }
+
+    fn read_state(&self, checkpoint: &Checkpoint) -> Result<Tensors, RunError> {
+        let Some(StateFile { file, sha256 }) = &checkpoint.state else {
+            return Err(RunError::NoState(self.folder.clone()));
+        };
+        let path = self.folder.join(file);
+        check_hash(&path, sha256)?;
+        Ok(TensorFile::open(&path)?.read_all()?)
     }
 
     /// The entry of a task.
@@ -306,15 +448,36 @@ impl Run {
             Some(folder) => folder.to_owned(),
             None => self.folder.join(&reference.path),
         };
+        if let (None, Some(HubReference { id, commit }), false) = (instead, &reference.hub, folder.is_dir()) {
+            return Err(RunError::NotCached { folder, id: id.clone(), commit: commit.clone() });
+        }
         let backbone = Backbone::open(&folder, self.manifest.t5.cross_attention_relative_bias)?;
-        check_hash(&folder.join("model.safetensors"), &reference.sha256)?;
+        compare_hashes(backbone.weights(), backbone.hash()?, &reference.sha256)?;
         check_hash(&backbone.tokenizer(), &reference.tokenizer_sha256)?;
         Ok(backbone)
     }
 }
 
+/// Folders of runs, that whose manifest was written last first.
+fn by_age(runs: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<(SystemTime, PathBuf)> = fs::read_dir(runs)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let written = fs::metadata(entry.path().join(MANIFEST)).ok()?.modified().ok()?;
+            Some((written, entry.path()))
+        })
+        .collect();
+    found.sort();
+    found.into_iter().rev().map(|(_, folder)| folder).collect()
+}
+
 fn check_hash(path: &Path, expected: &str) -> Result<(), RunError> {
-    let found = sha256(path)?;
+    compare_hashes(path, sha256(path)?, expected)
+}
+
+fn compare_hashes(path: &Path, found: String, expected: &str) -> Result<(), RunError> {
     if found == expected {
         return Ok(());
     }
@@ -345,6 +508,7 @@ mod tests {
                 path: "../backbone".into(),
                 sha256: String::new(),
                 tokenizer_sha256: String::new(),
+                hub: None,
             },
             tasks: vec![task("mtop"), task("snips")],
             max_source_len: 128,
@@ -365,17 +529,75 @@ mod tests {
             .collect()
     }
 
+    fn state(step: u64) -> Tensors {
+        Tensors::from([("updates".to_owned(), ArrayD::from_elem(vec![1], step as f32))])
+    }
+
+    fn save(run: &mut Run, step: u64, losses: &[(&str, f64)], keep_last: usize) {
+        let losses = losses.iter().map(|(task, loss)| ((*task).to_owned(), *loss)).collect();
+        let tensors = tensors(run, step as f32);
+        run.save(&Snapshot { step, tensors: &tensors, state: Some(&state(step)), losses }, keep_last)
+            .unwrap();
+    }
+
+    fn files(run: &Run) -> Vec<PathBuf> {
+        fs::read_dir(run.folder.join(CHECKPOINTS)).unwrap().map(|e| e.unwrap().path()).collect()
+    }
+
+    fn damage(path: &Path) {
+        let mut bytes = fs::read(path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+
     #[test]
-    fn best_and_last_checkpoints_are_kept_and_the_others_removed() {
+    fn a_cut_run_goes_on_from_its_last_whole_checkpoint_and_names_the_damaged_ones() {
         let folder = tempfile::tempdir().unwrap();
         let mut run = new_run(folder.path());
-        for (step, loss) in [(1, 3.0), (2, 1.0), (3, 2.0), (4, 2.5)] {
-            run.save(step, &tensors(&run, step as f32), Some(loss)).unwrap();
+        for step in [0, 10, 20] {
+            save(&mut run, step, &[], 3);
+        }
+        let unfinished = folder.path().join(CHECKPOINTS).join(".hl-x.tmp");
+        fs::write(&unfinished, "half").unwrap();
+        let last = run.checkpoint(Which::Last).unwrap().state.clone().unwrap();
+        damage(&folder.path().join(last.file));
+        let mut again = Run::open(folder.path()).unwrap();
+        let point = again.resume().unwrap();
+        assert_eq!((point.step, &point.state), (10, &state(10)));
+        assert_eq!(point.tensors, tensors(&run, 10.0));
+        assert!(point.passed_over[0].to_string().contains("step-000020.optimizer.safetensors"));
+        assert_eq!(Run::open(folder.path()).unwrap().checkpoint(Which::Last).unwrap().step, 10);
+        assert!(!unfinished.exists() && files(&again).len() == 4);
+        for path in files(&again) {
+            damage(&path);
+        }
+        assert!(again.resume().unwrap_err().to_string().contains("step-000010"));
+    }
+
+    #[test]
+    fn a_run_without_the_state_of_an_optimiser_cannot_be_resumed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = new_run(folder.path());
+        save(&mut run, 1, &[], 1);
+        run.manifest.checkpoints[0].state = None;
+        assert!(run.resume().unwrap_err().to_string().contains("--warm-start"));
+    }
+
+    #[test]
+    fn the_best_the_best_of_each_task_and_the_last_are_kept_and_the_others_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = new_run(folder.path());
+        // Best by the mean is step 2, best of mtop 3, best of snips 1.
+        for (step, mtop, snips) in [(1, 5.0, 1.0), (2, 2.0, 1.5), (3, 1.5, 4.0), (4, 4.0, 4.0), (5, 4.0, 3.0)]
+        {
+            save(&mut run, step, &[("mtop", mtop), ("snips", snips)], 1);
         }
         let again = Run::open(folder.path()).unwrap();
-        assert_eq!(again.checkpoint(Which::Best).unwrap().step, 2);
-        assert_eq!(again.checkpoint(Which::Last).unwrap().step, 4);
-        assert_eq!(fs::read_dir(folder.path().join(CHECKPOINTS)).unwrap().count(), 2);
+        let step = |which| again.checkpoint(which).unwrap().step;
+        let kept = [Which::BestOf("snips"), Which::Best, Which::BestOf("mtop"), Which::Last].map(step);
+        assert_eq!(kept, [1, 2, 3, 5]);
+        // Four checkpoints, and the optimiser's state of the last.
+        assert_eq!(files(&run).len(), 5);
         let best = again.read(again.checkpoint(Which::Best).unwrap()).unwrap();
         assert_eq!(best, tensors(&run, 2.0));
     }
@@ -384,12 +606,9 @@ mod tests {
     fn a_changed_checkpoint_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let mut run = new_run(folder.path());
-        run.save(1, &tensors(&run, 1.0), None).unwrap();
+        save(&mut run, 1, &[], 1);
         let entry = run.checkpoint(Which::Best).unwrap().clone();
-        let path = folder.path().join(&entry.file);
-        let mut bytes = fs::read(&path).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
-        fs::write(&path, bytes).unwrap();
+        damage(&folder.path().join(&entry.file));
         assert!(run.read(&entry).unwrap_err().to_string().contains("damaged"));
     }
 
@@ -404,12 +623,12 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_run_with_a_checkpoint_is_found() {
+    fn the_newest_run_that_was_trained_is_found() {
         let runs = tempfile::tempdir().unwrap();
         assert!(matches!(Run::newest(runs.path()), Err(RunError::NoRuns(_))));
         let mut older = new_run(&runs.path().join("older"));
-        older.save(1, &tensors(&older, 1.0), None).unwrap();
-        new_run(&runs.path().join("newer-but-empty"));
+        save(&mut older, 1, &[], 1);
+        save(&mut new_run(&runs.path().join("newer-but-untrained")), 0, &[], 1);
         assert_eq!(Run::newest(runs.path()).unwrap().folder, older.folder);
     }
 }

@@ -8,8 +8,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
+use crate::spans::fit_to_length;
 use crate::words::split_whitespace;
 
 /// Words whose ids are kept; the seven corpora of the paper have 33,678 distinct words and labels.
@@ -59,6 +61,17 @@ pub enum SentTError {
     /// The tokenizer failed.
     #[error("cannot decode ids: {0}")]
     Decode(tokenizers::Error),
+}
+
+/// Which word a generated tag belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Alignment {
+    /// The first tag to the first word and so on, as the reference implementation scores: one slip shifts the rest.
+    #[default]
+    Order,
+    /// By the sentinel in front of the tag: a missing or surplus tag shifts no other.
+    Sentinel,
 }
 
 /// The codec: a T5 `tokenizer.json` and its sentinels.
@@ -113,6 +126,11 @@ impl SentT {
             return Err(SentTError::Unsteady { together, apart });
         }
         Ok(codec)
+    }
+
+    /// The largest id of the vocabulary, added tokens included.
+    pub fn largest_id(&self) -> u32 {
+        self.tokenizer.get_vocab(true).into_values().max().unwrap_or(0)
     }
 
     /// The id of `<extra_id_k>`, if the vocabulary has it.
@@ -244,6 +262,22 @@ impl SentT {
             *slot = Some(tag.unwrap_or_else(|| "O".to_owned()));
         }
         Ok(tags.into_iter().map(|tag| tag.unwrap_or_else(|| "O".to_owned())).collect())
+    }
+
+    /// The sBIO tags of `words` words, one each, from a target's ids. Too few are filled up with `O`, too many cut.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn align_tags(
+        &self,
+        ids: &[u32],
+        words: usize,
+        alignment: Alignment,
+    ) -> Result<Vec<String>, SentTError> {
+        match alignment {
+            Alignment::Order => Ok(fit_to_length(self.decode_tags(ids)?, words)),
+            Alignment::Sentinel => self.decode_tags_by_sentinel(ids, words),
+        }
     }
 
     /// `ids` cut to `max_len` ids as the reference cuts: the first `max_len - 1`, then `</s>`. Shorter ones stay as they are.

@@ -106,9 +106,13 @@ pub struct T5Config {
     /// Form of the feed-forward layer.
     #[serde(default = "default_feed_forward")]
     pub feed_forward_proj: FeedForward,
-    /// Whether the head is the embedding (scaled by `d_model^-0.5`); true where absent.
+    /// Whether the head is the embedding; true where absent.
     #[serde(default = "default_true")]
     pub tie_word_embeddings: bool,
+    /// Whether the decoder's output is scaled by `d_model^-0.5` before the head; as `tie_word_embeddings` where absent.
+    /// transformers 5 writes it, and `tie_word_embeddings` as true even where the weights have a head of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_decoder_outputs: Option<bool>,
     /// Dropout in training.
     #[serde(default = "default_dropout")]
     pub dropout_rate: f64,
@@ -125,6 +129,13 @@ pub struct T5Config {
     /// (reference section 6). Not a field of Hugging Face's file.
     #[serde(default)]
     pub cross_attention_relative_bias: bool,
+}
+
+/// What kind of model a `config.json` describes: relatives such as mT5 share T5's fields but not their defaults.
+#[derive(Deserialize)]
+struct Family {
+    #[serde(default)]
+    model_type: Option<String>,
 }
 
 fn default_buckets() -> usize {
@@ -167,8 +178,14 @@ impl T5Config {
     /// If the file is missing, not a T5 configuration, or holds a value that cannot be run.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
         let text = read_text(path)?;
-        let config: Self = serde_json::from_str(&text)
-            .map_err(|e| ConfigError::Format { path: path.to_owned(), reason: e.to_string() })?;
+        let format =
+            |e: serde_json::Error| ConfigError::Format { path: path.to_owned(), reason: e.to_string() };
+        let family: Family = serde_json::from_str(&text).map_err(format)?;
+        if let Some(value) = family.model_type.filter(|family| family != "t5") {
+            let value = format!("`{value}`");
+            return Err(ConfigError::Value { field: "model_type", value, expected: "`t5`" });
+        }
+        let config: Self = serde_json::from_str(&text).map_err(format)?;
         config.validate()?;
         Ok(config)
     }
@@ -198,6 +215,7 @@ impl T5Config {
             layer_norm_epsilon: default_epsilon(),
             feed_forward_proj: if v11 { FeedForward::GatedGelu } else { FeedForward::Relu },
             tie_word_embeddings: !v11,
+            scale_decoder_outputs: None,
             dropout_rate: default_dropout(),
             pad_token_id: 0,
             eos_token_id: 1,
@@ -276,9 +294,10 @@ impl T5Config {
         self.num_heads * self.d_kv
     }
 
-    /// Factor on the decoder's output before a tied head, `d_model^-0.5`; 1 for an untied one.
+    /// Factor on the decoder's output before the head: `d_model^-0.5` in v1.0, 1 in v1.1.
     pub fn head_scale(&self) -> f64 {
-        if self.tie_word_embeddings { (self.d_model as f64).powf(-0.5) } else { 1.0 }
+        let scaled = self.scale_decoder_outputs.unwrap_or(self.tie_word_embeddings);
+        if scaled { (self.d_model as f64).powf(-0.5) } else { 1.0 }
     }
 
     /// Name of the matrix of the head.
@@ -393,7 +412,7 @@ pub mod names {
     pub const SHARED: &str = "shared.weight";
     /// An untied head.
     pub const LM_HEAD: &str = "lm_head.weight";
-    /// Copies of the embedding that some checkpoints store besides `shared.weight`.
+    /// Copies of the embedding that some checkpoints store besides `shared.weight`, or in its place.
     pub const EMBEDDING_COPIES: [&str; 2] = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
 
     fn layer(kind: Attention) -> (usize, &'static str) {
@@ -460,6 +479,36 @@ mod tests {
         assert_eq!(with_bias.norms().len(), 62);
         let small = T5Config::preset("t5-small").unwrap();
         assert_eq!(parameters(&small), 60_506_880 - 256);
+    }
+
+    #[test]
+    fn configurations_of_every_transformers_version_give_the_head_that_they_mean() {
+        let read = |fields: &str| {
+            let text = format!(
+                r#"{{"vocab_size": 8, "d_model": 4, "d_kv": 2, "d_ff": 8, "num_layers": 1, "num_heads": 2 {fields}}}"#
+            );
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("config.json");
+            std::fs::write(&path, text).unwrap();
+            T5Config::from_file(&path).map_err(|e| e.to_string())
+        };
+        for (fields, tied, scale) in [
+            ("", true, 0.5),
+            (r#", "tie_word_embeddings": false"#, false, 1.0),
+            (r#", "tie_word_embeddings": true, "scale_decoder_outputs": false"#, true, 1.0),
+            (r#", "tie_word_embeddings": true, "scale_decoder_outputs": true"#, true, 0.5),
+        ] {
+            let config = read(fields).unwrap();
+            assert_eq!((config.tie_word_embeddings, config.head_scale()), (tied, scale), "{fields}");
+        }
+        let gated = read(r#", "feed_forward_proj": "gated-gelu", "model_type": "t5""#).unwrap();
+        assert_eq!(gated.feed_forward_proj, FeedForward::GatedGelu);
+        insta::assert_snapshot!(read(r#", "model_type": "mt5""#).unwrap_err(), @"field `model_type` of the T5 configuration is `mt5`, expected `t5`");
+        assert!(
+            read(r#", "feed_forward_proj": "gated-silu""#)
+                .unwrap_err()
+                .contains("unknown variant `gated-silu`")
+        );
     }
 
     #[test]

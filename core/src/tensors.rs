@@ -23,6 +23,9 @@ pub enum TensorError {
     /// The file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The file stands for another one that Git LFS has not fetched.
+    #[error("`{}` is a pointer of Git LFS, not the file itself\nhint: `git lfs pull` in that folder fetches it", .0.display())]
+    LfsPointer(PathBuf),
     /// The file is not a whole safetensors file.
     #[error("`{}` is not a complete safetensors file: {reason}\nhint: it may be truncated; fetch or write it again", path.display())]
     Format {
@@ -92,6 +95,9 @@ impl TensorFile {
         // as for every reader of mapped checkpoints.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(|e| FileError::new("read", path, e))?;
+        if map.starts_with(b"version https://git-lfs") {
+            return Err(TensorError::LfsPointer(path.to_owned()));
+        }
         let tensors = SafeTensors::deserialize(&map)
             .map_err(|e| TensorError::Format { path: path.to_owned(), reason: e.to_string() })?;
         let shapes = tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
@@ -108,15 +114,12 @@ impl TensorFile {
         &self.shapes
     }
 
-    fn view<R>(
-        &self,
-        name: &str,
-        read: impl FnOnce(TensorView<'_>) -> Result<R, TensorError>,
-    ) -> Result<R, TensorError> {
-        let missing = || TensorError::Missing { name: name.to_owned(), path: self.path.clone() };
+    /// A tensor as it is stored: element type, shape, bytes.
+    pub(crate) fn view(&self, name: &str) -> Result<TensorView<'_>, TensorError> {
         let tensors = SafeTensors::deserialize(&self.map)
             .map_err(|e| TensorError::Format { path: self.path.clone(), reason: e.to_string() })?;
-        read(tensors.tensor(name).map_err(|_| missing())?)
+        let missing = |_| TensorError::Missing { name: name.to_owned(), path: self.path.clone() };
+        tensors.tensor(name).map_err(missing)
     }
 
     fn element_type(&self, name: &str, found: Dtype, expected: &'static str) -> TensorError {
@@ -133,20 +136,19 @@ impl TensorFile {
     /// # Errors
     /// If there is no such tensor or it does not hold floats.
     pub fn floats(&self, name: &str) -> Result<HostTensor, TensorError> {
-        self.view(name, |view| {
-            let bytes = view.data();
-            let values: Vec<f32> = match view.dtype() {
-                Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-                Dtype::BF16 => {
-                    bytes.as_chunks::<2>().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect()
-                }
-                Dtype::F16 => {
-                    bytes.as_chunks::<2>().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32()).collect()
-                }
-                other => return Err(self.element_type(name, other, "F32, F16 or BF16")),
-            };
-            self.shaped(name, view.shape(), values)
-        })
+        let view = self.view(name)?;
+        let bytes = view.data();
+        let values: Vec<f32> = match view.dtype() {
+            Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+            Dtype::BF16 => {
+                bytes.as_chunks::<2>().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect()
+            }
+            Dtype::F16 => {
+                bytes.as_chunks::<2>().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32()).collect()
+            }
+            other => return Err(self.element_type(name, other, "F32, F16 or BF16")),
+        };
+        self.shaped(name, view.shape(), values)
     }
 
     /// An integer tensor (I64).
@@ -154,13 +156,14 @@ impl TensorFile {
     /// # Errors
     /// If there is no such tensor or it does not hold 64-bit integers.
     pub fn integers(&self, name: &str) -> Result<ArrayD<i64>, TensorError> {
-        self.view(name, |view| match view.dtype() {
+        let view = self.view(name)?;
+        match view.dtype() {
             Dtype::I64 => {
                 let values = view.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
                 self.shaped(name, view.shape(), values)
             }
             other => Err(self.element_type(name, other, "I64")),
-        })
+        }
     }
 
     fn shaped<T>(&self, name: &str, shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, TensorError> {
@@ -177,26 +180,9 @@ impl TensorFile {
     pub fn check(
         &self,
         expected: &BTreeMap<String, Vec<usize>>,
-        tolerated: &[String],
+        tolerated: &[&str],
     ) -> Result<(), TensorError> {
-        for (name, shape) in expected {
-            let found = self
-                .shapes
-                .get(name)
-                .ok_or_else(|| TensorError::Missing { name: name.clone(), path: self.path.clone() })?;
-            if found != shape {
-                return Err(TensorError::Shape {
-                    name: name.clone(),
-                    path: self.path.clone(),
-                    found: found.clone(),
-                    expected: shape.clone(),
-                });
-            }
-        }
-        match self.shapes.keys().find(|n| !expected.contains_key(*n) && !tolerated.contains(n)) {
-            Some(name) => Err(TensorError::Unknown { name: name.clone(), path: self.path.clone() }),
-            None => Ok(()),
-        }
+        check_shapes(&self.shapes, expected, tolerated, |_| self.path())
     }
 
     /// All float tensors of the file.
@@ -205,6 +191,31 @@ impl TensorFile {
     /// If one is not of a float type.
     pub fn read_all(&self) -> Result<Tensors, TensorError> {
         self.shapes.keys().map(|name| Ok((name.clone(), self.floats(name)?))).collect()
+    }
+}
+
+/// [`TensorFile::check`] on any tensors: `found` by name and shape, each in the file that `path_of` gives.
+pub(crate) fn check_shapes<'a>(
+    found: &BTreeMap<String, Vec<usize>>,
+    expected: &BTreeMap<String, Vec<usize>>,
+    tolerated: &[&str],
+    path_of: impl Fn(&str) -> &'a Path,
+) -> Result<(), TensorError> {
+    let path = |name: &str| path_of(name).to_owned();
+    for (name, expected) in expected {
+        match found.get(name) {
+            None => return Err(TensorError::Missing { name: name.clone(), path: path(name) }),
+            Some(found) if found != expected => {
+                let (found, expected) = (found.clone(), expected.clone());
+                return Err(TensorError::Shape { name: name.clone(), path: path(name), found, expected });
+            }
+            Some(_) => {}
+        }
+    }
+    let known = |name: &String| expected.contains_key(name) || tolerated.contains(&name.as_str());
+    match found.keys().find(|name| !known(name)) {
+        Some(name) => Err(TensorError::Unknown { name: name.clone(), path: path(name) }),
+        None => Ok(()),
     }
 }
 
@@ -255,6 +266,31 @@ mod tests {
     fn what_is_written_is_read_back() {
         let (_folder, path, tensors) = written();
         assert_eq!(TensorFile::open(&path).unwrap().read_all().unwrap(), tensors);
+    }
+
+    #[test]
+    fn every_float_type_is_read_as_float32_and_others_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.safetensors");
+        let values = [1.5f32, -0.25, 1024.0, 0.0];
+        let bytes: [(Dtype, Vec<u8>); 4] = [
+            (Dtype::F32, values.iter().flat_map(|x| x.to_le_bytes()).collect()),
+            (Dtype::F16, values.iter().flat_map(|x| half::f16::from_f32(*x).to_le_bytes()).collect()),
+            (Dtype::BF16, values.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect()),
+            (Dtype::F64, values.iter().flat_map(|x| f64::from(*x).to_le_bytes()).collect()),
+        ];
+        let view = |(dtype, data)| {
+            let view = TensorView::new(*dtype, vec![2, 2], data).unwrap();
+            (format!("{dtype:?}"), view)
+        };
+        let views = bytes.iter().map(|(dtype, data)| view((dtype, data)));
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        let file = TensorFile::open(&path).unwrap();
+        for name in ["F32", "F16", "BF16"] {
+            assert_eq!(file.floats(name).unwrap().into_raw_vec_and_offset().0, values, "{name}");
+        }
+        let message = file.floats("F64").unwrap_err().to_string();
+        assert!(message.contains("`F64`") && message.contains("element type F64"), "{message}");
     }
 
     #[test]

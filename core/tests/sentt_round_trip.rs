@@ -6,7 +6,7 @@ mod common;
 use std::sync::LazyLock;
 
 use common::codec;
-use hyperloader_core::sentt::{SentT, SentTError};
+use hyperloader_core::sentt::{Alignment, SentT, SentTError};
 use proptest::prelude::*;
 
 static CODEC: LazyLock<SentT> = LazyLock::new(codec);
@@ -31,6 +31,25 @@ proptest! {
         let ids = CODEC.encode_target(&tags).unwrap();
         prop_assert_eq!(&CODEC.decode_tags(&ids).unwrap(), &tags);
         prop_assert_eq!(&CODEC.decode_tags_by_sentinel(&ids, tags.len()).unwrap(), &tags);
+    }
+
+    #[test]
+    fn alignments_agree_on_well_formed_targets_whatever_number_of_words_is_asked_for(tags in tags(), words in 0..=99usize) {
+        let ids = CODEC.encode_target(&tags).unwrap();
+        let [by_order, by_sentinel] =
+            [Alignment::Order, Alignment::Sentinel].map(|a| CODEC.align_tags(&ids, words, a).unwrap());
+        prop_assert_eq!(&by_order, &by_sentinel);
+        prop_assert_eq!(by_order.len(), words);
+        let kept = words.min(tags.len());
+        prop_assert_eq!(&by_order[..kept], &tags[..kept]);
+        prop_assert!(by_order[kept..].iter().all(|tag| tag == "O"));
+    }
+
+    #[test]
+    fn alignments_give_one_tag_a_word_for_any_ids(ids in prop::collection::vec(prop_oneof![0..33_000u32, 32_000..32_100u32], 0..40), words in 0..20usize) {
+        for alignment in [Alignment::Order, Alignment::Sentinel] {
+            prop_assert_eq!(CODEC.align_tags(&ids, words, alignment).unwrap().len(), words);
+        }
     }
 
     #[test]
@@ -75,6 +94,27 @@ fn a_missing_doubled_or_empty_gap_does_not_shift_later_tags() {
     ]
     .concat();
     assert_eq!(CODEC.decode_tags_by_sentinel(&ids, 6).unwrap(), ["city", "O", "I", "O", "a", "O"]);
+}
+
+#[test]
+fn a_dropped_tag_shifts_the_rest_by_order_and_nothing_by_sentinel() {
+    let mut ids = CODEC.encode_target(&["city", "O", "date"]).unwrap();
+    let middle = ids.iter().position(|id| CODEC.sentinel_index(*id) == Some(1)).unwrap();
+    let next = ids.iter().position(|id| CODEC.sentinel_index(*id) == Some(2)).unwrap();
+    ids.drain(middle..next);
+    let align = |alignment| CODEC.align_tags(&ids, 3, alignment).unwrap();
+    assert_eq!(align(Alignment::Order), ["city", "date", "O"]);
+    assert_eq!(align(Alignment::Sentinel), ["city", "O", "date"]);
+}
+
+#[test]
+fn of_a_repeated_sentinel_the_first_tag_counts() {
+    let once = CODEC.encode_target(&["city", "date"]).unwrap();
+    let again = CODEC.encode_target(&["time", "place"]).unwrap();
+    // Without the first closing id, both targets stand in one sequence.
+    let ids = [&once[..once.len() - 1], &again].concat();
+    assert_eq!(CODEC.align_tags(&ids, 2, Alignment::Sentinel).unwrap(), ["city", "date"]);
+    assert_eq!(CODEC.align_tags(&ids, 3, Alignment::Order).unwrap(), ["city", "date", "time"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use hyperloader_core::backbone::{Backbone, BackboneError};
+use hyperloader_core::backbone::{Backbone, BackboneError, CONFIG, TOKENIZER};
 use hyperloader_core::files::{FileError, read_text, sha256, write_checked};
 use hyperloader_core::run::{Checkpoint, Manifest, Run, RunError, Task, Which};
 use hyperloader_core::sentt::{SentT, SentTError};
@@ -122,6 +122,7 @@ pub struct Exporter {
     checkpoint: Checkpoint,
     tensors: Tensors,
     backbone: PathBuf,
+    codec: SentT,
 }
 
 impl Exporter {
@@ -135,7 +136,8 @@ impl Exporter {
         let tensors = run.read(&checkpoint)?;
         let backbone = run.backbone(backbone)?;
         check_config(&backbone, &run.manifest.t5)?;
-        Ok(Self { backbone: backbone.folder, run, checkpoint, tensors })
+        let codec = backbone.codec()?;
+        Ok(Self { backbone: backbone.folder, run, checkpoint, tensors, codec })
     }
 
     /// The run.
@@ -160,14 +162,14 @@ impl Exporter {
         let task = self.run.task(task)?;
         let model = self.model(task)?;
         model.check_folds()?;
-        let tokenizer = self.backbone.join("tokenizer.json");
+        let tokenizer = self.backbone.join(TOKENIZER);
         let built = t5_graph(model.config(), model.weights(), options.opset)?
             .with_producer(PROGRAM, env!("CARGO_PKG_VERSION"))
             .with_metadata(self.metadata(task, read_text(&tokenizer)?).to_properties()?);
         let measure = match &options.verification {
             Some(verification) => {
                 stage("running the trained model, un-folded and folded");
-                let probes = self.probes(&SentT::from_file(&tokenizer)?, task)?;
+                let probes = self.probes(task)?;
                 Some((Oracle::new(&model, probes)?, verification))
             }
             None => None,
@@ -210,9 +212,9 @@ impl Exporter {
         Ok(TaskModel::new(backbone, trained.collect(), weights))
     }
 
-    fn probes(&self, codec: &SentT, task: &Task) -> Result<Probes, SentTError> {
+    fn probes(&self, task: &Task) -> Result<Probes, SentTError> {
         let Manifest { t5, max_source_len, max_target_len, .. } = &self.run.manifest;
-        Probes::new(codec, task, t5, *max_source_len, *max_target_len)
+        Probes::new(&self.codec, task, t5, *max_source_len, *max_target_len)
     }
 
     fn metadata(&self, task: &Task, tokenizer: String) -> TaggerMetadata {
@@ -248,7 +250,7 @@ fn check_config(backbone: &Backbone, trained: &T5Config) -> Result<(), ExportErr
     match differing {
         None => Ok(()),
         Some((field, value)) => Err(ExportError::Config {
-            path: backbone.folder.join("config.json"),
+            path: backbone.folder.join(CONFIG),
             field: field.clone(),
             found: found[field].to_string(),
             trained: value.to_string(),
@@ -291,10 +293,9 @@ mod tests {
         let file = folder.path().join("snips.onnx");
         exporter.export("snips", &file, &Options::default(), &|_| {}).unwrap();
 
-        let codec = SentT::from_file(folder.path().join("backbone/tokenizer.json")).unwrap();
         let ladder = |task: &str| {
             let task = exporter.run().task(task).unwrap();
-            let probes = exporter.probes(&codec, task).unwrap();
+            let probes = exporter.probes(task).unwrap();
             let oracle = Oracle::new(&exporter.model(task).unwrap(), probes).unwrap();
             let verification = Verification { tolerance: 1e-4, backends: BackendOptions::default() };
             oracle.compare(&file, &verification, &|_| {}).unwrap()

@@ -172,7 +172,7 @@ impl T5<'_> {
         graph.scoped("embed_tokens", |graph| graph.gather(shared, ids, 0))
     }
 
-    /// `[batch, target_len, vocab]`: the states times the head's matrix, scaled first if that is the embedding.
+    /// `[batch, target_len, vocab]`: the states times the head's matrix, scaled first in v1.0.
     ///
     /// A product with the transposed matrix and not with its transpose: that is a constant, which a runtime would
     /// compute at load and keep beside the embedding (98 MB more for T5-base in ONNX Runtime).
@@ -180,7 +180,7 @@ impl T5<'_> {
         let T5Config { vocab_size, d_model, .. } = *self.config;
         let matrix = graph.weight(self.config.head_name(), ElementType::F32, &[vocab_size, d_model]);
         let mut rows = graph.reshape(states, &[-1, d_model as i64]);
-        if self.config.tie_word_embeddings {
+        if self.config.head_scale() != 1.0 {
             let scale = graph.f32(self.config.head_scale() as f32);
             rows = graph.mul(rows, scale);
         }

@@ -3,7 +3,7 @@
 //! Written from the description of the method (reference sections 1.2 and 1.3), independently of the trainer, and
 //! computed in float64: what is stored is rounded once.
 
-use hyperloader_core::method::{HyperConfig, LoraConfig, Site, names};
+use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig, Site, names};
 use hyperloader_core::t5::{Stack, T5Config};
 use hyperloader_core::task_weights::{Activation, Adapter, BlockWeights, LayerNorm, Lora, TaskWeights};
 use hyperloader_core::tensors::{HostTensor, Tensors};
@@ -45,7 +45,7 @@ pub fn task_weights(
 }
 
 /// What the heads of a stack read: the projector's normalised output for every block and position of `task`,
-/// `[layers, positions, task_embed_dim]` (reference section 1.2).
+/// `[layers, positions, embed_dim]` (reference section 1.2).
 ///
 /// # Errors
 /// If a tensor of `checkpoint` is missing or misshapen.
@@ -75,7 +75,8 @@ impl<'a> Hypernetwork<'a> {
         let embeddings = self.embeddings(task)?;
         let at = |site: Site| embeddings.index_axis(Axis(1), site.position());
         let mut blocks = vec![BlockWeights::default(); self.t5.layers(self.stack)];
-        for site in Site::ADAPTERS {
+        let adapted = self.config.adapters == AdapterHeads::All;
+        for site in Site::ADAPTERS.into_iter().filter(|_| adapted) {
             for (block, adapter) in blocks.iter_mut().zip(self.adapters(&at(site))?) {
                 match site {
                     Site::SelfAttentionAdapter => block.self_attention_adapter = Some(adapter),
@@ -86,11 +87,11 @@ impl<'a> Hypernetwork<'a> {
         let Some(lora) = &self.config.lora else {
             return Ok(blocks);
         };
-        for site in Site::loras(self.stack) {
+        for site in lora.sites(self.stack) {
             let Some(kind) = site.attention() else {
                 continue;
             };
-            for (block, pair) in blocks.iter_mut().zip(self.loras(&at(*site), lora)?) {
+            for (block, pair) in blocks.iter_mut().zip(self.loras(&at(*site), lora, *site)?) {
                 let attention = block.attention_mut(kind);
                 match site {
                     Site::LoraSelfQ | Site::LoraCrossQ => attention.q = Some(pair),
@@ -102,17 +103,18 @@ impl<'a> Hypernetwork<'a> {
     }
 
     fn embeddings(&self, task: &str) -> Result<Array3<f64>, MaterialiseError> {
-        let width = self.config.task_embed_dim;
+        let (task_width, width) = (self.config.task_embed_dim, self.config.embed_dim());
         let (layers, positions) = (self.t5.layers(self.stack), self.config.positions());
-        let task: Array1<f64> = self.read(&names::task_embedding(task), &[width])?;
+        let task: Array1<f64> = self.read(&names::task_embedding(task), &[task_width])?;
         let layer: Array2<f64> = self.part("layer_embed.weight", &[layers, width])?;
         let position: Array2<f64> = self.part("position_embed.weight", &[positions, width])?;
-        let input =
-            Array3::from_shape_fn((layers, positions, 3 * width), |(l, p, i)| match (i / width, i % width) {
-                (0, i) => task[i],
-                (1, i) => layer[[l, i]],
-                (_, i) => position[[p, i]],
-            });
+        let input = Array3::from_shape_fn((layers, positions, self.config.projector_input()), |(l, p, i)| {
+            match i.checked_sub(task_width) {
+                None => task[i],
+                Some(i) if i < width => layer[[l, i]],
+                Some(i) => position[[p, i - width]],
+            }
+        });
         let mut projected = Array3::zeros((layers, positions, width));
         for (input, mut projected) in input.outer_iter().zip(projected.outer_iter_mut()) {
             projected.assign(&self.project(&input)?);
@@ -121,9 +123,9 @@ impl<'a> Hypernetwork<'a> {
     }
 
     /// The projector: two linear maps with a ReLU between them, and a LayerNorm.
-    /// `[rows, 3 * task_embed_dim]` -> `[rows, task_embed_dim]`
+    /// `[rows, task_embed_dim + 2 embed_dim]` -> `[rows, embed_dim]`
     fn project(&self, input: &ArrayView2<'_, f64>) -> Result<Array2<f64>, MaterialiseError> {
-        let width = self.config.task_embed_dim;
+        let width = self.config.embed_dim();
         let mut hidden = self.linear(input, "projector.fc1", self.config.projector_hidden)?;
         hidden.mapv_inplace(|x| x.max(0.0));
         let mut projected = self.linear(&hidden.view(), "projector.fc2", width)?;
@@ -133,7 +135,7 @@ impl<'a> Hypernetwork<'a> {
         Ok(projected)
     }
 
-    /// One adapter for each row of `input` `[layers, task_embed_dim]`.
+    /// One adapter for each row of `input` `[layers, embed_dim]`.
     fn adapters(&self, input: &ArrayView2<'_, f64>) -> Result<Vec<Adapter<HostTensor>>, MaterialiseError> {
         let (d, b) = (self.t5.d_model, self.config.bottleneck(self.t5));
         let down_weight = self.linear(input, "adapter_down.weight_head", b * d)?;
@@ -159,19 +161,21 @@ impl<'a> Hypernetwork<'a> {
         (0..input.nrows()).map(adapter).collect()
     }
 
-    /// One LoRA pair for each row of `input` `[layers, task_embed_dim]`.
+    /// One LoRA pair for each row of `input` `[layers, embed_dim]`.
     fn loras(
         &self,
         input: &ArrayView2<'_, f64>,
         config: &LoraConfig,
+        site: Site,
     ) -> Result<Vec<Lora<HostTensor>>, MaterialiseError> {
         let (d, inner, rank) = (self.t5.d_model, self.t5.inner_dim(), config.rank);
-        let head = |part, width| -> Result<Array2<f64>, MaterialiseError> {
-            let weight: Array2<f64> = self.part(part, &[width, self.config.task_embed_dim])?;
+        let head = |matrix, width| -> Result<Array2<f64>, MaterialiseError> {
+            let weight: Array2<f64> =
+                self.part(&config.head(matrix, site), &[width, self.config.embed_dim()])?;
             Ok(input.dot(&weight.t()))
         };
-        let a = head("lora_a.weight_head.weight", rank * d)?;
-        let b = head("lora_b.weight_head.weight", inner * rank)?;
+        let a = head("lora_a", rank * d)?;
+        let b = head("lora_b", inner * rank)?;
         let lora = |row| {
             Ok(Lora {
                 a: stored(&a, row, &[rank, d])?,

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::{HyperCase, TOLERANCE, ids, random_run};
 use hyperloader_core::method::{HyperConfig, LoraConfig, Method};
-use hyperloader_core::run::{Run, Which};
+use hyperloader_core::run::{Run, Snapshot, Which};
 use hyperloader_core::t5::T5Config;
 use hyperloader_core::tagger::TaggerMetadata;
 use hyperloader_exporter::export::{ExportError, Exported, Exporter, Options};
@@ -39,7 +39,7 @@ fn narrow() -> (T5Config, HyperConfig) {
         num_decoder_layers: Some(2),
         ..T5Config::preset("t5-nano").unwrap()
     };
-    let lora = Some(LoraConfig { rank: 2, alpha: 3.0 });
+    let lora = Some(LoraConfig { rank: 2, alpha: 3.0, ..LoraConfig::default() });
     (
         t5,
         HyperConfig {
@@ -167,7 +167,8 @@ fn an_untrained_run_and_one_that_diverged_are_refused_by_the_matrix_that_shows_i
     let mut refused = |name: &str, value: f32, options: &Options| {
         let mut tensors = trained.clone();
         tensors.get_mut(name).unwrap().fill(value);
-        run.save(3, &tensors, None).unwrap();
+        let snapshot = Snapshot { step: 3, tensors: &tensors, state: None, losses: BTreeMap::new() };
+        run.save(&snapshot, 1).unwrap();
         let path = folder.path().join("mtop.onnx");
         let error = export(run.clone(), "mtop", &path, options).unwrap_err();
         assert_eq!(files(folder.path()), ["backbone", "runs"]);

@@ -41,7 +41,7 @@ fn subject() -> Subject {
     let tasks = names
         .into_iter()
         .map(|name| {
-            let data = load_task(&name, &config.tasks[&name], &codec, &config.training).unwrap();
+            let data = load_task(&name, &config.tasks[&name], &codec, &config).unwrap();
             (name, data.test)
         })
         .collect();

@@ -1,17 +1,17 @@
 //! Seconds of a training step on a made-up batch, the one that `bench/train/peer.py` times in PyTorch.
 //!
-//! `cargo run --release --package hyperloader-trainer --example step_speed -- BACKBONE [STEPS] [BATCH]`
+//! `cargo run --release --package hyperloader-trainer --example step_speed -- BACKBONE [STEPS] [BATCH] [DEVICE] [PRECISION]`
 #![allow(clippy::print_stdout)] // The figures are its data.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use hyperloader_core::backbone::Backbone;
 use hyperloader_core::method::Method;
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::device;
-use hyperloader_trainer::model::Tagger;
+use hyperloader_trainer::model::{Placement, Precision, Tagger};
 use hyperloader_trainer::optimizer::{AbsentGradient, AdamW};
 use serde_json::json;
 use tch::Tensor;
@@ -24,14 +24,19 @@ fn main() -> Result<()> {
     let folder = PathBuf::from(arguments.next().context("the backbone's folder is missing")?);
     let steps: usize = arguments.next().as_deref().unwrap_or("30").parse()?;
     let rows: i64 = arguments.next().as_deref().unwrap_or("32").parse()?;
-    let device = device::parse("auto")?;
+    let device = device::parse(arguments.next().as_deref().unwrap_or("auto"))?;
+    let precision = match arguments.next().as_deref() {
+        None | Some("f32") => Precision::F32,
+        Some("bf16") => Precision::Bf16,
+        Some(other) => bail!("precision is `{other}`, expected `f32` or `bf16`"),
+    };
     tch::set_num_threads(std::thread::available_parallelism()?.get() as i32);
 
     let backbone = Backbone::open(&folder, false)?;
     let tasks = ["a", "b", "c"].map(str::to_owned);
     let mut method = Method::HyperLoader.preset();
     method.reduction_factor = 8;
-    let mut tagger = Tagger::new(&backbone, &method, &tasks, 1, device)?;
+    let mut tagger = Tagger::new(&backbone, &method, &tasks, 1, Placement { device, precision })?;
     let mut optimizer = AdamW::new(&tagger.parameters, 0.0, AbsentGradient::Skip);
     let ids = |len: i64, factor: i64| {
         let numbers: Vec<i64> = (0..rows * len).map(|i| (i * factor) % 31_999 + 1).collect();
@@ -61,7 +66,8 @@ fn main() -> Result<()> {
     let [whole, forward, backward, update] = median;
     println!(
         "{}",
-        json!({ "engine": "hl-train", "median_s": whole,
+        json!({ "engine": "hl-train", "device": format!("{device:?}"), "precision": precision, "batch": rows,
+            "median_s": whole,
             "forward_and_head_s": forward, "backward_s": backward, "optimizer_s": update })
     );
     Ok(())

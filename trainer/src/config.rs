@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use hyperloader_core::corpus::CorpusSpec;
 use hyperloader_core::files::{FileError, read_text};
 use hyperloader_core::method::HyperConfig;
+use hyperloader_core::sentt::Alignment;
 use hyperloader_core::suggest;
 use serde::{Deserialize, Serialize};
 
+use crate::model::Precision;
 use crate::optimizer::AbsentGradient;
+use crate::preset::Preset;
 use crate::schedule::Decay;
 
 /// A configuration cannot be used.
@@ -28,6 +31,16 @@ pub enum ConfigError {
         /// What is wrong, with its line.
         reason: String,
     },
+    /// A task that is not there was asked for.
+    #[error("unknown task `{name}`; known are {known}{hint}")]
+    UnknownTask {
+        /// What was asked for.
+        name: String,
+        /// All tasks.
+        known: String,
+        /// The nearest one.
+        hint: String,
+    },
     /// A value is impossible.
     #[error("`{field}` is {value}, expected {expected}")]
     Value {
@@ -44,6 +57,9 @@ pub enum ConfigError {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// Values for what is left open here.
+    #[serde(default, skip_serializing)]
+    pub preset: Option<Preset>,
     /// Folder of all runs.
     #[serde(default = "default_runs")]
     pub runs: PathBuf,
@@ -71,7 +87,11 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct BackboneConfig {
     /// Folder in Hugging Face's layout.
-    pub path: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// In its place: a model of the Hugging Face hub, `NAME` or `OWNER/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Use the checkpoint's legacy bias in cross-attention (reference section 6).
     #[serde(default)]
     pub cross_attention_relative_bias: bool,
@@ -85,6 +105,8 @@ pub enum TooLong {
     Skip,
     /// Cut it as the reference does: the first ids, then `</s>`.
     Truncate,
+    /// Cut it into consecutive windows of words that each fit; validation and test sentences are tagged window by window.
+    Window,
 }
 
 /// Optimisation and evaluation (reference section 3).
@@ -95,6 +117,8 @@ pub struct TrainingConfig {
     pub steps: u64,
     /// Sentences of a step.
     pub batch_size: usize,
+    /// Parts that a step's batch is computed in, one after the other: less memory, the same sum of gradients.
+    pub gradient_accumulation: usize,
     /// Highest learning rate.
     pub learning_rate: f64,
     /// How it falls after the warm-up.
@@ -112,6 +136,10 @@ pub struct TrainingConfig {
     pub dropout: Option<f64>,
     /// Tasks are drawn by size to the power 1/temperature.
     pub temperature: f64,
+    /// Draw the sentences of a batch from this many of like length: less padding, less variety within a batch. From all
+    /// of the task where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length_window: Option<usize>,
     /// What a task embedding does on other tasks' steps.
     pub absent_gradient: AbsentGradient,
     /// Longest source in tokens, `</s>` included.
@@ -120,14 +148,25 @@ pub struct TrainingConfig {
     pub max_target_len: usize,
     /// Training sentences beyond those limits.
     pub too_long: TooLong,
-    /// Updates between two evaluations of the validation splits.
+    /// Share of the training and validation sentences that is used, chosen by the seed; the test splits stay whole.
+    pub fraction: f64,
+    /// Updates between two evaluations of the validation splits; each is followed by a checkpoint.
     pub evaluate_every: u64,
+    /// Updates between two checkpoints without an evaluation, if there are to be any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save_every: Option<u64>,
+    /// Latest checkpoints that are kept, besides the best ones.
+    pub keep_last: usize,
     /// Sentences of an evaluation batch.
     pub evaluation_batch_size: usize,
+    /// Which word a generated tag belongs to: `order`, as the reference scores, or `sentinel`.
+    pub alignment: Alignment,
     /// Updates between two lines of `metrics.jsonl`.
     pub log_every: u64,
     /// `auto`, `cpu` or `cuda[:N]`.
     pub device: String,
+    /// Precision of products with frozen matrices while training; final scores are computed in float32.
+    pub precision: Precision,
     /// Threads of one operation; the machine's cores where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
@@ -138,6 +177,7 @@ impl Default for TrainingConfig {
         Self {
             steps: 65_536,
             batch_size: 128,
+            gradient_accumulation: 1,
             learning_rate: 3e-4,
             schedule: Decay::Linear,
             warmup_steps: 500,
@@ -146,14 +186,20 @@ impl Default for TrainingConfig {
             label_smoothing: 0.1,
             dropout: None,
             temperature: 10.0,
+            length_window: None,
             absent_gradient: AbsentGradient::Skip,
             max_source_len: 128,
             max_target_len: 128,
             too_long: TooLong::Skip,
+            fraction: 1.0,
             evaluate_every: 1000,
+            save_every: None,
+            keep_last: 2,
             evaluation_batch_size: 64,
+            alignment: Alignment::Order,
             log_every: 10,
             device: "auto".into(),
+            precision: Precision::F32,
             threads: None,
         }
     }
@@ -175,15 +221,53 @@ impl Config {
     /// type. Impossible values are found by [`Config::validate`], after the command line had its say.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
         let text = read_text(path)?;
-        let mut config: Self = toml::from_str(&text).map_err(|e| ConfigError::Format {
+        let unusable = |e: toml::de::Error| ConfigError::Format {
             path: path.to_owned(),
             reason: format!("{}{}", e.to_string().trim_end(), did_you_mean(e.message())),
-        })?;
+        };
+        let mut config: Self = toml::from_str(&text).map_err(unusable)?;
+        if let Some(preset) = config.preset {
+            // Read twice: only an error of the text itself can name a line.
+            let merged = text.parse().and_then(|table| preset.under(table)).map_err(unusable)?;
+            config = merged.try_into().map_err(unusable)?;
+        }
         let folder = path.parent().unwrap_or(Path::new(""));
         config.runs = folder.join(&config.runs);
-        config.backbone.path = folder.join(&config.backbone.path);
+        config.backbone.path = config.backbone.path.map(|path| folder.join(path));
         config.tasks = config.tasks.into_iter().map(|(name, spec)| (name, spec.resolved(folder))).collect();
         Ok(config)
+    }
+
+    /// Leaves only the tasks of these names.
+    ///
+    /// # Errors
+    /// If there is no task of a name.
+    pub fn keep_tasks(&mut self, names: &[String]) -> Result<(), ConfigError> {
+        if let Some(name) = names.iter().find(|name| !self.tasks.contains_key(*name)) {
+            let known = self.tasks.keys().map(String::as_str);
+            return Err(ConfigError::UnknownTask {
+                name: name.clone(),
+                known: known.clone().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", "),
+                hint: suggest::hint(name, known),
+            });
+        }
+        self.tasks.retain(|name, _| names.contains(name));
+        Ok(())
+    }
+
+    /// The same with paths relative to `folder`, for a file that is kept there.
+    ///
+    /// # Errors
+    /// If the working directory is gone.
+    pub fn relative_to(mut self, folder: &Path) -> Result<Self, FileError> {
+        self.runs = from_folder(&self.runs, folder)?;
+        self.backbone.path = self.backbone.path.map(|path| from_folder(&path, folder)).transpose()?;
+        for spec in self.tasks.values_mut() {
+            for path in [&mut spec.train, &mut spec.test].into_iter().chain(&mut spec.valid) {
+                *path = from_folder(path, folder)?;
+            }
+        }
+        Ok(self)
     }
 
     /// Checks every value that the types leave open.
@@ -195,7 +279,11 @@ impl Config {
         let at_least_one = [
             ("training.steps", t.steps),
             ("training.batch_size", t.batch_size as u64),
+            ("training.gradient_accumulation", t.gradient_accumulation as u64),
             ("training.evaluate_every", t.evaluate_every),
+            ("training.save_every", t.save_every.unwrap_or(1)),
+            ("training.keep_last", t.keep_last as u64),
+            ("training.length_window", t.length_window.unwrap_or(1) as u64),
             ("training.evaluation_batch_size", t.evaluation_batch_size as u64),
             ("training.log_every", t.log_every),
             ("training.threads", t.threads.unwrap_or(1) as u64),
@@ -216,10 +304,27 @@ impl Config {
         share("training.weight_decay", t.weight_decay)?;
         let norm = t.max_grad_norm;
         check("training.max_grad_norm", norm, norm > 0.0, "a number above 0")?;
+        let fraction = t.fraction;
+        check(
+            "training.fraction",
+            fraction,
+            fraction > 0.0 && fraction <= 1.0,
+            "a number above 0, at most 1",
+        )?;
         let heat = t.temperature;
         check("training.temperature", heat, heat >= 1.0 && heat.is_finite(), "a number from 1 on")?;
         check("task", self.tasks.len() as f64, !self.tasks.is_empty(), "at least one `[task.NAME]`")
     }
+}
+
+/// The way to `path` from `folder`; absolute where there is none.
+///
+/// # Errors
+/// If the working directory is gone.
+pub fn from_folder(path: &Path, folder: &Path) -> Result<PathBuf, FileError> {
+    let absolute = |path: &Path| std::path::absolute(path).map_err(|e| FileError::new("find", path, e));
+    let (path, folder) = (absolute(path)?, absolute(folder)?);
+    Ok(pathdiff::diff_paths(&path, folder).unwrap_or(path))
 }
 
 fn check(field: &str, value: f64, fine: bool, expected: &'static str) -> Result<(), ConfigError> {

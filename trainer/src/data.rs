@@ -1,12 +1,15 @@
 //! Corpora as ids: examples of a task, and batches of one task.
 
-use hyperloader_core::corpus::{CorpusError, CorpusSpec, Sentence, Splits};
+use std::collections::HashSet;
+use std::ops::Range;
+
+use hyperloader_core::corpus::{CorpusError, CorpusSpec, Sentence, Splits, subset};
 use hyperloader_core::labels::{LabelError, LabelSet};
 use hyperloader_core::sentt::{SentT, SentTError};
-use hyperloader_core::spans::bio_to_sbio;
+use hyperloader_core::spans::{Bio, bio_to_sbio};
 use tch::{Device, Kind, Tensor};
 
-use crate::config::{TooLong, TrainingConfig};
+use crate::config::{Config, TooLong, TrainingConfig};
 
 /// A corpus could not be turned into examples.
 #[derive(Debug, thiserror::Error)]
@@ -47,15 +50,19 @@ pub enum DataError {
     },
 }
 
-/// A sentence as the model sees it.
+/// A sentence, or a window of one, as the model sees it.
 #[derive(Debug, Clone)]
 pub struct Example {
     /// SentT' source, `</s>` included.
     pub source: Vec<i64>,
     /// SentT' target, `</s>` included.
     pub target: Vec<i64>,
-    /// Gold BIO tags, one a word.
+    /// The words, also those that were cut off `source`.
+    pub words: Vec<String>,
+    /// Gold BIO tags of the file, one a word.
     pub tags: Vec<String>,
+    /// Index of the sentence in its split; the windows of a sentence follow each other.
+    pub sentence: usize,
 }
 
 /// The examples of a task.
@@ -73,45 +80,80 @@ pub struct TaskData {
     pub test: Vec<Example>,
     /// Training sentences left out because they are longer than a limit.
     pub skipped: usize,
-    /// Sentences that were cut at a limit.
+    /// Sentences or windows that were cut off at a limit.
     pub truncated: usize,
+    /// Sentences that were cut into windows.
+    pub windowed: usize,
+    /// Labels of the test split that no training example has, sorted.
+    pub unseen_labels: Vec<String>,
 }
 
-/// Reads and encodes a task's splits.
+/// Reads and encodes a task's splits; `training.fraction` of the first two.
 ///
 /// # Errors
-/// If a file or a line of it is unusable, a label cannot be written, or no training sentence remains.
+/// If a file or a line of it is unusable, a label cannot be written, or no training or validation sentence remains.
 pub fn load_task(
     task: &str,
     spec: &CorpusSpec,
     codec: &SentT,
-    limits: &TrainingConfig,
+    config: &Config,
 ) -> Result<TaskData, DataError> {
     let name = || task.to_owned();
     let corpus_error = |source| DataError::Corpus { task: name(), source };
     let Splits { train, valid, test } = spec.load().map_err(corpus_error)?;
+    let sizes = [train.len(), valid.len()];
+    let limits = &config.training;
+    let part = |split| subset(split, limits.fraction, config.seed).map_err(corpus_error);
+    let (train, valid) = (part(train)?, part(valid)?);
     let tags = train.iter().chain(&valid).flat_map(|s| s.tags.iter().map(String::as_str));
     let labels = LabelSet::from_tags(tags, &spec.train.display().to_string())
         .map_err(|source| DataError::Label { task: name(), source })?;
-    let mut encoder = Encoder { codec, limits, skipped: 0, truncated: 0 };
-    let mut encode = |sentences: &[Sentence], too_long| {
-        encoder.examples(sentences, too_long).map_err(|source| DataError::Encode { task: name(), source })
+    let mut encoder = Encoder { codec, limits, skipped: 0, truncated: 0, windowed: 0 };
+    let mut encode = |sentences: &[Sentence], purpose| {
+        encoder.examples(sentences, purpose).map_err(|source| DataError::Encode { task: name(), source })
     };
-    // Evaluation leaves nothing out: a sentence that is cut counts with all its gold spans.
-    let train_examples = encode(&train, limits.too_long)?;
-    let valid = encode(&valid, TooLong::Truncate)?;
-    let test = encode(&test, TooLong::Truncate)?;
-    for (split, examples) in [("training", &train_examples), ("validation", &valid)] {
+    let train = encode(&train, Purpose::Training)?;
+    let valid = encode(&valid, Purpose::Evaluation)?;
+    let test = encode(&test, Purpose::Evaluation)?;
+    let Encoder { skipped, truncated, windowed, .. } = encoder;
+    for (split, examples, all) in [("training", &train, sizes[0]), ("validation", &valid, sizes[1])] {
         if examples.is_empty() {
-            let reason = match encoder.skipped {
-                0 => String::new(),
+            let reason = match skipped {
+                0 => format!(": `training.fraction` = {} leaves none of {all}", limits.fraction),
                 n => format!(": {n} are longer than `training.max_source_len` or `max_target_len`"),
             };
             return Err(DataError::Empty { task: name(), split, reason });
         }
     }
-    let Encoder { skipped, truncated, .. } = encoder;
-    Ok(TaskData { name: name(), labels, train: train_examples, valid, test, skipped, truncated })
+    let unseen_labels = unseen_labels(&train, &test);
+    Ok(TaskData { name: name(), labels, train, valid, test, skipped, truncated, windowed, unseen_labels })
+}
+
+fn unseen_labels(train: &[Example], test: &[Example]) -> Vec<String> {
+    let labels = |examples: &[Example]| -> HashSet<String> {
+        let tags = examples.iter().flat_map(|example| &example.tags);
+        tags.filter_map(|tag| Bio::parse(tag)?.label().map(str::to_owned)).collect()
+    };
+    let mut unseen: Vec<String> = labels(test).difference(&labels(train)).cloned().collect();
+    unseen.sort_unstable();
+    unseen
+}
+
+/// The length in tokens of the SentT' form of `words`, or of sBIO tags: one sentinel more than words, and `</s>`.
+///
+/// # Errors
+/// If the tokenizer fails.
+pub fn sentt_len<W: AsRef<str>>(codec: &SentT, words: &[W]) -> Result<usize, SentTError> {
+    words.iter().try_fold(2, |length, word| Ok(length + 1 + codec.word(word)?.len()))
+}
+
+/// What examples are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Long sentences are treated as `training.too_long` says.
+    Training,
+    /// Nothing is left out: a sentence that is cut counts with all its gold spans. Gold tags do not tell where to cut.
+    Evaluation,
 }
 
 struct Encoder<'a> {
@@ -119,36 +161,47 @@ struct Encoder<'a> {
     limits: &'a TrainingConfig,
     skipped: usize,
     truncated: usize,
+    windowed: usize,
 }
 
 impl Encoder<'_> {
-    fn examples(&mut self, sentences: &[Sentence], too_long: TooLong) -> Result<Vec<Example>, SentTError> {
+    fn examples(&mut self, sentences: &[Sentence], purpose: Purpose) -> Result<Vec<Example>, SentTError> {
         let mut examples = Vec::with_capacity(sentences.len());
-        for sentence in sentences {
-            examples.extend(self.example(sentence, too_long)?);
+        for (index, sentence) in sentences.iter().enumerate() {
+            let windows = match self.limits.too_long {
+                TooLong::Window => self.windows(sentence, purpose)?,
+                TooLong::Skip | TooLong::Truncate => std::iter::once(0..sentence.words.len()).collect(),
+            };
+            self.windowed += usize::from(windows.len() > 1);
+            for window in windows {
+                examples.extend(self.example(index, sentence, window, purpose)?);
+            }
         }
         Ok(examples)
     }
 
-    fn example(&mut self, sentence: &Sentence, too_long: TooLong) -> Result<Option<Example>, SentTError> {
+    fn example(
+        &mut self,
+        index: usize,
+        sentence: &Sentence,
+        window: Range<usize>,
+        purpose: Purpose,
+    ) -> Result<Option<Example>, SentTError> {
         let limits = self.limits;
+        let (words, tags) = (&sentence.words[window.clone()], &sentence.tags[window.clone()]);
         // Words beyond the last sentinel can be neither read nor tagged.
-        let words = sentence.words.len().min(self.codec.max_words());
-        let tags = bio_to_sbio(&sentence.tags[..words]);
-        let source = self.codec.encode_source(&sentence.words[..words])?;
-        let target = self.codec.encode_target(&tags)?;
-        let fits = words == sentence.words.len()
+        let readable = words.len().min(self.codec.max_words());
+        let source = self.codec.encode_source(&words[..readable])?;
+        let target =
+            self.codec.encode_target(&sbio(&sentence.tags, window.start..window.start + readable))?;
+        let fits = readable == words.len()
             && source.len() <= limits.max_source_len
             && target.len() <= limits.max_target_len;
-        if !fits {
-            match too_long {
-                TooLong::Skip => {
-                    self.skipped += 1;
-                    return Ok(None);
-                }
-                TooLong::Truncate => self.truncated += 1,
-            }
+        if !fits && purpose == Purpose::Training && limits.too_long == TooLong::Skip {
+            self.skipped += 1;
+            return Ok(None);
         }
+        self.truncated += usize::from(!fits);
         let ids = |mut ids, limit| {
             self.codec.truncate(&mut ids, limit);
             ids.into_iter().map(i64::from).collect()
@@ -156,9 +209,58 @@ impl Encoder<'_> {
         Ok(Some(Example {
             source: ids(source, limits.max_source_len),
             target: ids(target, limits.max_target_len),
-            tags: sentence.tags.clone(),
+            words: words.to_vec(),
+            tags: tags.to_vec(),
+            sentence: index,
         }))
     }
+
+    /// Consecutive ranges of words that each fit all limits, as few as possible. Training windows begin where no span goes on, if
+    /// there is such a word.
+    fn windows(&self, sentence: &Sentence, purpose: Purpose) -> Result<Vec<Range<usize>>, SentTError> {
+        let tags = (purpose == Purpose::Training).then_some(&*sentence.tags);
+        let goes_on =
+            |at: usize| tags.is_some_and(|tags| matches!(Bio::parse(&tags[at]), Some(Bio::Inside(_))));
+        let words = sentence.words.len();
+        let mut windows = Vec::new();
+        let mut start = 0;
+        while start < words {
+            let reach = self.reach(&sentence.words, tags, start)?;
+            let end = (start + 1..=reach).rev().find(|end| *end == words || !goes_on(*end)).unwrap_or(reach);
+            windows.push(start..end);
+            start = end;
+        }
+        Ok(windows)
+    }
+
+    /// One past the last word of the longest window from `start` on, of at least one word. Without `tags`, each counts as one token,
+    /// the least that it can have.
+    fn reach(&self, words: &[String], tags: Option<&[String]>, start: usize) -> Result<usize, SentTError> {
+        let (mut source, mut target) = (2, 2);
+        for at in start..words.len() {
+            source += 1 + self.codec.word(&words[at])?.len();
+            let tag = |tags| if at == start { sbio(tags, at..at + 1) } else { bio_to_sbio(&tags[at..=at]) };
+            target += 1 + tags.map_or(Ok(1), |tags| self.codec.word(&tag(tags)[0]).map(|ids| ids.len()))?;
+            let fits = at - start < self.codec.max_words()
+                && source <= self.limits.max_source_len
+                && target <= self.limits.max_target_len;
+            if !fits && at > start {
+                return Ok(at);
+            }
+        }
+        Ok(words.len())
+    }
+}
+
+/// The sBIO tags of a window. One that begins inside a span opens it anew, for an `I` without a label before it means nothing.
+fn sbio(tags: &[String], window: Range<usize>) -> Vec<String> {
+    let mut sbio = bio_to_sbio(&tags[window.clone()]);
+    if let (1.., Some(Bio::Inside(label))) =
+        (window.start, tags.get(window.start).and_then(|tag| Bio::parse(tag)))
+    {
+        sbio[..1].fill(label.to_owned());
+    }
+    sbio
 }
 
 /// Examples of one task, right-padded to the longest.

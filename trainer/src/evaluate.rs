@@ -1,10 +1,11 @@
 //! Validation loss by teacher forcing, and seqeval F1 by batched greedy decoding (reference section 3.6).
 
-use hyperloader_core::metrics::{MetricError, Report, evaluate};
-use hyperloader_core::sentt::{SentT, SentTError};
-use hyperloader_core::spans::{SpanMode, fit_to_length, sbio_to_bio};
-use serde::Serialize;
+use hyperloader_core::metrics::{MetricError, evaluate};
+use hyperloader_core::sentt::{Alignment, SentT, SentTError};
+use hyperloader_core::spans::{SpanMode, sbio_to_bio};
+use serde::{Deserialize, Serialize};
 
+use crate::analysis::{Details, Sentence};
 use crate::data::{Batch, Example};
 use crate::model::{Tagger, TaggerError};
 
@@ -31,10 +32,14 @@ pub struct Settings {
     pub label_smoothing: f64,
     /// Longest generated target in tokens, `</s>` included.
     pub max_target_len: usize,
+    /// Which word a generated tag belongs to.
+    pub alignment: Alignment,
+    /// Whether [`Evaluation::details`] are wanted.
+    pub details: bool,
 }
 
 /// How well a task's split is tagged.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Sentences.
     pub sentences: usize,
@@ -46,6 +51,9 @@ pub struct Evaluation {
     pub precision: f64,
     /// Micro-averaged recall.
     pub recall: f64,
+    /// Labels and sentences behind the scores, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Details>,
 }
 
 /// Evaluates `task` on `examples`; gold tags come from the file and are never truncated.
@@ -60,37 +68,86 @@ pub fn evaluate_task(
     settings: &Settings,
 ) -> Result<Evaluation, EvaluationError> {
     // Sentences of like length together: less padding, and rows that end together.
-    let mut order: Vec<&Example> = examples.iter().collect();
-    order.sort_by_key(|e| e.source.len());
+    let mut order: Vec<usize> = (0..examples.len()).collect();
+    order.sort_by_key(|&at| examples[at].source.len());
     let (mut sum, mut tokens) = (0.0, 0);
-    let (mut gold, mut predicted) = (Vec::new(), Vec::new());
+    let mut predicted = vec![Vec::new(); examples.len()];
     for chunk in order.chunks(settings.batch_size) {
-        let batch = Batch::new(chunk, tagger.t5.config.pad_token_id, tagger.device());
+        let rows: Vec<&Example> = chunk.iter().map(|&at| &examples[at]).collect();
+        let batch = Batch::new(&rows, tagger.t5.config.pad_token_id, tagger.device());
         let loss = tch::no_grad(|| tagger.loss(&batch, task, settings.label_smoothing, false))?;
         sum += loss.sum;
         tokens += loss.tokens;
-        for (example, ids) in chunk.iter().zip(tagger.greedy(
+        for (&at, ids) in chunk.iter().zip(tagger.greedy(
             task,
             &batch.input_ids,
             &batch.attention_mask,
             settings.max_target_len,
         )?) {
-            predicted.push(bio_tags(codec, &ids, example.tags.len())?);
-            gold.push(example.tags.clone());
+            predicted[at] = bio_tags(codec, &ids, examples[at].tags.len(), settings.alignment)?;
         }
     }
-    let Report { micro, .. } = evaluate(&gold, &predicted, SpanMode::Default)?;
+    let words = join_windows(examples, examples.iter().map(|example| example.words.clone()));
+    let gold = join_windows(examples, examples.iter().map(|example| example.tags.clone()));
+    let predicted = join_windows(examples, predicted);
+    let report = evaluate(&gold, &predicted, SpanMode::Default)?;
+    let details = settings.details.then(|| {
+        let rows = words.iter().zip(&gold).zip(&predicted);
+        let sentences: Vec<Sentence> =
+            rows.map(|((words, gold), predicted)| Sentence { words, gold, predicted }).collect();
+        Details::new(&report, &sentences)
+    });
     Ok(Evaluation {
-        sentences: examples.len(),
+        sentences: gold.len(),
         loss: sum / tokens.max(1) as f64,
-        f1: micro.f1,
-        precision: micro.precision,
-        recall: micro.recall,
+        f1: report.micro.f1,
+        precision: report.micro.precision,
+        recall: report.micro.recall,
+        details,
     })
 }
 
-/// BIO tags of `words` words from generated ids, aligned by order as the reference does.
-fn bio_tags(codec: &SentT, ids: &[i64], words: usize) -> Result<Vec<String>, SentTError> {
+/// What belongs to each sentence, from what belongs to each of its windows.
+fn join_windows(examples: &[Example], parts: impl IntoIterator<Item = Vec<String>>) -> Vec<Vec<String>> {
+    let mut sentences: Vec<Vec<String>> = Vec::new();
+    let mut before = None;
+    for (example, part) in examples.iter().zip(parts) {
+        match sentences.last_mut() {
+            Some(sentence) if before == Some(example.sentence) => sentence.extend(part),
+            _ => sentences.push(part),
+        }
+        before = Some(example.sentence);
+    }
+    sentences
+}
+
+/// BIO tags of `words` words from generated ids.
+fn bio_tags(
+    codec: &SentT,
+    ids: &[i64],
+    words: usize,
+    alignment: Alignment,
+) -> Result<Vec<String>, SentTError> {
     let ids: Vec<u32> = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect();
-    Ok(fit_to_length(sbio_to_bio(&codec.decode_tags(&ids)?), words))
+    Ok(sbio_to_bio(&codec.align_tags(&ids, words, alignment)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_windows_of_a_sentence_are_joined_and_sentences_stay_apart() {
+        let window = |sentence| Example {
+            source: Vec::new(),
+            target: Vec::new(),
+            words: Vec::new(),
+            tags: Vec::new(),
+            sentence,
+        };
+        let examples = [0, 1, 1, 1, 2].map(window);
+        let parts = [vec!["a"], vec!["b", "c"], vec![], vec!["d"], vec!["e"]];
+        let owned = parts.map(|part| part.into_iter().map(str::to_owned).collect());
+        assert_eq!(join_windows(&examples, owned), [vec!["a"], vec!["b", "c", "d"], vec!["e"]]);
+    }
 }

@@ -1,7 +1,7 @@
 //! The hypernetworks of HyperLoader and HyperFormer++ (reference sections 1.2 and 1.3): all weights of a task in a few
 //! matrix products for each stack.
 
-use hyperloader_core::method::{HyperConfig, Site, names};
+use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig, Site, names};
 use hyperloader_core::t5::{Stack, T5Config};
 use hyperloader_core::task_weights::{Activation, Adapter, BlockWeights, LayerNorm, Lora, TaskWeights};
 use tch::Tensor;
@@ -30,7 +30,7 @@ pub fn generate(
     Ok(TaskWeights { encoder: stack(Stack::Encoder)?, decoder: stack(Stack::Decoder)? })
 }
 
-/// The embeddings I(task, layer, position) of a stack, `[layers, positions, task_embed_dim]`.
+/// The embeddings I(task, layer, position) of a stack, `[layers, positions, embed_dim]`.
 ///
 /// # Errors
 /// If a tensor of the method is missing from `parameters`.
@@ -67,16 +67,16 @@ impl Hypernetwork<'_> {
     }
 
     fn embeddings(&self, task: &str) -> Result<Tensor, MissingTensor> {
-        let e = self.config.task_embed_dim as i64;
+        let (t, e) = (self.config.task_embed_dim as i64, self.config.embed_dim() as i64);
         let task = self.tensor(&names::task_embedding(task))?;
         let layers = self.part("layer_embed.weight")?;
         let positions = self.part("position_embed.weight")?;
-        let size = [layers.size()[0], positions.size()[0], e];
+        let size = |width| [layers.size()[0], positions.size()[0], width];
         let context = Tensor::cat(
             &[
-                task.view([1, 1, e]).expand(size, false),
-                layers.unsqueeze(1).expand(size, false),
-                positions.unsqueeze(0).expand(size, false),
+                task.view([1, 1, t]).expand(size(t), false),
+                layers.unsqueeze(1).expand(size(e), false),
+                positions.unsqueeze(0).expand(size(e), false),
             ],
             2,
         );
@@ -91,9 +91,11 @@ impl Hypernetwork<'_> {
         let embeddings = self.embeddings(task)?;
         let layers = self.t5.layers(self.stack);
         let mut blocks: Vec<_> = std::iter::repeat_with(BlockWeights::default).take(layers).collect();
-        self.adapters(&embeddings, &mut blocks)?;
+        if self.config.adapters == AdapterHeads::All {
+            self.adapters(&embeddings, &mut blocks)?;
+        }
         if let Some(lora) = &self.config.lora {
-            self.loras(&embeddings, lora.rank as i64, lora.scale(), &mut blocks)?;
+            self.loras(&embeddings, lora, &mut blocks)?;
         }
         Ok(blocks)
     }
@@ -141,22 +143,37 @@ impl Hypernetwork<'_> {
     fn loras(
         &self,
         embeddings: &Tensor,
-        rank: i64,
-        scale: f64,
+        lora: &LoraConfig,
         blocks: &mut [BlockWeights<Tensor>],
     ) -> Result<(), MissingTensor> {
-        let (d, inner) = (self.t5.d_model as i64, self.t5.inner_dim() as i64);
-        let sites = Site::loras(self.stack);
+        // Neighbours that share their heads are made in one product; which ones those are differs between variants.
+        let sites = lora.sites(self.stack);
+        let together = |a: &Site, b: &Site| lora.head("lora_a", *a) == lora.head("lora_a", *b);
+        for sites in sites.chunk_by(together) {
+            self.loras_of(embeddings, lora, sites, blocks)?;
+        }
+        Ok(())
+    }
+
+    /// The pairs of `sites`, which share their heads.
+    fn loras_of(
+        &self,
+        embeddings: &Tensor,
+        lora: &LoraConfig,
+        sites: &[Site],
+        blocks: &mut [BlockWeights<Tensor>],
+    ) -> Result<(), MissingTensor> {
+        let (d, inner, rank) = (self.t5.d_model as i64, self.t5.inner_dim() as i64, lora.rank as i64);
         let rows = rows_of(embeddings, sites);
-        let make = |part, shape: [i64; 2]| {
-            let generated = rows.linear(self.part(part)?, None::<&Tensor>);
+        let make = |matrix, shape: [i64; 2]| {
+            let generated = rows.linear(self.part(&lora.head(matrix, sites[0]))?, None::<&Tensor>);
             Ok(generated.view([rows.size()[0], shape[0], shape[1]]).unbind(0).into_iter())
         };
-        let a = make("lora_a.weight_head.weight", [rank, d])?;
-        let mut pairs = a.zip(make("lora_b.weight_head.weight", [inner, rank])?);
+        let a = make("lora_a", [rank, d])?;
+        let mut pairs = a.zip(make("lora_b", [inner, rank])?);
         for block in blocks {
             for &site in sites {
-                let pair = pairs.next().map(|(a, b)| Lora { a, b, scale });
+                let pair = pairs.next().map(|(a, b)| Lora { a, b, scale: lora.scale() });
                 match site {
                     Site::LoraSelfQ => block.self_attention.q = pair,
                     Site::LoraSelfV => block.self_attention.v = pair,

@@ -1,17 +1,23 @@
 //! hl-train: trains multi-task T5 taggers with libtorch
 
+pub mod analysis;
 pub mod cli;
 pub mod config;
+pub mod corpora;
 pub mod data;
 pub mod device;
 pub mod evaluate;
+pub mod hub;
 pub mod hypernetwork;
 pub mod loss;
 pub mod model;
 pub mod optimizer;
 pub mod parameters;
 pub mod params;
+pub mod preset;
 pub mod progress;
+pub mod report;
 pub mod sampler;
 pub mod schedule;
+pub mod smoothing;
 pub mod train;

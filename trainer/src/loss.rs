@@ -8,10 +8,12 @@ use std::cell::RefCell;
 
 use tch::{Kind, Tensor, no_grad};
 
+use crate::model::linear;
+
 /// Elements of the block of logits that is held at one time (64 MiB).
 const BLOCK: i64 = 1 << 24;
 
-/// From states to logits: `scale * h W^T`.
+/// From states to logits: `scale * h W^T`. A frozen matrix may have a lower precision than the states.
 #[derive(Debug)]
 pub struct Head {
     matrix: Tensor,
@@ -52,7 +54,7 @@ impl Head {
     /// Logits `[.., vocab_size]` of states `[.., d_model]`.
     pub fn logits(&self, states: &Tensor) -> Tensor {
         let scaled = if self.scale == 1.0 { states.shallow_clone() } else { states * self.scale };
-        scaled.linear(&self.matrix, None::<&Tensor>)
+        linear(&scaled, &self.matrix)
     }
 
     /// The sum over rows of `(1 - e) * nll + e / V * sum_v(-log p_v)` for states `[rows, d_model]` and the ids
@@ -106,11 +108,17 @@ impl Head {
             predicted: gradients.then(|| scaled.empty_like()),
             transposed: (gradients && self.matrix.requires_grad()).then(|| self.matrix.zeros_like()),
         };
+        // Products take the matrix's precision; everything else keeps that of the states.
+        let (low, high) = (self.matrix.kind(), scaled.kind());
         for start in (0..rows).step_by(height as usize) {
             let length = height.min(rows - start);
             let states = scaled.narrow(0, start, length);
-            let logits = block.narrow(0, 0, length);
-            let _ = states.mm_out(&logits, &self.matrix.tr());
+            let mut logits = block.narrow(0, 0, length);
+            if low == high {
+                let _ = states.mm_out(&logits, &self.matrix.tr());
+            } else {
+                logits.copy_(&states.to_kind(low).mm(&self.matrix.tr()));
+            }
             let highest = logits.amax([1_i64].as_slice(), false);
             let probabilities = logits.internal_softmax_out(&logits, 1, false);
             let likeliest = probabilities.amax([1_i64].as_slice(), false);
@@ -118,7 +126,12 @@ impl Head {
             let partition = highest.to_kind(Kind::Double) - likeliest.to_kind(Kind::Double).log();
             result.log_partition += partition.sum(Kind::Double).double_value(&[]);
             if let Some(predicted) = &result.predicted {
-                let _ = probabilities.mm_out(&predicted.narrow(0, start, length), &self.matrix);
+                let mut predicted = predicted.narrow(0, start, length);
+                if low == high {
+                    let _ = probabilities.mm_out(&predicted, &self.matrix);
+                } else {
+                    predicted.copy_(&probabilities.to_kind(low).mm(&self.matrix));
+                }
             }
             if let Some(transposed) = &mut result.transposed {
                 let _ = transposed.addmm_(&probabilities.tr(), &states);
@@ -201,6 +214,21 @@ mod tests {
             let of_states = Tensor::run_backward(&[&again.surrogate], &[&states], false, false);
             assert!(difference(&of_states[0], &wanted[0]) < 1e-5);
         }
+    }
+
+    #[test]
+    fn a_frozen_matrix_of_lower_precision_gives_nearly_the_same_loss_and_gradient() {
+        tch::manual_seed(3);
+        let states = Tensor::randn([6, 64], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let matrix = Tensor::randn([500, 64], (Kind::Float, Device::Cpu)).to_kind(Kind::BFloat16);
+        let targets = Tensor::randint(500, [6], (Kind::Int64, Device::Cpu));
+        let losses = [matrix.to_kind(Kind::Float), matrix].map(|matrix| {
+            let loss = Head::new(matrix, 0.25).label_smoothed(&states, &targets, 0.1);
+            (loss.sum, Tensor::run_backward(&[&loss.surrogate], &[&states], false, false).remove(0))
+        });
+        let [(exact, gradient), (sum, nearly)] = losses;
+        assert!((sum / exact - 1.0).abs() < 1e-2, "{sum} {exact}");
+        assert!(difference(&nearly, &gradient.to_kind(Kind::Double)) < 3e-2);
     }
 
     #[test]

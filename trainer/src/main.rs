@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         }
     };
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("hl-train: error: {}", message(&error));
             ExitCode::from(if is_users_error(&error) { 1 } else { 2 })

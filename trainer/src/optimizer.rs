@@ -46,6 +46,37 @@ pub struct OptimizerState {
     pub updates: Vec<u64>,
 }
 
+/// Name of the counts in [`OptimizerState::into_tensors`].
+const UPDATES: &str = "updates";
+
+impl OptimizerState {
+    /// As one set of named tensors, for a file. Counts are exact as float32 up to 2^24 updates.
+    pub fn into_tensors(self) -> Tensors {
+        let named = |prefix: &'static str, tensors: Tensors| {
+            tensors.into_iter().map(move |(name, tensor)| (format!("{prefix}.{name}"), tensor))
+        };
+        let updates = self.updates.iter().map(|n| *n as f32).collect();
+        let updates = ndarray::Array1::from_vec(updates).into_dyn();
+        let moments = named("first", self.first).chain(named("second", self.second));
+        moments.chain([(UPDATES.to_owned(), updates)]).collect()
+    }
+
+    /// What [`OptimizerState::into_tensors`] was made from. Whether it fits is for [`AdamW::restore`] to say.
+    pub fn from_tensors(tensors: Tensors) -> Self {
+        let mut state = Self { first: Tensors::new(), second: Tensors::new(), updates: Vec::new() };
+        for (name, tensor) in tensors {
+            if let Some(name) = name.strip_prefix("first.") {
+                state.first.insert(name.to_owned(), tensor);
+            } else if let Some(name) = name.strip_prefix("second.") {
+                state.second.insert(name.to_owned(), tensor);
+            } else if name == UPDATES {
+                state.updates = tensor.iter().map(|n| *n as u64).collect();
+            }
+        }
+        state
+    }
+}
+
 impl AdamW {
     /// An optimiser of `parameters` that has done nothing yet.
     pub fn new(parameters: &Parameters, weight_decay: f64, absent: AbsentGradient) -> Self {
@@ -260,6 +291,7 @@ mod tests {
         let mut again = AdamW::new(&copy, 0.0, AbsentGradient::Skip);
         again.restore(&copy, &state).unwrap();
         assert_eq!(again.state(&copy), state);
+        assert_eq!(OptimizerState::from_tensors(state.clone().into_tensors()), state);
         for (optimizer, parameters) in [(&mut optimizer, &mut parameters), (&mut again, &mut copy)] {
             backward(parameters, &["a", "c"]);
             optimizer.step(parameters, 0.1, 1.0);

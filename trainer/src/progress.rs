@@ -1,17 +1,24 @@
-//! How a training looks while it runs: a bar with loss, speed and ETA on a terminal, plain lines elsewhere.
+//! How a training looks while it runs: a bar with losses, speed, memory and ETA on a terminal, plain lines elsewhere.
 #![allow(clippy::print_stderr)] // This is the program's one voice on stderr.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use hyperloader_core::run::Run;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::data::TaskData;
+use crate::data::{Example, TaskData};
 use crate::evaluate::Evaluation;
+use crate::smoothing::Smoothed;
 use crate::train::{Observer, Step};
 
-/// Weight of the newest step in the smoothed loss.
-const SMOOTHING: f64 = 0.05;
+/// Lines of a whole training where there is no bar, at least.
+const LINES: u64 = 20;
+/// Longest silence where there is no bar.
+const SILENCE: Duration = Duration::from_secs(60);
+/// The bar, and the loss of each task below it. The colour is left out where `NO_COLOR` is set.
+const TEMPLATE: &str = "{bar:30.cyan/dim} {pos}/{len}  {prefix}  {elapsed} elapsed, {eta} left\n{wide_msg}";
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +35,19 @@ pub struct Progress {
     verbosity: Verbosity,
     bar: ProgressBar,
     lines_every: u64,
-    loss: Option<f64>,
-    tokens: i64,
+    last_line: Instant,
+    pace: Pace,
+}
+
+/// Smoothed numbers of the updates so far.
+#[derive(Debug, Default)]
+struct Pace {
+    loss: Smoothed,
+    by_task: BTreeMap<String, Smoothed>,
+    tokens: Smoothed,
+    seconds: Smoothed,
+    /// When the update before this one ended.
+    before: Option<f64>,
 }
 
 impl Progress {
@@ -40,10 +58,21 @@ impl Progress {
             _ => ProgressDrawTarget::hidden(),
         };
         let bar = ProgressBar::with_draw_target(Some(steps), target);
-        let style =
-            ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {elapsed} elapsed, {eta} left");
+        let style = ProgressStyle::with_template(TEMPLATE);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { verbosity, bar, lines_every: (steps / 20).max(1), loss: None, tokens: 0 }
+        let lines_every = (steps / LINES).max(1);
+        Self { verbosity, bar, lines_every, last_line: Instant::now(), pace: Pace::default() }
+    }
+
+    /// Tells that a training was asked to stop, and how it goes on.
+    pub fn stopped(&self, run: &Path, step: u64) {
+        let run = run.display();
+        self.say(&format!("stopped after step {step}, saved; go on with `hl-train --resume {run}`"));
+    }
+
+    /// Tells where the report is.
+    pub fn reported(&self, page: &Path) {
+        self.say(&format!("report: `{}`", page.display()));
     }
 
     fn say(&self, line: &str) {
@@ -59,41 +88,33 @@ impl Progress {
 }
 
 impl Observer for Progress {
-    fn started(&mut self, run: &Run, data: &[TaskData], trainable: usize) {
-        self.say(&format!("run `{}`, {trainable} trainable parameters", run.folder.display()));
+    fn started(&mut self, run: &Run, data: &[TaskData], trainable: usize, done: u64) {
+        let resumed = if done > 0 { format!(", resumed after step {done}") } else { String::new() };
+        self.say(&format!("run `{}`, {trainable} trainable parameters{resumed}", run.folder.display()));
         for task in data {
-            let TaskData { name, train, valid, test, skipped, truncated, labels } = task;
-            let mut line = format!(
-                "task `{name}`: {} train, {} valid, {} test sentences, {} labels",
-                train.len(),
-                valid.len(),
-                test.len(),
-                labels.len(),
-            );
-            if *skipped > 0 {
-                line += &format!("; {skipped} training sentences are too long and left out");
-            }
-            if *truncated > 0 {
-                line += &format!("; {truncated} sentences are cut at the length limit");
-            }
-            self.say(&line);
+            self.say(&inventory(task));
         }
+        for task in data {
+            self.pace.by_task.insert(task.name.clone(), Smoothed::default());
+        }
+        self.bar.set_position(done);
+        self.bar.reset_eta();
         self.bar.enable_steady_tick(Duration::from_millis(500));
     }
 
+    fn warned(&mut self, warning: &str) {
+        self.say(&format!("warning: {warning}"));
+    }
+
     fn stepped(&mut self, step: &Step) {
-        let loss = match self.loss {
-            None => step.loss_above_floor,
-            Some(loss) => loss + SMOOTHING * (step.loss_above_floor - loss),
-        };
-        self.loss = Some(loss);
-        self.tokens += step.tokens;
-        let speed = self.tokens as f64 / step.seconds.max(1e-9);
-        let message = format!("loss {loss:.4} above floor, {speed:.0} tokens/s");
+        self.pace.add(step);
         self.bar.set_position(step.step);
-        self.bar.set_message(message.clone());
-        if self.bar.is_hidden() && step.step.is_multiple_of(self.lines_every) {
-            self.say(&format!("step {}: {message}", step.step));
+        self.bar.set_prefix(self.pace.summary());
+        self.bar.set_message(self.pace.tasks());
+        let due = step.step.is_multiple_of(self.lines_every) || self.last_line.elapsed() >= SILENCE;
+        if self.bar.is_hidden() && due {
+            self.last_line = Instant::now();
+            self.say(&format!("step {}: {} ({})", step.step, self.pace.summary(), self.pace.tasks()));
         }
     }
 
@@ -101,4 +122,61 @@ impl Observer for Progress {
         let Evaluation { loss, f1, .. } = evaluation;
         self.say(&format!("step {step}, task `{task}`: validation loss {loss:.4}, F1 {f1:.4}"));
     }
+}
+
+impl Pace {
+    fn add(&mut self, step: &Step) {
+        self.loss.push(step.loss_above_floor);
+        self.by_task.entry(step.task.clone()).or_default().push(step.loss_above_floor);
+        // The clock of a resumed run does not start at its first update here.
+        if let Some(before) = self.before.replace(step.seconds) {
+            self.tokens.push(step.tokens as f64);
+            self.seconds.push(step.seconds - before);
+        }
+    }
+
+    /// Loss over all tasks, target tokens a second, resident memory; what is not known yet is left out.
+    fn summary(&self) -> String {
+        let mut parts = Vec::new();
+        parts.extend(self.loss.mean().map(|loss| format!("loss {loss:.4} above floor")));
+        if let (Some(tokens), Some(seconds)) = (self.tokens.mean(), self.seconds.mean()) {
+            parts.push(format!("{:.0} tokens/s", tokens / seconds.max(1e-9)));
+        }
+        let memory = memory_stats::memory_stats();
+        parts.extend(memory.map(|used| format!("{:.1} GiB", used.physical_mem as f64 / f64::from(1 << 30))));
+        parts.join(", ")
+    }
+
+    /// The loss of each task; `-` for those that had no batch yet.
+    fn tasks(&self) -> String {
+        let loss = |loss: &Smoothed| loss.mean().map_or("-".to_owned(), |mean| format!("{mean:.2}"));
+        let tasks: Vec<String> = self.by_task.iter().map(|(task, l)| format!("{task} {}", loss(l))).collect();
+        tasks.join(", ")
+    }
+}
+
+/// What a task trains on, and what of it is not as distributed.
+fn inventory(task: &TaskData) -> String {
+    let TaskData { name, train, valid, test, labels, skipped, truncated, windowed, unseen_labels } = task;
+    // The windows of a sentence count once.
+    let sentences = |examples: &[Example]| examples.chunk_by(|a, b| a.sentence == b.sentence).count();
+    let [train, valid, test] = [train, valid, test].map(|examples| sentences(examples));
+    let mut line = format!(
+        "task `{name}`: {train} train, {valid} valid, {test} test sentences, {} labels",
+        labels.len()
+    );
+    for (count, what) in [
+        (*skipped, "training sentences are too long and left out"),
+        (*windowed, "sentences are too long and cut into windows"),
+        (*truncated, "sentences or windows are cut off at the length limit"),
+        (unseen_labels.len(), "labels are in the test sentences but in no training sentence:"),
+    ] {
+        if count > 0 {
+            line += &format!("; {count} {what}");
+        }
+    }
+    if !unseen_labels.is_empty() {
+        line += &format!(" `{}`", unseen_labels.join("`, `"));
+    }
+    line
 }

@@ -21,6 +21,8 @@ pub struct TaskSampler {
     sizes: Vec<usize>,
     probabilities: Vec<f64>,
     rng: ChaCha8Rng,
+    /// Each task's sentences by length, and how many of them a batch is drawn from.
+    by_length: Option<(Vec<Vec<usize>>, usize)>,
 }
 
 impl TaskSampler {
@@ -30,15 +32,34 @@ impl TaskSampler {
             sizes: sizes.to_vec(),
             probabilities: task_probabilities(sizes, temperature),
             rng: ChaCha8Rng::seed_from_u64(seed),
+            by_length: None,
         }
+    }
+
+    /// Draws each batch from `window` sentences of like length, around one that is drawn from all; `lengths` has those
+    /// of every task's sentences.
+    pub fn with_length_window(mut self, lengths: &[Vec<usize>], window: usize) -> Self {
+        let sorted = |lengths: &Vec<usize>| {
+            let mut order: Vec<usize> = (0..lengths.len()).collect();
+            order.sort_by_key(|&i| lengths[i]);
+            order
+        };
+        self.by_length = Some((lengths.iter().map(sorted).collect(), window));
+        self
     }
 
     /// The next batch: index of its task, and indices of `batch_size` of its sentences.
     pub fn next_batch(&mut self, batch_size: usize) -> (usize, Vec<usize>) {
         let task = self.draw_task();
         let size = self.sizes[task] as u64;
-        let indices = (0..batch_size).map(|_| self.rng.random_range(0..size) as usize).collect();
-        (task, indices)
+        let Some((orders, window)) = &self.by_length else {
+            let indices = (0..batch_size).map(|_| self.rng.random_range(0..size) as usize).collect();
+            return (task, indices);
+        };
+        let window = (*window as u64).min(size);
+        let start = self.rng.random_range(0..size).saturating_sub(window / 2).min(size - window);
+        let draw = |_| orders[task][(start + self.rng.random_range(0..window)) as usize];
+        (task, (0..batch_size).map(draw).collect())
     }
 
     fn draw_task(&mut self) -> usize {
@@ -67,6 +88,21 @@ mod tests {
         };
         assert_eq!(batches(1), batches(1));
         assert_ne!(batches(1), batches(2));
+    }
+
+    #[test]
+    fn a_length_window_bounds_the_spread_within_a_batch_and_leaves_no_sentence_out() {
+        let lengths: Vec<usize> = (0..200).map(|i| i * 7919 % 200).collect();
+        let mut sampler =
+            TaskSampler::new(&[200], 1.0, 3).with_length_window(std::slice::from_ref(&lengths), 20);
+        let mut seen = [false; 200];
+        for _ in 0..2000 {
+            let (_, batch) = sampler.next_batch(8);
+            let drawn = batch.iter().map(|&i| lengths[i]);
+            assert!(drawn.clone().max().unwrap() - drawn.min().unwrap() < 20);
+            batch.iter().for_each(|&i| seen[i] = true);
+        }
+        assert!(seen.iter().all(|seen| *seen));
     }
 
     #[test]

@@ -136,7 +136,7 @@ fn hyper_config(config: &Value) -> HyperConfig {
     let (method, lora) = match config["model"].as_str().unwrap() {
         "HyperLoader" => {
             let alpha = config["lora_alpha"].as_f64().unwrap();
-            (Method::HyperLoader, Some(LoraConfig { rank: number("lora_r"), alpha }))
+            (Method::HyperLoader, Some(LoraConfig { rank: number("lora_r"), alpha, ..LoraConfig::default() }))
         }
         "HyperFormer++" => (Method::HyperFormerPlusPlus, None),
         other => panic!("unknown model `{other}`"),
@@ -150,6 +150,7 @@ fn hyper_config(config: &Value) -> HyperConfig {
         ln_gamma_offset: config.get("ln_gamma_offset").and_then(Value::as_f64).unwrap_or(0.0),
         adapter_norm_eps: config["adapter_norm_eps"].as_f64().unwrap(),
         projector_norm_eps: config["projector_norm_eps"].as_f64().unwrap(),
+        ..HyperConfig::default()
     }
 }
 
@@ -217,7 +218,7 @@ fn generated_weights_equal_the_references() {
                     (Site::LoraCrossV, "lora_cross_v", &block.cross_attention.v),
                 ];
                 for (site, name, pair) in pairs {
-                    let there = method.lora.is_some() && Site::loras(stack).contains(&site);
+                    let there = method.lora.as_ref().is_some_and(|lora| lora.sites(stack).contains(&site));
                     assert_eq!(pair.is_some(), there, "{what}: {stack} {layer} {name}");
                     if let Some(Lora { a, b, scale }) = pair {
                         assert_eq!(Some(*scale), method.lora.as_ref().map(LoraConfig::scale));

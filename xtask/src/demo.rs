@@ -12,6 +12,8 @@ use crate::setup;
 const HELD_OUT: &str = "fixtures/demo/sentences.txt";
 /// Minutes on two cores are too few for the nano backbone from a cold start.
 const COMMITTED_RUN: &str = "fixtures/runs/nano";
+/// Where the committed run stood on its way down.
+const LEARNING_RATE: &str = "1e-4";
 
 pub(crate) fn run(steps: Option<u64>) -> Result<()> {
     setup::run()?;
@@ -21,7 +23,7 @@ pub(crate) fn run(steps: Option<u64>) -> Result<()> {
 
     eprintln!("training is warm-started from the committed run `{COMMITTED_RUN}`");
     let mut train = program("hl-train");
-    train.args(["--warm-start", COMMITTED_RUN]);
+    train.args(["--warm-start", COMMITTED_RUN, "--learning-rate", LEARNING_RATE]);
     if let Some(steps) = steps {
         train.args(["--steps", &steps.to_string()]);
     }

@@ -63,6 +63,14 @@ pub enum CorpusError {
         /// Sentences there are.
         sentences: usize,
     },
+    /// A folder without any of the paper's corpora.
+    #[error("`{}` holds none of the folders {names}", folder.display())]
+    NoKnownCorpus {
+        /// The folder.
+        folder: PathBuf,
+        /// All that would have done.
+        names: String,
+    },
     /// An unknown name of a layout.
     #[error("unknown layout `{name}`; known are {known}{hint}")]
     UnknownLayout {

@@ -9,6 +9,7 @@ mod draw;
 mod error;
 mod facebook;
 mod jsonl;
+pub mod known;
 mod mtod;
 mod mtop;
 mod read;
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::error::{CorpusError, Fault};
 pub use self::read::read;
-pub use self::spec::{CorpusSpec, Split, Splits, subset};
+pub use self::spec::{CorpusSpec, Split, Splits, subset, subset_size};
 pub use self::transform::{LabelCase, LabelPreset, LabelTransform, Labels};
 use crate::labels::{LabelError, LabelSet};
 use crate::suggest;

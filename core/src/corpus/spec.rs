@@ -156,7 +156,7 @@ pub fn subset(sentences: Vec<Sentence>, fraction: f64, seed: u64) -> Result<Vec<
     if !(fraction > 0.0 && fraction <= 1.0) {
         return Err(CorpusError::Fraction { name: "fraction", value: fraction, bound: "at most" });
     }
-    let count = draw::floor_share(fraction, sentences.len());
+    let count = subset_size(sentences.len(), fraction);
     let chosen = draw::choose(sentences.len(), count, seed);
     let mut index = 0;
     let mut sentences = sentences;
@@ -165,4 +165,9 @@ pub fn subset(sentences: Vec<Sentence>, fraction: f64, seed: u64) -> Result<Vec<
         chosen.binary_search(&(index - 1)).is_ok()
     });
     Ok(sentences)
+}
+
+/// How many of `sentences` a [`subset`] keeps: `floor(fraction * N)`, as the reference implementation's low-resource files.
+pub fn subset_size(sentences: usize, fraction: f64) -> usize {
+    draw::floor_share(fraction, sentences)
 }

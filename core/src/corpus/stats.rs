@@ -7,6 +7,29 @@ use serde::Serialize;
 use super::{Sentence, Splits};
 use crate::spans::{Bio, SpanMode, bio_to_spans};
 
+/// Percentiles of lengths by the nearest-rank method: each is a length that occurs, and that share of all is no longer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Percentiles {
+    /// The median.
+    pub p50: usize,
+    /// 90 of 100 are no longer.
+    pub p90: usize,
+    /// 99 of 100 are no longer.
+    pub p99: usize,
+    /// The longest.
+    pub max: usize,
+}
+
+impl Percentiles {
+    /// Of `lengths` in any order; all zero if there are none.
+    pub fn of(mut lengths: Vec<usize>) -> Self {
+        lengths.sort_unstable();
+        let rank = |percent: usize| (lengths.len() * percent).div_ceil(100).saturating_sub(1);
+        let at = |percent| lengths.get(rank(percent)).copied().unwrap_or_default();
+        Self { p50: at(50), p90: at(90), p99: at(99), max: at(100) }
+    }
+}
+
 /// Numbers of one split.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SplitStats {
@@ -14,8 +37,8 @@ pub struct SplitStats {
     pub sentences: usize,
     /// Words.
     pub words: usize,
-    /// Words of the longest sentence.
-    pub longest: usize,
+    /// Words of a sentence.
+    pub sentence_words: Percentiles,
     /// Spans of each label, read as seqeval's default mode does.
     pub labels: BTreeMap<String, usize>,
     /// Sentences whose words occurred earlier in the split.
@@ -33,20 +56,24 @@ pub struct CorpusStats {
     pub valid: SplitStats,
     /// Test sentences.
     pub test: SplitStats,
-    /// Spans of each label over all splits.
-    pub labels: BTreeMap<String, usize>,
     /// Test sentences whose words occur in a training sentence.
     pub test_in_train: usize,
+    /// Labels of test sentences that no training or validation sentence has.
+    pub labels_only_in_test: Vec<String>,
 }
 
 impl SplitStats {
     /// Counts `sentences`.
     pub fn of(sentences: &[Sentence]) -> Self {
-        let mut stats = Self { sentences: sentences.len(), ..Self::default() };
+        let lengths: Vec<usize> = sentences.iter().map(|sentence| sentence.words.len()).collect();
+        let mut stats = Self {
+            sentences: sentences.len(),
+            words: lengths.iter().sum(),
+            sentence_words: Percentiles::of(lengths),
+            ..Self::default()
+        };
         let mut seen = HashSet::new();
         for sentence in sentences {
-            stats.words += sentence.words.len();
-            stats.longest = stats.longest.max(sentence.words.len());
             stats.duplicates += usize::from(!seen.insert(&sentence.words));
             stats.ill_formed_tags += ill_formed(&sentence.tags);
             for span in bio_to_spans(&sentence.tags, SpanMode::Default) {
@@ -63,12 +90,22 @@ impl CorpusStats {
         let known: HashSet<&[String]> = splits.train.iter().map(|sentence| &*sentence.words).collect();
         let [train, valid, test] =
             [&splits.train, &splits.valid, &splits.test].map(|split| SplitStats::of(split));
-        let mut labels = BTreeMap::new();
-        for (label, count) in [&train, &valid, &test].into_iter().flat_map(|split| &split.labels) {
-            *labels.entry(label.clone()).or_default() += count;
-        }
         let test_in_train = splits.test.iter().filter(|sentence| known.contains(&*sentence.words)).count();
-        Self { train, valid, test, labels, test_in_train }
+        let unseen =
+            |label: &&String| !train.labels.contains_key(*label) && !valid.labels.contains_key(*label);
+        let labels_only_in_test = test.labels.keys().filter(unseen).cloned().collect();
+        Self { train, valid, test, test_in_train, labels_only_in_test }
+    }
+
+    /// Spans of each label of the corpus in train, valid and test.
+    pub fn labels(&self) -> BTreeMap<&str, [usize; 3]> {
+        let mut labels: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+        for (split, stats) in [&self.train, &self.valid, &self.test].into_iter().enumerate() {
+            for (label, count) in &stats.labels {
+                labels.entry(label).or_default()[split] = *count;
+            }
+        }
+        labels
     }
 }
 

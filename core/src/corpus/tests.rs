@@ -252,13 +252,72 @@ fn subsets_are_floored_nested_and_keep_the_order() {
 #[test]
 fn statistics_count_labels_duplicates_overlap_and_ill_formed_tags() {
     let train = read_as(Layout::BioColumns, "B-x\ta\nI-y\tb\n\nB-x\ta\nI-x\tb\n\nO\tc\nI-x\td\n");
-    let test = read_as(Layout::BioColumns, "O\ta\nO\tb\n\nB-z\te\n");
-    let stats = stats::CorpusStats::of(&Splits { train, valid: Vec::new(), test });
-    assert_eq!((stats.train.sentences, stats.train.words, stats.train.longest), (3, 6, 2));
+    let valid = read_as(Layout::BioColumns, "B-v\tf\n");
+    let test = read_as(Layout::BioColumns, "O\ta\nO\tb\n\nB-z\te\n\nB-v\te\n");
+    let stats = stats::CorpusStats::of(&Splits { train, valid, test });
+    assert_eq!((stats.train.sentences, stats.train.words, stats.train.sentence_words.max), (3, 6, 2));
     assert_eq!((stats.train.duplicates, stats.train.ill_formed_tags, stats.test_in_train), (1, 2, 1));
-    let labels: Vec<(&str, usize)> =
-        stats.labels.iter().map(|(label, count)| (label.as_str(), *count)).collect();
-    assert_eq!(labels, [("x", 3), ("y", 1), ("z", 1)]);
+    assert_eq!((stats.test.duplicates, stats.labels_only_in_test.clone()), (1, vec!["z".to_owned()]));
+    let labels: Vec<(&str, [usize; 3])> = stats.labels().into_iter().collect();
+    assert_eq!(labels, [("v", [0, 1, 1]), ("x", [3, 0, 0]), ("y", [1, 0, 0]), ("z", [0, 0, 1])]);
+}
+
+#[test]
+fn percentiles_are_lengths_that_occur() {
+    let of = |lengths: &[usize]| {
+        let stats::Percentiles { p50, p90, p99, max } = stats::Percentiles::of(lengths.to_vec());
+        [p50, p90, p99, max]
+    };
+    assert_eq!(of(&[]), [0; 4]);
+    assert_eq!(of(&[7]), [7; 4]);
+    assert_eq!(of(&[4, 1, 3, 2]), [2, 4, 4, 4]);
+    assert_eq!(of(&(1..=200).rev().collect::<Vec<_>>()), [100, 180, 198, 200]);
+}
+
+#[test]
+fn a_second_half_that_starts_with_a_blank_line_after_a_blank_line_adds_no_empty_sentence() {
+    let sentences = read_as(Layout::BioColumns, "O\ta\n\n\nB-Dish\tb\n\n");
+    assert_eq!(sentences.iter().map(pairs).collect::<Vec<_>>(), ["a/O", "b/B-Dish"]);
+    assert_eq!(sentences[1].line, 4);
+}
+
+#[test]
+fn duplicates_are_kept_in_file_order() {
+    let sentences = read_as(Layout::BioColumns, "O\ta\n\nB-x\tb\n\nO\ta\n");
+    assert_eq!(sentences.iter().map(pairs).collect::<Vec<_>>(), ["a/O", "b/B-x", "a/O"]);
+}
+
+#[test]
+fn mtop_labels_are_those_of_the_flat_column_even_without_id_domain_or_last_newline() {
+    let column = tokens(&[("remind", 0), ("me", 7), ("to", 10), ("call", 13)], str::len);
+    let parse = "[IN:CREATE_REMINDER remind [SL:PERSON_REMINDED me ] to [SL:TODO [IN:CREATE_CALL call [SL:CONTACT x ] ] ] ]";
+    let line = |slots: &str| format!("\tIN:X\t{slots}\tremind me to call\t\ten_XX\t{parse}\t{column}");
+    let text = format!("{}\n{}", line("7:9:SL:PERSON_REMINDED,13:17:SL:TODO"), line(""));
+    let sentences = read_as(Layout::Mtop, &text);
+    assert_eq!(pairs(&sentences[0]), "remind/O me/B-SL:PERSON_REMINDED to/O call/B-SL:TODO");
+    assert_eq!((pairs(&sentences[1]).as_str(), sentences[1].line), ("remind/O me/O to/O call/O", 2));
+    assert_eq!(label_set(&sentences, "mtop").unwrap().len(), 2);
+}
+
+fn numbered(count: usize) -> String {
+    (1..=count).map(|number| format!("O\t{number}\n\n")).collect()
+}
+
+#[test]
+fn a_tenth_is_held_out_where_no_validation_split_is_distributed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("train.bio"), numbered(101)).unwrap();
+    std::fs::write(folder.path().join("test.bio"), numbered(1)).unwrap();
+    let mut spec = CorpusSpec::new(Layout::BioColumns, "train.bio", None, "test.bio").resolved(folder.path());
+    let splits = spec.load().unwrap();
+    let lines = |sentences: &[Sentence]| sentences.iter().map(|s| s.line).collect::<Vec<_>>();
+    let (train, valid) = (lines(&splits.train), lines(&splits.valid));
+    // Rounded up, as the paper's 782 of 7,816.
+    assert_eq!((train.len(), valid.len(), splits.test.len()), (90, 11, 1));
+    assert!(train.is_sorted() && valid.is_sorted() && valid.iter().all(|line| !train.contains(line)));
+    assert_eq!(spec.load().unwrap(), splits);
+    spec.seed = 1;
+    assert_ne!(lines(&spec.load().unwrap().valid), valid);
 }
 
 /// Text that gets past the first checks of some layout more often than random bytes do.

@@ -104,10 +104,15 @@ impl CaseConfig {
             task_embed_dim: self.task_embed_dim,
             projector_hidden: self.projector_hidden,
             reduction_factor: self.adapter_reduction_factor,
-            lora: self.lora_r.map(|rank| LoraConfig { rank, alpha: self.lora_alpha.unwrap() }),
+            lora: self.lora_r.map(|rank| LoraConfig {
+                rank,
+                alpha: self.lora_alpha.unwrap(),
+                ..LoraConfig::default()
+            }),
             ln_gamma_offset: 0.0,
             adapter_norm_eps: self.adapter_norm_eps,
             projector_norm_eps: self.projector_norm_eps,
+            ..HyperConfig::default()
         }
     }
 }

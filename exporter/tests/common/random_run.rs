@@ -1,11 +1,12 @@
 //! A run of seeded random numbers on a backbone of seeded random numbers: everything but sense.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use hyperloader_core::files::sha256;
 use hyperloader_core::method::{HyperConfig, Init};
-use hyperloader_core::run::{BackboneReference, FORMAT, Manifest, Run, Task};
+use hyperloader_core::run::{BackboneReference, FORMAT, Manifest, Run, Snapshot, Task};
 use hyperloader_core::t5::T5Config;
 use hyperloader_core::tensors::{HostTensor, Tensors, write_tensors};
 use hyperloader_core::words::WordSplitting;
@@ -52,6 +53,7 @@ pub(crate) fn write_run(
             path: "../../backbone".into(),
             sha256: sha256(&backbone.join("model.safetensors")).unwrap(),
             tokenizer_sha256: sha256(&backbone.join("tokenizer.json")).unwrap(),
+            hub: None,
         },
         tasks: tasks.iter().map(task).collect(),
         max_source_len: 128,
@@ -60,7 +62,8 @@ pub(crate) fn write_run(
         checkpoints: vec![],
     };
     let mut run = Run::create(&folder.join("runs/random"), manifest).unwrap();
-    run.save(2, checkpoint, None).unwrap();
+    let snapshot = Snapshot { step: 2, tensors: checkpoint, state: None, losses: BTreeMap::new() };
+    run.save(&snapshot, 1).unwrap();
     run
 }
 

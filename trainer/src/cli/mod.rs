@@ -1,11 +1,17 @@
 //! `hl-train`'s command line: what was typed, and what it means.
 #![allow(clippy::print_stdout)] // Results of commands are data on stdout.
 
+mod corpora;
+mod fetch;
 mod params;
+mod report;
 mod train;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
+use hyperloader_core::corpus::{LabelPreset, Labels};
 
 /// Train a multi-task T5 tagger: HyperLoader and its baselines
 #[derive(Debug, Parser)]
@@ -19,8 +25,12 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Count what the corpora hold: sentences, labels, lengths, what exceeds the limits
+    Corpora(corpora::CorporaArguments),
     /// Count trainable and total parameters of a method
     Params(params::ParamsArguments),
+    /// Write the page and the plots of a run again, or of one that was cut
+    Report(report::ReportArguments),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -31,13 +41,32 @@ enum OutputFormat {
     Json,
 }
 
-/// Runs what was asked for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LabelsArgument {
+    /// Lower case, mTOP without `SL:`, mTOD up to `/`
+    Plain,
+    /// What the paper's authors trained on, as far as their losses show
+    Reference,
+}
+
+impl From<LabelsArgument> for Labels {
+    fn from(argument: LabelsArgument) -> Self {
+        Self::Preset(match argument {
+            LabelsArgument::Plain => LabelPreset::Plain,
+            LabelsArgument::Reference => LabelPreset::Reference,
+        })
+    }
+}
+
+/// Runs what was asked for; gives the program's exit code.
 ///
 /// # Errors
 /// Whatever made it impossible, to be shown to the user.
-pub fn run(arguments: Arguments) -> Result<()> {
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
-        Some(Command::Params(arguments)) => params::run(&arguments),
+        Some(Command::Corpora(arguments)) => corpora::run(&arguments),
+        Some(Command::Params(arguments)) => params::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Some(Command::Report(arguments)) => report::run(&arguments).map(|()| ExitCode::SUCCESS),
         None => train::run(arguments.train),
     }
 }

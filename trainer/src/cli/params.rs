@@ -1,8 +1,9 @@
 //! `hl-train params`.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
-use hyperloader_core::method::Method;
+use clap::builder::PossibleValuesParser;
+use hyperloader_core::method::variants;
 use hyperloader_core::t5::T5Config;
 
 use super::OutputFormat;
@@ -13,9 +14,9 @@ pub(super) struct ParamsArguments {
     /// Shape of a published checkpoint, such as `t5-base`
     #[arg(long, value_name = "NAME", default_value = "t5-base")]
     backbone_preset: String,
-    /// `hyperloader` or `hyperformer++`
-    #[arg(long, default_value = "hyperloader")]
-    method: MethodArgument,
+    /// Method, or one of HyperLoader's ablations
+    #[arg(long, value_name = "NAME", default_value = "hyperloader", value_parser = names())]
+    method: String,
     /// Number of tasks
     #[arg(long, value_name = "N", default_value_t = 7)]
     tasks: u32,
@@ -24,27 +25,19 @@ pub(super) struct ParamsArguments {
     output_format: OutputFormat,
 }
 
-#[derive(Debug, Clone)]
-struct MethodArgument(Method);
-
-impl std::str::FromStr for MethodArgument {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let known = Method::ALL.map(Method::name);
-        Method::ALL.into_iter().find(|m| m.name() == name).map(Self).ok_or_else(|| {
-            let list = known.map(|n| format!("`{n}`")).join(", ");
-            format!("expected one of {list}{}", hyperloader_core::suggest::hint(name, known))
-        })
-    }
+/// Names of all variants, for help, errors and completion.
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(variants().iter().map(|variant| variant.name))
 }
 
 pub(super) fn run(arguments: &ParamsArguments) -> Result<()> {
     let t5 = T5Config::preset(&arguments.backbone_preset)?;
     let tasks: Vec<String> = (1..=arguments.tasks).map(|n| format!("task-{n}")).collect();
-    let method = arguments.method.0.preset();
+    let all = variants();
+    let variant = all.iter().find(|variant| variant.name == arguments.method);
+    let method = &variant.context("every name that is accepted has its hyper-parameters")?.config;
     method.validate(&t5, &tasks)?;
-    let counted = count(&method, &t5, &tasks);
+    let counted = count(method, &t5, &tasks);
     match arguments.output_format {
         OutputFormat::Json => println!("{}", serde_json::to_string(&counted)?),
         OutputFormat::Text => {

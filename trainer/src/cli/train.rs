@@ -1,18 +1,22 @@
 //! A bare `hl-train`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::Table;
+use hyperloader_core::corpus::known;
 use hyperloader_core::run::Run;
 
-use super::OutputFormat;
+use super::{LabelsArgument, OutputFormat, fetch};
 use crate::config::Config;
 use crate::evaluate::Evaluation;
 use crate::progress::{Progress, Verbosity};
-use crate::train::{Outcome, Training};
+use crate::report;
+use crate::train::{CONFIG, End, Outcome, Training};
 
 #[derive(Debug, Args)]
 pub(super) struct TrainArguments {
@@ -25,9 +29,21 @@ pub(super) struct TrainArguments {
     /// Folder of all runs [default: `runs` beside the configuration]
     #[arg(long, value_name = "DIR")]
     runs: Option<PathBuf>,
-    /// Pretrained T5 in Hugging Face's layout
+    /// Pretrained T5: a folder in Hugging Face's layout, or else a model of its hub, such as `t5-base`
+    #[arg(long, value_name = "DIR|ID")]
+    backbone: Option<String>,
+    /// Train on the paper's corpora in this folder, in place of the configuration's tasks
     #[arg(long, value_name = "DIR")]
-    backbone: Option<PathBuf>,
+    data: Option<PathBuf>,
+    /// Only these tasks
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    tasks: Vec<String>,
+    /// Which labels all tasks learn [default: as configured, `plain` with `--data`]
+    #[arg(long, value_name = "PRESET")]
+    labels: Option<LabelsArgument>,
+    /// Share of the training and validation sentences that is used, such as 0.1
+    #[arg(long, value_name = "SHARE")]
+    fraction: Option<f64>,
     /// Updates
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
@@ -52,6 +68,16 @@ pub(super) struct TrainArguments {
     /// Start from the best checkpoint of this run (same backbone, method and tasks)
     #[arg(long, value_name = "RUN")]
     warm_start: Option<PathBuf>,
+    /// Go on with a run that was cut, exactly as it would have gone [default: the newest]
+    #[arg(
+        long,
+        value_name = "RUN",
+        num_args = 0..=1,
+        conflicts_with_all = [
+            "name", "backbone", "data", "tasks", "labels", "fraction", "steps", "batch_size", "learning_rate", "evaluate_every", "seed", "warm_start"
+        ]
+    )]
+    resume: Option<Option<PathBuf>>,
     /// Form of the final scores on stdout
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output_format: OutputFormat,
@@ -63,22 +89,93 @@ pub(super) struct TrainArguments {
     no_progress: bool,
 }
 
-pub(super) fn run(arguments: TrainArguments) -> Result<()> {
+impl TrainArguments {
+    /// How much is said, and whether by a bar.
+    fn progress(&self) -> (Verbosity, bool) {
+        let verbosity = if self.quiet { Verbosity::Quiet } else { Verbosity::Normal };
+        (verbosity, !self.no_progress && std::io::stderr().is_terminal())
+    }
+}
+
+pub(super) fn run(arguments: TrainArguments) -> Result<ExitCode> {
+    let training = match &arguments.resume {
+        Some(run) => resume(&arguments, run.as_deref())?,
+        None => start(&arguments)?,
+    };
+    let (verbosity, bar) = arguments.progress();
+    let mut progress = Progress::new(training.config().training.steps, verbosity, bar);
+    let outcome = match training.run(&mut progress, stop_on_interrupt()?)? {
+        End::Finished(outcome) => outcome,
+        End::Stopped { run, step } => {
+            progress.stopped(&run, step);
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    };
+    match arguments.output_format {
+        OutputFormat::Json => println!("{}", serde_json::to_string(&outcome.without_details())?),
+        OutputFormat::Text => println!("{}", scores(&outcome)),
+    }
+    progress.reported(&report::write(&outcome.run)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What shells report for a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+fn start(arguments: &TrainArguments) -> Result<Training> {
     let mut config = Config::from_file(&arguments.config)?;
-    override_config(&mut config, &arguments);
+    override_config(&mut config, arguments);
+    if let Some(backbone) = &arguments.backbone {
+        config.backbone.choose(backbone)?;
+    }
+    choose_tasks(&mut config, arguments)?;
     let warm_start = arguments
         .warm_start
         .as_deref()
         .map(Run::open)
         .transpose()
         .context("cannot start from `--warm-start`")?;
-    let verbosity = if arguments.quiet { Verbosity::Quiet } else { Verbosity::Normal };
-    let bar = !arguments.no_progress && std::io::stderr().is_terminal();
-    let mut progress = Progress::new(config.training.steps, verbosity, bar);
-    let outcome = Training::prepare(config, warm_start.as_ref())?.run(&mut progress)?;
-    match arguments.output_format {
-        OutputFormat::Json => println!("{}", serde_json::to_string(&outcome)?),
-        OutputFormat::Text => println!("{}", scores(&outcome)),
+    config.validate()?;
+    let (verbosity, bar) = arguments.progress();
+    fetch::locate(&config.backbone, verbosity, bar)?;
+    Ok(Training::prepare(config, warm_start.as_ref())?)
+}
+
+fn resume(arguments: &TrainArguments, run: Option<&Path>) -> Result<Training> {
+    let run = match (run, &arguments.runs) {
+        (Some(run), _) => Run::open(run)?,
+        (None, Some(runs)) => Run::latest(runs)?,
+        (None, None) => Run::latest(&Config::from_file(&arguments.config)?.runs)?,
+    };
+    let mut config = Config::from_file(&run.folder.join(CONFIG))?;
+    if let Some(device) = &arguments.device {
+        config.training.device.clone_from(device);
+    }
+    config.training.threads = arguments.threads.or(config.training.threads);
+    Ok(Training::resume(config, run)?)
+}
+
+/// True once Ctrl-C was pressed or the program was asked to end; the second time it ends at once.
+fn stop_on_interrupt() -> Result<&'static AtomicBool> {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(&STOP)
+}
+
+fn choose_tasks(config: &mut Config, arguments: &TrainArguments) -> Result<()> {
+    if let Some(folder) = &arguments.data {
+        config.tasks = known::in_folder(folder)?.into_iter().collect();
+    }
+    if !arguments.tasks.is_empty() {
+        config.keep_tasks(&arguments.tasks)?;
+    }
+    if let Some(labels) = arguments.labels {
+        config.tasks.values_mut().for_each(|spec| spec.labels = labels.into());
     }
     Ok(())
 }
@@ -90,8 +187,8 @@ fn override_config(config: &mut Config, arguments: &TrainArguments) {
         }
     }
     put(&mut config.runs, &arguments.runs);
-    put(&mut config.backbone.path, &arguments.backbone);
     put(&mut config.seed, &arguments.seed);
+    put(&mut config.training.fraction, &arguments.fraction);
     put(&mut config.training.steps, &arguments.steps);
     put(&mut config.training.batch_size, &arguments.batch_size);
     put(&mut config.training.learning_rate, &arguments.learning_rate);

@@ -2,7 +2,7 @@
 
 use hyperloader_core::t5::{FeedForward, Stack, T5Config, names};
 use hyperloader_core::task_weights::{Activation, Adapter, LayerNorm, Lora};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Whether dropout is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,9 +26,14 @@ impl Mode {
     }
 }
 
-/// `x W^T` without a bias: `[.., in]` to `[.., out]`.
-pub(super) fn linear(x: &Tensor, weight: &Tensor) -> Tensor {
-    x.linear(weight, None::<&Tensor>)
+/// `x W^T` without a bias: `[.., in]` to `[.., out]`. A weight of lower precision than `x` sets that of the product; what
+/// comes out is as `x` again.
+pub(crate) fn linear(x: &Tensor, weight: &Tensor) -> Tensor {
+    let kind = x.kind();
+    if weight.kind() == kind {
+        return x.linear(weight, None::<&Tensor>);
+    }
+    x.to_kind(weight.kind()).linear(weight, None::<&Tensor>).to_kind(kind)
 }
 
 /// `x W^T + scale * (x A^T) B^T`.
@@ -54,6 +59,10 @@ pub(super) struct RmsNorm {
 impl RmsNorm {
     pub(super) fn new(weight: Tensor, config: &T5Config) -> Self {
         Self { weight, eps: config.layer_norm_epsilon }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.weight.kind()
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {

@@ -10,5 +10,6 @@ mod t5;
 mod tagger;
 
 pub use layers::Mode;
+pub(crate) use layers::linear;
 pub use t5::T5;
-pub use tagger::{Tagger, TaggerError};
+pub use tagger::{Placement, Precision, Tagger, TaggerError};

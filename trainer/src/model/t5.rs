@@ -2,7 +2,7 @@
 
 use hyperloader_core::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::task_weights::{BlockWeights, TaskWeights};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::attention::{AttentionLayer, KeyValues, RelativeBias, causal_bias, padding_bias};
 use super::layers::{FeedForwardLayer, Mode, RmsNorm, with_adapter};
@@ -38,7 +38,7 @@ struct Block {
 /// What the decoder sees of the source: keys and values of each block, and the bias on their scores.
 #[derive(Debug)]
 pub(super) struct Source {
-    blocks: Vec<KeyValues>,
+    pub(super) blocks: Vec<KeyValues>,
     padding: Tensor,
     pub(super) len: i64,
 }
@@ -81,7 +81,12 @@ impl T5 {
     }
 
     fn embed(&self, ids: &Tensor) -> Tensor {
-        Tensor::embedding(&self.embedding, ids, -1, false, false)
+        Tensor::embedding(&self.embedding, ids, -1, false, false).to_kind(self.kind())
+    }
+
+    /// Precision of everything but products with frozen matrices.
+    fn kind(&self) -> Kind {
+        self.encoder.final_norm.kind()
     }
 
     /// The encoder's output after the final norm, `[batch, source_len, d_model]`, of `input_ids` and
@@ -107,7 +112,7 @@ impl T5 {
     ) -> Tensor {
         let len = input_ids.size()[1];
         let bias = self.encoder.self_bias.forward(&self.config, len, len);
-        let bias = bias + padding_bias(attention_mask, self.embedding.kind());
+        let bias = bias + padding_bias(attention_mask, self.kind());
         let mut x = mode.dropout(self.embed(input_ids));
         for (block, weights) in self.encoder.list.iter().zip(&weights.encoder) {
             observe(&x);
@@ -173,7 +178,7 @@ impl T5 {
                     Some(attention.keys_and_values(encoder_output, &weights.cross_attention))
                 })
                 .collect(),
-            padding: padding_bias(attention_mask, self.embedding.kind()),
+            padding: padding_bias(attention_mask, self.kind()),
             len: encoder_output.size()[1],
         }
     }
@@ -181,7 +186,7 @@ impl T5 {
     /// Bias of the decoder's self-attention over `len` positions, `[1, heads, len, len]`.
     pub(super) fn causal_self_bias(&self, len: i64) -> Tensor {
         let bias = self.decoder.self_bias.forward(&self.config, len, len);
-        bias + causal_bias(len, (self.embedding.kind(), self.device()))
+        bias + causal_bias(len, (self.kind(), self.device()))
     }
 
     /// Bias of cross-attention for `len` target positions, `[batch, heads or 1, len or 1, source_len]`.

@@ -4,7 +4,9 @@ use hyperloader_core::backbone::{Backbone, BackboneError};
 use hyperloader_core::method::HyperConfig;
 use hyperloader_core::suggest;
 use hyperloader_core::task_weights::TaskWeights;
-use tch::{Device, Tensor};
+use hyperloader_core::tensors::HostTensor;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
 
 use super::{Mode, T5};
 use crate::data::Batch;
@@ -43,6 +45,45 @@ pub enum TaggerError {
     },
 }
 
+/// Precision of products with frozen matrices; everything else is float32.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Float32.
+    #[default]
+    F32,
+    /// Bfloat16: half the memory, and faster where the processor multiplies it natively.
+    Bf16,
+}
+
+/// Where and how a tagger computes.
+#[derive(Debug, Clone, Copy)]
+pub struct Placement {
+    /// Where its tensors lie.
+    pub device: Device,
+    /// Precision of products with frozen matrices.
+    pub precision: Precision,
+}
+
+impl From<Device> for Placement {
+    fn from(device: Device) -> Self {
+        Self { device, precision: Precision::F32 }
+    }
+}
+
+impl Placement {
+    /// A frozen tensor in its place.
+    fn frozen(self, name: &str, tensor: &HostTensor) -> Tensor {
+        let tensor = to_device(tensor, self.device);
+        // Position biases are added to scores and never multiplied.
+        let factor = tensor.dim() == 2 && !name.ends_with("relative_attention_bias.weight");
+        match self.precision {
+            Precision::Bf16 if factor => tensor.to_kind(Kind::BFloat16),
+            _ => tensor,
+        }
+    }
+}
+
 /// A backbone, a method, and its trainable tensors.
 #[derive(Debug)]
 pub struct Tagger {
@@ -66,11 +107,12 @@ impl Tagger {
         method: &HyperConfig,
         tasks: &[String],
         seed: u64,
-        device: Device,
+        placement: impl Into<Placement>,
     ) -> Result<Self, TaggerError> {
+        let placement = placement.into();
         let list = method.trainable_tensors(&backbone.config, tasks);
-        let parameters = Parameters::initialise(&list, seed, device, |n| backbone.tensor(n))?;
-        Self::with_parameters(backbone, method, tasks, parameters, device)
+        let parameters = Parameters::initialise(&list, seed, placement.device, |n| backbone.tensor(n))?;
+        Self::with_parameters(backbone, method, tasks, parameters, placement)
     }
 
     /// A tagger with the trainable tensors of a checkpoint.
@@ -82,8 +124,9 @@ impl Tagger {
         method: &HyperConfig,
         tasks: &[String],
         parameters: Parameters,
-        device: Device,
+        placement: impl Into<Placement>,
     ) -> Result<Self, TaggerError> {
+        let placement = placement.into();
         let list = method.trainable_tensors(&backbone.config, tasks);
         for entry in &list {
             let expected = || format!("{:?}", entry.shape);
@@ -98,7 +141,7 @@ impl Tagger {
         }
         let t5 = T5::new(&backbone.config, |name| match parameters.get(name) {
             Some(tensor) => Ok(tensor.shallow_clone()),
-            None => Ok::<_, BackboneError>(to_device(&backbone.tensor(name)?, device)),
+            None => Ok::<_, BackboneError>(placement.frozen(name, &backbone.tensor(name)?)),
         })?;
         Ok(Self { t5, method: method.clone(), parameters, tasks: tasks.to_vec() })
     }

@@ -74,9 +74,11 @@ pub(crate) struct Args {
 /// Which checkpoint of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Chosen {
-    /// Lowest validation loss; the last one if none was evaluated
+    /// Lowest validation loss over all tasks; the last one if none was evaluated
     #[default]
     Best,
+    /// Lowest validation loss of the exported task
+    TaskBest,
     /// Most updates
     Last,
 }
@@ -92,9 +94,10 @@ pub(crate) enum OutputFormat {
 }
 
 impl Args {
-    pub(crate) fn which(&self) -> Which {
+    pub(crate) fn which<'a>(&self, task: &'a str) -> Which<'a> {
         match self.checkpoint {
             Chosen::Best => Which::Best,
+            Chosen::TaskBest => Which::BestOf(task),
             Chosen::Last => Which::Last,
         }
     }

@@ -36,13 +36,21 @@ fn run(args: &Args, reporter: &mut Reporter) -> Result<()> {
         Some(task) => vec![run.task(task)?.name.clone()],
         None => run.manifest.tasks.iter().map(|task| task.name.clone()).collect(),
     };
-    let step = run.checkpoint(args.which())?.step;
-    reporter.note(&format!("run `{}`, checkpoint of step {step}", run.folder.display()));
-    let exporter = Exporter::open(run, args.which(), args.backbone.as_deref())?;
+    let mut opened: Option<(u64, Exporter)> = None;
     for task in &tasks {
+        // One checkpoint serves all tasks, unless each has its own best.
+        let step = run.checkpoint(args.which(task))?.step;
+        let exporter = match opened.take() {
+            Some((open, exporter)) if open == step => exporter,
+            _ => {
+                reporter.note(&format!("run `{}`, checkpoint of step {step}", run.folder.display()));
+                Exporter::open(run.clone(), args.which(task), args.backbone.as_deref())?
+            }
+        };
         if let Err(error) = export(args, &exporter, task, reporter) {
             reporter.failed(&error);
         }
+        opened = Some((step, exporter));
     }
     Ok(())
 }

@@ -1,0 +1,172 @@
+//! A training that is killed and resumed is, byte for byte, the training that was not.
+#![allow(clippy::unwrap_used)] // A test that cannot go on should fail.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hyperloader_tests::{Workplace, binaries, tiny_config};
+use rand::RngExt;
+
+const STEPS: &str = "40";
+
+/// Dropout on, checkpoints between evaluations, two kept: all that a resumed run could get wrong.
+fn place() -> Workplace {
+    let place = Workplace::new();
+    let config =
+        tiny_config().replace("evaluate_every = 10", "evaluate_every = 20\nsave_every = 6\ndropout = 0.1");
+    place.write("hyperloader.toml", config);
+    place
+}
+
+/// How often a run is killed; the whole proof takes `HYPERLOADER_KILLS=7`.
+fn kills() -> usize {
+    std::env::var("HYPERLOADER_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(3)
+}
+
+fn train(place: &Workplace, arguments: &[&str]) -> Child {
+    Command::new(binaries().join("hl-train"))
+        .args(["--quiet", "--threads", "1"])
+        .args(arguments)
+        .current_dir(place.path("."))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn start<'a>(runs: &'a str) -> [&'a str; 6] {
+    ["--runs", runs, "--name", "run", "--steps", STEPS]
+}
+
+fn finish(child: Child) {
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Content of every file of a run. What was logged counts without the wall-clock times; what a reader makes of the
+/// log for people (report, plots, event files) does not count.
+fn files(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for folder in [run.to_owned(), run.join("checkpoints")] {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(run).unwrap().display().to_string();
+            let content = || std::fs::read(&path).unwrap();
+            if name == "metrics.jsonl" {
+                found.insert(name, without_times(&content()));
+            } else if name == "manifest.json" || name == "config.toml" || name.starts_with("checkpoints/") {
+                found.insert(name, content());
+            }
+        }
+    }
+    found
+}
+
+fn without_times(metrics: &[u8]) -> Vec<u8> {
+    let lines = std::str::from_utf8(metrics).unwrap().lines().map(|line| {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let fields = line.as_object_mut().unwrap();
+        // The folders of the two runs differ by intent.
+        for name in ["seconds", "train_seconds", "run"] {
+            fields.remove(name);
+        }
+        format!("{line}\n")
+    });
+    lines.collect::<String>().into_bytes()
+}
+
+fn assert_same(a: &Path, b: &Path) {
+    let (a, b) = (files(a), files(b));
+    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+    for (name, content) in &a {
+        assert!(content == &b[name], "`{name}` differs");
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_at_random_instants_and_resumed_ends_with_the_same_files() {
+    let place = place();
+    let began = Instant::now();
+    finish(train(&place, &start("whole")));
+    let whole = began.elapsed();
+    let mut random = rand::rng();
+    let mut killed = 0;
+    loop {
+        // As a user would: a run that was killed before its first checkpoint is started once more.
+        let begun = place.path("cut/run/manifest.json").exists();
+        let mut child = match begun {
+            true => train(&place, &["--resume", "cut/run"]),
+            false => train(&place, &start("cut")),
+        };
+        if killed == kills() {
+            finish(child);
+            break;
+        }
+        let after = random.random_range(0.0..0.6) * whole.as_secs_f64();
+        std::thread::sleep(Duration::from_secs_f64(after));
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            killed += 1;
+            println!("killed after {after:.2} s of {:.2} s", whole.as_secs_f64());
+        }
+        let output = child.wait_with_output().unwrap();
+        let ended = output.status.code().is_none_or(|code| code == 0);
+        assert!(ended, "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_same(&place.path("whole/run"), &place.path("cut/run"));
+}
+
+#[test]
+fn interrupted_trainings_save_say_how_to_go_on_and_go_on() {
+    let place = place();
+    let child = train(&place, &start("cut"));
+    let log = place.path("cut/run/metrics.jsonl");
+    // Well inside the training.
+    while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("\"step\":10")) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    let manifest = std::fs::read_to_string(place.path("cut/run/manifest.json")).unwrap();
+    finish(train(&place, &["--runs", "cut", "--resume"]));
+    let resumed = std::fs::read_to_string(place.path("cut/run/manifest.json")).unwrap();
+    assert!(manifest != resumed && resumed.contains("step-000040"), "{resumed}");
+    finish(train(&place, &start("whole")));
+    assert_same(&place.path("whole/run"), &place.path("cut/run"));
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_the_one_before_it_is_used() {
+    let place = place();
+    finish(train(&place, &start("whole")));
+    finish(train(&place, &start("cut")));
+    place.write("cut/run/checkpoints/step-000040.optimizer.safetensors", "not what it was");
+    let mut resumed = place.program("hl-train");
+    let output = resumed.args(["--no-progress", "--threads", "1", "--resume", "cut/run"]).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{log}");
+    assert!(log.contains("step-000040.optimizer.safetensors` is damaged"), "{log}");
+    assert!(log.contains("going on from step 36"), "{log}");
+    assert_same(&place.path("whole/run"), &place.path("cut/run"));
+}
+
+#[test]
+fn what_cannot_be_resumed_is_refused_with_the_reason() {
+    let place = place();
+    finish(train(&place, &["--name", "run", "--steps", "2"]));
+    let resume = |run: &str| place.transcript(place.program("hl-train").args(["--quiet", "--resume", run]));
+    insta::assert_snapshot!("no_run", resume("runs/none"));
+    let config = place.path("runs/run/config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("atis/train", "snips/train")).unwrap();
+    insta::assert_snapshot!("other_corpus", resume("runs/run"));
+    std::fs::write(&config, text).unwrap();
+    for step in ["000000", "000002"] {
+        place.write(&format!("runs/run/checkpoints/step-{step}.safetensors"), "damaged");
+    }
+    insta::assert_snapshot!("all_damaged", resume("runs/run"));
+    insta::assert_snapshot!("taken", place.transcript(place.program("hl-train").args(["--name", "run"])));
+}

@@ -1,0 +1,59 @@
+//! Largest difference of the logits of two devices, over the held-out sentences of a run's tasks.
+//!
+//! `cargo run --release --package hyperloader-trainer --example device_parity -- RUN CONFIG DEVICE`: a run's folder, a
+//! configuration that has its tasks' corpora, and the device that is compared with the CPU.
+#![allow(clippy::print_stdout)] // The figures are its data.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use hyperloader_core::run::{Run, Which};
+use hyperloader_core::sentt::SentT;
+use hyperloader_trainer::config::Config;
+use hyperloader_trainer::data::{Batch, Example, load_task};
+use hyperloader_trainer::device;
+use hyperloader_trainer::model::{Mode, Tagger};
+use hyperloader_trainer::parameters::Parameters;
+use serde_json::json;
+use tch::{Device, Kind, Tensor};
+
+const SENTENCES: usize = 32;
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let mut next = |what: &str| arguments.next().with_context(|| format!("{what} is missing"));
+    let run = Run::open(&PathBuf::from(next("the run's folder")?))?;
+    let config = Config::from_file(&PathBuf::from(next("the configuration")?))?;
+    let other = device::parse(&next("the device")?)?;
+    let backbone = run.backbone(None)?;
+    let codec = SentT::from_file(backbone.tokenizer())?;
+    let tensors = run.read(run.checkpoint(Which::Best)?)?;
+    let names: Vec<String> = run.manifest.tasks.iter().map(|t| t.name.clone()).collect();
+    let tagger = |device| {
+        let parameters = Parameters::from_tensors(&tensors, device);
+        Tagger::with_parameters(&backbone, &run.manifest.method, &names, parameters, device)
+    };
+    let taggers = [tagger(Device::Cpu)?, tagger(other)?];
+    for task in &names {
+        let spec = config.tasks.get(task).with_context(|| format!("no corpus of task `{task}`"))?;
+        let data = load_task(task, spec, &codec, &config)?;
+        let chosen: Vec<&Example> = data.test.iter().take(SENTENCES).collect();
+        let logits = |tagger: &Tagger| -> Result<Tensor> {
+            let t5 = &tagger.t5;
+            let batch = Batch::new(&chosen, t5.config.pad_token_id, tagger.device());
+            let weights = tagger.task_weights(task)?;
+            let encoded = t5.encode(&weights, &batch.input_ids, &batch.attention_mask, Mode::Evaluation);
+            let inputs = t5.shift_right(&batch.labels);
+            let states = t5.decode(&weights, &inputs, &encoded, &batch.attention_mask, Mode::Evaluation);
+            let real = batch.labels.not_equal(t5.config.pad_token_id).unsqueeze(-1);
+            Ok((t5.logits(&states) * real).to_device(Device::Cpu).to_kind(Kind::Double))
+        };
+        let [a, b] = tch::no_grad(|| taggers.each_ref().map(logits));
+        let difference = (a? - b?).abs().max().double_value(&[]);
+        println!(
+            "{}",
+            json!({ "task": task, "device": format!("{other:?}"), "largest_difference": difference })
+        );
+    }
+    Ok(())
+}

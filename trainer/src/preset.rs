@@ -1,0 +1,72 @@
+//! Named sets of configuration values, below those that a configuration spells out.
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// A named set of values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// What the authors of HyperLoader ran (reference sections 3 and 6), labels included.
+    HyperloaderPaper,
+}
+
+impl Preset {
+    fn text(self) -> &'static str {
+        match self {
+            Self::HyperloaderPaper => include_str!("../presets/hyperloader-paper.toml"),
+        }
+    }
+
+    /// `config` with this preset's values where it has none of its own.
+    ///
+    /// # Errors
+    /// If the preset is no TOML, which a test excludes.
+    pub fn under(self, mut config: Table) -> Result<Table, toml::de::Error> {
+        fill(&mut config, self.text().parse()?);
+        if let Some(Value::Table(tasks)) = config.get_mut("task") {
+            for task in tasks.iter_mut().filter_map(|(_, task)| task.as_table_mut()) {
+                task.entry("labels").or_insert_with(|| "reference".into());
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// Adds what `target` lacks.
+fn fill(target: &mut Table, values: Table) {
+    for (key, value) in values {
+        match (target.get_mut(&key), value) {
+            (Some(Value::Table(table)), Value::Table(values)) => fill(table, values),
+            (Some(_), _) => {}
+            (None, value) => {
+                target.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use crate::optimizer::AbsentGradient;
+
+    const USER: &str = "preset = \"hyperloader-paper\"\n[backbone]\npath = \"b\"\n[training]\nbatch_size = 32\n\
+        [task.a]\nlayout = \"mtop\"\ntrain = \"t\"\ntest = \"t\"\n\
+        [task.b]\nlayout = \"mtop\"\ntrain = \"t\"\ntest = \"t\"\nlabels = \"plain\"\n";
+
+    #[test]
+    fn a_preset_fills_in_what_a_configuration_leaves_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, USER).unwrap();
+        let config = Config::from_file(&path).unwrap();
+        let t = &config.training;
+        assert_eq!((t.batch_size, t.steps, t.absent_gradient), (32, 65_536, AbsentGradient::Decay));
+        assert!(config.backbone.cross_attention_relative_bias);
+        let labels: Vec<String> = config.tasks.values().map(|task| toml::to_string(task).unwrap()).collect();
+        assert!(labels[0].contains("labels = \"reference\"") && labels[1].contains("labels = \"plain\""));
+        // What a run keeps is complete without the preset.
+        assert!(!toml::to_string(&config).unwrap().contains("preset"));
+    }
+}

@@ -128,6 +128,7 @@ pub struct HyperConfig {
     #[serde(skip_serializing_if = "AdapterHeads::is_all")]
     pub adapters: AdapterHeads,
     /// Generated LoRA pairs, if any.
+    #[serde(default)]
     pub lora: Option<LoraConfig>,
     /// Added to the generated scale of the norm after each adapter: 0 is what ran, 1 starts at an ordinary norm.
     pub ln_gamma_offset: f64,
@@ -330,6 +331,14 @@ pub struct TrainableTensor {
 }
 
 impl HyperConfig {
+    /// With what a configuration may leave open: HyperLoader always has LoRA.
+    pub fn completed(mut self) -> Self {
+        if self.method == Method::HyperLoader && self.lora.is_none() {
+            self.lora = Some(LoraConfig::default());
+        }
+        self
+    }
+
     /// Bottleneck of an adapter, `d_model / reduction_factor`.
     pub fn bottleneck(&self, t5: &T5Config) -> usize {
         t5.d_model / self.reduction_factor.max(1)

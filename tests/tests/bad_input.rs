@@ -38,7 +38,7 @@ fn an_impossible_value_is_named() {
 #[test]
 fn values_that_cannot_be_are_named_with_what_would_do() {
     for (name, from, to) in [
-        ("steps", "steps = 20", "steps = 0"),
+        ("evaluate_every", "evaluate_every = 10", "evaluate_every = 0"),
         ("batch_size", "batch_size = 4", "batch_size = 0"),
         ("learning_rate_text", "learning_rate = 1e-3", "learning_rate = \"high\""),
         ("schedule", "steps = 20", "schedule = \"linaer\""),
@@ -58,7 +58,7 @@ fn values_that_cannot_be_are_named_with_what_would_do() {
         ("rank", "reduction_factor = 8", "lora = { rank = 0 }"),
         ("lora_heads", "reduction_factor = 8", "lora = { heads = \"by-sight\" }"),
         ("adapters", "reduction_factor = 8", "adapters = \"some\""),
-        ("no_lora", "reduction_factor = 8", "method = \"hyperformer++\""),
+        ("no_lora", "reduction_factor = 8", "method = \"hyperformer++\"\nlora = { rank = 4 }"),
         ("task_name", "[task.movie]", "[task.\"my movie\"]"),
         ("layout", "layout = \"bio-columns\"", "layout = \"bio-colums\""),
     ] {

@@ -167,6 +167,9 @@ fn what_cannot_be_resumed_is_refused_with_the_reason() {
     for step in ["000000", "000002"] {
         place.write(&format!("runs/run/checkpoints/step-{step}.safetensors"), "damaged");
     }
-    insta::assert_snapshot!("all_damaged", resume("runs/run"));
+    // What was trained, and so its hash, depends on the processor.
+    insta::with_settings!({filters => vec![("[0-9a-f]{64}", "[HASH]")]}, {
+        insta::assert_snapshot!("all_damaged", resume("runs/run"));
+    });
     insta::assert_snapshot!("taken", place.transcript(place.program("hl-train").args(["--name", "run"])));
 }

@@ -231,6 +231,7 @@ impl Config {
             let merged = text.parse().and_then(|table| preset.under(table)).map_err(unusable)?;
             config = merged.try_into().map_err(unusable)?;
         }
+        config.method = config.method.completed();
         let folder = path.parent().unwrap_or(Path::new(""));
         config.runs = folder.join(&config.runs);
         config.backbone.path = config.backbone.path.map(|path| folder.join(path));

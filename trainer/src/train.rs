@@ -78,6 +78,18 @@ pub enum TrainError {
     /// The folder's name is taken by something that is no run.
     #[error("`{}` exists and is no run\nhint: choose another `--name`, or remove the folder", .0.display())]
     Occupied(PathBuf),
+    /// The run to start from has other trainable tensors.
+    #[error("cannot start from run `{run}`: its {what} is {theirs}, the configuration's {ours}")]
+    WarmStart {
+        /// The run's name.
+        run: String,
+        /// What differs.
+        what: &'static str,
+        /// In the run.
+        theirs: String,
+        /// In the configuration.
+        ours: String,
+    },
     /// A resumed run would train on something else than before.
     #[error(
         "run `{run}` cannot be resumed: {what} changed since it was started\nhint: restore it, or start a new run with `--warm-start`"
@@ -305,7 +317,10 @@ impl Training {
                 let placement = Placement { device: *device, precision };
                 Tagger::new(backbone, &config.method, tasks, config.seed, placement)?
             }
-            Some(run) => materials.tagger(&config, &run.read(run.checkpoint(Which::Best)?)?, precision)?,
+            Some(run) => {
+                check_warm_start(&config, run)?;
+                materials.tagger(&config, &run.read(run.checkpoint(Which::Best)?)?, precision)?
+            }
         };
         let optimizer = new_optimizer(&config, &tagger);
         let run = create_run(&config, &materials)?;
@@ -551,6 +566,23 @@ impl Training {
         self.log("outcome", &outcome.without_details())?;
         Ok(outcome)
     }
+}
+
+fn check_warm_start(config: &Config, run: &Run) -> Result<(), TrainError> {
+    let Manifest { name, method, tasks, .. } = &run.manifest;
+    let theirs: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+    let ours: Vec<&str> = config.tasks.keys().map(String::as_str).collect();
+    let list = |names: &[&str]| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    let (what, theirs, ours) = if theirs != ours {
+        ("set of tasks", list(&theirs), list(&ours))
+    } else if *method != config.method {
+        // As in a configuration, on one line.
+        let text = |method| serde_json::to_string(method).unwrap_or_default();
+        ("method", text(method), text(&config.method))
+    } else {
+        return Ok(());
+    };
+    Err(TrainError::WarmStart { run: name.clone(), what, theirs, ours })
 }
 
 fn new_optimizer(config: &Config, tagger: &Tagger) -> AdamW {

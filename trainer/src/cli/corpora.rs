@@ -4,16 +4,18 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::{CellAlignment, Table};
+use hyperloader_core::backbone::TOKENIZER;
 use hyperloader_core::corpus::stats::Percentiles;
 use hyperloader_core::corpus::{CorpusSpec, known};
 use hyperloader_core::sentt::SentT;
 
 use super::{LabelsArgument, OutputFormat};
-use crate::config::{Config, TrainingConfig};
+use crate::config::{BackboneConfig, Config};
 use crate::corpora::{Corpora, CorpusNumbers, Limits, SplitLengths};
+use crate::hub::Hub;
 
 /// The configuration that is used where none is named.
 const DEFAULT_CONFIG: &str = "hyperloader.toml";
@@ -30,18 +32,23 @@ pub(super) struct CorporaArguments {
     #[arg(long, value_name = "PRESET")]
     labels: Option<LabelsArgument>,
     /// Pretrained T5 whose tokenizer gives the lengths in tokens [default: the configuration's]
-    #[arg(long, value_name = "DIR")]
-    backbone: Option<PathBuf>,
+    #[arg(long, value_name = "DIR|ID")]
+    backbone: Option<String>,
     /// Form of the answer
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output_format: OutputFormat,
 }
 
 pub(super) fn run(arguments: &CorporaArguments) -> Result<ExitCode> {
-    let config = configuration(arguments)?;
+    let mut config = configuration(arguments)?;
+    let specs = specs(arguments, config.as_ref())?;
+    if let Some(config) = &mut config {
+        config.tasks = specs.iter().cloned().collect();
+        config.validate()?;
+    }
     let codec = codec(arguments, config.as_ref())?;
-    let training = config.as_ref().map_or_else(TrainingConfig::default, |config| config.training.clone());
-    let corpora = Corpora::count(corpora(arguments, config)?, codec.as_ref(), &training);
+    let training = config.map(|config| config.training).unwrap_or_default();
+    let corpora = Corpora::count(specs, codec.as_ref(), &training);
     match arguments.output_format {
         OutputFormat::Json => println!("{}", serde_json::to_string(&corpora)?),
         OutputFormat::Text => println!("{}", text(&corpora)),
@@ -61,31 +68,45 @@ fn configuration(arguments: &CorporaArguments) -> Result<Option<Config>> {
         (None, Some(_)) if !Path::new(DEFAULT_CONFIG).exists() => return Ok(None),
         (None, _) => Path::new(DEFAULT_CONFIG),
     };
-    let config = Config::from_file(path)?;
-    Ok(Some(config))
+    Ok(Some(Config::from_file(path)?))
 }
 
-fn corpora(arguments: &CorporaArguments, config: Option<Config>) -> Result<Vec<(String, CorpusSpec)>> {
-    let mut corpora = match &arguments.data {
+fn specs(arguments: &CorporaArguments, config: Option<&Config>) -> Result<Vec<(String, CorpusSpec)>> {
+    let mut specs = match &arguments.data {
         Some(folder) => known::in_folder(folder)?,
-        None => config.map(|config| config.tasks.into_iter().collect()).unwrap_or_default(),
+        None => config.map(|config| config.tasks.clone().into_iter().collect()).unwrap_or_default(),
     };
     if let Some(labels) = arguments.labels {
-        corpora.iter_mut().for_each(|(_, spec)| spec.labels = labels.into());
+        specs.iter_mut().for_each(|(_, spec)| spec.labels = labels.into());
     }
-    Ok(corpora)
+    Ok(specs)
 }
 
-/// Known corpora can be counted without a tokenizer, but not without saying so.
+/// The tokenizer. The paper's corpora and a configuration's model that is not at hand can do without, but not in silence.
 fn codec(arguments: &CorporaArguments, config: Option<&Config>) -> Result<Option<SentT>> {
-    let configured = config.and_then(|config| config.backbone.path.as_ref());
-    let tokenizer = arguments.backbone.as_ref().or(configured).map(|folder| folder.join("tokenizer.json"));
-    let needed = arguments.backbone.is_some() || arguments.data.is_none();
-    match tokenizer {
-        Some(path) if needed || path.exists() => Ok(Some(SentT::from_file(path)?)),
-        _ => {
-            eprintln!("no backbone: lengths in tokens are left out\nhint: name one with `--backbone`");
-            Ok(None)
+    if let Some(typed) = &arguments.backbone {
+        let mut backbone = BackboneConfig { path: None, id: None, cross_attention_relative_bias: false };
+        backbone.choose(typed)?;
+        let folder = at_hand(&backbone).with_context(|| {
+            format!("`{typed}` is no folder, and no model of that id is in the cache\nhint: give a folder with `{TOKENIZER}`, or let a training fetch the model")
+        })?;
+        return Ok(Some(SentT::from_file(folder.join(TOKENIZER))?));
+    }
+    let tokenizer = config.and_then(|config| at_hand(&config.backbone)).map(|folder| folder.join(TOKENIZER));
+    if let Some(path) = tokenizer.filter(|path| arguments.data.is_none() || path.exists()) {
+        return Ok(Some(SentT::from_file(path)?));
+    }
+    eprintln!("no backbone at hand: lengths in tokens are left out\nhint: name one with `--backbone`");
+    Ok(None)
+}
+
+/// The folder of a backbone. A model of the hub must be in the cache: lengths are not worth a download.
+fn at_hand(backbone: &BackboneConfig) -> Option<PathBuf> {
+    match &backbone.id {
+        None => backbone.path.clone(),
+        Some(id) => {
+            let cache = Hub { offline: true, ..Hub::from_env().ok()? };
+            Some(cache.fetch(id, &mut |_| ()).ok()?.folder)
         }
     }
 }

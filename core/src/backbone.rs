@@ -44,14 +44,14 @@ pub enum BackboneError {
     OnlySentencePiece(PathBuf),
     /// The tokenizer gives ids that the embedding has no row for.
     #[error(
-        "`{}` has ids up to {largest}, but `vocab_size` of the T5 configuration is {rows}\nhint: tokenizer and weights must be of one model",
+        "`{}` has tokens for {tokens} rows, but the embedding has {rows}\nhint: tokenizer and weights must be of one model",
         path.display()
     )]
     Vocabulary {
         /// The tokenizer.
         path: PathBuf,
-        /// Its largest id.
-        largest: u32,
+        /// One past its largest id.
+        tokens: usize,
         /// Rows of the embedding.
         rows: usize,
     },
@@ -135,9 +135,9 @@ impl Backbone {
             return Err(BackboneError::OnlySentencePiece(self.folder.clone()));
         }
         let codec = SentT::from_file(&path)?;
-        let (largest, rows) = (codec.largest_id(), self.config.vocab_size);
-        if largest as usize >= rows {
-            return Err(BackboneError::Vocabulary { path, largest, rows });
+        let (tokens, rows) = (codec.vocabulary_size(), self.config.vocab_size);
+        if tokens > rows {
+            return Err(BackboneError::Vocabulary { path, tokens, rows });
         }
         Ok(codec)
     }

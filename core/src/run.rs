@@ -36,7 +36,7 @@ pub enum RunError {
     #[error(transparent)]
     Backbone(#[from] BackboneError),
     /// The backbone is not in the hub's cache any more.
-    #[error("the run's backbone, `{id}` of the Hugging Face hub at commit {commit}, is not in `{}`\nhint: fetch it again and name its folder with `--backbone`", folder.display())]
+    #[error("the run's backbone, `{id}` of the Hugging Face hub at commit {commit}, is not in `{}`\nhint: `hf download {id} --revision {commit}` fetches it again; name its folder with `--backbone`", folder.display())]
     NotCached {
         /// Where it was.
         folder: PathBuf,

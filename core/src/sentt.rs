@@ -128,9 +128,9 @@ impl SentT {
         Ok(codec)
     }
 
-    /// The largest id of the vocabulary, added tokens included.
-    pub fn largest_id(&self) -> u32 {
-        self.tokenizer.get_vocab(true).into_values().max().unwrap_or(0)
+    /// One past the largest id that it gives, added tokens included.
+    pub fn vocabulary_size(&self) -> usize {
+        self.tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 
     /// The id of `<extra_id_k>`, if the vocabulary has it.

@@ -85,7 +85,7 @@ pub struct TaggerMetadata {
     pub step: u64,
     /// SHA-256 of the run's checkpoint.
     pub checkpoint_sha256: String,
-    /// SHA-256 of the backbone's `model.safetensors`.
+    /// SHA-256 of the backbone's weights, as in the run's manifest.
     pub backbone_sha256: String,
     /// Name and version of the exporting program.
     pub program: String,

@@ -279,11 +279,9 @@ mod tests {
             (Dtype::BF16, values.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect()),
             (Dtype::F64, values.iter().flat_map(|x| f64::from(*x).to_le_bytes()).collect()),
         ];
-        let view = |(dtype, data)| {
-            let view = TensorView::new(*dtype, vec![2, 2], data).unwrap();
-            (format!("{dtype:?}"), view)
-        };
-        let views = bytes.iter().map(|(dtype, data)| view((dtype, data)));
+        let views = bytes
+            .iter()
+            .map(|(dtype, data)| (format!("{dtype:?}"), TensorView::new(*dtype, vec![2, 2], data).unwrap()));
         std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
         let file = TensorFile::open(&path).unwrap();
         for name in ["F32", "F16", "BF16"] {

@@ -122,7 +122,6 @@ pub struct Exporter {
     checkpoint: Checkpoint,
     tensors: Tensors,
     backbone: PathBuf,
-    codec: SentT,
 }
 
 impl Exporter {
@@ -136,8 +135,7 @@ impl Exporter {
         let tensors = run.read(&checkpoint)?;
         let backbone = run.backbone(backbone)?;
         check_config(&backbone, &run.manifest.t5)?;
-        let codec = backbone.codec()?;
-        Ok(Self { backbone: backbone.folder, run, checkpoint, tensors, codec })
+        Ok(Self { backbone: backbone.folder, run, checkpoint, tensors })
     }
 
     /// The run.
@@ -169,7 +167,7 @@ impl Exporter {
         let measure = match &options.verification {
             Some(verification) => {
                 stage("running the trained model, un-folded and folded");
-                let probes = self.probes(task)?;
+                let probes = self.probes(&SentT::from_file(&tokenizer)?, task)?;
                 Some((Oracle::new(&model, probes)?, verification))
             }
             None => None,
@@ -212,9 +210,9 @@ impl Exporter {
         Ok(TaskModel::new(backbone, trained.collect(), weights))
     }
 
-    fn probes(&self, task: &Task) -> Result<Probes, SentTError> {
+    fn probes(&self, codec: &SentT, task: &Task) -> Result<Probes, SentTError> {
         let Manifest { t5, max_source_len, max_target_len, .. } = &self.run.manifest;
-        Probes::new(&self.codec, task, t5, *max_source_len, *max_target_len)
+        Probes::new(codec, task, t5, *max_source_len, *max_target_len)
     }
 
     fn metadata(&self, task: &Task, tokenizer: String) -> TaggerMetadata {
@@ -293,9 +291,10 @@ mod tests {
         let file = folder.path().join("snips.onnx");
         exporter.export("snips", &file, &Options::default(), &|_| {}).unwrap();
 
+        let codec = SentT::from_file(folder.path().join("backbone/tokenizer.json")).unwrap();
         let ladder = |task: &str| {
             let task = exporter.run().task(task).unwrap();
-            let probes = exporter.probes(task).unwrap();
+            let probes = exporter.probes(&codec, task).unwrap();
             let oracle = Oracle::new(&exporter.model(task).unwrap(), probes).unwrap();
             let verification = Verification { tolerance: 1e-4, backends: BackendOptions::default() };
             oracle.compare(&file, &verification, &|_| {}).unwrap()

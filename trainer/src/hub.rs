@@ -47,7 +47,7 @@ pub enum HubError {
     NoHome,
     /// The model is not in the cache and must not be fetched.
     #[error(
-        "model `{id}` is not (or not whole) in the cache `{}`, and `HF_HUB_OFFLINE` forbids to fetch it\nhint: fetch it once without `HF_HUB_OFFLINE`, or give a folder",
+        "model `{id}` is not (or not whole) in the cache `{}`, and `HF_HUB_OFFLINE` forbids fetching it\nhint: fetch it once without `HF_HUB_OFFLINE`, or give a folder",
         cache.display()
     )]
     Offline {
@@ -82,7 +82,7 @@ pub enum HubError {
     },
     /// A request failed.
     #[error(
-        "cannot fetch {what} of model `{id}` from {endpoint}: {source}\nhint: the same command goes on where this one stopped; without a connection, give a folder"
+        "cannot fetch {what} of model `{id}` from {endpoint}: {source}\nhint: check the connection and `HF_ENDPOINT`, then run the same command again: it goes on where this one stopped; a folder needs no connection"
     )]
     Fetch {
         /// The file, or what else was asked for.

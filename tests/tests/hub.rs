@@ -1,0 +1,465 @@
+//! Backbones of the hub: a local server that answers as the Hugging Face hub does, and everything that can go wrong.
+#![allow(clippy::unwrap_used)] // A test that cannot go on should fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use assert_cmd::Command;
+use hyperloader_core::files::sha256;
+use hyperloader_tests::{Workplace, fixture, tiny_config};
+use hyperloader_trainer::hub::{Hub, Located, Received};
+use serde_json::{Value, json};
+
+const ID: &str = "hl/t5-nano";
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// What a server holds and how it fails.
+#[derive(Default)]
+struct Content {
+    /// Each with the hash that the hub names it by.
+    files: BTreeMap<String, (Vec<u8>, String)>,
+    /// Connections that break off in the middle of a large file.
+    cuts: AtomicUsize,
+    /// Large files are sent with a wrong last byte.
+    corrupt: AtomicBool,
+    /// Request lines with their `range` and `authorization`.
+    requests: Mutex<Vec<String>>,
+    stopped: AtomicBool,
+}
+
+/// A hub with one model. Small files are answered at once, safetensors by a redirection to where they are stored, as
+/// the hub does; `t5-nano`, an old name, is redirected to `hl/t5-nano`.
+struct Server {
+    address: SocketAddr,
+    content: Arc<Content>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn start(files: BTreeMap<String, Vec<u8>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let tagged = |(name, bytes): (String, Vec<u8>)| {
+            let tag = tag(&bytes);
+            (name, (bytes, tag))
+        };
+        let files = files.into_iter().map(tagged).collect();
+        let content = Arc::new(Content { files, ..Content::default() });
+        let served = Arc::clone(&content);
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if served.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                // A client that breaks off is its own affair.
+                let _ = served.answer(stream.unwrap(), address);
+            }
+        });
+        Self { address, content, thread: Some(thread) }
+    }
+
+    /// The nano backbone.
+    fn nano() -> Self {
+        let folder = fixture("backbones/t5-nano");
+        let read = |name: &str| (name.to_owned(), std::fs::read(folder.join(name)).unwrap());
+        Self::start(["config.json", "model.safetensors", "tokenizer.json"].map(read).into())
+    }
+
+    /// A model with files of these names and no sense.
+    fn with(names: &[&str]) -> Self {
+        Self::start(names.iter().map(|name| ((*name).to_owned(), name.as_bytes().to_vec())).collect())
+    }
+
+    fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    fn hub(&self, home: &Path) -> Hub {
+        Hub { endpoint: self.endpoint(), cache: home.join("hub"), token: None, offline: false }
+    }
+
+    fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.content.requests.lock().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.content.stopped.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+        let _ = self.thread.take().unwrap().join();
+    }
+}
+
+/// What the hub names a large file by: its SHA-256.
+fn tag(bytes: &[u8]) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    sha256(file.path()).unwrap()
+}
+
+impl Content {
+    fn answer(&self, stream: TcpStream, address: SocketAddr) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+        let (mut range, mut token) = (None, None);
+        loop {
+            let mut header = String::new();
+            if reader.read_line(&mut header)? == 0 || header == "\r\n" {
+                break;
+            }
+            let (name, value) = header.trim().split_once(": ").unwrap_or_default();
+            match name.to_ascii_lowercase().as_str() {
+                "range" => range = Some(value.to_owned()),
+                "authorization" => token = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        let heard = [Some(path.clone()), range.clone(), token].into_iter().flatten().collect::<Vec<_>>();
+        self.requests.lock().unwrap().push(heard.join(" "));
+        self.reply(stream, address, &path, range.as_deref())
+    }
+
+    fn reply(
+        &self,
+        mut to: TcpStream,
+        address: SocketAddr,
+        path: &str,
+        range: Option<&str>,
+    ) -> std::io::Result<()> {
+        if let Some(rest) = path.strip_prefix("/t5-nano/") {
+            let location = format!("location: /{ID}/{rest}\r\n");
+            return send(&mut to, "307 Temporary Redirect", &location, b"");
+        }
+        if path == format!("/api/models/{ID}/revision/main") || path == "/api/models/t5-nano/revision/main" {
+            let files: Vec<Value> = self.files.keys().map(|name| json!({ "rfilename": name })).collect();
+            let body = json!({ "sha": COMMIT, "siblings": files }).to_string();
+            return send(&mut to, "200 OK", "content-type: application/json\r\n", body.as_bytes());
+        }
+        if let Some(file) = path.strip_prefix(&format!("/{ID}/resolve/{COMMIT}/")) {
+            let Some((bytes, tag)) = self.files.get(file) else {
+                return send(&mut to, "404 Not Found", "", b"Entry not found");
+            };
+            let about = format!("x-repo-commit: {COMMIT}\r\n");
+            if file.ends_with(".safetensors") {
+                let headers = format!(
+                    "{about}x-linked-etag: \"{tag}\"\r\nx-linked-size: {}\r\nlocation: http://{address}/stored/{file}\r\n",
+                    bytes.len()
+                );
+                return send(&mut to, "302 Found", &headers, b"");
+            }
+            return send_part(&mut to, &format!("{about}etag: \"{}\"\r\n", &tag[..40]), bytes, range);
+        }
+        match path.strip_prefix("/stored/").and_then(|file| self.files.get(file)) {
+            Some((bytes, _)) => self.send_large(&mut to, bytes, range),
+            None => send(&mut to, "401 Unauthorized", "", b"Repository not found"),
+        }
+    }
+
+    fn send_large(&self, to: &mut TcpStream, bytes: &[u8], range: Option<&str>) -> std::io::Result<()> {
+        let mut bytes = bytes.to_vec();
+        if self.corrupt.load(Ordering::SeqCst) {
+            *bytes.last_mut().unwrap() ^= 1;
+        }
+        let start: usize = range.map_or(0, |range| range[6..].split('-').next().unwrap().parse().unwrap());
+        let whole = range.is_none_or(|range| range.ends_with('-'));
+        let less = |cuts: usize| cuts.checked_sub(1);
+        if whole && self.cuts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+            let rest = &bytes[start..];
+            let head = format!(
+                "HTTP/1.1 206 Partial Content\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                rest.len()
+            );
+            to.write_all(head.as_bytes())?;
+            return to.write_all(&rest[..rest.len() / 2]);
+        }
+        send_part(to, "etag: \"other\"\r\n", &bytes, range)
+    }
+}
+
+fn send(to: &mut TcpStream, status: &str, headers: &str, body: &[u8]) -> std::io::Result<()> {
+    let length = body.len();
+    write!(to, "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n")?;
+    to.write_all(body)
+}
+
+/// The part that `range`, `bytes=FIRST-` or `bytes=FIRST-LAST`, asks for.
+fn send_part(to: &mut TcpStream, headers: &str, bytes: &[u8], range: Option<&str>) -> std::io::Result<()> {
+    let Some((first, last)) = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
+        return send(to, "200 OK", headers, bytes);
+    };
+    let first: usize = first.parse().unwrap();
+    let end = last.parse::<usize>().map_or(bytes.len(), |last| (last + 1).min(bytes.len()));
+    if first >= bytes.len() {
+        return send(to, "416 Range Not Satisfiable", "", b"");
+    }
+    let headers = format!("{headers}content-range: bytes {first}-{}/{}\r\n", end - 1, bytes.len());
+    send(to, "206 Partial Content", &headers, &bytes[first..end])
+}
+
+fn fetch(hub: &Hub) -> Result<Located, String> {
+    hub.fetch(ID, &mut |_| ()).map_err(|error| error.to_string())
+}
+
+/// A message without what differs from run to run.
+fn plain(message: &str, server: &Server, home: &Path) -> String {
+    message.replace(&server.endpoint(), "[ENDPOINT]").replace(&*home.to_string_lossy(), "[HOME]")
+}
+
+fn model_folder(home: &Path) -> PathBuf {
+    home.join("hub/models--hl--t5-nano")
+}
+
+/// Names of the whole files of the model, as any program would see them in the cache.
+fn whole_files(home: &Path) -> BTreeSet<String> {
+    let snapshot = model_folder(home).join("snapshots").join(COMMIT);
+    let entries = std::fs::read_dir(snapshot).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn names(files: &[&str]) -> BTreeSet<String> {
+    files.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// `hl-train` against a hub whose cache is in `home`, for two steps.
+fn hl_train(place: &Workplace, endpoint: &str, home: &Path, backbone: &str) -> Command {
+    let mut command = place.program("hl-train");
+    command.args(["--steps", "2", "--threads", "1", "--no-progress", "--backbone", backbone]);
+    for variable in ["HF_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY", "ALL_PROXY"] {
+        command.env_remove(variable);
+    }
+    command.env("HF_ENDPOINT", endpoint).env("HF_HOME", home);
+    command
+}
+
+fn place() -> Workplace {
+    let place = Workplace::new();
+    place.write("hyperloader.toml", tiny_config());
+    place
+}
+
+#[test]
+fn a_model_is_fetched_into_the_standard_cache_and_found_there() {
+    let (server, home) = (Server::nano(), tempfile::tempdir().unwrap());
+    let mut seen: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
+    let mut report = |Received { file, bytes, size }: Received<'_>| {
+        seen.entry(file.to_owned()).or_default().push((bytes, size));
+    };
+    let located = server.hub(home.path()).fetch(ID, &mut report).unwrap();
+    let reference = located.hub.clone().unwrap();
+    assert_eq!((reference.id.as_str(), reference.commit.as_str()), (ID, COMMIT));
+    assert_eq!(located.folder, model_folder(home.path()).join("snapshots").join(COMMIT));
+    assert_eq!(std::fs::read_to_string(model_folder(home.path()).join("refs/main")).unwrap(), COMMIT);
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let original = std::fs::read(fixture("backbones/t5-nano").join(name)).unwrap();
+        assert!(std::fs::read(located.folder.join(name)).unwrap() == original, "{name}");
+        let steps = &seen[name];
+        let size = original.len() as u64;
+        assert!(steps.is_sorted() && steps[0] == (0, size) && steps.last() == Some(&(size, size)), "{name}");
+    }
+    assert!(!server.requests().is_empty());
+
+    let offline = Hub { offline: true, ..server.hub(home.path()) };
+    for hub in [offline, server.hub(home.path())] {
+        assert_eq!(fetch(&hub).unwrap(), located);
+    }
+    assert_eq!(server.requests(), Vec::<String>::new());
+}
+
+#[test]
+fn an_old_name_is_followed() {
+    let (server, home) = (Server::nano(), tempfile::tempdir().unwrap());
+    let located = server.hub(home.path()).fetch("t5-nano", &mut |_| ()).unwrap();
+    assert_eq!(located.hub.unwrap().id, "t5-nano");
+    assert!(located.folder.join("model.safetensors").is_file());
+}
+
+#[test]
+fn shards_are_fetched_by_their_index() {
+    let home = tempfile::tempdir().unwrap();
+    let mut files: BTreeMap<String, Vec<u8>> =
+        ["config.json", "tokenizer.json", "a.safetensors", "b.safetensors", "c.safetensors"]
+            .map(|name| (name.to_owned(), name.as_bytes().to_vec()))
+            .into();
+    let index = json!({ "weight_map": { "x": "a.safetensors", "y": "b.safetensors", "z": "a.safetensors" } });
+    files.insert("model.safetensors.index.json".into(), index.to_string().into_bytes());
+    let server = Server::start(files);
+    fetch(&server.hub(home.path())).unwrap();
+    let expected =
+        ["a.safetensors", "b.safetensors", "config.json", "model.safetensors.index.json", "tokenizer.json"];
+    assert_eq!(whole_files(home.path()), names(&expected));
+
+    // Without one of its shards the model is not whole.
+    let snapshot = model_folder(home.path()).join("snapshots").join(COMMIT);
+    std::fs::remove_file(snapshot.join("b.safetensors")).unwrap();
+    let message = fetch(&Hub { offline: true, ..server.hub(home.path()) }).unwrap_err();
+    assert!(message.contains("not whole"), "{message}");
+    fetch(&server.hub(home.path())).unwrap();
+    assert_eq!(whole_files(home.path()), names(&expected));
+}
+
+#[test]
+fn a_connection_that_breaks_off_leaves_no_half_file_and_is_taken_up_again() {
+    let (server, home) = (Server::nano(), tempfile::tempdir().unwrap());
+    server.content.cuts.store(usize::MAX, Ordering::SeqCst);
+    let message = fetch(&server.hub(home.path())).unwrap_err();
+    assert!(message.starts_with("cannot fetch `model.safetensors` of model `hl/t5-nano`"), "{message}");
+    assert_eq!(whole_files(home.path()), names(&["config.json", "tokenizer.json"]));
+    assert!(!model_folder(home.path()).join("refs/main").exists());
+    let offline = fetch(&Hub { offline: true, ..server.hub(home.path()) }).unwrap_err();
+    assert!(offline.contains("not whole"), "{offline}");
+
+    server.content.cuts.store(0, Ordering::SeqCst);
+    server.requests();
+    let located = fetch(&server.hub(home.path())).unwrap();
+    let resumed = |r: &String| r.starts_with("/stored/") && r.ends_with('-') && !r.ends_with("bytes=0-");
+    assert_eq!(server.requests().iter().filter(|request| resumed(request)).count(), 1);
+    let hash = |folder: &Path| sha256(&folder.join("model.safetensors")).unwrap();
+    assert_eq!(hash(&located.folder), hash(&fixture("backbones/t5-nano")));
+}
+
+#[test]
+fn a_connection_that_breaks_off_once_is_not_even_noticed() {
+    let (server, home) = (Server::nano(), tempfile::tempdir().unwrap());
+    server.content.cuts.store(1, Ordering::SeqCst);
+    let located = fetch(&server.hub(home.path())).unwrap();
+    let hash = |folder: &Path| sha256(&folder.join("model.safetensors")).unwrap();
+    assert_eq!(hash(&located.folder), hash(&fixture("backbones/t5-nano")));
+}
+
+#[test]
+fn a_fetch_that_was_killed_after_its_last_byte_is_begun_again() {
+    let (server, home) = (Server::nano(), tempfile::tempdir().unwrap());
+    let weights = std::fs::read(fixture("backbones/t5-nano/model.safetensors")).unwrap();
+    let blobs = model_folder(home.path()).join("blobs");
+    for surplus in [0, 1] {
+        std::fs::create_dir_all(&blobs).unwrap();
+        let part = [&weights[..], &vec![0; surplus]].concat();
+        std::fs::write(blobs.join(format!("{}.part", tag(&weights))), part).unwrap();
+        let located = fetch(&server.hub(home.path())).unwrap();
+        assert!(std::fs::read(located.folder.join("model.safetensors")).unwrap() == weights);
+        std::fs::remove_dir_all(model_folder(home.path())).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_is_not_what_was_announced_is_removed() {
+    let (server, home) = (Server::nano(), tempfile::tempdir().unwrap());
+    server.content.corrupt.store(true, Ordering::SeqCst);
+    let message = fetch(&server.hub(home.path())).unwrap_err();
+    let hashes = [("SHA-256 [0-9a-f]{64}", "SHA-256 [HASH]")];
+    insta::with_settings!({filters => hashes}, {
+        insta::assert_snapshot!(plain(&message, &server, home.path()));
+    });
+    assert_eq!(whole_files(home.path()), names(&["config.json", "tokenizer.json"]));
+    server.content.corrupt.store(false, Ordering::SeqCst);
+    fetch(&server.hub(home.path())).unwrap();
+}
+
+#[test]
+fn models_that_are_no_backbone_are_told_with_the_way_out() {
+    let home = tempfile::tempdir().unwrap();
+    let messages = [
+        &["README.md"][..],
+        &["config.json", "tokenizer.json"],
+        &["config.json", "tokenizer.json", "pytorch_model.bin"],
+        &["config.json", "model.safetensors"],
+        &["config.json", "model.safetensors", "spiece.model"],
+        &["config.json", "tokenizer.json", "model.safetensors.index.json"],
+    ]
+    .map(|names| {
+        let server = Server::with(names);
+        let message = fetch(&server.hub(home.path())).unwrap_err();
+        format!("has {}\n{}", names.join(", "), plain(&message, &server, home.path()))
+    });
+    insta::assert_snapshot!(messages.join("\n\n"));
+}
+
+#[test]
+fn a_run_on_a_model_of_the_hub_is_trained_resumed_exported_and_moved() {
+    let (place, home) = (place(), tempfile::tempdir().unwrap());
+    let server = Server::nano();
+    let endpoint = server.endpoint();
+    let mut train = hl_train(&place, &endpoint, home.path(), ID);
+    let output = train.env("HF_TOKEN", "hf_secret").args(["--name", "first"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("fetching `model.safetensors` of `hl/t5-nano`, 11.36 MiB"), "{said}");
+    assert!(!said.contains("hf_secret"));
+    let requests = server.requests();
+    let api = |request: &&String| !request.starts_with("/stored/");
+    assert!(requests.iter().filter(api).all(|request| request.ends_with("Bearer hf_secret")), "{requests:?}");
+    drop(server);
+
+    let mut again = hl_train(&place, &endpoint, home.path(), ID);
+    let again = again.env("HF_HUB_OFFLINE", "1").args(["--name", "second"]).output().unwrap();
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(again.status.success() && !said.contains("fetching"), "{said}");
+    let checkpoint = |run: &str| std::fs::read(place.path(run).join("checkpoints/step-000002.safetensors"));
+    assert_eq!(checkpoint("runs/first").unwrap(), checkpoint("runs/second").unwrap());
+
+    let manifest = std::fs::read_to_string(place.path("runs/first/manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    assert_eq!(manifest["backbone"]["hub"], json!({ "id": ID, "commit": COMMIT }));
+    let config = std::fs::read_to_string(place.path("runs/first/config.toml")).unwrap();
+    assert!(config.contains("id = \"hl/t5-nano\"") && !config.contains("path ="), "{config}");
+    let mut resume = place.program("hl-train");
+    resume.args(["--resume", "runs/second", "--quiet"]).env("HF_HOME", home.path());
+    resume.env("HF_ENDPOINT", &endpoint).assert().success();
+
+    std::fs::create_dir_all(place.path("elsewhere/deep")).unwrap();
+    std::fs::rename(place.path("runs/first"), place.path("elsewhere/deep/first")).unwrap();
+    let export = |more: &[&str]| {
+        let mut export = place.program("hl-export");
+        export.args(["--task", "atis", "--run", "elsewhere/deep/first", "--no-verify", "--quiet"]).args(more);
+        export
+    };
+    export(&[]).assert().success();
+    std::fs::remove_file(place.path("atis.onnx")).unwrap();
+
+    std::fs::remove_dir_all(home.path().join("hub")).unwrap();
+    let transcript = place.transcript(&mut export(&[]));
+    insta::assert_snapshot!(transcript.replace(&*home.path().to_string_lossy(), "[HOME]"));
+    assert!(!place.path("atis.onnx").exists());
+    export(&["--backbone", &fixture("backbones/t5-nano").to_string_lossy()]).assert().success();
+}
+
+#[test]
+fn a_folder_goes_before_a_model_of_the_same_name() {
+    let (place, home, server) = (place(), tempfile::tempdir().unwrap(), Server::nano());
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let content = std::fs::read(fixture("backbones/t5-nano").join(name)).unwrap();
+        place.write(&format!("{ID}/{name}"), content);
+    }
+    hl_train(&place, &server.endpoint(), home.path(), ID).assert().success();
+    assert_eq!(server.requests(), Vec::<String>::new());
+}
+
+#[test]
+fn what_cannot_be_found_or_fetched_is_told() {
+    let (place, home, server) = (place(), tempfile::tempdir().unwrap(), Server::nano());
+    let mut told = Vec::new();
+    let mut tell = |what: &str, command: &mut Command| {
+        let transcript = plain(&place.transcript(command), &server, home.path());
+        told.push(format!("{what}\n{transcript}"));
+    };
+    let train = |backbone: &str| hl_train(&place, &server.endpoint(), home.path(), backbone);
+    tell("neither a folder nor an id", &mut train("no/such/folder"));
+    tell("a model that is not there", &mut train("hl/t5-none"));
+    tell("offline without cache", train(ID).env("HF_HUB_OFFLINE", "1"));
+    tell("no server", train(ID).env("HF_ENDPOINT", "http://127.0.0.1:1"));
+    let config =
+        |backbone: &str| tiny_config().replacen("[backbone]\n", &format!("[backbone]\n{backbone}\n"), 1);
+    place.write("hyperloader.toml", config("id = \"t5-base\""));
+    let mut bare = place.program("hl-train");
+    tell("path and id", bare.args(["--quiet"]));
+    assert!(!place.path("runs").exists());
+    insta::assert_snapshot!(told.join("\n\n"));
+}

@@ -64,6 +64,11 @@ impl Progress {
         Self { verbosity, bar, lines_every, last_line: Instant::now(), pace: Pace::default() }
     }
 
+    /// Takes the bar away, so that it does not draw over what follows.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
     /// Tells that a training was asked to stop, and how it goes on.
     pub fn stopped(&self, run: &Path, step: u64) {
         let run = run.display();
@@ -79,7 +84,7 @@ impl Progress {
         if self.verbosity == Verbosity::Quiet {
             return;
         }
-        if self.bar.is_hidden() {
+        if self.bar.is_hidden() || self.bar.is_finished() {
             eprintln!("{line}");
         } else {
             self.bar.println(line);
@@ -179,4 +184,39 @@ fn inventory(task: &TaskData) -> String {
         line += &format!(" `{}`", unseen_labels.join("`, `"));
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(step: u64, task: &str, loss_above_floor: f64, seconds: f64) -> Step {
+        Step {
+            step,
+            task: task.to_owned(),
+            loss: loss_above_floor + 1.3,
+            loss_above_floor,
+            grad_norm: 1.0,
+            learning_rate: 0.1,
+            tokens: 100,
+            seconds,
+        }
+    }
+
+    #[test]
+    fn speed_is_that_of_this_program_even_if_the_run_was_begun_by_another() {
+        let mut pace = Pace::default();
+        pace.add(&step(901, "atis", 2.0, 5000.0));
+        assert!(!pace.summary().contains("tokens/s"), "{}", pace.summary());
+        pace.add(&step(902, "atis", 2.0, 5000.5));
+        assert!(pace.summary().starts_with("loss 2.0000 above floor, 200 tokens/s"), "{}", pace.summary());
+    }
+
+    #[test]
+    fn tasks_without_a_batch_have_no_loss() {
+        let mut pace = Pace::default();
+        pace.by_task.insert("movie".to_owned(), Smoothed::default());
+        pace.add(&step(1, "atis", 0.5, 1.0));
+        assert_eq!(pace.tasks(), "atis 0.50, movie -");
+    }
 }

@@ -140,6 +140,31 @@ fn a_batch_gives_the_sum_of_its_rows_losses_whatever_the_padding() {
     assert!((whole.sum / sum - 1.0).abs() < 1e-5, "{} {sum}", whole.sum);
 }
 
+/// Greedy rows of a model that never ends, as they are if `eos` ends them.
+fn ended_by(eos: i64, rows: &[Vec<i64>]) -> Vec<Vec<i64>> {
+    let end = |row: &Vec<i64>| row.iter().position(|id| *id == eos).map_or(row.len(), |at| at + 1);
+    let longest = rows.iter().map(end).max().unwrap();
+    let padded = |row: &Vec<i64>| [&row[..end(row)], &vec![0; longest - end(row)]].concat();
+    rows.iter().map(padded).collect()
+}
+
+#[test]
+fn a_row_that_ends_is_padded_and_changes_no_other() {
+    let (mut tagger, batch) = (trained_tagger(), batch());
+    let greedy =
+        |tagger: &Tagger| tagger.greedy("snips", &batch.input_ids, &batch.attention_mask, 12).unwrap();
+    tagger.t5.config.eos_token_id = -1;
+    let free = greedy(&tagger);
+    let mut uneven = 0;
+    for eos in free.concat() {
+        tagger.t5.config.eos_token_id = eos;
+        let rows = greedy(&tagger);
+        assert_eq!(rows, ended_by(eos, &free), "ended by {eos}");
+        uneven += usize::from(rows.iter().any(|row| row.last() == Some(&0)));
+    }
+    assert!(uneven > 0, "all rows end together: {free:?}");
+}
+
 #[test]
 fn greedy_ids_are_the_argmaxes_of_a_decoder_that_sees_them_all() {
     let (tagger, batch) = (trained_tagger(), batch());

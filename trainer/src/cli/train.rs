@@ -104,7 +104,9 @@ pub(super) fn run(arguments: TrainArguments) -> Result<ExitCode> {
     };
     let (verbosity, bar) = arguments.progress();
     let mut progress = Progress::new(training.config().training.steps, verbosity, bar);
-    let outcome = match training.run(&mut progress, stop_on_interrupt()?)? {
+    let end = training.run(&mut progress, stop_on_interrupt()?);
+    progress.finish();
+    let outcome = match end? {
         End::Finished(outcome) => outcome,
         End::Stopped { run, step } => {
             progress.stopped(&run, step);

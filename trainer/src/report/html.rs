@@ -272,7 +272,7 @@ fn worst(split: &str, mistakes: &[Mistake]) -> Markup {
         @if mistakes.is_empty() {
             p { "Every word of every sentence is right." }
         } @else {
-            p.note { "Word, gold tag, predicted tag where it is another." }
+            p.note { "Word, gold tag, predicted tag where it is another; words that are rightly outside have neither." }
         }
         @for Mistake { words, gold, predicted, wrong } in mistakes {
             p.sentence {
@@ -280,7 +280,7 @@ fn worst(split: &str, mistakes: &[Mistake]) -> Markup {
                 @for ((word, gold), predicted) in words.iter().zip(gold).zip(predicted) {
                     span.word {
                         b { (word) }
-                        i { (gold) }
+                        @if gold != "O" || predicted != "O" { i { (gold) } }
                         @if gold != predicted { em { (predicted) } }
                     }
                 }

@@ -117,6 +117,7 @@ impl Chart {
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(area)
             .margin(pixels(8.0))
+            .margin_right(pixels(20.0))
             .caption(self.title, font(15.0))
             .x_label_area_size(pixels(38.0))
             .y_label_area_size(pixels(62.0))
@@ -268,7 +269,7 @@ mod tests {
         let svg = chart(Axis::F1, &[(0, 0.0), (50, 0.5), (100, 1.0)]).svg().unwrap();
         let curve: Vec<&str> =
             svg.lines().filter(|l| l.contains("polyline") && l.contains("#0072B2")).collect();
-        let points = |line: &str| line.split("points=\"").nth(1).unwrap().split_whitespace().count();
+        let points = |line: &str| line.split("points=\"").nth(1).unwrap().matches(',').count();
         // The curve and its sample in the legend.
         assert_eq!(curve.iter().map(|line| points(line)).collect::<Vec<_>>(), [3, 2]);
         assert!(svg.contains("&lt;a&gt;") && !svg.contains("<a>"));

@@ -36,7 +36,7 @@ fn train(place: &Workplace, arguments: &[&str]) -> Child {
         .unwrap()
 }
 
-fn start<'a>(runs: &'a str) -> [&'a str; 6] {
+fn start(runs: &str) -> [&str; 6] {
     ["--runs", runs, "--name", "run", "--steps", STEPS]
 }
 

@@ -158,6 +158,7 @@ fn resume(arguments: &TrainArguments, run: Option<&Path>) -> Result<Training> {
 }
 
 /// True once Ctrl-C was pressed or the program was asked to end; the second time it ends at once.
+#[allow(clippy::exit)] // Whoever asks twice does not want to wait for the loop.
 fn stop_on_interrupt() -> Result<&'static AtomicBool> {
     static STOP: AtomicBool = AtomicBool::new(false);
     ctrlc::set_handler(|| {

@@ -3,155 +3,36 @@
 //! A step depends on nothing but the checkpoint before it and its own number: batches are drawn again from the seed,
 //! dropout is seeded for each step. So a run that was cut and resumed is, on the CPU, the run that was not.
 
+mod error;
+mod materials;
+mod update;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use hyperloader_core::backbone::{Backbone, BackboneError};
-use hyperloader_core::corpus::CorpusSpec;
-use hyperloader_core::files::{FileError, read_text, sha256, write_atomic};
-use hyperloader_core::method::MethodError;
-use hyperloader_core::run::{
-    self, BackboneReference, HubReference, Manifest, ResumePoint, Run, RunError, Snapshot, Task, Which,
-};
-use hyperloader_core::sentt::SentT;
-use hyperloader_core::tensors::Tensors;
+use hyperloader_core::files::{FileError, read_text, write_atomic};
+use hyperloader_core::run::{ResumePoint, Run, Snapshot, Which};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tch::Device;
 
-use crate::config::{self, Config, ConfigError, TrainingConfig};
-use crate::data::{Batch, DataError, Example, TaskData, load_task};
-use crate::device::{self, DeviceError};
-use crate::evaluate::{Evaluation, EvaluationError, Settings, evaluate_task};
-use crate::hub::{HubError, Located};
+pub use self::error::{BatchName, TrainError};
+pub use self::materials::CONFIG;
+use self::materials::{Materials, backbone_reference, check_warm_start, create_run, manifest_tasks};
+use self::update::{Update, caught, step_error, step_seed, update};
+use crate::config::Config;
+use crate::data::{Example, TaskData};
+use crate::evaluate::{Evaluation, Settings, evaluate_task};
 use crate::loss::smoothing_floor;
 use crate::model::{Placement, Precision, Tagger, TaggerError};
 use crate::optimizer::{AdamW, OptimizerState};
-use crate::parameters::Parameters;
 use crate::report::OUTCOME;
 use crate::report::tensorboard::EventFile;
 use crate::sampler::TaskSampler;
 use crate::schedule::Schedule;
-
-/// A training failed.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainError {
-    /// The configuration is unusable.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The method does not fit.
-    #[error(transparent)]
-    Method(#[from] MethodError),
-    /// The backbone cannot be found or fetched.
-    #[error(transparent)]
-    Hub(#[from] HubError),
-    /// The backbone is unusable.
-    #[error(transparent)]
-    Backbone(#[from] BackboneError),
-    /// A corpus is unusable.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The device is not there.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// The run's folder is unusable.
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// A file could not be written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The model failed.
-    #[error(transparent)]
-    Model(#[from] TaggerError),
-    /// An evaluation failed.
-    #[error(transparent)]
-    Evaluation(#[from] EvaluationError),
-    /// The run's name is taken.
-    #[error("run `{path}` exists\nhint: go on with it by `--resume {path}`, choose another `--name`, or remove the folder", path = .0.display())]
-    Exists(PathBuf),
-    /// The folder's name is taken by something that is no run.
-    #[error("`{}` exists and is no run\nhint: choose another `--name`, or remove the folder", .0.display())]
-    Occupied(PathBuf),
-    /// The run to start from has other trainable tensors.
-    #[error("cannot start from run `{run}`: its {what} is {theirs}, the configuration's {ours}")]
-    WarmStart {
-        /// The run's name.
-        run: String,
-        /// What differs.
-        what: &'static str,
-        /// In the run.
-        theirs: String,
-        /// In the configuration.
-        ours: String,
-    },
-    /// A resumed run would train on something else than before.
-    #[error(
-        "run `{run}` cannot be resumed: {what} changed since it was started\nhint: restore it, or start a new run with `--warm-start`"
-    )]
-    Changed {
-        /// The run's name.
-        run: String,
-        /// What changed.
-        what: String,
-    },
-    /// The loss or its gradient is not a number any more.
-    #[error(
-        "{what} is {value} at step {step}, on {batch}\nhint: a lower `training.learning_rate` may help; the state before this step is saved"
-    )]
-    Diverged {
-        /// `loss` or `gradient norm`.
-        what: &'static str,
-        /// Its value.
-        value: f64,
-        /// The update that was tried.
-        step: u64,
-        /// What it was tried on.
-        batch: BatchName,
-    },
-    /// libtorch gave up: mostly for want of memory.
-    #[error("step {step} failed on {batch}: {reason}{hint}")]
-    Step {
-        /// The update that was tried.
-        step: u64,
-        /// What it was tried on.
-        batch: BatchName,
-        /// libtorch's reason.
-        reason: String,
-        /// What may help.
-        hint: &'static str,
-    },
-}
-
-/// Names a batch in an error.
-#[derive(Debug, Clone)]
-pub struct BatchName {
-    /// Its task.
-    pub task: String,
-    /// Its examples, by their place in the task's training data.
-    pub indices: Vec<usize>,
-    /// Tokens of the longest source and the longest target.
-    pub longest: (usize, usize),
-}
-
-impl fmt::Display for BatchName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { task, indices, longest: (source, target) } = self;
-        let shown: Vec<String> = indices.iter().take(8).map(ToString::to_string).collect();
-        let more = if indices.len() > shown.len() { ", ..." } else { "" };
-        write!(
-            f,
-            "task `{task}`, {} sentences (training examples {}{more}; up to {source} source and {target} target tokens)",
-            indices.len(),
-            shown.join(", "),
-        )
-    }
-}
 
 /// What a training reports while it runs; the loop itself never prints.
 pub trait Observer {
@@ -244,62 +125,6 @@ pub struct Training {
     /// Seconds of training, without evaluations.
     seconds: f64,
     warnings: Vec<String>,
-}
-
-/// What a training is made from.
-struct Materials {
-    backbone: Backbone,
-    /// What it is on the hub, if it comes from there.
-    hub: Option<HubReference>,
-    codec: SentT,
-    data: Vec<TaskData>,
-    tasks: Vec<String>,
-    device: Device,
-}
-
-impl Materials {
-    fn load(config: &Config) -> Result<Self, TrainError> {
-        config.validate()?;
-        let device = device::parse(&config.training.device)?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        tch::set_num_threads(config.training.threads.unwrap_or(cores) as i32);
-        let legacy_bias = config.backbone.cross_attention_relative_bias;
-        let Located { folder, hub } = config.backbone.locate(&mut |_| ())?;
-        let mut backbone = Backbone::open(&folder, legacy_bias)?;
-        if let Some(dropout) = config.training.dropout {
-            backbone.config.dropout_rate = dropout;
-        }
-        let tasks: Vec<String> = config.tasks.keys().cloned().collect();
-        config.method.validate(&backbone.config, &tasks)?;
-        let codec = backbone.codec()?;
-        let data = config
-            .tasks
-            .iter()
-            .map(|(task, spec)| load_task(task, spec, &codec, config))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { backbone, hub, codec, data, tasks, device })
-    }
-
-    fn tagger(
-        &self,
-        config: &Config,
-        tensors: &Tensors,
-        precision: Precision,
-    ) -> Result<Tagger, TaggerError> {
-        let parameters = Parameters::from_tensors(tensors, self.device);
-        let placement = Placement { device: self.device, precision };
-        Tagger::with_parameters(&self.backbone, &config.method, &self.tasks, parameters, placement)
-    }
-
-    fn sampler(&self, config: &Config) -> TaskSampler {
-        let sizes: Vec<usize> = self.data.iter().map(|t| t.train.len()).collect();
-        let sampler = TaskSampler::new(&sizes, config.training.temperature, config.seed);
-        let Some(window) = config.training.length_window else { return sampler };
-        let length = |e: &Example| e.source.len() + e.target.len();
-        let lengths: Vec<Vec<usize>> =
-            self.data.iter().map(|t| t.train.iter().map(length).collect()).collect();
-        sampler.with_length_window(&lengths, window)
-    }
 }
 
 impl Training {
@@ -568,93 +393,9 @@ impl Training {
     }
 }
 
-fn check_warm_start(config: &Config, run: &Run) -> Result<(), TrainError> {
-    let Manifest { name, method, tasks, .. } = &run.manifest;
-    let theirs: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
-    let ours: Vec<&str> = config.tasks.keys().map(String::as_str).collect();
-    let list = |names: &[&str]| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
-    let (what, theirs, ours) = if theirs != ours {
-        ("set of tasks", list(&theirs), list(&ours))
-    } else if *method != config.method {
-        // As in a configuration, on one line.
-        let text = |method| serde_json::to_string(method).unwrap_or_default();
-        ("method", text(method), text(&config.method))
-    } else {
-        return Ok(());
-    };
-    Err(TrainError::WarmStart { run: name.clone(), what, theirs, ours })
-}
-
 fn new_optimizer(config: &Config, tagger: &Tagger) -> AdamW {
     let settings = &config.training;
     AdamW::new(&tagger.parameters, settings.weight_decay, settings.absent_gradient)
-}
-
-struct Update {
-    loss: f64,
-    tokens: i64,
-    grad_norm: f64,
-}
-
-/// Accumulates the gradients of a batch's parts and updates the parameters, unless loss or gradient is not finite.
-fn update(
-    tagger: &mut Tagger,
-    optimizer: &mut AdamW,
-    task: &str,
-    examples: &[&Example],
-    settings: &TrainingConfig,
-    learning_rate: f64,
-) -> Result<Update, TaggerError> {
-    let (mut loss, mut tokens) = (0.0, 0);
-    for part in examples.chunks(examples.len().div_ceil(settings.gradient_accumulation)) {
-        let batch = Batch::new(part, tagger.t5.config.pad_token_id, tagger.device());
-        let part = tagger.loss(&batch, task, settings.label_smoothing, true)?;
-        loss += part.sum;
-        tokens += part.tokens;
-        tagger.parameters.backward(&part.surrogate);
-    }
-    if !loss.is_finite() {
-        tagger.parameters.clear_gradients();
-        return Ok(Update { loss, tokens, grad_norm: f64::NAN });
-    }
-    let grad_norm = optimizer.step(&mut tagger.parameters, learning_rate, settings.max_grad_norm);
-    Ok(Update { loss, tokens, grad_norm })
-}
-
-/// The seed of a step's dropout: far apart for neighbouring steps and seeds (Steele et al. 2014, SplitMix64).
-fn step_seed(seed: u64, step: u64) -> i64 {
-    let mut z = seed.wrapping_add(step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (z ^ (z >> 31)) as i64
-}
-
-/// Runs `work`; a panic is an error, and not shown on the way.
-fn caught<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let result = catch_unwind(AssertUnwindSafe(work));
-    std::panic::set_hook(hook);
-    result
-}
-
-/// libtorch reports by panicking; its message begins with what happened and goes on with where.
-fn step_error(step: u64, batch: BatchName, panic: &(dyn std::any::Any + Send)) -> TrainError {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("libtorch failed");
-    let lines = text.lines().map(str::trim).find(|line| !line.is_empty());
-    let reason = lines
-        .unwrap_or("libtorch failed")
-        .trim_start_matches("called `Result::unwrap()` on an `Err` value: ");
-    let memory =
-        ["out of memory", "can't allocate memory", "not enough memory"].iter().any(|m| text.contains(m));
-    let hint = match memory {
-        true => {
-            "\nhint: a higher `training.gradient_accumulation` computes the same step in smaller parts; the state before this step is saved"
-        }
-        false => "",
-    };
-    TrainError::Step { step, batch, reason: reason.to_owned(), hint }
 }
 
 /// The log in a run's folder: a JSON object a line, by `kind`.
@@ -693,74 +434,4 @@ fn keep_metrics(path: &Path, step: u64) -> Result<f64, FileError> {
     }
     write_atomic(path, |w| kept.iter().try_for_each(|line| writeln!(w, "{line}")))?;
     Ok(seconds)
-}
-
-fn create_run(config: &Config, materials: &Materials) -> Result<Run, TrainError> {
-    let name = match &config.name {
-        Some(name) => name.clone(),
-        None => free_name(&config.runs, config.method.method.name()),
-    };
-    let folder = config.runs.join(&name);
-    if Run::exists(&folder) {
-        return Err(TrainError::Exists(folder));
-    }
-    // A training that was cut before its first checkpoint leaves its configuration only.
-    if folder.exists() && !folder.join(CONFIG).is_file() {
-        return Err(TrainError::Occupied(folder));
-    }
-    let backbone = &materials.backbone;
-    let manifest = Manifest {
-        format: run::FORMAT,
-        name: name.clone(),
-        program: concat!("hl-train ", env!("CARGO_PKG_VERSION")).to_owned(),
-        method: config.method.clone(),
-        t5: backbone.config.clone(),
-        backbone: backbone_reference(&folder, materials)?,
-        tasks: manifest_tasks(config, &materials.data),
-        max_source_len: config.training.max_source_len,
-        max_target_len: config.training.max_target_len,
-        seed: config.seed,
-        checkpoints: Vec::new(),
-    };
-    let config = Config { name: Some(name), ..config.clone() }.relative_to(&folder)?;
-    let run = Run::create(&folder, manifest)?;
-    let text =
-        toml::to_string(&config).map_err(|e| FileError::new("write", &folder, std::io::Error::other(e)))?;
-    write_atomic(&run.folder.join(CONFIG), |w| w.write_all(text.as_bytes()))?;
-    Ok(run)
-}
-
-/// The configuration that a run's folder keeps.
-pub const CONFIG: &str = "config.toml";
-
-fn manifest_tasks(config: &Config, data: &[TaskData]) -> Vec<Task> {
-    let task = |(spec, data): (&CorpusSpec, &TaskData)| Task {
-        name: data.name.clone(),
-        labels: data.labels.iter().map(str::to_owned).collect(),
-        words: spec.word_splitting(),
-        train_sentences: data.train.len(),
-    };
-    config.tasks.values().zip(data).map(task).collect()
-}
-
-fn backbone_reference(run: &Path, materials: &Materials) -> Result<BackboneReference, TrainError> {
-    let Materials { backbone, hub, .. } = materials;
-    Ok(BackboneReference {
-        path: match hub {
-            // The cache stays where it is when a run is moved.
-            Some(_) => backbone.folder.clone(),
-            None => config::from_folder(&backbone.folder, run)?,
-        },
-        sha256: backbone.hash()?,
-        tokenizer_sha256: sha256(&backbone.tokenizer())?,
-        hub: hub.clone(),
-    })
-}
-
-/// The first `name-N` that is not taken.
-fn free_name(runs: &Path, name: &str) -> String {
-    (1..)
-        .map(|n| format!("{name}-{n}"))
-        .find(|name| !runs.join(name).exists())
-        .unwrap_or_else(|| name.to_owned())
 }

@@ -1,0 +1,165 @@
+//! What a training is made from, and the folder that it fills.
+
+use std::path::Path;
+
+use hyperloader_core::backbone::Backbone;
+use hyperloader_core::corpus::CorpusSpec;
+use hyperloader_core::files::{FileError, sha256, write_atomic};
+use hyperloader_core::run::{self, BackboneReference, HubReference, Manifest, Run, Task};
+use hyperloader_core::sentt::SentT;
+use hyperloader_core::tensors::Tensors;
+use tch::Device;
+
+use super::TrainError;
+use crate::config::{self, Config};
+use crate::data::{Example, TaskData, load_task};
+use crate::device;
+use crate::hub::Located;
+use crate::model::{Placement, Precision, Tagger, TaggerError};
+use crate::parameters::Parameters;
+use crate::sampler::TaskSampler;
+
+/// The configuration that a run's folder keeps.
+pub const CONFIG: &str = "config.toml";
+
+/// What a training is made from.
+pub(super) struct Materials {
+    pub(super) backbone: Backbone,
+    /// What it is on the hub, if it comes from there.
+    pub(super) hub: Option<HubReference>,
+    pub(super) codec: SentT,
+    pub(super) data: Vec<TaskData>,
+    pub(super) tasks: Vec<String>,
+    pub(super) device: Device,
+}
+
+impl Materials {
+    pub(super) fn load(config: &Config) -> Result<Self, TrainError> {
+        config.validate()?;
+        let device = device::parse(&config.training.device)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        tch::set_num_threads(config.training.threads.unwrap_or(cores) as i32);
+        let legacy_bias = config.backbone.cross_attention_relative_bias;
+        let Located { folder, hub } = config.backbone.locate(&mut |_| ())?;
+        let mut backbone = Backbone::open(&folder, legacy_bias)?;
+        if let Some(dropout) = config.training.dropout {
+            backbone.config.dropout_rate = dropout;
+        }
+        let tasks: Vec<String> = config.tasks.keys().cloned().collect();
+        config.method.validate(&backbone.config, &tasks)?;
+        let codec = backbone.codec()?;
+        let data = config
+            .tasks
+            .iter()
+            .map(|(task, spec)| load_task(task, spec, &codec, config))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { backbone, hub, codec, data, tasks, device })
+    }
+
+    pub(super) fn tagger(
+        &self,
+        config: &Config,
+        tensors: &Tensors,
+        precision: Precision,
+    ) -> Result<Tagger, TaggerError> {
+        let parameters = Parameters::from_tensors(tensors, self.device);
+        let placement = Placement { device: self.device, precision };
+        Tagger::with_parameters(&self.backbone, &config.method, &self.tasks, parameters, placement)
+    }
+
+    pub(super) fn sampler(&self, config: &Config) -> TaskSampler {
+        let sizes: Vec<usize> = self.data.iter().map(|t| t.train.len()).collect();
+        let sampler = TaskSampler::new(&sizes, config.training.temperature, config.seed);
+        let Some(window) = config.training.length_window else { return sampler };
+        let length = |e: &Example| e.source.len() + e.target.len();
+        let lengths: Vec<Vec<usize>> =
+            self.data.iter().map(|t| t.train.iter().map(length).collect()).collect();
+        sampler.with_length_window(&lengths, window)
+    }
+}
+
+/// Refuses a warm start from a run that has other trainable tensors.
+pub(super) fn check_warm_start(config: &Config, run: &Run) -> Result<(), TrainError> {
+    let Manifest { name, method, tasks, .. } = &run.manifest;
+    let theirs: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+    let ours: Vec<&str> = config.tasks.keys().map(String::as_str).collect();
+    let list = |names: &[&str]| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    let (what, theirs, ours) = if theirs != ours {
+        ("set of tasks", list(&theirs), list(&ours))
+    } else if *method != config.method {
+        // As in a configuration, on one line.
+        let text = |method| serde_json::to_string(method).unwrap_or_default();
+        ("method", text(method), text(&config.method))
+    } else {
+        return Ok(());
+    };
+    Err(TrainError::WarmStart { run: name.clone(), what, theirs, ours })
+}
+
+/// The folder of a new run, with its configuration.
+pub(super) fn create_run(config: &Config, materials: &Materials) -> Result<Run, TrainError> {
+    let name = match &config.name {
+        Some(name) => name.clone(),
+        None => free_name(&config.runs, config.method.method.name()),
+    };
+    let folder = config.runs.join(&name);
+    if Run::exists(&folder) {
+        return Err(TrainError::Exists(folder));
+    }
+    // A training that was cut before its first checkpoint leaves its configuration only.
+    if folder.exists() && !folder.join(CONFIG).is_file() {
+        return Err(TrainError::Occupied(folder));
+    }
+    let backbone = &materials.backbone;
+    let manifest = Manifest {
+        format: run::FORMAT,
+        name: name.clone(),
+        program: concat!("hl-train ", env!("CARGO_PKG_VERSION")).to_owned(),
+        method: config.method.clone(),
+        t5: backbone.config.clone(),
+        backbone: backbone_reference(&folder, materials)?,
+        tasks: manifest_tasks(config, &materials.data),
+        max_source_len: config.training.max_source_len,
+        max_target_len: config.training.max_target_len,
+        seed: config.seed,
+        checkpoints: Vec::new(),
+    };
+    let config = Config { name: Some(name), ..config.clone() }.relative_to(&folder)?;
+    let run = Run::create(&folder, manifest)?;
+    let text =
+        toml::to_string(&config).map_err(|e| FileError::new("write", &folder, std::io::Error::other(e)))?;
+    write_atomic(&run.folder.join(CONFIG), |w| w.write_all(text.as_bytes()))?;
+    Ok(run)
+}
+
+pub(super) fn manifest_tasks(config: &Config, data: &[TaskData]) -> Vec<Task> {
+    let task = |(spec, data): (&CorpusSpec, &TaskData)| Task {
+        name: data.name.clone(),
+        labels: data.labels.iter().map(str::to_owned).collect(),
+        words: spec.word_splitting(),
+        train_sentences: data.train.len(),
+    };
+    config.tasks.values().zip(data).map(task).collect()
+}
+
+pub(super) fn backbone_reference(run: &Path, materials: &Materials) -> Result<BackboneReference, TrainError> {
+    let Materials { backbone, hub, .. } = materials;
+    Ok(BackboneReference {
+        path: match hub {
+            // The cache stays where it is when a run is moved.
+            Some(_) => backbone.folder.clone(),
+            None => config::from_folder(&backbone.folder, run)?,
+        },
+        sha256: backbone.hash()?,
+        tokenizer_sha256: sha256(&backbone.tokenizer())?,
+        hub: hub.clone(),
+    })
+}
+
+/// The first `name-N` that is not taken.
+fn free_name(runs: &Path, name: &str) -> String {
+    (1..)
+        .map(|n| format!("{name}-{n}"))
+        .find(|name| !runs.join(name).exists())
+        .unwrap_or_else(|| name.to_owned())
+}

@@ -1,0 +1,80 @@
+//! One update of the parameters: gradients of a batch's parts, clipping, AdamW, and what can go wrong.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{BatchName, TrainError};
+use crate::config::TrainingConfig;
+use crate::data::{Batch, Example};
+use crate::model::{Tagger, TaggerError};
+use crate::optimizer::AdamW;
+
+/// What an update was made from.
+pub(super) struct Update {
+    /// Label-smoothed, summed over the batch's target tokens, in nats.
+    pub(super) loss: f64,
+    /// Target tokens of the batch.
+    pub(super) tokens: i64,
+    /// Global norm of the gradient before clipping.
+    pub(super) grad_norm: f64,
+}
+
+/// Accumulates the gradients of a batch's parts and updates the parameters, unless loss or gradient is not finite.
+pub(super) fn update(
+    tagger: &mut Tagger,
+    optimizer: &mut AdamW,
+    task: &str,
+    examples: &[&Example],
+    settings: &TrainingConfig,
+    learning_rate: f64,
+) -> Result<Update, TaggerError> {
+    let (mut loss, mut tokens) = (0.0, 0);
+    for part in examples.chunks(examples.len().div_ceil(settings.gradient_accumulation)) {
+        let batch = Batch::new(part, tagger.t5.config.pad_token_id, tagger.device());
+        let part = tagger.loss(&batch, task, settings.label_smoothing, true)?;
+        loss += part.sum;
+        tokens += part.tokens;
+        tagger.parameters.backward(&part.surrogate);
+    }
+    if !loss.is_finite() {
+        tagger.parameters.clear_gradients();
+        return Ok(Update { loss, tokens, grad_norm: f64::NAN });
+    }
+    let grad_norm = optimizer.step(&mut tagger.parameters, learning_rate, settings.max_grad_norm);
+    Ok(Update { loss, tokens, grad_norm })
+}
+
+/// The seed of a step's dropout: far apart for neighbouring steps and seeds (Steele et al. 2014, SplitMix64).
+pub(super) fn step_seed(seed: u64, step: u64) -> i64 {
+    let mut z = seed.wrapping_add(step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (z ^ (z >> 31)) as i64
+}
+
+/// Runs `work`; a panic is an error, and not shown on the way.
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = catch_unwind(AssertUnwindSafe(work));
+    std::panic::set_hook(hook);
+    result
+}
+
+/// libtorch reports by panicking; its message begins with what happened and goes on with where.
+pub(super) fn step_error(step: u64, batch: BatchName, panic: &(dyn std::any::Any + Send)) -> TrainError {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("libtorch failed");
+    let lines = text.lines().map(str::trim).find(|line| !line.is_empty());
+    let reason = lines
+        .unwrap_or("libtorch failed")
+        .trim_start_matches("called `Result::unwrap()` on an `Err` value: ");
+    let memory =
+        ["out of memory", "can't allocate memory", "not enough memory"].iter().any(|m| text.contains(m));
+    let hint = match memory {
+        true => {
+            "\nhint: a higher `training.gradient_accumulation` computes the same step in smaller parts; the state before this step is saved"
+        }
+        false => "",
+    };
+    TrainError::Step { step, batch, reason: reason.to_owned(), hint }
+}

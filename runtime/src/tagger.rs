@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use hyperloader_core::sentt::{SentT, SentTError};
-use hyperloader_core::spans::{SpanMode, bio_to_spans, fit_to_length, sbio_to_bio};
+use hyperloader_core::sentt::{Alignment, SentT, SentTError};
+use hyperloader_core::spans::{SpanMode, bio_to_spans, sbio_to_bio};
 use hyperloader_core::tagger::TaggerMetadata;
 use hyperloader_core::words::{Word, WordRule, WordSplitting, is_whitespace};
 use serde::Serialize;
@@ -318,11 +318,12 @@ impl Tagger {
 
     fn finish(&self, sentence: Prepared, target: &[u32]) -> Result<Tagged, SentenceError> {
         let Prepared { text, words, .. } = sentence;
-        let sbio = match self.align {
-            Align::Order => self.codec.decode_tags(target),
-            Align::Sentinel => self.codec.decode_tags_by_sentinel(target, words.len()),
+        let alignment = match self.align {
+            Align::Order => Alignment::Order,
+            Align::Sentinel => Alignment::Sentinel,
         };
-        let tags = sbio_to_bio(&fit_to_length(sbio.map_err(tokenizer_error)?, words.len()));
+        let sbio = self.codec.align_tags(target, words.len(), alignment);
+        let tags = sbio_to_bio(&sbio.map_err(tokenizer_error)?);
         let spans = spans(&text, &words, &tags);
         let complete = target.last() == Some(&self.codec.eos());
         Ok(Tagged { text, words, tags, spans, complete })

@@ -75,7 +75,8 @@ impl Workplace {
     /// One of the three programs, started in the folder.
     pub fn program(&self, name: &str) -> assert_cmd::Command {
         let mut command = assert_cmd::Command::new(binaries().join(name));
-        command.current_dir(self.folder.path()).env("NO_COLOR", "1");
+        // Threads that spin while they wait for each other are very slow where tests share few cores.
+        command.current_dir(self.folder.path()).env("NO_COLOR", "1").env("OMP_WAIT_POLICY", "passive");
         command
     }
 

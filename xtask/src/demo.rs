@@ -14,6 +14,8 @@ const HELD_OUT: &str = "fixtures/demo/sentences.txt";
 const COMMITTED_RUN: &str = "fixtures/runs/nano";
 /// Where the committed run stood on its way down.
 const LEARNING_RATE: &str = "1e-4";
+/// Two to five minutes on two cores.
+const STEPS: u64 = 600;
 
 pub(crate) fn run(steps: Option<u64>) -> Result<()> {
     setup::run()?;
@@ -24,9 +26,7 @@ pub(crate) fn run(steps: Option<u64>) -> Result<()> {
     eprintln!("training is warm-started from the committed run `{COMMITTED_RUN}`");
     let mut train = program("hl-train");
     train.args(["--warm-start", COMMITTED_RUN, "--learning-rate", LEARNING_RATE]);
-    if let Some(steps) = steps {
-        train.args(["--steps", &steps.to_string()]);
-    }
+    train.args(["--steps", &steps.unwrap_or(STEPS).to_string()]);
     commands::run(&mut train)?;
     commands::run(program("hl-export").args(["--task", "mtop"]))?;
 

@@ -29,6 +29,7 @@ struct Subject {
 }
 
 fn subject() -> Subject {
+    tch::set_num_threads(1);
     let run = Run::open(&fixture("runs/nano")).unwrap();
     let backbone: Backbone = run.backbone(None).unwrap();
     let tensors = run.read(run.checkpoint(Which::Best).unwrap()).unwrap();
@@ -55,8 +56,9 @@ fn export(place: &Workplace, task: &str) -> PathBuf {
     place.path(&format!("{task}.onnx"))
 }
 
+/// One thread each: the two tests run side by side, and threads that wait by spinning would starve each other.
 fn options(kind: BackendKind) -> BackendOptions {
-    BackendOptions { kind, ..BackendOptions::default() }
+    BackendOptions { kind, threads: Some(1), ..BackendOptions::default() }
 }
 
 /// Largest absolute difference at real target positions.

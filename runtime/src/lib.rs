@@ -28,5 +28,6 @@ pub mod tagger;
 
 pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Device, Graph, Value};
 pub use decode::Mode;
+pub use hyperloader_core::sentt::Alignment;
 pub use model_file::{ModelFile, ModelFileError};
-pub use tagger::{Align, Input, OpenError, SentenceError, Tagged, TaggedSpan, Tagger, TaggerOptions};
+pub use tagger::{Input, OpenError, SentenceError, Tagged, TaggedSpan, Tagger, TaggerOptions};

@@ -12,16 +12,6 @@ use crate::backend::{Backend, BackendError, BackendOptions};
 use crate::decode::{Decoder, DecoderError, Mode};
 use crate::model_file::{ModelFile, ModelFileError};
 
-/// Which word a tag belongs to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Align {
-    /// The first tag to the first word and so on, as the reference implementation scores
-    #[default]
-    Order,
-    /// By the sentinel in front of the tag, so that a missing or surplus tag shifts no other
-    Sentinel,
-}
-
 /// What a sentence is given as.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Input {
@@ -42,7 +32,7 @@ pub struct TaggerOptions {
     /// What sentences are given as.
     pub input: Input,
     /// Which word a tag belongs to.
-    pub align: Align,
+    pub align: Alignment,
     /// How target ids are found.
     pub mode: Mode,
 }
@@ -53,7 +43,7 @@ impl Default for TaggerOptions {
             backend: BackendOptions::default(),
             batch_size: 32,
             input: Input::default(),
-            align: Align::default(),
+            align: Alignment::default(),
             mode: Mode::default(),
         }
     }
@@ -177,7 +167,7 @@ pub struct Tagger {
     decoder: Decoder,
     batch_size: usize,
     splitting: WordSplitting,
-    align: Align,
+    align: Alignment,
     mode: Mode,
 }
 
@@ -318,11 +308,7 @@ impl Tagger {
 
     fn finish(&self, sentence: Prepared, target: &[u32]) -> Result<Tagged, SentenceError> {
         let Prepared { text, words, .. } = sentence;
-        let alignment = match self.align {
-            Align::Order => Alignment::Order,
-            Align::Sentinel => Alignment::Sentinel,
-        };
-        let sbio = self.codec.align_tags(target, words.len(), alignment);
+        let sbio = self.codec.align_tags(target, words.len(), self.align);
         let tags = sbio_to_bio(&sbio.map_err(tokenizer_error)?);
         let spans = spans(&text, &words, &tags);
         let complete = target.last() == Some(&self.codec.eos());

@@ -7,8 +7,8 @@ use common::{MAX_TARGET_LEN, lexicon_bytes, lexicon_tagger, metadata};
 use hyperloader_core::sentt::SentT;
 use hyperloader_core::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
 use hyperloader_runtime::{
-    Align, Backend, BackendKind, BackendOptions, Input, ModelFile, OpenError, SentenceError, Tagged, Tagger,
-    TaggerOptions, Value,
+    Alignment, Backend, BackendKind, BackendOptions, Input, ModelFile, OpenError, SentenceError, Tagged,
+    Tagger, TaggerOptions, Value,
 };
 
 const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];
@@ -76,8 +76,8 @@ fn a_missing_tag_shifts_the_others_unless_they_are_aligned_by_sentinel() {
             let mut tagger = open(&TaggerOptions { align, ..options(kind) });
             tagger.tag(&["skip call paris"]).unwrap().remove(0).unwrap().tags
         };
-        assert_eq!(tags(Align::Order), ["O", "B-place", "O"]);
-        assert_eq!(tags(Align::Sentinel), ["O", "O", "B-place"]);
+        assert_eq!(tags(Alignment::Order), ["O", "B-place", "O"]);
+        assert_eq!(tags(Alignment::Sentinel), ["O", "O", "B-place"]);
     }
 }
 

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use hyperloader_runtime::{Align, BackendKind, BackendOptions, Device, Input, Mode, TaggerOptions};
+use hyperloader_runtime::{Alignment, BackendKind, BackendOptions, Device, Input, Mode, TaggerOptions};
 
 /// Tag sentences with a tagger that `hl-export` wrote
 ///
@@ -65,6 +65,16 @@ pub(crate) struct Args {
     pub(crate) quiet: bool,
 }
 
+/// Which word a tag belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Align {
+    /// The first tag to the first word and so on, as the reference implementation scores
+    #[default]
+    Order,
+    /// By the sentinel in front of the tag, so that a missing or surplus tag shifts no other
+    Sentinel,
+}
+
 /// What results are printed as.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
@@ -90,7 +100,10 @@ impl Args {
             },
             batch_size: self.batch_size(),
             input: self.input_format,
-            align: self.align,
+            align: match self.align {
+                Align::Order => Alignment::Order,
+                Align::Sentinel => Alignment::Sentinel,
+            },
             mode: self.mode,
         }
     }

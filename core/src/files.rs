@@ -25,6 +25,14 @@ impl FileError {
     }
 }
 
+/// How the names of temporary files begin and end.
+const TEMPORARY: (&str, &str) = (".hl-", ".tmp");
+
+/// Whether a file of this name is one of [`write_atomic`]'s that was not finished.
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
+}
+
 /// Writes `path` through `fill` so that the file is complete or absent, whatever happens in between.
 ///
 /// # Errors
@@ -53,7 +61,7 @@ pub fn write_checked<R, E: From<FileError>>(
     };
     let failed = |e| FileError::new("write", path, e);
     let builder = &mut tempfile::Builder::new();
-    let temporary = builder.prefix(".hl-").suffix(".tmp").tempfile_in(folder);
+    let temporary = builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder);
     // The reason alone: the temporary file's name means nothing to anybody.
     let mut temporary = temporary.map_err(|e| failed(e.kind().into()))?;
     let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());

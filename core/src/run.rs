@@ -5,14 +5,14 @@
 //! run that is cut at any instant is left at its previous checkpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::{Backbone, BackboneError};
-use crate::files::{FileError, read_text, sha256, write_atomic};
+use crate::files::{FileError, is_temporary, read_text, sha256, write_atomic};
 use crate::method::HyperConfig;
 use crate::t5::T5Config;
 use crate::tensors::{TensorError, TensorFile, Tensors, write_tensors};
@@ -22,6 +22,9 @@ use crate::words::WordSplitting;
 pub const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
 const CHECKPOINTS: &str = "checkpoints";
+/// In the name of an optimiser's state, behind that of its checkpoint.
+const OPTIMIZER: &str = ".optimizer";
+const LOCK: &str = ".lock";
 
 /// A run could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +62,9 @@ pub enum RunError {
         /// What is wrong.
         reason: String,
     },
+    /// Another training writes to the run.
+    #[error("run `{}` is being trained by another program\nhint: wait for it, or stop it with Ctrl-C", .0.display())]
+    InUse(PathBuf),
     /// The run has no checkpoint yet.
     #[error("run `{}` has no checkpoint yet", .0.display())]
     NoCheckpoint(PathBuf),
@@ -151,6 +157,9 @@ pub struct Task {
     pub words: WordSplitting,
     /// Training sentences.
     pub train_sentences: usize,
+    /// SHA-256 over the ids of its training examples: a resumed run must not go on with others.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub train_sha256: String,
 }
 
 /// A checkpoint of a run.
@@ -236,6 +245,21 @@ impl Run {
         let checkpoints = folder.join(CHECKPOINTS);
         fs::create_dir_all(&checkpoints).map_err(|e| FileError::new("create", &checkpoints, e))?;
         Ok(Self { folder: folder.to_owned(), manifest })
+    }
+
+    /// Keeps every other training out of the folder, until the returned file is dropped or the program ends, however
+    /// it ends.
+    ///
+    /// # Errors
+    /// If another training is at work there.
+    pub fn lock(&self) -> Result<File, RunError> {
+        let path = self.folder.join(LOCK);
+        let file = File::create(&path).map_err(|e| FileError::new("create", &path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(RunError::InUse(self.folder.clone())),
+            Err(TryLockError::Error(e)) => Err(FileError::new("lock", &path, e).into()),
+        }
     }
 
     /// Whether a folder holds a run.
@@ -342,7 +366,7 @@ impl Run {
             Ok(StateFile { file, sha256: sha256(&path)? })
         };
         let StateFile { file, sha256 } = write("", tensors)?;
-        let state = state.map(|state| write(".optimizer", state)).transpose()?;
+        let state = state.map(|state| write(OPTIMIZER, state)).transpose()?;
         let mean = losses.values().sum::<f64>() / losses.len() as f64;
         let validation_loss = (!losses.is_empty()).then_some(mean);
         let entry =
@@ -367,8 +391,8 @@ impl Run {
         }
     }
 
-    /// Removes checkpoint files that the manifest does not name: what was superseded, or was being written when a
-    /// training was cut.
+    /// Removes checkpoints that the manifest does not name: what was superseded, or was being written when a training
+    /// was cut. Files of other names are somebody else's.
     fn sweep(&self) -> Result<(), RunError> {
         let entries = self.manifest.checkpoints.iter();
         let named: BTreeSet<PathBuf> = entries
@@ -379,7 +403,7 @@ impl Run {
         let folder = self.folder.join(CHECKPOINTS);
         for entry in fs::read_dir(&folder).map_err(|e| FileError::new("read", &folder, e))? {
             let path = entry.map_err(|e| FileError::new("read", &folder, e))?.path();
-            if !named.contains(&path) {
+            if is_checkpoint(&path) && !named.contains(&path) {
                 fs::remove_file(&path).map_err(|e| FileError::new("remove", &path, e))?;
             }
         }
@@ -458,6 +482,15 @@ impl Run {
     }
 }
 
+/// Whether a file has a name that [`Run::save`] gives, or that of a file that was not finished.
+fn is_checkpoint(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let step = name.strip_prefix("step-").and_then(|rest| rest.strip_suffix(".safetensors"));
+    let step = step.map(|step| step.strip_suffix(OPTIMIZER).unwrap_or(step));
+    step.is_some_and(|step| !step.is_empty() && step.bytes().all(|b| b.is_ascii_digit()))
+        || is_temporary(&name)
+}
+
 /// Folders of runs, that whose manifest was written last first.
 fn by_age(runs: &Path) -> Vec<PathBuf> {
     let mut found: Vec<(SystemTime, PathBuf)> = fs::read_dir(runs)
@@ -497,6 +530,7 @@ mod tests {
             labels: vec!["place".to_owned()],
             words: WordSplitting::default(),
             train_sentences: 3,
+            train_sha256: String::new(),
         };
         let manifest = Manifest {
             format: FORMAT,
@@ -557,8 +591,10 @@ mod tests {
         for step in [0, 10, 20] {
             save(&mut run, step, &[], 3);
         }
-        let unfinished = folder.path().join(CHECKPOINTS).join(".hl-x.tmp");
+        let [unfinished, mine] = [".hl-x.tmp", "step-000010-mine.safetensors"]
+            .map(|name| folder.path().join(CHECKPOINTS).join(name));
         fs::write(&unfinished, "half").unwrap();
+        fs::write(&mine, "a copy of a user's own").unwrap();
         let last = run.checkpoint(Which::Last).unwrap().state.clone().unwrap();
         damage(&folder.path().join(last.file));
         let mut again = Run::open(folder.path()).unwrap();
@@ -567,11 +603,21 @@ mod tests {
         assert_eq!(point.tensors, tensors(&run, 10.0));
         assert!(point.passed_over[0].to_string().contains("step-000020.optimizer.safetensors"));
         assert_eq!(Run::open(folder.path()).unwrap().checkpoint(Which::Last).unwrap().step, 10);
-        assert!(!unfinished.exists() && files(&again).len() == 4);
+        assert!(!unfinished.exists() && mine.exists() && files(&again).len() == 5);
         for path in files(&again) {
             damage(&path);
         }
         assert!(again.resume().unwrap_err().to_string().contains("step-000010"));
+    }
+
+    #[test]
+    fn only_one_training_at_a_time_writes_to_a_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = new_run(folder.path());
+        let lock = run.lock().unwrap();
+        assert!(run.lock().unwrap_err().to_string().contains("by another program"));
+        drop(lock);
+        run.lock().unwrap();
     }
 
     #[test]

@@ -150,3 +150,19 @@ fn a_training_takes_its_tasks_from_a_folder_and_a_fraction_of_them() {
     assert!(kept.contains("fraction = 0.5") && kept.contains("[task.mit_movie]"), "{kept}");
     assert!(!kept.contains("[task.movie]"), "{kept}");
 }
+
+#[test]
+fn the_preset_of_the_paper_brings_its_labels_to_the_corpora_of_a_folder() {
+    let place = place();
+    let config = tiny_config().replace("[backbone]", "preset = \"hyperloader-paper\"\n[backbone]");
+    let legacy_bias = "[backbone]\ncross_attention_relative_bias = false";
+    place.write("hyperloader.toml", config.replace("[backbone]", legacy_bias));
+    for (name, labels) in [("paper", &[][..]), ("plain", &["--labels", "plain"])] {
+        let mut train = place.program("hl-train");
+        train.args(["--quiet", "--steps", "1", "--threads", "1", "--tasks", "mit_movie", "--name", name]);
+        train.args(labels).arg("--data").arg(fixture("corpora")).assert().success();
+        let kept = std::fs::read_to_string(place.path("runs").join(name).join("config.toml")).unwrap();
+        let expected = if name == "paper" { "labels = \"reference\"" } else { "labels = \"plain\"" };
+        assert!(kept.contains(expected) && kept.contains("absent_gradient = \"decay\""), "{kept}");
+    }
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hyperloader_tests::{Workplace, binaries, tiny_config};
+use hyperloader_tests::{Workplace, binaries, fixture, tiny_config};
 use rand::RngExt;
 
 const STEPS: &str = "40";
@@ -154,6 +154,19 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_is_used() {
 }
 
 #[test]
+fn a_run_that_is_being_trained_is_left_alone() {
+    let place = place();
+    let mut child = train(&place, &start("cut"));
+    while !place.path("cut/run/manifest.json").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let second = place.transcript(place.program("hl-train").args(["--quiet", "--resume", "cut/run"]));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    insta::assert_snapshot!("in_use", second);
+}
+
+#[test]
 fn what_cannot_be_resumed_is_refused_with_the_reason() {
     let place = place();
     finish(train(&place, &["--name", "run", "--steps", "2"]));
@@ -163,6 +176,18 @@ fn what_cannot_be_resumed_is_refused_with_the_reason() {
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("atis/train", "snips/train")).unwrap();
     insta::assert_snapshot!("other_corpus", resume("runs/run"));
+    // As many sentences with the same labels, but one word is another.
+    let atis = fixture("corpora/atis/train");
+    for name in ["seq.in", "seq.out"] {
+        let lines = std::fs::read_to_string(atis.join(name)).unwrap();
+        place.write(&format!("corpus/{name}"), lines.replacen("flights", "planes", 1));
+    }
+    let moved = text.lines().map(|line| match line.contains("atis/train") {
+        true => "train = \"../../corpus\"",
+        false => line,
+    });
+    std::fs::write(&config, moved.collect::<Vec<_>>().join("\n")).unwrap();
+    insta::assert_snapshot!("other_word", resume("runs/run"));
     std::fs::write(&config, text).unwrap();
     for step in ["000000", "000002"] {
         place.write(&format!("runs/run/checkpoints/step-{step}.safetensors"), "damaged");

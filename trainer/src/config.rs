@@ -1,7 +1,7 @@
 //! What a training is told: `hyperloader.toml`, read strictly; the command line overrides single values.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use hyperloader_core::corpus::CorpusSpec;
 use hyperloader_core::files::{FileError, read_text};
@@ -277,6 +277,16 @@ impl Config {
     /// Names the first impossible value.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let t = &self.training;
+        if let Some(name) = &self.name
+            && !is_folder_name(name)
+        {
+            let expected = "the name of a folder: no `/`, not empty, not `.` or `..`";
+            return Err(ConfigError::Value {
+                field: "name".to_owned(),
+                value: format!("`{name}`"),
+                expected,
+            });
+        }
         let at_least_one = [
             ("training.steps", t.steps),
             ("training.batch_size", t.batch_size as u64),
@@ -296,6 +306,11 @@ impl Config {
             [("training.max_source_len", t.max_source_len), ("training.max_target_len", t.max_target_len)]
         {
             check(field, value as f64, (4..=1 << 16).contains(&value), "a number from 4 to 65536")?;
+        }
+        for (field, value) in
+            [("training.batch_size", t.batch_size), ("training.threads", t.threads.unwrap_or(1))]
+        {
+            check(field, value as f64, value <= 1 << 20, "at most 1048576")?;
         }
         let rate = t.learning_rate;
         check("training.learning_rate", rate, rate > 0.0 && rate.is_finite(), "a number above 0")?;
@@ -326,6 +341,12 @@ pub fn from_folder(path: &Path, folder: &Path) -> Result<PathBuf, FileError> {
     let absolute = |path: &Path| std::path::absolute(path).map_err(|e| FileError::new("find", path, e));
     let (path, folder) = (absolute(path)?, absolute(folder)?);
     Ok(pathdiff::diff_paths(&path, folder).unwrap_or(path))
+}
+
+/// Whether `name` is one part of a path, so that a run stays among the runs.
+fn is_folder_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name)
 }
 
 fn check(field: &str, value: f64, fine: bool, expected: &'static str) -> Result<(), ConfigError> {

@@ -1,5 +1,7 @@
 //! Named sets of configuration values, below those that a configuration spells out.
 
+use hyperloader_core::corpus::LabelPreset;
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -18,6 +20,13 @@ impl Preset {
         }
     }
 
+    /// The labels that its tasks learn.
+    pub fn labels(self) -> LabelPreset {
+        match self {
+            Self::HyperloaderPaper => LabelPreset::Reference,
+        }
+    }
+
     /// `config` with this preset's values where it has none of its own.
     ///
     /// # Errors
@@ -26,7 +35,10 @@ impl Preset {
         fill(&mut config, self.text().parse()?);
         if let Some(Value::Table(tasks)) = config.get_mut("task") {
             for task in tasks.iter_mut().filter_map(|(_, task)| task.as_table_mut()) {
-                task.entry("labels").or_insert_with(|| "reference".into());
+                if !task.contains_key("labels") {
+                    let labels = Value::try_from(self.labels()).map_err(toml::de::Error::custom)?;
+                    task.insert("labels".to_owned(), labels);
+                }
             }
         }
         Ok(config)

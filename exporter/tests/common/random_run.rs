@@ -41,6 +41,7 @@ pub(crate) fn write_run(
         labels: ["datetime", "location", "name"].map(str::to_owned).to_vec(),
         words: WordSplitting::default(),
         train_sentences: 100,
+        train_sha256: String::new(),
     };
     let backbone = folder.join("backbone");
     let manifest = Manifest {

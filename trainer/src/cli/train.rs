@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::Table;
-use hyperloader_core::corpus::known;
+use hyperloader_core::corpus::{Labels, known};
 use hyperloader_core::run::Run;
 
 use super::{LabelsArgument, OutputFormat, fetch};
@@ -38,7 +38,7 @@ pub(super) struct TrainArguments {
     /// Only these tasks
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     tasks: Vec<String>,
-    /// Which labels all tasks learn [default: as configured, `plain` with `--data`]
+    /// Which labels all tasks learn [default: as configured; with `--data`, the preset's or `plain`]
     #[arg(long, value_name = "PRESET")]
     labels: Option<LabelsArgument>,
     /// Share of the training and validation sentences that is used, such as 0.1
@@ -173,6 +173,10 @@ fn stop_on_interrupt() -> Result<&'static AtomicBool> {
 fn choose_tasks(config: &mut Config, arguments: &TrainArguments) -> Result<()> {
     if let Some(folder) = &arguments.data {
         config.tasks = known::in_folder(folder)?.into_iter().collect();
+        if let Some(preset) = config.preset {
+            let labels = Labels::Preset(preset.labels());
+            config.tasks.values_mut().for_each(|spec| spec.labels = labels.clone());
+        }
     }
     if !arguments.tasks.is_empty() {
         config.keep_tasks(&arguments.tasks)?;

@@ -54,7 +54,7 @@ pub enum TrainError {
     /// The folder's name is taken by something that is no run.
     #[error("`{}` exists and is no run\nhint: choose another `--name`, or remove the folder", .0.display())]
     Occupied(PathBuf),
-    /// The run to start from has other trainable tensors.
+    /// The run to start from is not of the same tasks, method and backbone.
     #[error("cannot start from run `{run}`: its {what} is {theirs}, the configuration's {ours}")]
     WarmStart {
         /// The run's name.

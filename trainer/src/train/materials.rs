@@ -4,10 +4,11 @@ use std::path::Path;
 
 use hyperloader_core::backbone::Backbone;
 use hyperloader_core::corpus::CorpusSpec;
-use hyperloader_core::files::{FileError, sha256, write_atomic};
+use hyperloader_core::files::{FileError, hexadecimal, sha256, write_atomic};
 use hyperloader_core::run::{self, BackboneReference, HubReference, Manifest, Run, Task};
 use hyperloader_core::sentt::SentT;
 use hyperloader_core::tensors::Tensors;
+use sha2::{Digest, Sha256};
 use tch::Device;
 
 use super::TrainError;
@@ -78,9 +79,10 @@ impl Materials {
     }
 }
 
-/// Refuses a warm start from a run that has other trainable tensors.
-pub(super) fn check_warm_start(config: &Config, run: &Run) -> Result<(), TrainError> {
-    let Manifest { name, method, tasks, .. } = &run.manifest;
+/// Refuses a warm start from a run of other tasks, another method or another backbone.
+pub(super) fn check_warm_start(config: &Config, backbone: &Backbone, run: &Run) -> Result<(), TrainError> {
+    let Manifest { name, method, tasks, backbone: trained_on, .. } = &run.manifest;
+    let hash = backbone.hash()?;
     let theirs: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
     let ours: Vec<&str> = config.tasks.keys().map(String::as_str).collect();
     let list = |names: &[&str]| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
@@ -90,6 +92,8 @@ pub(super) fn check_warm_start(config: &Config, run: &Run) -> Result<(), TrainEr
         // As in a configuration, on one line.
         let text = |method| serde_json::to_string(method).unwrap_or_default();
         ("method", text(method), text(&config.method))
+    } else if trained_on.sha256 != hash {
+        ("backbone's SHA-256", trained_on.sha256.clone(), hash)
     } else {
         return Ok(());
     };
@@ -138,8 +142,19 @@ pub(super) fn manifest_tasks(config: &Config, data: &[TaskData]) -> Vec<Task> {
         labels: data.labels.iter().map(str::to_owned).collect(),
         words: spec.word_splitting(),
         train_sentences: data.train.len(),
+        train_sha256: train_hash(data),
     };
     config.tasks.values().zip(data).map(task).collect()
+}
+
+/// SHA-256 over the training examples' ids, each sequence behind its length.
+fn train_hash(data: &TaskData) -> String {
+    let mut hasher = Sha256::new();
+    for ids in data.train.iter().flat_map(|example| [&example.source, &example.target]) {
+        hasher.update((ids.len() as u64).to_le_bytes());
+        ids.iter().for_each(|id| hasher.update(id.to_le_bytes()));
+    }
+    hexadecimal(&hasher.finalize())
 }
 
 pub(super) fn backbone_reference(run: &Path, materials: &Materials) -> Result<BackboneReference, TrainError> {

@@ -117,6 +117,8 @@ pub struct Training {
     optimizer: AdamW,
     sampler: TaskSampler,
     run: Run,
+    /// Keeps other trainings out of the run's folder.
+    _lock: File,
     metrics: File,
     metrics_path: PathBuf,
     events: EventFile,
@@ -143,13 +145,14 @@ impl Training {
                 Tagger::new(backbone, &config.method, tasks, config.seed, placement)?
             }
             Some(run) => {
-                check_warm_start(&config, run)?;
+                check_warm_start(&config, &materials.backbone, run)?;
                 materials.tagger(&config, &run.read(run.checkpoint(Which::Best)?)?, precision)?
             }
         };
         let optimizer = new_optimizer(&config, &tagger);
         let run = create_run(&config, &materials)?;
-        let mut training = Self::assemble(config, materials, tagger, optimizer, run)?;
+        let lock = run.lock()?;
+        let mut training = Self::assemble(config, materials, tagger, optimizer, run, lock)?;
         training.save(BTreeMap::new())?;
         Ok(training)
     }
@@ -174,6 +177,7 @@ impl Training {
                 return Err(changed(format!("the corpus of task `{}`", then.name)));
             }
         }
+        let lock = run.lock()?;
         let ResumePoint { step, tensors, state, passed_over } = run.resume()?;
         let tagger = materials.tagger(&config, &tensors, config.training.precision)?;
         let mut optimizer = new_optimizer(&config, &tagger);
@@ -181,7 +185,7 @@ impl Training {
             .restore(&tagger.parameters, &OptimizerState::from_tensors(state))
             .map_err(TaggerError::from)?;
         let seconds = keep_metrics(&run.folder.join(METRICS), step)?;
-        let mut training = Self::assemble(config, materials, tagger, optimizer, run)?;
+        let mut training = Self::assemble(config, materials, tagger, optimizer, run, lock)?;
         training.done = step;
         training.seconds = seconds;
         for _ in 0..step {
@@ -198,6 +202,7 @@ impl Training {
         tagger: Tagger,
         optimizer: AdamW,
         run: Run,
+        lock: File,
     ) -> Result<Self, TrainError> {
         let metrics_path = run.folder.join(METRICS);
         let metrics = OpenOptions::new()
@@ -214,6 +219,7 @@ impl Training {
             optimizer,
             sampler,
             run,
+            _lock: lock,
             metrics,
             metrics_path,
             events,

@@ -16,7 +16,8 @@ built=$(realpath "$built")
 torch=$("$python" -c 'import os, torch; print(os.path.join(os.path.dirname(torch.__file__), "lib"))')
 export LD_LIBRARY_PATH="$torch${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# Configurations must lie where their paths are relative to.
+trap 'rm -rf "$work" hyperloader-*.gpu.toml' EXIT
 
 echo "== logits of the committed run, GPU against CPU (limit 1e-4; TF32 off)"
 NVIDIA_TF32_OVERRIDE=0 "$built/examples/device_parity" fixtures/runs/nano hyperloader.toml cuda | tee "$work/parity.jsonl"
@@ -31,7 +32,6 @@ for precision in f32 bf16; do
   sed "s/^\\[training\\]/[training]\\nprecision = \"$precision\"/" hyperloader.toml > "hyperloader-$precision.gpu.toml"
   "$built/hl-train" --config "hyperloader-$precision.gpu.toml" --quiet --device cuda --warm-start fixtures/runs/nano \
     --learning-rate 1e-4 --steps 200 --evaluate-every 200 --runs "$work/runs" --name "$precision" > /dev/null
-  rm "hyperloader-$precision.gpu.toml"
 done
 "$python" - "$work/runs" <<'PYTHON'
 import json, sys

@@ -143,7 +143,7 @@ fn greedy_ids_of_trainer_and_both_runtimes_are_equal_on_all_held_out_sentences()
         let path = export(&place, task);
         for kind in BACKENDS {
             let settings = TaggerOptions { backend: options(kind), ..TaggerOptions::default() };
-            let mut tagger = hyperloader_runtime::Tagger::open(&path, &settings).unwrap();
+            let tagger = hyperloader_runtime::Tagger::open(&path, &settings).unwrap();
             let ids = tagger.target_ids(&sources).unwrap();
             let unequal = ids.iter().zip(&expected).filter(|(a, b)| a != b).count();
             assert_eq!(unequal, 0, "{task} in {kind}: sentences that differ, of {}", ids.len());

@@ -163,6 +163,8 @@ pub struct TrainingConfig {
     pub alignment: Alignment,
     /// Updates between two lines of `metrics.jsonl`.
     pub log_every: u64,
+    /// Whether drafters are fitted at the end: they make `hl-run` faster and change no tag.
+    pub drafter: bool,
     /// `auto`, `cpu` or `cuda[:N]`.
     pub device: String,
     /// Precision of products with frozen matrices while training; final scores are computed in float32.
@@ -198,6 +200,7 @@ impl Default for TrainingConfig {
             evaluation_batch_size: 64,
             alignment: Alignment::Order,
             log_every: 10,
+            drafter: true,
             device: "auto".into(),
             precision: Precision::F32,
             threads: None,

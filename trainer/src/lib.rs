@@ -6,6 +6,7 @@ pub mod config;
 pub mod corpora;
 pub mod data;
 pub mod device;
+pub mod drafter;
 pub mod evaluate;
 pub mod hub;
 pub mod hypernetwork;

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout)] // Results of commands are data on stdout.
 
 mod corpora;
+mod drafter;
 mod fetch;
 mod params;
 mod report;
@@ -29,6 +30,8 @@ enum Command {
     Corpora(corpora::CorporaArguments),
     /// Count trainable and total parameters of a method
     Params(params::ParamsArguments),
+    /// Fit the drafters of a run again: they make `hl-run` faster and change no tag
+    Drafter(drafter::DrafterArguments),
     /// Write the page and the plots of a run again, or of one that was cut
     Report(report::ReportArguments),
 }
@@ -66,6 +69,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Some(Command::Corpora(arguments)) => corpora::run(&arguments),
         Some(Command::Params(arguments)) => params::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Some(Command::Drafter(arguments)) => drafter::run(&arguments).map(|()| ExitCode::SUCCESS),
         Some(Command::Report(arguments)) => report::run(&arguments).map(|()| ExitCode::SUCCESS),
         None => train::run(arguments.train),
     }

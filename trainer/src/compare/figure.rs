@@ -6,6 +6,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::results::{Mean, Results};
+use super::tables::percent;
 use crate::report::plots::{COLORS, FONT, PlotError, encode, register};
 
 /// Pixels of the figure.
@@ -52,7 +53,7 @@ where
     B::ErrorType: 'static,
 {
     register()?;
-    let (left, right) = horizontal(curves);
+    let Horizontal { left, right, aside, only } = Horizontal::of(curves);
     let (low, high) = vertical(curves);
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(area)
@@ -62,31 +63,36 @@ where
         .x_label_area_size(76)
         .y_label_area_size(124)
         .build_cartesian_2d(left..right, low..high)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
+    let mut mesh = chart.configure_mesh();
+    if only.is_some() {
+        mesh.set_tick_mark_size(LabelAreaPosition::Bottom, 0);
+    }
+    mesh.disable_x_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(BLACK.mix(0.12))
         .axis_style(BLACK.mix(0.5))
         .x_labels(10)
-        .x_desc("training sentences, %")
+        .x_desc(match only {
+            Some(share) => format!("{} of the training sentences", percent(share / 100.0)),
+            None => "training sentences, %".to_owned(),
+        })
         .y_desc("F1")
-        .x_label_formatter(&|x| format!("{x:.0}"))
+        .x_label_formatter(&|x| only.map_or(format!("{}", (x * 100.0).round() / 100.0), |_| String::new()))
         .y_label_formatter(&|y| format!("{y:.3}"))
         .label_style((FONT, 26))
         .axis_desc_style((FONT, 26))
         .draw()?;
     for (number, curve) in curves.iter().enumerate() {
         let color = COLORS[number % COLORS.len()];
-        let aside = (number as f64 - (curves.len() as f64 - 1.0) / 2.0) * ASIDE * (right - left);
+        let place = aside * (number as f64 - (curves.len() as f64 - 1.0) / 2.0);
         let line = color.stroke_width(4);
-        let points = || curve.points.iter().map(|(share, f1)| (share + aside, *f1));
+        let points = || curve.points.iter().map(|(share, f1)| (share + place, *f1));
         chart
             .draw_series(LineSeries::new(points().map(|(x, f1)| (x, f1.mean)), line))?
             .label(&curve.label)
             .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 36, y)], line));
         chart.draw_series(points().map(|(x, f1)| Circle::new((x, f1.mean), 7, color.filled())))?;
-        let cap = 0.3 * ASIDE * (right - left);
+        let cap = 0.002 * (right - left);
         let bars = points().filter_map(|(x, f1)| Some((x, f1.mean, f1.deviation?)));
         chart.draw_series(bars.flat_map(|(x, mean, deviation)| {
             let (bottom, top) = (mean - deviation, mean + deviation);
@@ -110,12 +116,29 @@ where
     Ok(())
 }
 
-/// Ends of the horizontal axis in per cent, with room for methods beside each other.
-fn horizontal(curves: &[Curve]) -> (f64, f64) {
-    let shares = || curves.iter().flat_map(|curve| curve.points.iter().map(|(share, _)| *share));
-    let (first, last) = ends(shares());
-    let room = (0.08 * (last - first)).max(2.0);
-    (first - room, last + room)
+/// The horizontal axis, in per cent.
+struct Horizontal {
+    left: f64,
+    right: f64,
+    /// Between two methods at the same share.
+    aside: f64,
+    /// The share, if there is only one.
+    only: Option<f64>,
+}
+
+impl Horizontal {
+    fn of(curves: &[Curve]) -> Self {
+        let (first, last) =
+            ends(curves.iter().flat_map(|curve| curve.points.iter().map(|(share, _)| *share)));
+        if first == last {
+            // Methods side by side, and room for the legend at the right.
+            let aside = 2.0 / curves.len() as f64;
+            return Self { left: first - 1.2, right: first + 2.8, aside, only: Some(first) };
+        }
+        let room = 0.08 * (last - first);
+        let (left, right) = (first - room, last + room);
+        Self { left, right, aside: ASIDE * (right - left), only: None }
+    }
 }
 
 /// Ends of the vertical axis: all error bars, within 0..1 where they are.
@@ -172,5 +195,20 @@ mod tests {
         for points in [&[][..], &[(100.0, 0.0, None)], &[(100.0, 1.0, Some(0.5))], &[(0.1, 0.2, Some(0.0))]] {
             assert!(svg(&[curve(points)]).contains("</svg>"));
         }
+    }
+
+    #[test]
+    fn methods_at_one_share_stand_side_by_side_and_it_is_named_below() {
+        let point = || curve(&[(7.000000000000001, 0.5, Some(0.02))]);
+        let text = svg(&[point(), point(), point()]);
+        assert!(text.contains("7 % of the training sentences"), "{text}");
+        let centre = |line: &str| line.split("cx=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let centres: Vec<i32> = text
+            .lines()
+            .filter(|line| line.contains("<circle"))
+            .map(|line| centre(line).parse().unwrap())
+            .collect();
+        assert_eq!(centres.len(), 3);
+        assert!(centres.windows(2).all(|pair| pair[1] - pair[0] > 100), "{centres:?}");
     }
 }

@@ -157,11 +157,13 @@ impl Plan {
             path: path.to_owned(),
             reason: format!("{}{}", e.to_string().trim_end(), did_you_mean(e.message())),
         };
+        let impossible =
+            |e: ConfigError| CompareError::Format { path: path.to_owned(), reason: e.to_string() };
         let file: CompareFile = toml::from_str(&text).map_err(unusable)?;
         let table: Table = text.parse().map_err(unusable)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let (mut base, warnings) = match file.base {
-            TextOr::Text(name) => base_file(&folder.join(name))?,
+            TextOr::Text(name) => base_file(path, &folder.join(name))?,
             TextOr::Table(config) => {
                 let raw = table.get("base").and_then(Value::as_table).cloned().unwrap_or_default();
                 let warning = unused(path, &raw, "base.");
@@ -180,7 +182,7 @@ impl Plan {
             }
         }
         if !file.tasks.is_empty() {
-            base.keep_tasks(&file.tasks)?;
+            base.keep_tasks(&file.tasks).map_err(impossible)?;
         }
         base.training.fraction = 1.0;
         let mut plan = Self {
@@ -202,7 +204,7 @@ impl Plan {
             let method = plan.method(entry, &base, folder).map_err(fail)?;
             plan.methods.push(method);
         }
-        plan.validate()?;
+        plan.validate().map_err(impossible)?;
         plan.fractions.sort_by(f64::total_cmp);
         Ok(plan)
     }
@@ -356,11 +358,14 @@ fn merged<T: Serialize + DeserializeOwned>(value: &T, overrides: &Table) -> Resu
     table.try_into().map_err(unusable)
 }
 
-fn base_file(path: &Path) -> Result<(Config, Vec<String>), CompareError> {
+fn base_file(compare_file: &Path, path: &Path) -> Result<(Config, Vec<String>), CompareError> {
+    let text = read_text(path).map_err(|e| CompareError::Format {
+        path: compare_file.to_owned(),
+        reason: format!("`base`: {e}"),
+    })?;
     let config = Config::from_file(path)?;
     // It was read as a configuration just now.
-    let raw: Table = read_text(path)?.parse().unwrap_or_default();
-    Ok((config, unused(path, &raw, "")))
+    Ok((config, unused(path, &text.parse().unwrap_or_default(), "")))
 }
 
 /// A warning about fields of a base that have no effect.

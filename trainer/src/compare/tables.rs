@@ -44,7 +44,7 @@ pub fn write(results: &Results) -> Result<Report, CompareError> {
     let table4 = ablations(plan, &table3);
     let significance: Vec<Significance> =
         plan.fractions.iter().rev().flat_map(|share| test_all(results, *share)).collect();
-    let texts = [table3_text(plan, &table3, (done, runs)), table4_text(&table4)];
+    let texts = [table3_text(plan, &table3, (done, runs)), table4_text(plan, &table4)];
     let markdown = texts.join("\n");
     let [table3_markdown, table4_markdown] = texts;
     for (name, text) in [
@@ -107,24 +107,25 @@ fn table3_text(plan: &Plan, rows: &[Row], (done, runs): (usize, usize)) -> Strin
     text
 }
 
-fn table4_text(rows: &[Row]) -> String {
-    let Some(first) = rows.first() else {
+fn table4_text(plan: &Plan, rows: &[Row]) -> String {
+    let whole = plan.methods.iter().find(|method| is_hyperloader(&method.name));
+    let Some(whole) = whole.and_then(|method| rows.iter().find(|row| row.method == method.label)) else {
         return "# Table 4: ablations\n\nNo variant of HyperLoader is compared.\n".to_owned();
     };
     let mut text = format!(
         "# Table 4: ablations\n\nMean of the tasks' test F1 with {} of the training sentences.\n\n",
-        percent(first.fraction)
+        percent(whole.fraction)
     );
     let mut cells: Vec<Vec<String>> = rows.iter().map(|row| vec![row.method.clone()]).collect();
     add_column(&mut cells, rows, |row| row.mean);
     for (cells, row) in cells.iter_mut().zip(rows) {
-        let difference = row.mean.zip(first.mean).map(|(mean, first)| mean.mean - first.mean);
+        let difference = row.mean.zip(whole.mean).map(|(mean, whole)| mean.mean - whole.mean);
         cells.push(difference.map_or(MISSING.into(), |difference| format!("{difference:+.4}")));
         cells.extend(sizes(row));
         let ratio = row.parameters.map(|p| 100.0 * p.trainable as f64 / p.total as f64);
         cells.push(ratio.map_or(MISSING.into(), |ratio| format!("{ratio:.4} %")));
     }
-    let versus = format!("against {}", first.method);
+    let versus = format!("against {}", whole.method);
     text += &markdown(&["method", "mean", &versus, "trainable", "total", "ratio"], &cells);
     text
 }
@@ -302,7 +303,8 @@ fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
     line(&header) + &line(&rule) + &rows.iter().map(|row| line(row)).collect::<String>()
 }
 
-fn percent(fraction: f64) -> String {
+/// A share for people: `12.5 %`.
+pub(super) fn percent(fraction: f64) -> String {
     // Nine digits hide that 0.07 * 100 is 7.000000000000001.
     format!("{} %", (fraction * 1e11).round() / 1e9)
 }

@@ -327,10 +327,37 @@ fn a_base_in_the_file_itself_is_as_good_and_what_of_it_has_no_effect_is_said() {
         table.contains("| method ") && table.contains("| loader ") && table.contains("0 of 8 runs"),
         "{table}"
     );
+    let without_tasks = file.split("[base.task").next().unwrap().to_owned();
+    place.write("compare.toml", &without_tasks);
+    insta::assert_snapshot!("no_task", place.transcript(&mut compare(&place)));
+    // Corpora of the paper take the place of tasks that are there or not.
+    place.write("compare.toml", without_tasks.replace("seeds", "tasks = [\"snips\", \"mtop\"]\nseeds"));
+    let corpora = hyperloader_tests::fixture("corpora");
+    let output = compare(&place).args(["--quiet", "--only-tables", "--data"]).arg(corpora).output().unwrap();
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && table.contains("| method        | mtop | snips |"), "{table}");
     place.write("compare.toml", file.replace("batch_size", "batch_sise"));
     insta::with_settings!({filters => vec![("expected one of .*", "[FIELDS]")]}, {
         insta::assert_snapshot!("unknown_field_of_the_base", place.transcript(&mut compare(&place)));
     });
+}
+
+#[test]
+fn a_run_that_fails_is_named_and_the_others_go_on() {
+    let place = place();
+    let file = COMPARE.replace("[1.0, 0.5]", "[0.5]").replace("seeds = [1, 2]", "seeds = [1]");
+    let wild = "{ name = \"hyperformer++\", training = { learning_rate = 1e30, warmup_steps = 0 } }";
+    place.write("compare.toml", file.replace("\"hyperformer++\"", wild));
+    let output = compare(&place).arg("--quiet").output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.starts_with("hl-train: error: `hyperformer++`, fraction 0.5, seed 1: "), "{log}");
+    assert!(
+        log.contains("hl-train: error: 1 of 2 runs failed: `hyperformer++`, fraction 0.5, seed 1\n"),
+        "{log}"
+    );
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("0 of 1") && table.contains("1 of 1"), "{table}");
 }
 
 #[test]

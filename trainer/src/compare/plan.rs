@@ -181,6 +181,10 @@ impl Plan {
                 base.tasks.values_mut().for_each(|spec| spec.labels = labels.clone());
             }
         }
+        if base.tasks.is_empty() {
+            let reason = "the base has no task\nhint: give it a `[task.NAME]`, or name a folder with the paper's corpora by `--data`";
+            return Err(CompareError::Format { path: path.to_owned(), reason: reason.to_owned() });
+        }
         if !file.tasks.is_empty() {
             base.keep_tasks(&file.tasks).map_err(impossible)?;
         }

@@ -2,6 +2,7 @@
 
 pub mod analysis;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod corpora;
 pub mod data;

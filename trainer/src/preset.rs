@@ -46,7 +46,7 @@ impl Preset {
 }
 
 /// Adds what `target` lacks.
-fn fill(target: &mut Table, values: Table) {
+pub(crate) fn fill(target: &mut Table, values: Table) {
     for (key, value) in values {
         match (target.get_mut(&key), value) {
             (Some(Value::Table(table)), Value::Table(values)) => fill(table, values),

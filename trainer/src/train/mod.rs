@@ -159,6 +159,14 @@ impl Training {
         Ok(training)
     }
 
+    /// Finds out whether backbone, method and corpora of a configuration can be used, without training.
+    ///
+    /// # Errors
+    /// If one of them cannot.
+    pub fn check(config: &Config) -> Result<(), TrainError> {
+        Materials::load(config).map(drop)
+    }
+
     /// Goes on with a run from its last whole checkpoint; `config` is its own, perhaps on another device.
     ///
     /// # Errors

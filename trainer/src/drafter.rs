@@ -3,7 +3,7 @@
 //! It learns what the trained model says, not what the corpus says: one pass of the decoder over each training target
 //! shows which tag the model would choose at each word behind the tags before it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use hyperloader_core::drafter::{OUTSIDE, ROLES, names, read_from, tag_count};
 use hyperloader_core::labels::LabelSet;
@@ -44,7 +44,7 @@ pub enum FitError {
 struct Words {
     /// The encoder's states in each role, `[words, roles * d_model]`; 0 where there is none.
     states: Tensor,
-    /// `[words]`.
+    /// Rows of a table of sets of tags (see [`Teacher::sets`]), `[words]`: the tag is one of the set.
     tags: Tensor,
     /// Tags of the words before, `[words]`.
     previous: Tensor,
@@ -77,7 +77,8 @@ pub fn fit(
     let words =
         Words { states: join(|w| &w.states), tags: join(|w| &w.tags), previous: join(|w| &w.previous) };
     drop(parts);
-    let (weight, bias, transitions) = classifier(words, tags as i64, &mut random);
+    let sets = teacher.sets();
+    let (weight, bias, transitions) = classifier(words, &sets, &mut random);
     let d = tagger.t5.config.d_model as i64;
     let rows = (ROLES * tags) as i64;
     // `[tags, roles * d_model]` -> `[roles * tags, d_model]`; what does not depend on a state is added once.
@@ -93,10 +94,12 @@ struct Teacher<'a> {
     tagger: &'a Tagger,
     codec: &'a SentT,
     task: &'a str,
+    /// Their number.
+    tags: usize,
     /// Tags by their ids.
     by_ids: HashMap<Vec<i64>, usize>,
-    /// Tags by their first id; the first of those that share it.
-    by_first: HashMap<i64, usize>,
+    /// The tags that begin with an id.
+    by_first: BTreeMap<i64, Vec<usize>>,
 }
 
 impl<'a> Teacher<'a> {
@@ -106,13 +109,37 @@ impl<'a> Teacher<'a> {
         task: &'a str,
         labels: &LabelSet,
     ) -> Result<Self, SentTError> {
-        let (mut by_ids, mut by_first) = (HashMap::new(), HashMap::new());
+        let (mut by_ids, mut by_first) = (HashMap::new(), BTreeMap::<i64, Vec<usize>>::new());
         for (tag, name) in ["O", "I"].into_iter().chain(labels.iter()).enumerate() {
             let ids: Vec<i64> = codec.word(&name)?.iter().map(|id| i64::from(*id)).collect();
-            ids.first().map(|first| by_first.entry(*first).or_insert(tag));
+            if let Some(first) = ids.first() {
+                by_first.entry(*first).or_default().push(tag);
+            }
             by_ids.entry(ids).or_insert(tag);
         }
-        Ok(Self { tagger, codec, task, by_ids, by_first })
+        Ok(Self { tagger, codec, task, tags: tag_count(labels.len()), by_ids, by_first })
+    }
+
+    /// `[sets, tags]`, 1 for each tag of a set: each tag alone, the tags that share their first id, all tags.
+    fn sets(&self) -> Tensor {
+        let tags = self.tags;
+        let alone = (0..tags).map(|tag| vec![tag]);
+        let sets: Vec<Vec<usize>> =
+            alone.chain(self.by_first.values().cloned()).chain([(0..tags).collect()]).collect();
+        let mut table = vec![0.0_f32; sets.len() * tags];
+        for (set, row) in sets.iter().zip(table.chunks_mut(tags)) {
+            set.iter().for_each(|&tag| row[tag] = 1.0);
+        }
+        Tensor::from_slice(&table).view([-1, tags as i64]).to_device(self.tagger.device())
+    }
+
+    /// The set that a tag is in whose first id the model chose where the corpus has `written`.
+    fn set(&self, written: &[i64], first: i64) -> usize {
+        let shared = || self.by_first.keys().position(|id| *id == first);
+        match self.by_ids.get(written) {
+            Some(tag) if written.first() == Some(&first) => *tag,
+            _ => self.tags + shared().unwrap_or(self.by_first.len()),
+        }
     }
 
     /// The words of `examples`, a batch.
@@ -156,12 +183,9 @@ impl<'a> Teacher<'a> {
             if word == 0 {
                 before = OUTSIDE;
             }
-            let written = self.by_ids.get(ids).copied().unwrap_or(OUTSIDE);
-            let agrees = ids.first() == Some(&first);
-            let tag = if agrees { written } else { self.by_first.get(&first).copied().unwrap_or(written) };
-            tags.push(tag as i64);
+            tags.push(self.set(ids, first) as i64);
             previous.push(before as i64);
-            before = written;
+            before = self.by_ids.get(ids).copied().unwrap_or(OUTSIDE);
         }
         let ids = |tags: &[i64]| Tensor::from_slice(tags).to_device(device);
         Ok(Words { states, tags: ids(&tags), previous: ids(&previous) })
@@ -180,8 +204,10 @@ impl<'a> Teacher<'a> {
     }
 }
 
-/// Logistic regression by Adam: weight `[tags, roles * d_model]`, bias `[tags]` and transitions `[tags, tags]`.
-fn classifier(words: Words, tags: i64, random: &mut ChaCha8Rng) -> (Tensor, Tensor, Tensor) {
+/// Logistic regression by Adam: weight `[tags, roles * d_model]`, bias `[tags]` and transitions `[tags, tags]`. Where only
+/// a set of tags is known, the likelihood of the whole set is maximised.
+fn classifier(words: Words, sets: &Tensor, random: &mut ChaCha8Rng) -> (Tensor, Tensor, Tensor) {
+    let tags = sets.size()[1];
     let Words { states, tags: wanted, previous } = words;
     let (count, width) = (states.size()[0], states.size()[1]);
     let device = states.device();
@@ -203,8 +229,10 @@ fn classifier(words: Words, tags: i64, random: &mut ChaCha8Rng) -> (Tensor, Tens
             let before = previous.index_select(0, &at).one_hot(tags).to_kind(Kind::Float);
             let constant = Tensor::ones([chunk.len() as i64, 1], (Kind::Float, device));
             let x = Tensor::cat(&[states.index_select(0, &at), constant, before], 1);
-            let errors = x.matmul(&weight).softmax(-1, Kind::Float)
-                - wanted.index_select(0, &at).one_hot(tags).to_kind(Kind::Float);
+            let guess = x.matmul(&weight).softmax(-1, Kind::Float);
+            let within = &guess * sets.index_select(0, &wanted.index_select(0, &at));
+            let share = within.sum_dim_intlist([-1_i64].as_slice(), true, Kind::Float).clamp_min(1e-9);
+            let errors = guess - within / share;
             let gradient = x.transpose(0, 1).matmul(&errors) / chunk.len() as f64;
             let (b1, b2) = (0.9_f64, 0.99_f64);
             mean = mean * b1 + &gradient * (1.0 - b1);
@@ -253,8 +281,29 @@ mod tests {
         };
         let x = words.states.copy();
         let before = words.previous.copy();
-        let (weight, bias, transitions) = classifier(words, 3, &mut random);
+        let sets = Tensor::eye(3, (Kind::Float, tch::Device::Cpu));
+        let (weight, bias, transitions) = classifier(words, &sets, &mut random);
         let scores = x.matmul(&weight.transpose(0, 1)) + bias + transitions.index_select(0, &before);
+        let wrong = scores.argmax(-1, false).not_equal_tensor(&Tensor::from_slice(&tags)).sum(Kind::Int64);
+        assert_eq!(wrong.int64_value(&[]), 0);
+    }
+
+    #[test]
+    fn a_set_of_tags_is_told_apart_by_words_whose_tag_is_known() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        // States tell tags apart, but half of the words say only that their tag is 1 or 2.
+        let tags: Vec<i64> = (0..900).map(|k| k % 3).collect();
+        let known: Vec<i64> =
+            tags.iter().enumerate().map(|(k, tag)| if *tag > 0 && k % 2 == 0 { 3 } else { *tag }).collect();
+        let words = Words {
+            states: Tensor::from_slice(&tags).one_hot(3).to_kind(Kind::Float),
+            tags: Tensor::from_slice(&known),
+            previous: Tensor::zeros([900], (Kind::Int64, tch::Device::Cpu)),
+        };
+        let x = words.states.copy();
+        let sets = Tensor::from_slice(&[1_f32, 0., 0., 0., 1., 0., 0., 0., 1., 0., 1., 1.]).view([4, 3]);
+        let (weight, bias, _) = classifier(words, &sets, &mut random);
+        let scores = x.matmul(&weight.transpose(0, 1)) + bias;
         let wrong = scores.argmax(-1, false).not_equal_tensor(&Tensor::from_slice(&tags)).sum(Kind::Int64);
         assert_eq!(wrong.int64_value(&[]), 0);
     }

@@ -101,7 +101,7 @@ pub struct Statistics {
     pub passes: usize,
     /// Ids written.
     pub ids: usize,
-    /// Sentences whose drafts failed so often that they went on step by step.
+    /// Sentences whose drafts failed so often that they were given up.
     pub fallbacks: usize,
 }
 

@@ -4,8 +4,10 @@ use super::Limits;
 use super::draft::{Drafter, Hints, Sentence};
 use super::target::Slot;
 
-/// Passes in a row that accept no drafted id before a row goes on step by step.
+/// Passes in a row that accept no drafted id before a row's drafts are given up.
 const PATIENCE: u32 = 3;
+/// Ids that are drafted at once where a target seems to repeat itself.
+const REPEATED: usize = 16;
 
 /// A target: ids that are certain, then ids that are drafted.
 #[derive(Debug)]
@@ -70,11 +72,18 @@ impl Row {
         self.accepted..end.min(limits.max_target_len)
     }
 
-    /// Drafts the rest from what is certain, unless drafts have failed too often.
+    /// Drafts the rest from what is certain. Once drafts have failed too often, only what would repeat the target: a
+    /// model that does not end a target mostly goes round in a circle.
     pub(super) fn draft(&mut self, drafter: Drafter<'_>, hints: &Hints, limits: Limits) {
         self.target.truncate(self.accepted);
         self.slots.clear();
-        if self.ended || self.fell_back() {
+        if self.ended {
+            return;
+        }
+        if self.fell_back() {
+            let repeated = repeated(&self.target).to_vec();
+            self.target.extend(repeated);
+            self.target.truncate(limits.max_target_len);
             return;
         }
         let draft = drafter.draft(&self.sentence, &self.target, hints);
@@ -92,7 +101,7 @@ impl Row {
         let hints = drafter.filter(|_| agreed < drafted.len());
         let hints =
             hints.map(|drafter| drafter.hints(&self.sentence, &self.target, &self.slots, from, choices));
-        if !drafted.is_empty() {
+        if !drafted.is_empty() && !self.fell_back() {
             self.failures = if agreed > 0 { 0 } else { self.failures + 1 };
         }
         self.target.truncate(from + agreed);
@@ -103,5 +112,51 @@ impl Row {
         if let Some(drafter) = drafter {
             self.draft(drafter, &hints.unwrap_or_default(), limits);
         }
+    }
+}
+
+/// What followed the last time that `target` ended as it does.
+fn repeated(target: &[u32]) -> &[u32] {
+    let Some((before, end)) = target.split_last_chunk::<2>() else { return &[] };
+    let pairs = target[..before.len() + 1].windows(2);
+    let at = pairs.into_iter().rposition(|pair| pair == end);
+    at.map_or(&[], |at| &target[at + 2..target.len().min(at + 2 + REPEATED)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { pad: 0, eos: 1, start: 0, max_target_len: 6 };
+
+    #[test]
+    fn a_circle_is_drafted_once_more() {
+        assert_eq!(repeated(&[7, 8, 9, 7, 8]), [9, 7, 8]);
+        assert_eq!(repeated(&[5, 5, 5]), [5]);
+        assert!(repeated(&[7, 8, 9]).is_empty());
+        assert!(repeated(&[7]).is_empty());
+        let long: Vec<u32> = (0..40).chain([0, 1]).collect();
+        assert_eq!(repeated(&long), (2..18).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_row_takes_agreed_ids_and_the_first_other_one_and_ends_at_the_end_or_the_limit() {
+        let mut row = Row::new(0, Sentence::default(), LIMITS);
+        assert_eq!(row.undecided(LIMITS), 0..1);
+        row.take(&[9], None, LIMITS);
+        row.target.extend([8, 7, 1]);
+        assert_eq!(row.undecided(LIMITS), 1..4);
+        row.take(&[8, 6, 5], None, LIMITS);
+        assert_eq!((row.target(), row.ended()), (&[9, 8, 6][..], false));
+        row.target.extend([5, 5, 5]);
+        assert_eq!(row.undecided(LIMITS), 3..6);
+        row.take(&[5, 1, 5], None, LIMITS);
+        assert_eq!((row.target(), row.ended(), row.passes), (&[9, 8, 6, 5, 1][..], true, 3));
+        let mut endless = Row::new(0, Sentence::default(), LIMITS);
+        for _ in 0..6 {
+            assert!(!endless.ended());
+            endless.take(&[4], None, LIMITS);
+        }
+        assert!(endless.ended());
     }
 }

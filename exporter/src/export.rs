@@ -161,9 +161,7 @@ impl Exporter {
         let model = self.model(task)?;
         model.check_folds()?;
         let tokenizer = self.backbone.join(TOKENIZER);
-        let built = t5_graph(model.config(), model.weights(), options.opset)?
-            .with_producer(PROGRAM, env!("CARGO_PKG_VERSION"))
-            .with_metadata(self.metadata(task, read_text(&tokenizer)?).to_properties()?);
+        let built = graph(&model, &self.metadata(task)?, options.opset)?;
         let measure = match &options.verification {
             Some(verification) => {
                 stage("running the trained model, un-folded and folded");
@@ -201,7 +199,11 @@ impl Exporter {
         })
     }
 
-    fn model(&self, task: &Task) -> Result<TaskModel, ExportError> {
+    /// The model of a task of the run, un-folded.
+    ///
+    /// # Errors
+    /// If its weights cannot be made.
+    pub fn model(&self, task: &Task) -> Result<TaskModel, ExportError> {
         let manifest = &self.run.manifest;
         let weights = task_weights(&manifest.method, &manifest.t5, &self.tensors, &task.name)?;
         let norms = manifest.t5.norms().into_iter();
@@ -215,9 +217,13 @@ impl Exporter {
         Probes::new(codec, task, t5, *max_source_len, *max_target_len)
     }
 
-    fn metadata(&self, task: &Task, tokenizer: String) -> TaggerMetadata {
+    /// What a task's file says about itself.
+    ///
+    /// # Errors
+    /// If the backbone's tokenizer cannot be read.
+    pub fn metadata(&self, task: &Task) -> Result<TaggerMetadata, FileError> {
         let manifest = &self.run.manifest;
-        TaggerMetadata {
+        Ok(TaggerMetadata {
             format: FORMAT,
             task: task.name.clone(),
             labels: task.labels.clone(),
@@ -234,8 +240,8 @@ impl Exporter {
             checkpoint_sha256: self.checkpoint.sha256.clone(),
             backbone_sha256: manifest.backbone.sha256.clone(),
             program: format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION")),
-            tokenizer,
-        }
+            tokenizer: read_text(&self.backbone.join(TOKENIZER))?,
+        })
     }
 }
 
@@ -256,8 +262,21 @@ fn check_config(backbone: &Backbone, trained: &T5Config) -> Result<(), ExportErr
     }
 }
 
-/// Streams the file: graph, then one weight after the other.
-fn write(mut out: &mut dyn Write, built: &BuiltModel, model: TaskModel) -> Result<(), ExportError> {
+/// The graph of a task's model, with what its file says about itself.
+///
+/// # Errors
+/// If the model's weights do not fit its configuration.
+pub fn graph(model: &TaskModel, metadata: &TaggerMetadata, opset: Opset) -> Result<BuiltModel, ExportError> {
+    Ok(t5_graph(model.config(), model.weights(), opset)?
+        .with_producer(PROGRAM, env!("CARGO_PKG_VERSION"))
+        .with_metadata(metadata.to_properties()?))
+}
+
+/// Streams a file to `out`: `built`, the [`graph`] of `model`, then one weight after the other, LoRA folded.
+///
+/// # Errors
+/// If a tensor cannot be had, folded or written.
+pub fn write(mut out: &mut dyn Write, built: &BuiltModel, model: TaskModel) -> Result<(), ExportError> {
     let adapters = adapter_tensors(model.weights());
     let elements = |weight: &Weight| match adapters.get(&weight.name) {
         Some(tensor) => model.stored(weight, tensor),

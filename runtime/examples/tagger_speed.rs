@@ -17,9 +17,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use hyperloader_core::corpus::{CorpusSpec, Layout, Split};
+use hyperloader_core::corpus::{CorpusSpec, Layout, Sentence, Split};
+use hyperloader_core::metrics::evaluate;
 use hyperloader_core::sentt::SentT;
-use hyperloader_runtime::{BackendKind, BackendOptions, Mode, ModelFile, Tagger, TaggerOptions};
+use hyperloader_core::spans::SpanMode;
+use hyperloader_runtime::{BackendKind, BackendOptions, Mode, ModelFile, Tagged, Tagger, TaggerOptions};
 use serde_json::json;
 
 /// Sentences that are tagged before any is timed.
@@ -73,8 +75,12 @@ fn main() -> Result<()> {
     let args = Args::parse();
     // Of the corpus only the test split is read.
     let corpus = CorpusSpec::new(args.layout, "", None, &args.corpus);
-    let sentences = corpus.load_split(Split::Test)?.into_iter().take(args.limit);
-    let sentences: Vec<Vec<String>> = sentences.map(|sentence| sentence.words).collect();
+    let (sentences, gold): (Vec<Vec<String>>, Vec<Vec<String>>) = corpus
+        .load_split(Split::Test)?
+        .into_iter()
+        .take(args.limit)
+        .map(|Sentence { words, tags, .. }| (words, tags))
+        .unzip();
     let file = ModelFile::open(&args.model)?;
     let codec = SentT::from_bytes(file.metadata().tokenizer.as_bytes())?;
     let max_target_len = file.metadata().max_target_len;
@@ -82,7 +88,7 @@ fn main() -> Result<()> {
     let sources = sentences.iter().map(|words| codec.encode_source(words));
     let sources: Vec<Vec<u32>> = sources.collect::<Result<_, _>>()?;
     if !args.sources {
-        return measure(&args, &sentences, &sources);
+        return measure(&args, &sentences, &gold, &sources);
     }
     for (words, source) in sentences.iter().zip(&sources) {
         println!("{}", json!({"words": words, "source": source, "max_target_len": max_target_len}));
@@ -90,7 +96,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn measure(args: &Args, sentences: &[Vec<String>], sources: &[Vec<u32>]) -> Result<()> {
+fn measure(args: &Args, sentences: &[Vec<String>], gold: &[Vec<String>], sources: &[Vec<u32>]) -> Result<()> {
     let began = Instant::now();
     let mut tagger = open(args, 1)?;
     let load_s = began.elapsed().as_secs_f64();
@@ -114,6 +120,9 @@ fn measure(args: &Args, sentences: &[Vec<String>], sources: &[Vec<u32>]) -> Resu
     }
     let peak_kib = peak_kib()?;
     let ids = tagger.target_ids(sources)?;
+    let tagged: Vec<Tagged> = tagger.tag_words(sentences)?.into_iter().collect::<Result<_, _>>()?;
+    let predicted: Vec<Vec<String>> = tagged.iter().map(|sentence| sentence.tags.clone()).collect();
+    let scores = evaluate(gold, &predicted, SpanMode::Default)?.micro;
     let decode = args.decode.to_possible_value().context("a mode without a name")?;
     let record = json!({
         "engine": format!("hl-run {} {}", tagger.backend().kind(), decode.get_name()),
@@ -122,6 +131,8 @@ fn measure(args: &Args, sentences: &[Vec<String>], sources: &[Vec<u32>]) -> Resu
         "peak_kib_batch_1": peak_kib_batch_1,
         "peak_kib": peak_kib,
         "ids": ids,
+        "spans": tagged.iter().map(|sentence| &sentence.spans).collect::<Vec<_>>(),
+        "f1": scores.f1,
     });
     println!("{record}");
     Ok(())

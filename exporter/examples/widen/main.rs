@@ -132,6 +132,7 @@ fn hugging_face_config(config: &T5Config) -> Result<Value> {
         "model_type": "t5",
         "is_encoder_decoder": true,
         "use_cache": true,
+        "initializer_factor": 1.0,
         "dense_act_fn": activation,
         "is_gated_act": gated,
         "dtype": "float32",

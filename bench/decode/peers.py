@@ -12,7 +12,7 @@ from pathlib import Path
 WARM_UP = 3
 # Compute type, and whether MKL may be used: CTranslate2 itself uses it on Intel's processors only, but on others it may be
 # faster in float32. (In int8 it was ten times slower there.)
-CTRANSLATE2 = {"ctranslate2 fp32": ("float32", "0"), "ctranslate2 fp32, MKL": ("float32", "1"),
+CTRANSLATE2 = {"ctranslate2 fp32": ("float32", None), "ctranslate2 fp32, MKL": ("float32", "1"),
                "ctranslate2 int8": ("int8", None)}
 ENGINES = ["transformers", "optimum", *CTRANSLATE2]
 

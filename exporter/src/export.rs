@@ -162,13 +162,7 @@ impl Exporter {
         let model = self.model(task)?;
         model.check_folds()?;
         let tokenizer = self.backbone.join(TOKENIZER);
-        let drafter = self.run.drafter(task)?;
-        let tags = drafter.as_ref().map(|drafter| drafter.transitions.tags());
-        let mut metadata = self.metadata(task, read_text(&tokenizer)?);
-        metadata.drafter = drafter.as_ref().map(|drafter| drafter.transitions.clone());
-        let built = t5_graph(model.config(), model.weights(), tags, options.opset)?
-            .with_producer(PROGRAM, env!("CARGO_PKG_VERSION"))
-            .with_metadata(metadata.to_properties()?);
+        let built = graph(&model, &self.metadata(task)?, options.opset)?;
         let measure = match &options.verification {
             Some(verification) => {
                 stage("running the trained model, un-folded and folded");
@@ -179,7 +173,7 @@ impl Exporter {
         };
         stage("writing the file");
         // The model, and with it the map of the backbone's file, is gone before backends take memory.
-        let fill = |out: &mut dyn Write| write(out, &built, model, drafter);
+        let fill = |out: &mut dyn Write| write(out, &built, model);
         let check = |written: &Path| {
             let ladder = measure.map(|(oracle, verification)| oracle.compare(written, verification, stage));
             let ladder = ladder.transpose()?;
@@ -206,13 +200,17 @@ impl Exporter {
         })
     }
 
-    fn model(&self, task: &Task) -> Result<TaskModel, ExportError> {
+    /// The model of a task of the run, un-folded, with the task's drafter if there is one.
+    ///
+    /// # Errors
+    /// If its weights cannot be made, or the drafter is damaged.
+    pub fn model(&self, task: &Task) -> Result<TaskModel, ExportError> {
         let manifest = &self.run.manifest;
         let weights = task_weights(&manifest.method, &manifest.t5, &self.tensors, &task.name)?;
         let norms = manifest.t5.norms().into_iter();
         let trained = norms.filter_map(|name| Some((name.clone(), self.tensors.get(&name)?.clone())));
         let backbone = Backbone::open(&self.backbone, manifest.t5.cross_attention_relative_bias)?;
-        Ok(TaskModel::new(backbone, trained.collect(), weights))
+        Ok(TaskModel::new(backbone, trained.collect(), weights).with_drafter(self.run.drafter(task)?))
     }
 
     fn probes(&self, codec: &SentT, task: &Task) -> Result<Probes, SentTError> {
@@ -220,9 +218,13 @@ impl Exporter {
         Probes::new(codec, task, t5, *max_source_len, *max_target_len)
     }
 
-    fn metadata(&self, task: &Task, tokenizer: String) -> TaggerMetadata {
+    /// What a task's file says about itself.
+    ///
+    /// # Errors
+    /// If the backbone's tokenizer or the task's drafter cannot be read.
+    pub fn metadata(&self, task: &Task) -> Result<TaggerMetadata, ExportError> {
         let manifest = &self.run.manifest;
-        TaggerMetadata {
+        Ok(TaggerMetadata {
             format: FORMAT,
             task: task.name.clone(),
             labels: task.labels.clone(),
@@ -239,9 +241,9 @@ impl Exporter {
             checkpoint_sha256: self.checkpoint.sha256.clone(),
             backbone_sha256: manifest.backbone.sha256.clone(),
             program: format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION")),
-            drafter: None,
-            tokenizer,
-        }
+            drafter: self.run.drafter(task)?.map(|drafter| drafter.transitions),
+            tokenizer: read_text(&self.backbone.join(TOKENIZER))?,
+        })
     }
 }
 
@@ -262,15 +264,23 @@ fn check_config(backbone: &Backbone, trained: &T5Config) -> Result<(), ExportErr
     }
 }
 
-/// Streams the file: graph, then one weight after the other.
-fn write(
-    mut out: &mut dyn Write,
-    built: &BuiltModel,
-    model: TaskModel,
-    drafter: Option<Drafter>,
-) -> Result<(), ExportError> {
+/// The graph of a task's model, with what its file says about itself.
+///
+/// # Errors
+/// If the model's weights do not fit its configuration.
+pub fn graph(model: &TaskModel, metadata: &TaggerMetadata, opset: Opset) -> Result<BuiltModel, ExportError> {
+    Ok(t5_graph(model.config(), model.weights(), model.draft_tags(), opset)?
+        .with_producer(PROGRAM, env!("CARGO_PKG_VERSION"))
+        .with_metadata(metadata.to_properties()?))
+}
+
+/// Streams a file to `out`: `built`, the [`graph`] of `model`, then one weight after the other, LoRA folded.
+///
+/// # Errors
+/// If a tensor cannot be had, folded or written.
+pub fn write(mut out: &mut dyn Write, built: &BuiltModel, model: TaskModel) -> Result<(), ExportError> {
     let mut beside = adapter_tensors(model.weights());
-    if let Some(Drafter { weight, bias, .. }) = &drafter {
+    if let Some(Drafter { weight, bias, .. }) = model.drafter() {
         beside.extend([(DRAFTER_WEIGHT.to_owned(), weight), (DRAFTER_BIAS.to_owned(), bias)]);
     }
     let elements = |weight: &Weight| match beside.get(&weight.name) {

@@ -1,6 +1,7 @@
 //! One task's model, un-folded: the backbone's tensors, the norms that training changed, and the generated weights.
 
 use hyperloader_core::backbone::{Backbone, BackboneError};
+use hyperloader_core::drafter::Drafter;
 use hyperloader_core::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::task_weights::{Lora, TaskWeights};
 use hyperloader_core::tensors::{HostTensor, Tensors};
@@ -58,13 +59,29 @@ pub struct TaskModel {
     backbone: Backbone,
     trained: Tensors,
     weights: TaskWeights<HostTensor>,
+    drafter: Option<Drafter>,
 }
 
 impl TaskModel {
     /// The model of `backbone` with `weights`, where a tensor of `trained` takes the place of the backbone's tensor of
     /// the same name (reference section 1.5: the norms).
     pub fn new(backbone: Backbone, trained: Tensors, weights: TaskWeights<HostTensor>) -> Self {
-        Self { backbone, trained, weights }
+        Self { backbone, trained, weights, drafter: None }
+    }
+
+    /// The same with a drafter, if the task has one.
+    pub fn with_drafter(self, drafter: Option<Drafter>) -> Self {
+        Self { drafter, ..self }
+    }
+
+    /// The task's drafter.
+    pub fn drafter(&self) -> Option<&Drafter> {
+        self.drafter.as_ref()
+    }
+
+    /// Number of tags that the drafter tells apart.
+    pub fn draft_tags(&self) -> Option<usize> {
+        self.drafter().map(|drafter| drafter.transitions.tags())
     }
 
     /// Its dimensions.

@@ -1,0 +1,171 @@
+//! Times the library on the first sentences of a corpus's test split, alone and in batches, and prints JSON.
+//!
+//! ```text
+//! $ cargo run --release --package hyperloader-runtime --example tagger_speed -- --model mtop.onnx \
+//!     --layout mtop --corpus test.txt --batch-sizes 1,32
+//! {"engine":"hl-run ort greedy","load_s":0.9,"batches":{"1":{"seconds":40.1,"latencies":[0.2,...]},...},"ids":[[...]],...}
+//! ```
+//!
+//! `--sources` prints the sentences with their source ids instead, one a line, for engines that take ids.
+
+#![allow(clippy::print_stdout)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, ValueEnum};
+use hyperloader_core::corpus::{CorpusSpec, Layout, Sentence, Split};
+use hyperloader_core::metrics::evaluate;
+use hyperloader_core::sentt::SentT;
+use hyperloader_core::spans::SpanMode;
+use hyperloader_runtime::{BackendKind, BackendOptions, Mode, ModelFile, Tagged, Tagger, TaggerOptions};
+use serde_json::json;
+
+/// Sentences that are tagged before any is timed.
+const WARM_UP: usize = 3;
+
+/// Time the library on the first sentences of a test split
+#[derive(Debug, Parser)]
+struct Args {
+    /// The tagger
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+
+    /// The test split
+    #[arg(long, value_name = "FILE")]
+    corpus: PathBuf,
+
+    /// Its layout
+    #[arg(long)]
+    layout: Layout,
+
+    /// How many of its sentences
+    #[arg(long, default_value = "200", value_name = "N")]
+    limit: usize,
+
+    /// Print the sentences with their source ids and time nothing
+    #[arg(long)]
+    sources: bool,
+
+    /// Sentences a batch, one measurement for each
+    #[arg(long, default_value = "1", value_delimiter = ',', value_name = "N,...")]
+    batch_sizes: Vec<usize>,
+
+    /// Threads of one operation
+    #[arg(long, default_value = "2", value_name = "N")]
+    threads: usize,
+
+    /// Runtime that runs the graph
+    #[arg(long, value_enum, default_value_t)]
+    backend: BackendKind,
+
+    /// How target ids are found
+    #[arg(long, value_enum, default_value_t)]
+    decode: Mode,
+
+    /// ONNX Runtime's library
+    #[arg(long, value_name = "FILE")]
+    ort_lib: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    // Of the corpus only the test split is read.
+    let corpus = CorpusSpec::new(args.layout, "", None, &args.corpus);
+    let (sentences, gold): (Vec<Vec<String>>, Vec<Vec<String>>) = corpus
+        .load_split(Split::Test)?
+        .into_iter()
+        .take(args.limit)
+        .map(|Sentence { words, tags, .. }| (words, tags))
+        .unzip();
+    let file = ModelFile::open(&args.model)?;
+    let codec = SentT::from_bytes(file.metadata().tokenizer.as_bytes())?;
+    let max_target_len = file.metadata().max_target_len;
+    drop(file);
+    let sources = sentences.iter().map(|words| codec.encode_source(words));
+    let sources: Vec<Vec<u32>> = sources.collect::<Result<_, _>>()?;
+    if !args.sources {
+        return measure(&args, &sentences, &gold, &sources);
+    }
+    for (words, source) in sentences.iter().zip(&sources) {
+        println!("{}", json!({"words": words, "source": source, "max_target_len": max_target_len}));
+    }
+    Ok(())
+}
+
+fn measure(args: &Args, sentences: &[Vec<String>], gold: &[Vec<String>], sources: &[Vec<u32>]) -> Result<()> {
+    let began = Instant::now();
+    let mut tagger = open(args, 1)?;
+    let load_s = began.elapsed().as_secs_f64();
+    tagger.tag_words(&sentences[..WARM_UP.min(sentences.len())])?;
+
+    let mut batches = BTreeMap::new();
+    let mut peak_kib_batch_1 = None;
+    for &size in &args.batch_sizes {
+        if size == 1 {
+            batches.insert(size, one_by_one(&tagger, sentences)?);
+            peak_kib_batch_1 = Some(peak_kib()?);
+        } else {
+            // Two taggers in memory would be measured as one.
+            drop(tagger);
+            tagger = open(args, size)?;
+            tagger.tag_words(&sentences[..size.min(sentences.len())])?;
+            let began = Instant::now();
+            tagger.tag_words(sentences)?;
+            batches.insert(size, json!({"seconds": began.elapsed().as_secs_f64()}));
+        }
+    }
+    let peak_kib = peak_kib()?;
+    let ids = tagger.target_ids(sources)?;
+    let tagged: Vec<Tagged> = tagger.tag_words(sentences)?.into_iter().collect::<Result<_, _>>()?;
+    let predicted: Vec<Vec<String>> = tagged.iter().map(|sentence| sentence.tags.clone()).collect();
+    let scores = evaluate(gold, &predicted, SpanMode::Default)?.micro;
+    let decode = args.decode.to_possible_value().context("a mode without a name")?;
+    let record = json!({
+        "engine": format!("hl-run {} {}", tagger.backend().kind(), decode.get_name()),
+        "load_s": load_s,
+        "batches": batches,
+        "peak_kib_batch_1": peak_kib_batch_1,
+        "peak_kib": peak_kib,
+        "ids": ids,
+        "spans": tagged.iter().map(|sentence| &sentence.spans).collect::<Vec<_>>(),
+        "f1": scores.f1,
+        "statistics": tagger.statistics(),
+    });
+    println!("{record}");
+    Ok(())
+}
+
+fn open(args: &Args, batch_size: usize) -> Result<Tagger> {
+    let backend = BackendOptions {
+        kind: args.backend,
+        threads: Some(args.threads),
+        ort_lib: args.ort_lib.clone(),
+        ..BackendOptions::default()
+    };
+    let options = TaggerOptions { backend, batch_size, mode: args.decode, ..TaggerOptions::default() };
+    Ok(Tagger::open(&args.model, &options)?)
+}
+
+/// Words in, spans out, a sentence at a time.
+fn one_by_one(tagger: &Tagger, sentences: &[Vec<String>]) -> Result<serde_json::Value> {
+    let began = Instant::now();
+    let mut latencies = Vec::with_capacity(sentences.len());
+    for words in sentences {
+        let began = Instant::now();
+        let tagged = tagger.tag_words(std::slice::from_ref(words))?;
+        latencies.push(began.elapsed().as_secs_f64());
+        ensure!(tagged.iter().all(Result::is_ok), "`{}` cannot be tagged", words.join(" "));
+    }
+    Ok(json!({"seconds": began.elapsed().as_secs_f64(), "latencies": latencies}))
+}
+
+/// Most memory that this process had resident, in KiB.
+fn peak_kib() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status").context("`/proc/self/status` cannot be read")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no `VmHWM`")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}

@@ -45,6 +45,8 @@ impl Drafter<'_> {
         let mut previous = OUTSIDE;
         match opened.checked_sub(1) {
             Some(word) if word >= sentence.words => {
+                // A model that goes on behind the last word mostly writes one more sentinel.
+                draft.ids.extend(grammar.sentinel(opened).filter(|_| !partial.is_empty()));
                 draft.ids.push(grammar.eos);
                 return draft;
             }

@@ -9,13 +9,13 @@ use hyperloader_core::files::{FileError, read_text, sha256, write_checked};
 use hyperloader_core::run::{Checkpoint, Manifest, Run, RunError, Task, Which};
 use hyperloader_core::sentt::{SentT, SentTError};
 use hyperloader_core::t5::{Stack, T5Config};
-use hyperloader_core::tagger::{FORMAT, MetadataError, TaggerMetadata};
+use hyperloader_core::tagger::{FORMAT, MetadataError, TaggerMetadata, generated_adapter};
 use hyperloader_core::tensors::Tensors;
 use hyperloader_onnx::{BuiltModel, Opset, Weight, WriteError, write_model};
 use hyperloader_runtime::backend::BackendError;
 use serde::Serialize;
 
-use crate::graph::{GraphError, adapter_tensors, t5_graph};
+use crate::graph::{GraphError, added_tensors, t5_graph};
 use crate::materialise::{MaterialiseError, task_weights};
 use crate::model::{ModelError, TaskModel};
 use crate::probe::Probes;
@@ -163,7 +163,7 @@ impl Exporter {
         let tokenizer = self.backbone.join(TOKENIZER);
         let built = t5_graph(model.config(), model.weights(), options.opset)?
             .with_producer(PROGRAM, env!("CARGO_PKG_VERSION"))
-            .with_metadata(self.metadata(task, read_text(&tokenizer)?).to_properties()?);
+            .with_metadata(self.metadata(task, read_text(&tokenizer)?, &model).to_properties()?);
         let measure = match &options.verification {
             Some(verification) => {
                 stage("running the trained model, un-folded and folded");
@@ -204,19 +204,21 @@ impl Exporter {
     fn model(&self, task: &Task) -> Result<TaskModel, ExportError> {
         let manifest = &self.run.manifest;
         let weights = task_weights(&manifest.method, &manifest.t5, &self.tensors, &task.name)?;
-        let norms = manifest.t5.norms().into_iter();
-        let trained = norms.filter_map(|name| Some((name.clone(), self.tensors.get(&name)?.clone())));
+        let names = manifest.t5.tensors().into_keys();
+        let trained = names.filter_map(|name| Some((name.clone(), self.tensors.get(&name)?.clone())));
         let backbone = Backbone::open(&self.backbone, manifest.t5.cross_attention_relative_bias)?;
         Ok(TaskModel::new(backbone, trained.collect(), weights))
     }
 
     fn probes(&self, codec: &SentT, task: &Task) -> Result<Probes, SentTError> {
-        let Manifest { t5, max_source_len, max_target_len, .. } = &self.run.manifest;
-        Probes::new(codec, task, t5, *max_source_len, *max_target_len)
+        let Manifest { t5, method, max_source_len, max_target_len, .. } = &self.run.manifest;
+        let prefix = codec.encode_text(method.source_prefix(&task.name))?;
+        Probes::new(codec, task, &prefix, t5, (*max_source_len, *max_target_len))
     }
 
-    fn metadata(&self, task: &Task, tokenizer: String) -> TaggerMetadata {
+    fn metadata(&self, task: &Task, tokenizer: String, model: &TaskModel) -> TaggerMetadata {
         let manifest = &self.run.manifest;
+        let decoder_layers = manifest.t5.layers(Stack::Decoder);
         TaggerMetadata {
             format: FORMAT,
             task: task.name.clone(),
@@ -227,8 +229,13 @@ impl Exporter {
             pad_token_id: manifest.t5.pad_token_id,
             eos_token_id: manifest.t5.eos_token_id,
             decoder_start_token_id: manifest.t5.decoder_start_token_id,
-            decoder_layers: manifest.t5.layers(Stack::Decoder),
-            method: manifest.method.method.to_string(),
+            decoder_layers,
+            memory: match &model.weights().generator {
+                Some(_) => (0..decoder_layers).flat_map(generated_adapter).collect(),
+                None => Vec::new(),
+            },
+            source_prefix: manifest.method.source_prefix(&task.name).to_owned(),
+            method: manifest.method.method().to_string(),
             run: manifest.name.clone(),
             step: self.checkpoint.step,
             checkpoint_sha256: self.checkpoint.sha256.clone(),
@@ -258,8 +265,8 @@ fn check_config(backbone: &Backbone, trained: &T5Config) -> Result<(), ExportErr
 
 /// Streams the file: graph, then one weight after the other.
 fn write(mut out: &mut dyn Write, built: &BuiltModel, model: TaskModel) -> Result<(), ExportError> {
-    let adapters = adapter_tensors(model.weights());
-    let elements = |weight: &Weight| match adapters.get(&weight.name) {
+    let added = added_tensors(model.weights());
+    let elements = |weight: &Weight| match added.get(&weight.name) {
         Some(tensor) => model.stored(weight, tensor),
         None => model.stored(weight, &model.folded_tensor(&weight.name)?),
     };
@@ -275,7 +282,7 @@ fn write(mut out: &mut dyn Write, built: &BuiltModel, model: TaskModel) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use hyperloader_core::method::{HyperConfig, Method};
+    use hyperloader_core::method::HyperConfig;
     use hyperloader_runtime::backend::BackendOptions;
 
     use super::*;
@@ -285,7 +292,7 @@ mod tests {
     fn the_file_of_another_task_is_found_out() {
         let folder = tempfile::tempdir().unwrap();
         let t5 = T5Config { d_model: 16, d_ff: 16, num_layers: 1, ..T5Config::preset("t5-nano").unwrap() };
-        let method = HyperConfig { reduction_factor: 4, ..Method::HyperLoader.preset() };
+        let method = HyperConfig { reduction_factor: 4, ..HyperConfig::default() }.into();
         let run = random_run::write(folder.path(), &t5, &method, &["mtop", "snips"]);
         let exporter = Exporter::open(run, Which::Last, None).unwrap();
         let file = folder.path().join("snips.onnx");

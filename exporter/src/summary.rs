@@ -25,16 +25,17 @@ pub struct WeightGroup {
     pub readers: usize,
 }
 
-const PARTS: [&str; 7] =
-    ["embedding", "head", "position tables", "adapters", "norms", "feed-forward", "attention"];
+const PARTS: [&str; 8] =
+    ["embedding", "head", "position tables", "adapters", "generator", "norms", "feed-forward", "attention"];
 
 fn part(name: &str) -> &'static str {
-    let [embedding, head, positions, adapters, norms, feed_forward, attention] = PARTS;
+    let [embedding, head, positions, adapters, generator, norms, feed_forward, attention] = PARTS;
     match name {
         names::SHARED => embedding,
         names::LM_HEAD => head,
         _ if name.contains("relative_attention_bias") => positions,
         _ if name.contains(".adapter.") => adapters,
+        _ if name.starts_with("generator.") => generator,
         _ if name.contains("layer_norm") => norms,
         _ if name.contains("DenseReluDense") => feed_forward,
         _ => attention,

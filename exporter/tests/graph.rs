@@ -10,9 +10,9 @@ use hyperloader_core::tagger::{
     ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, ENCODER_HIDDEN_STATES, INPUT_IDS, LOGITS,
     cross_key, cross_value,
 };
-use hyperloader_core::task_weights::{Activation, Adapter, LayerNorm, TaskWeights};
+use hyperloader_core::task_weights::{Activation, Adapter, LayerNorm, Placement, TaskWeights};
 use hyperloader_core::tensors::HostTensor;
-use hyperloader_exporter::graph::{adapter_tensors, t5_graph, weight_elements};
+use hyperloader_exporter::graph::{added_tensors, t5_graph, weight_elements};
 use hyperloader_onnx::proto::ModelProto;
 use hyperloader_onnx::summary::summary;
 use hyperloader_onnx::{BuiltModel, Bytes, Opset, Weight, decode_model, extract, write_model};
@@ -39,6 +39,7 @@ fn adapter(d_model: usize, bottleneck: usize) -> Adapter<HostTensor> {
         up_bias: zeros(&[d_model]),
         activation: Activation::GeluNew,
         norm: Some(LayerNorm { gamma: zeros(&[d_model]), beta: zeros(&[d_model]), eps: 1e-5 }),
+        placement: Placement::BeforeDropout,
     }
 }
 
@@ -110,7 +111,7 @@ fn every_tensor_of_the_backbone_and_the_adapters_is_declared_once() {
         let task = adapted(&config, 3);
         let declared: Vec<String> =
             built(&config, &task).weights.into_iter().map(|weight| weight.name).collect();
-        let adapters = adapter_tensors(&task);
+        let adapters = added_tensors(&task);
         let mut expected: Vec<String> = config.tensors().into_keys().chain(adapters.into_keys()).collect();
         expected.sort();
         let mut sorted = declared.clone();
@@ -123,7 +124,7 @@ fn every_tensor_of_the_backbone_and_the_adapters_is_declared_once() {
 fn every_declared_weight_can_be_filled_from_the_tensor_of_its_name() {
     for config in [small(), gated(), with_cross_bias()] {
         let task = adapted(&config, 3);
-        let (shapes, adapters) = (config.tensors(), adapter_tensors(&task));
+        let (shapes, adapters) = (config.tensors(), added_tensors(&task));
         for weight in built(&config, &task).weights {
             let tensor = match adapters.get(&weight.name) {
                 Some(tensor) => (*tensor).clone(),

@@ -163,6 +163,8 @@ struct Prepared {
 pub struct Tagger {
     metadata: TaggerMetadata,
     codec: SentT,
+    /// Ids in front of each source.
+    prefix: Vec<u32>,
     backend: Backend,
     decoder: Decoder,
     batch_size: usize,
@@ -190,6 +192,9 @@ impl Tagger {
         let codec = SentT::from_bytes(metadata.tokenizer.as_bytes())
             .map_err(|error| OpenError::Tokenizer { path: path.clone(), error })?;
         check_tokens(&metadata, &codec, &path)?;
+        let prefix = codec
+            .encode_text(&metadata.source_prefix)
+            .map_err(|error| OpenError::Tokenizer { path: path.clone(), error })?;
         let backend = Backend::load(&options.backend)?;
         let decoder = Decoder::new(&backend, file.model(), &metadata)
             .map_err(|error| OpenError::Decoder { path, error })?;
@@ -201,6 +206,7 @@ impl Tagger {
             splitting: WordSplitting { rule, ..metadata.words },
             metadata,
             codec,
+            prefix,
             backend,
             decoder,
             batch_size: options.batch_size.max(1),
@@ -286,6 +292,7 @@ impl Tagger {
         }
         let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
         let source = self.codec.encode_source(&texts).map_err(tokenizer_error)?;
+        let source = [self.prefix.as_slice(), &source].concat();
         let limit = self.metadata.max_source_len;
         if source.len() > limit {
             return Err(SentenceError::TooLong { tokens: source.len(), limit });

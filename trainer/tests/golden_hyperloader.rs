@@ -6,9 +6,9 @@ mod golden_support;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use golden_support::methods::{golden, json};
 use golden_support::{
-    Tolerance, assert_close, assert_number, batch, cases, floats, golden, integers, json, rows, visible,
-    with_start,
+    Tolerance, assert_close, assert_number, batch, cases, floats, integers, rows, visible, with_start,
 };
 use hyperloader_core::method::{HyperConfig, LoraConfig, Method, MethodConfig, Site};
 use hyperloader_core::t5::{Stack, T5Config, relative_position_bucket};

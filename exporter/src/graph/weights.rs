@@ -178,6 +178,13 @@ pub(super) fn check_adapters(config: &T5Config, task: &TaskWeights<HostTensor>) 
             return Err(GraphError::Depth { stack, found, expected });
         }
     }
+    if let Some(generator) = &task.generator {
+        let (stack, found) = (Stack::Decoder, generator.block_biases.len());
+        let expected = config.layers(stack);
+        if found != expected {
+            return Err(GraphError::Depth { stack, found, expected });
+        }
+    }
     for (stack, block, layer, adapter) in adapters(task) {
         let (d_model, bottleneck) = (config.d_model, adapter.down_bias.len());
         for (part, tensor) in parts(adapter) {

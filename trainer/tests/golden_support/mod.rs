@@ -3,14 +3,14 @@
 
 pub(crate) mod methods;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use hyperloader_core::tensors::TensorFile;
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::parameters::{to_device, to_host};
 use tch::{Device, Tensor};
 
-pub(crate) use methods::golden;
+use methods::golden;
 
 /// All sub-folders of the folder `part` that hold `marker`. It is an error if there are none.
 pub(crate) fn cases(part: &str, marker: &str) -> Vec<PathBuf> {
@@ -24,8 +24,6 @@ pub(crate) fn cases(part: &str, marker: &str) -> Vec<PathBuf> {
     assert!(!found.is_empty(), "no case in {}", root.display());
     found
 }
-
-pub(crate) use methods::json;
 
 /// An integer tensor of a file.
 pub(crate) fn integers(file: &TensorFile, name: &str) -> Tensor {

@@ -1,6 +1,6 @@
 //! One suite, methods x backends: what a run computes is the same everywhere, in the trainer un-folded, folded, in ONNX
 //! Runtime and in tract. On the committed nano run, and on a fresh run of every method.
-#![allow(clippy::unwrap_used)] // A test that cannot go on should fail.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // A test that cannot go on should fail.
 
 use std::path::{Path, PathBuf};
 

@@ -237,7 +237,18 @@ impl Config {
             path: path.to_owned(),
             reason: format!("{}{}", e.to_string().trim_end(), did_you_mean(e.message())),
         };
-        check_method(&text).map_err(unusable)?;
+        check_method(&text).map_err(|(method, e)| {
+            let stray = e.message().starts_with("unknown field") && did_you_mean(e.message()).is_empty();
+            let text = e.to_string();
+            let hint = format!("hint: `{method}` has no such hyper-parameter");
+            match stray {
+                true => ConfigError::Format {
+                    path: path.to_owned(),
+                    reason: format!("{}\n{hint}", text.trim_end()),
+                },
+                false => unusable(e),
+            }
+        })?;
         let mut config: Self = toml::from_str(&text).map_err(unusable)?;
         if let Some(preset) = config.preset {
             // Read twice: only an error of the text itself can name a line.
@@ -366,20 +377,21 @@ impl Config {
 
 /// Reads `[method]` alone, as the hyper-parameters of its method: only so does an error know its line. What else is wrong
 /// with the text is left to others.
-fn check_method(text: &str) -> Result<(), toml::de::Error> {
+fn check_method(text: &str) -> Result<(), (Method, toml::de::Error)> {
     let table = DeTable::parse(text).ok().and_then(|document| document.into_inner().remove("method"));
     let Some(table) = table.filter(|table| table.get_ref().is_table()) else { return Ok(()) };
-    let read = || {
-        let method = match table.get_ref().get("method") {
-            Some(name) => Method::deserialize(ValueDeserializer::from(name.clone()))?,
-            None => Method::default(),
-        };
-        MethodConfig::read(method, ValueDeserializer::from(table.clone()))
+    let placed = |method| {
+        move |mut error: toml::de::Error| {
+            error.set_input(Some(text));
+            (method, error)
+        }
     };
-    read().map(|_| ()).map_err(|mut error| {
-        error.set_input(Some(text));
-        error
-    })
+    let method = match table.get_ref().get("method") {
+        Some(name) => Method::deserialize(ValueDeserializer::from(name.clone())),
+        None => Ok(Method::default()),
+    };
+    let method = method.map_err(placed(Method::default()))?;
+    MethodConfig::read(method, ValueDeserializer::from(table)).map(|_| ()).map_err(placed(method))
 }
 
 /// The way to `path` from `folder`; absolute where there is none.

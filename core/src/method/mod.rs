@@ -3,7 +3,7 @@
 //! The list of [`TrainableTensor`]s is the one truth that the trainer creates tensors from, a checkpoint is checked
 //! against, and parameters are counted with (names and shapes: reference section 7).
 //!
-//! One file a family of methods. A new one is a file with a [`Family`], and its lines in [`Method`], [`variants`] and
+//! One file a family of methods. A new one is a file with a `Family`, and its lines in [`Method`], [`variants`] and
 //! [`MethodConfig`].
 
 mod full;

@@ -1,7 +1,7 @@
 //! Makes a method's weights of one task once, with ndarray: what the task's T5 has besides the backbone's tensors.
 //!
 //! Written from the description of the methods (reference sections 1 and 5), independently of the trainer, and computed in
-//! float64: what is stored is rounded once. One file a family of methods. A new one is a file with a [`Materialises`] and
+//! float64: what is stored is rounded once. One file a family of methods. A new one is a file with a `Materialises` and
 //! its line in [`task_weights`].
 
 mod hyper;

@@ -1,6 +1,6 @@
 //! From a task to its weights, with gradients: what a method makes of its trainable tensors (reference sections 1 and 5).
 //!
-//! One file a family of methods. A new one is a file with a [`Generates`] and its line in [`generate`].
+//! One file a family of methods. A new one is a file with a `Generates` and its line in [`generate`].
 
 pub mod hyper;
 mod hyperdecoder;

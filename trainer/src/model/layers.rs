@@ -157,3 +157,48 @@ impl FeedForwardLayer {
         linear(&mode.dropout(inner), &self.wo)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn dropout_takes_what_stands_before_it_and_leaves_what_stands_behind_or_beside_it() {
+        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        let (x, y) = (random(&[2, 3, 4]), random(&[2, 3, 4]));
+        let adapter = |placement| Adapter {
+            down_weight: random(&[2, 4]),
+            down_bias: random(&[2]),
+            up_weight: random(&[4, 2]),
+            up_bias: random(&[4]),
+            activation: Activation::Swish,
+            norm: None,
+            placement,
+        };
+        let everything = Mode::Training { dropout: 1.0 };
+        for (placement, read) in [
+            (Placement::BeforeDropout, None),
+            (Placement::AfterDropout, Some(y.zeros_like())),
+            (Placement::Parallel, Some(x.shallow_clone())),
+        ] {
+            let adapter = adapter(placement);
+            let joined = joined(&x, y.shallow_clone(), Some(&adapter), everything);
+            let wanted = read.map_or(x.shallow_clone(), |read| &x + bottleneck(&read, &adapter));
+            let difference = (joined - wanted).abs().max().double_value(&[]);
+            assert!(difference < 1e-6, "{placement:?}: {difference}");
+        }
+    }
+
+    #[test]
+    fn weights_with_a_batch_axis_are_those_of_each_row() {
+        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        let (x, weight, bias) = (random(&[2, 3, 4]), random(&[2, 5, 4]), random(&[2, 5]));
+        let both = affine(&x, &weight, &bias);
+        for row in 0..2 {
+            let part = |tensor: &Tensor| tensor.select(0, row);
+            let alone = affine(&part(&x), &part(&weight), &part(&bias));
+            assert!((part(&both) - alone).abs().max().double_value(&[]) < 1e-6);
+        }
+    }
+}

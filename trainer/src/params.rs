@@ -48,7 +48,7 @@ pub fn paper(variant: &str) -> Option<&'static str> {
 pub fn count(method: &MethodConfig, t5: &T5Config, tasks: &[String]) -> ParameterCount {
     let shapes = t5.tensors();
     let (models, tasks) = match method.sharing() {
-        Sharing::Nothing => (tasks.len(), &tasks[..1]),
+        Sharing::Nothing => (tasks.len(), &tasks[..tasks.len().min(1)]),
         Sharing::Embedding | Sharing::Everything => (1, tasks),
     };
     let list = method.trainable_tensors(t5, tasks);

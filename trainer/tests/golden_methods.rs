@@ -205,3 +205,24 @@ fn what_the_hyperdecoder_generates_for_each_input_equals_the_references() {
         }
     }
 }
+
+/// The authors decode with `</s>` forbidden as the first token; ours is free, so this follows their ids one by one.
+#[test]
+fn with_the_end_forbidden_at_first_the_likeliest_ids_are_the_hyperdecoders_authors() {
+    for case in Case::of("hyperdecoder") {
+        let (file, what, t5) = (case.io(), &case.name, &case.tagger.t5);
+        let Batch { input_ids, attention_mask, .. } = batch(&file, "");
+        let wanted = integers(&file, "greedy_ids_min_length2");
+        let weights = case.tagger.task_weights(TASK).unwrap();
+        let encoded = t5.encode(&weights, &input_ids, &attention_mask, MODE);
+        let shown = wanted.narrow(1, 0, wanted.size()[1] - 1);
+        let logits = t5.logits(&t5.decode(&weights, &shown, &encoded, &attention_mask, MODE));
+        let end = t5.config.eos_token_id;
+        let _ = logits.narrow(1, 0, 1).narrow(2, end, 1).fill_(f64::NEG_INFINITY);
+        let chosen = rows(&logits.argmax(-1, false));
+        for (chosen, wanted) in chosen.iter().zip(rows(&wanted)) {
+            let length = wanted.iter().position(|id| *id == end).unwrap_or(wanted.len() - 1);
+            assert_eq!(chosen[..length], wanted[1..=length], "{what}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 pub mod backbone;
 pub mod corpus;
+pub mod drafter;
 pub mod files;
 pub mod labels;
 pub mod method;

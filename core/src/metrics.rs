@@ -1,6 +1,7 @@
 //! Slot-filling scores, number for number as seqeval 1.2.2 gives them (zero divisions count as 0).
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
@@ -108,7 +109,22 @@ fn count(gold: &[Span], predicted: &[Span], labels: &mut BTreeMap<String, Counts
     }
 }
 
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.correct += other.correct;
+        self.predicted += other.predicted;
+        self.gold += other.gold;
+    }
+}
+
 impl Counts {
+    /// The counts of one sentence's spans; summed over sentences they are those of [`evaluate`].
+    pub fn of(gold: &[Span], predicted: &[Span]) -> Self {
+        let known: HashSet<&Span> = gold.iter().collect();
+        let correct = predicted.iter().filter(|span| known.contains(span)).count();
+        Self { correct, predicted: predicted.len(), gold: gold.len() }
+    }
+
     /// Scores of these counts.
     pub fn scores(self) -> Scores {
         let ratio = |part: f64, whole: f64| if whole == 0.0 { 0.0 } else { part / whole };
@@ -121,11 +137,8 @@ impl Counts {
 
 impl Report {
     fn new(accuracy: f64, labels: &BTreeMap<String, Counts>) -> Self {
-        let counts = labels.values().fold(Counts::default(), |sum, counts| Counts {
-            correct: sum.correct + counts.correct,
-            predicted: sum.predicted + counts.predicted,
-            gold: sum.gold + counts.gold,
-        });
+        let mut counts = Counts::default();
+        labels.values().for_each(|of_label| counts += *of_label);
         let per_label: BTreeMap<String, Scores> =
             labels.iter().map(|(label, counts)| (label.clone(), counts.scores())).collect();
         // The mean over no label is 0 / 0: NaN, as in seqeval.

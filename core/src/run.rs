@@ -1,5 +1,5 @@
 //! A run's folder: `manifest.json`, `config.toml`, `checkpoints/step-N.safetensors` with the optimiser's state beside
-//! the latest, `metrics.jsonl`.
+//! the latest, `drafters.safetensors`, `metrics.jsonl`.
 //!
 //! A checkpoint's files are whole on disk before the manifest names them, and the manifest is replaced in one rename: a
 //! run that is cut at any instant is left at its previous checkpoint.
@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::{Backbone, BackboneError};
+use crate::drafter::{Drafter, DrafterError};
 use crate::files::{FileError, is_temporary, read_text, sha256, write_atomic};
 use crate::method::MethodConfig;
 use crate::t5::T5Config;
@@ -24,6 +25,7 @@ const MANIFEST: &str = "manifest.json";
 const CHECKPOINTS: &str = "checkpoints";
 /// In the name of an optimiser's state, behind that of its checkpoint.
 const OPTIMIZER: &str = ".optimizer";
+const DRAFTERS: &str = "drafters.safetensors";
 const LOCK: &str = ".lock";
 
 /// A run could not be read or written.
@@ -93,6 +95,14 @@ pub enum RunError {
         /// `hint: did you mean ...`, or nothing.
         hint: String,
     },
+    /// A drafter does not fit its task.
+    #[error("`{}`: {error}\nhint: `hl-train drafter` fits it again", path.display())]
+    Drafter {
+        /// The file of drafters.
+        path: PathBuf,
+        /// What is wrong.
+        error: DrafterError,
+    },
 }
 
 /// What a run is: all that is needed, besides the backbone and a checkpoint, to make a task's weights.
@@ -120,6 +130,9 @@ pub struct Manifest {
     pub seed: u64,
     /// Checkpoints that exist, by step.
     pub checkpoints: Vec<Checkpoint>,
+    /// The tasks' drafters, once they were fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drafters: Option<StateFile>,
 }
 
 /// The backbone of a run.
@@ -181,7 +194,7 @@ pub struct Checkpoint {
     pub state: Option<StateFile>,
 }
 
-/// The optimiser's state at a checkpoint.
+/// A file beside a run's checkpoints: the optimiser's state at one of them, or the drafters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StateFile {
     /// Its file, relative to the run's folder.
@@ -378,6 +391,31 @@ impl Run {
         self.sweep()
     }
 
+    /// Keeps the tasks' drafters (see [`crate::drafter::names`]) in place of those before.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    pub fn save_drafters(&mut self, tensors: &Tensors) -> Result<(), RunError> {
+        let file = PathBuf::from(DRAFTERS);
+        let path = self.folder.join(&file);
+        write_tensors(&path, tensors)?;
+        self.manifest.drafters = Some(StateFile { file, sha256: sha256(&path)? });
+        self.write_manifest()
+    }
+
+    /// The drafter of a task, if one was fitted.
+    ///
+    /// # Errors
+    /// If the file of drafters is missing, damaged, or does not fit the task.
+    pub fn drafter(&self, task: &Task) -> Result<Option<Drafter>, RunError> {
+        let Some(StateFile { file, sha256 }) = &self.manifest.drafters else { return Ok(None) };
+        let path = self.folder.join(file);
+        check_hash(&path, sha256)?;
+        let tensors = TensorFile::open(&path)?.read_all()?;
+        Drafter::from_tensors(&tensors, &task.name, task.labels.len(), self.manifest.t5.d_model)
+            .map_err(|error| RunError::Drafter { path, error })
+    }
+
     fn drop_superseded(&mut self, keep_last: usize) {
         let mut steps: Vec<u64> = self.manifest.checkpoints.iter().map(|c| c.step).collect();
         steps.sort_unstable();
@@ -548,6 +586,7 @@ mod tests {
             max_target_len: 128,
             seed: 1,
             checkpoints: vec![],
+            drafters: None,
         };
         Run::create(folder, manifest).unwrap()
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::drafter::Transitions;
 use crate::packed;
 use crate::words::WordSplitting;
 
@@ -20,6 +21,9 @@ pub const ATTENTION_MASK: &str = "attention_mask";
 pub const DECODER_INPUT_IDS: &str = "decoder_input_ids";
 /// Graph output: `[batch, target_len, vocab]`, float32.
 pub const LOGITS: &str = "logits";
+/// Graph output of taggers with a drafter: what each source token adds to the score of each tag (`O`, `I`, the labels) in
+/// each role (see [`crate::drafter::read_from`]), `[batch, source_len, roles * tags]`, float32.
+pub const DRAFT_TAGS: &str = "draft_tags";
 /// Inner value: the encoder's output, `[batch, source_len, d_model]`.
 pub const ENCODER_HIDDEN_STATES: &str = "encoder_hidden_states";
 /// Inner value: the decoder's output after its final norm, `[batch, target_len, d_model]`.
@@ -102,6 +106,9 @@ pub struct TaggerMetadata {
     pub backbone_sha256: String,
     /// Name and version of the exporting program.
     pub program: String,
+    /// What the drafter knows of neighbouring tags; its scores are the output [`DRAFT_TAGS`]. Absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drafter: Option<Transitions>,
     /// The tokenizer, as the text of its `tokenizer.json`; a property holds it packed (see [`crate::packed`]).
     #[serde(with = "packed")]
     pub tokenizer: String,
@@ -138,7 +145,7 @@ impl TaggerMetadata {
             return Err(MetadataError::Version { found });
         }
         // The other fields are text, which must not be parsed: a task may be named `7`.
-        const JSON: [&str; 11] = [
+        const JSON: [&str; 12] = [
             "format",
             "labels",
             "words",
@@ -150,6 +157,7 @@ impl TaggerMetadata {
             "decoder_layers",
             "memory",
             "step",
+            "drafter",
         ];
         let mut fields = Map::new();
         for (key, text) in properties {
@@ -193,6 +201,7 @@ mod tests {
             checkpoint_sha256: "00".into(),
             backbone_sha256: "ff".into(),
             program: "hl-export 0".into(),
+            drafter: Some(vec![vec![0.5, -1.0], vec![0.0, 2.25]].try_into().unwrap()),
             tokenizer: "{\"version\": 1}".into(),
         }
     }

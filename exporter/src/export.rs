@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use hyperloader_core::backbone::{Backbone, BackboneError, CONFIG, TOKENIZER};
+use hyperloader_core::drafter::Drafter;
 use hyperloader_core::files::{FileError, read_text, sha256, write_checked};
 use hyperloader_core::run::{Checkpoint, Manifest, Run, RunError, Task, Which};
 use hyperloader_core::sentt::{SentT, SentTError};
@@ -15,7 +16,7 @@ use hyperloader_onnx::{BuiltModel, Opset, Weight, WriteError, write_model};
 use hyperloader_runtime::backend::BackendError;
 use serde::Serialize;
 
-use crate::graph::{GraphError, added_tensors, t5_graph};
+use crate::graph::{DRAFTER_BIAS, DRAFTER_WEIGHT, GraphError, added_tensors, t5_graph};
 use crate::materialise::{MaterialiseError, task_weights};
 use crate::model::{ModelError, TaskModel};
 use crate::probe::Probes;
@@ -161,9 +162,13 @@ impl Exporter {
         let model = self.model(task)?;
         model.check_folds()?;
         let tokenizer = self.backbone.join(TOKENIZER);
-        let built = t5_graph(model.config(), model.weights(), options.opset)?
+        let drafter = self.run.drafter(task)?;
+        let tags = drafter.as_ref().map(|drafter| drafter.transitions.tags());
+        let mut metadata = self.metadata(task, read_text(&tokenizer)?, &model);
+        metadata.drafter = drafter.as_ref().map(|drafter| drafter.transitions.clone());
+        let built = t5_graph(model.config(), model.weights(), tags, options.opset)?
             .with_producer(PROGRAM, env!("CARGO_PKG_VERSION"))
-            .with_metadata(self.metadata(task, read_text(&tokenizer)?, &model).to_properties()?);
+            .with_metadata(metadata.to_properties()?);
         let measure = match &options.verification {
             Some(verification) => {
                 stage("running the trained model, un-folded and folded");
@@ -174,7 +179,7 @@ impl Exporter {
         };
         stage("writing the file");
         // The model, and with it the map of the backbone's file, is gone before backends take memory.
-        let fill = |out: &mut dyn Write| write(out, &built, model);
+        let fill = |out: &mut dyn Write| write(out, &built, model, drafter);
         let check = |written: &Path| {
             let ladder = measure.map(|(oracle, verification)| oracle.compare(written, verification, stage));
             let ladder = ladder.transpose()?;
@@ -241,6 +246,7 @@ impl Exporter {
             checkpoint_sha256: self.checkpoint.sha256.clone(),
             backbone_sha256: manifest.backbone.sha256.clone(),
             program: format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION")),
+            drafter: None,
             tokenizer,
         }
     }
@@ -264,9 +270,17 @@ fn check_config(backbone: &Backbone, trained: &T5Config) -> Result<(), ExportErr
 }
 
 /// Streams the file: graph, then one weight after the other.
-fn write(mut out: &mut dyn Write, built: &BuiltModel, model: TaskModel) -> Result<(), ExportError> {
-    let added = added_tensors(model.weights());
-    let elements = |weight: &Weight| match added.get(&weight.name) {
+fn write(
+    mut out: &mut dyn Write,
+    built: &BuiltModel,
+    model: TaskModel,
+    drafter: Option<Drafter>,
+) -> Result<(), ExportError> {
+    let mut beside = added_tensors(model.weights());
+    if let Some(Drafter { weight, bias, .. }) = &drafter {
+        beside.extend([(DRAFTER_WEIGHT.to_owned(), weight), (DRAFTER_BIAS.to_owned(), bias)]);
+    }
+    let elements = |weight: &Weight| match beside.get(&weight.name) {
         Some(tensor) => model.stored(weight, tensor),
         None => model.stored(weight, &model.folded_tensor(&weight.name)?),
     };

@@ -7,11 +7,12 @@
 mod generator;
 mod weights;
 
+use hyperloader_core::drafter::ROLES;
 use hyperloader_core::method::names::adapter as adapter_name;
 use hyperloader_core::t5::{Attention, FeedForward, Stack, T5Config, names};
 use hyperloader_core::tagger::{
-    ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, ENCODER_HIDDEN_STATES, INPUT_IDS, LOGITS,
-    cross_key, cross_value,
+    ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, DRAFT_TAGS, ENCODER_HIDDEN_STATES, INPUT_IDS,
+    LOGITS, cross_key, cross_value,
 };
 use hyperloader_core::task_weights::{Activation, Adapter, Placement, TaskWeights};
 use hyperloader_core::tensors::HostTensor;
@@ -24,6 +25,11 @@ pub use weights::{ElementsError, added_tensors, weight_elements};
 /// Added to the scores of keys that a query must not see; as good as minus infinity, yet a row without any key stays
 /// finite.
 const MASKED: f32 = -1e9;
+
+/// Initializer of a drafter's weight, `[d_model, roles * tags]`.
+pub const DRAFTER_WEIGHT: &str = "drafter.weight";
+/// Initializer of a drafter's bias, `[roles * tags]`.
+pub const DRAFTER_BIAS: &str = "drafter.bias";
 
 /// A task's graph could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +62,8 @@ pub enum GraphError {
 /// The encoder-decoder of one task as an ONNX graph.
 ///
 /// Inputs `input_ids` and `attention_mask` `[batch, source_len]`, `decoder_input_ids` `[batch, target_len]`; output
-/// `logits` `[batch, target_len, vocab]`. Initializers are declared under Hugging Face's names, adapters' beside them;
+/// `logits` `[batch, target_len, vocab]`, and `draft_tags` `[batch, source_len, roles * tags]` with a drafter of
+/// `draft_tags` tags. Initializers are declared under Hugging Face's names, adapters' beside them;
 /// [`weight_elements`] says how each is laid out. LoRA pairs in `task` are ignored: they must be folded into the
 /// tensors that the weights are filled from.
 ///
@@ -65,11 +72,12 @@ pub enum GraphError {
 pub fn t5_graph(
     config: &T5Config,
     task: &TaskWeights<HostTensor>,
+    draft_tags: Option<usize>,
     opset: Opset,
 ) -> Result<BuiltModel, GraphError> {
     check_adapters(config, task)?;
     let mut graph = GraphBuilder::new("t5", opset);
-    T5 { config, task }.build(&mut graph);
+    T5 { config, task }.build(&mut graph, draft_tags);
     Ok(graph.finish()?)
 }
 
@@ -104,7 +112,7 @@ struct T5<'a> {
 }
 
 impl T5<'_> {
-    fn build(&self, graph: &mut GraphBuilder) {
+    fn build(&self, graph: &mut GraphBuilder, draft_tags: Option<usize>) {
         let source = [Dim::from("batch"), Dim::from("source_len")];
         let target = [Dim::from("batch"), Dim::from("target_len")];
         let input_ids = graph.input(INPUT_IDS, ElementType::I64, &source);
@@ -126,6 +134,11 @@ impl T5<'_> {
         let logits = graph.scoped("lm_head", |graph| self.head(graph, decoded));
         let vocab = Dim::from(self.config.vocab_size);
         graph.output(logits, LOGITS, ElementType::F32, &["batch".into(), "target_len".into(), vocab]);
+        if let Some(width) = draft_tags.map(|tags| ROLES * tags) {
+            let scores = graph.scoped("drafter", |graph| self.draft(graph, encoded, width));
+            let dims = ["batch".into(), "source_len".into(), width.into()];
+            graph.output(scores, DRAFT_TAGS, ElementType::F32, &dims);
+        }
     }
 
     fn hidden(&self, length: &str) -> [Dim; 3] {
@@ -175,6 +188,13 @@ impl T5<'_> {
             });
         }
         self.rms_norm(graph, "final_layer_norm", &names::final_norm(Stack::Decoder), states)
+    }
+
+    /// What each source token adds to the drafter's scores, `[batch, source_len, width]`.
+    fn draft(&self, graph: &mut GraphBuilder, encoded: Value, width: usize) -> Value {
+        let scores = linear(graph, "tags", DRAFTER_WEIGHT, [self.config.d_model, width], encoded);
+        let bias = graph.weight(DRAFTER_BIAS, ElementType::F32, &[width]);
+        graph.add(scores, bias)
     }
 
     /// `[batch, length, d_model]` of `ids` `[batch, length]`.

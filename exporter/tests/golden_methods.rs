@@ -136,7 +136,7 @@ fn exported_files_give_the_references_logits_and_cut_in_two_its_ids_in_every_bac
             println!("{what}: logits {difference:.1e}");
 
             let settings = TaggerOptions { backend: options, ..TaggerOptions::default() };
-            let mut tagger = Tagger::open(&path, &settings).unwrap();
+            let tagger = Tagger::open(&path, &settings).unwrap();
             let (source, mask) = (ids(&file, "input_ids"), ids(&file, "attention_mask"));
             let sources: Vec<Vec<u32>> = source
                 .outer_iter()

@@ -106,7 +106,7 @@ fn with_cross_bias() -> T5Config {
 }
 
 fn built(config: &T5Config, task: &TaskWeights<HostTensor>) -> BuiltModel {
-    t5_graph(config, task, Opset::default()).unwrap()
+    t5_graph(config, task, None, Opset::default()).unwrap()
 }
 
 fn zero_bytes(weight: &Weight) -> Result<Bytes, Infallible> {
@@ -166,7 +166,7 @@ fn every_declared_weight_can_be_filled_from_the_tensor_of_its_name() {
 fn graphs_hold_standard_operators_only_and_no_control_flow() {
     for opset in [Opset::V17, Opset::V18] {
         for task in [adapted(&gated(), 3), generated(&gated())] {
-            let model = t5_graph(&gated(), &task, opset).unwrap().model;
+            let model = t5_graph(&gated(), &task, None, opset).unwrap().model;
             for node in model.graph.unwrap().node {
                 assert_eq!(node.domain, "", "{}", node.name);
                 assert!(!["If", "Loop", "Scan"].contains(&node.op_type.as_str()), "{}", node.name);
@@ -285,7 +285,7 @@ fn weights_that_do_not_fit_are_named() {
     let error = |damage: fn(&mut TaskWeights<HostTensor>)| {
         let mut task = adapted(&config, 3);
         damage(&mut task);
-        t5_graph(&config, &task, Opset::default()).unwrap_err().to_string()
+        t5_graph(&config, &task, None, Opset::default()).unwrap_err().to_string()
     };
     let mut errors = vec![
         error(|task| task.encoder.truncate(1)),

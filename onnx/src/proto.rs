@@ -320,6 +320,14 @@ impl ValueInfoProto {
         }
     }
 
+    /// The last dimension, if the value is a tensor and that dimension is a fixed number above 0.
+    pub fn last_dimension(&self) -> Option<usize> {
+        match self.tensor_type()?.shape.as_ref()?.dim.last()?.value {
+            Some(DimensionValue::DimValue(size)) => usize::try_from(size).ok().filter(|&size| size > 0),
+            _ => None,
+        }
+    }
+
     /// The type as a tensor's; `None` for sequences, maps and untyped values.
     pub fn tensor_type(&self) -> Option<&TensorTypeProto> {
         let TypeValue::TensorType(tensor) = self.r#type.as_ref()?.value.as_ref()?;

@@ -3,7 +3,7 @@
 //! ```no_run
 //! use hyperloader_runtime::{Tagger, TaggerOptions};
 //!
-//! let mut tagger = Tagger::open("mtop.onnx", &TaggerOptions::default())?;
+//! let tagger = Tagger::open("mtop.onnx", &TaggerOptions::default())?;
 //! for tagged in tagger.tag(&["set an alarm for 7 am"])? {
 //!     for span in tagged?.spans {
 //!         println!("{}..{} {} `{}`", span.start, span.end, span.label, span.text);
@@ -14,7 +14,7 @@
 //!
 //! - [`tagger`]: sentences in, labelled spans out
 //! - [`model_file`]: opens a file and checks all that it says about itself
-//! - [`split`]: cuts the one graph into an encoder, run once a batch, and a decoder, run once a token
+//! - [`split`]: cuts the one graph into an encoder, run once a batch, and a decoder, run several times
 //! - [`backend`]: one interface to ONNX Runtime (loaded when the program runs) and tract (compiled in)
 //! - [`decode`]: target ids from source ids
 //! - [`output`]: tagged sentences as text for people and as JSON lines
@@ -27,7 +27,7 @@ pub mod split;
 pub mod tagger;
 
 pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Device, Graph, Value};
-pub use decode::Mode;
+pub use decode::{DraftFrom, Mode, Statistics};
 pub use hyperloader_core::sentt::Alignment;
 pub use model_file::{ModelFile, ModelFileError};
 pub use tagger::{Input, OpenError, SentenceError, Tagged, TaggedSpan, Tagger, TaggerOptions};

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use hyperloader_core::drafter::{ROLES, tag_count};
 use hyperloader_core::tagger::{
-    ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, LOGITS, MetadataError, TaggerMetadata,
+    ATTENTION_MASK, DECODER_INPUT_IDS, DRAFT_TAGS, INPUT_IDS, LOGITS, MetadataError, TaggerMetadata,
 };
-use hyperloader_onnx::proto::{DimensionValue, GraphProto, ModelProto, TensorTypeProto, ValueInfoProto};
+use hyperloader_onnx::proto::{GraphProto, ModelProto, TensorTypeProto, ValueInfoProto};
 use hyperloader_onnx::{Bytes, ElementType, ReadError, decode_model, read_model};
 
 /// Far beyond any exported tagger: T5 has 100 sentinels, so its sentences have at most 99 words.
@@ -102,7 +103,8 @@ impl ModelFile {
             metadata(&model).map_err(|error| ModelFileError::Metadata { path: path.clone(), error })?;
         let empty = GraphProto::default();
         let graph = model.graph.as_ref().unwrap_or(&empty);
-        let vocab_size = check_interface(graph, &path)?;
+        let vocab_size = check_interface(graph, metadata.drafter.is_some(), &path)?;
+        check_drafter(&metadata, graph, &path)?;
         check_numbers(&metadata, vocab_size, &path)?;
         Ok(Self { path, model, metadata, vocab_size })
     }
@@ -113,7 +115,8 @@ impl ModelFile {
     }
 
     /// The graph: inputs `input_ids` and `attention_mask` `[batch, source_len]`, `decoder_input_ids`
-    /// `[batch, target_len]`; output `logits` `[batch, target_len, vocab]`.
+    /// `[batch, target_len]`; output `logits` `[batch, target_len, vocab]`, and `draft_tags` `[batch, source_len, roles * tags]`
+    /// if the tagger has a drafter.
     pub fn model(&self) -> &ModelProto {
         &self.model
     }
@@ -136,10 +139,11 @@ fn metadata(model: &ModelProto) -> Result<TaggerMetadata, MetadataError> {
 }
 
 /// Checks names, types and ranks of inputs and outputs; gives the size of the vocabulary.
-fn check_interface(graph: &GraphProto, path: &Path) -> Result<usize, ModelFileError> {
+fn check_interface(graph: &GraphProto, drafter: bool, path: &Path) -> Result<usize, ModelFileError> {
     const INPUTS: &str =
         "`input_ids` i64 rank 2, `attention_mask` i64 rank 2, `decoder_input_ids` i64 rank 2";
     const OUTPUTS: &str = "`logits` f32 rank 3 of a fixed last dimension";
+    const WITH_DRAFTER: &str = "`logits` and `draft_tags` f32 rank 3 of a fixed last dimension";
     let wrong = |side, values: &[ValueInfoProto], expected| ModelFileError::Interface {
         path: path.to_owned(),
         side,
@@ -156,11 +160,14 @@ fn check_interface(graph: &GraphProto, path: &Path) -> Result<usize, ModelFileEr
     if !same {
         return Err(wrong("inputs", &graph.input, INPUTS));
     }
+    let is = |value: &ValueInfoProto, name| signature(value) == (name, Some(ElementType::F32), 3);
     let vocab_size = match &graph.output[..] {
-        [logits] if signature(logits) == (LOGITS, Some(ElementType::F32), 3) => last_dimension(logits),
+        [logits] if !drafter && is(logits, LOGITS) => logits.last_dimension(),
+        [logits, tags] if drafter && is(logits, LOGITS) && is(tags, DRAFT_TAGS) => logits.last_dimension(),
         _ => None,
     };
-    vocab_size.ok_or_else(|| wrong("outputs", &graph.output, OUTPUTS))
+    let expected = if drafter { WITH_DRAFTER } else { OUTPUTS };
+    vocab_size.ok_or_else(|| wrong("outputs", &graph.output, expected))
 }
 
 /// Name, element type and rank (0 where unknown) of a value.
@@ -174,17 +181,30 @@ fn rank(tensor: &TensorTypeProto) -> usize {
     tensor.shape.as_ref().map_or(0, |shape| shape.dim.len())
 }
 
-fn last_dimension(value: &ValueInfoProto) -> Option<usize> {
-    match value.tensor_type()?.shape.as_ref()?.dim.last()?.value {
-        Some(DimensionValue::DimValue(size)) => usize::try_from(size).ok().filter(|&size| size > 0),
-        _ => None,
-    }
-}
-
 fn describe(value: &ValueInfoProto) -> String {
     let (name, element_type, rank) = signature(value);
     let element_type = element_type.map_or("of another type".into(), |found| found.to_string());
     format!("`{name}` {element_type} rank {rank}")
+}
+
+/// Checks that the drafter's two parts have a tag for each label, and for `O` and `I`.
+fn check_drafter(metadata: &TaggerMetadata, graph: &GraphProto, path: &Path) -> Result<(), ModelFileError> {
+    let Some(transitions) = &metadata.drafter else { return Ok(()) };
+    let tags = tag_count(metadata.labels.len());
+    let scored = graph.output.get(1).and_then(ValueInfoProto::last_dimension).unwrap_or(0);
+    for (field, found, expected) in
+        [("drafter", transitions.tags(), tags), (DRAFT_TAGS, scored, ROLES * tags)]
+    {
+        if found != expected {
+            return Err(ModelFileError::Field {
+                path: path.to_owned(),
+                field,
+                value: format!("of width {found}"),
+                expected: format!("{expected} for {} labels", metadata.labels.len()),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn check_numbers(metadata: &TaggerMetadata, vocab_size: usize, path: &Path) -> Result<(), ModelFileError> {

@@ -1,6 +1,8 @@
 //! Sentences in, labelled spans out.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use hyperloader_core::sentt::{Alignment, SentT, SentTError};
 use hyperloader_core::spans::{SpanMode, bio_to_spans, sbio_to_bio};
@@ -9,7 +11,7 @@ use hyperloader_core::words::{Word, WordRule, WordSplitting, is_whitespace};
 use serde::Serialize;
 
 use crate::backend::{Backend, BackendError, BackendOptions};
-use crate::decode::{Decoder, DecoderError, Mode};
+use crate::decode::{Decoder, DecoderError, DraftFrom, Mode, Statistics};
 use crate::model_file::{ModelFile, ModelFileError};
 
 /// What a sentence is given as.
@@ -22,19 +24,28 @@ pub enum Input {
     Words,
 }
 
+/// Most source tokens of a batch, padding included: what bounds the memory that logits take.
+const BATCH_TOKENS: usize = 2048;
+/// Batches of each worker that [`Tagger::tag_iter`] looks ahead, so that sentences of like length can share one.
+const LOOKAHEAD: usize = 8;
+
 /// How a tagger is run.
 #[derive(Debug, Clone)]
 pub struct TaggerOptions {
     /// The runtime.
     pub backend: BackendOptions,
-    /// Most sentences that are run at once.
+    /// Most sentences that are run at once by a worker.
     pub batch_size: usize,
+    /// Batches that are run side by side, each with [`BackendOptions::threads`] threads.
+    pub workers: usize,
     /// What sentences are given as.
     pub input: Input,
     /// Which word a tag belongs to.
     pub align: Alignment,
     /// How target ids are found.
     pub mode: Mode,
+    /// What drafts are made from.
+    pub draft_from: DraftFrom,
 }
 
 impl Default for TaggerOptions {
@@ -42,9 +53,11 @@ impl Default for TaggerOptions {
         Self {
             backend: BackendOptions::default(),
             batch_size: 32,
+            workers: 1,
             input: Input::default(),
             align: Alignment::default(),
             mode: Mode::default(),
+            draft_from: DraftFrom::default(),
         }
     }
 }
@@ -158,7 +171,7 @@ struct Prepared {
     source: Vec<u32>,
 }
 
-/// An exported tagger, ready to run.
+/// An exported tagger, ready to run; threads can share it.
 #[derive(Debug)]
 pub struct Tagger {
     metadata: TaggerMetadata,
@@ -166,11 +179,10 @@ pub struct Tagger {
     /// Ids in front of each source.
     prefix: Vec<u32>,
     backend: Backend,
-    decoder: Decoder,
+    workers: Vec<Mutex<Decoder>>,
     batch_size: usize,
     splitting: WordSplitting,
     align: Alignment,
-    mode: Mode,
 }
 
 impl Tagger {
@@ -196,8 +208,12 @@ impl Tagger {
             .encode_text(&metadata.source_prefix)
             .map_err(|error| OpenError::Tokenizer { path: path.clone(), error })?;
         let backend = Backend::load(&options.backend)?;
-        let decoder = Decoder::new(&backend, file.model(), &metadata)
-            .map_err(|error| OpenError::Decoder { path, error })?;
+        let worker = |_| {
+            let TaggerOptions { mode, draft_from, .. } = *options;
+            Decoder::new(&backend, file.model(), &metadata, &codec, mode, draft_from).map(Mutex::new)
+        };
+        let workers = (0..options.workers.max(1)).map(worker).collect::<Result<Vec<_>, _>>();
+        let workers = workers.map_err(|error| OpenError::Decoder { path, error })?;
         let rule = match options.input {
             Input::Text => metadata.words.rule,
             Input::Words => WordRule::Whitespace,
@@ -208,10 +224,9 @@ impl Tagger {
             codec,
             prefix,
             backend,
-            decoder,
+            workers,
             batch_size: options.batch_size.max(1),
             align: options.align,
-            mode: options.mode,
         })
     }
 
@@ -225,12 +240,47 @@ impl Tagger {
         &self.backend
     }
 
+    /// What decoding has cost since the tagger was opened.
+    pub fn statistics(&self) -> Statistics {
+        let of = |worker: &Mutex<Decoder>| worker.lock().unwrap_or_else(PoisonError::into_inner).statistics();
+        self.workers.iter().map(of).fold(Statistics::default(), Statistics::plus)
+    }
+
+    /// Sentences that are worth tagging together: more only take memory, fewer make worse batches.
+    pub fn window(&self) -> usize {
+        LOOKAHEAD * self.batch_size * self.workers.len()
+    }
+
+    /// Tags sentences as they come, [`Tagger::window`] at a time and in bounded memory; one result each, in order. Ends
+    /// after the first error of the backend.
+    pub fn tag_iter<'a, T: AsRef<str>>(
+        &'a self,
+        texts: impl IntoIterator<Item = T> + 'a,
+    ) -> impl Iterator<Item = Result<Result<Tagged, SentenceError>, BackendError>> + 'a {
+        let mut texts = texts.into_iter();
+        let mut ready = Vec::new().into_iter();
+        std::iter::from_fn(move || {
+            if let Some(result) = ready.next() {
+                return Some(Ok(result));
+            }
+            let window: Vec<T> = texts.by_ref().take(self.window()).collect();
+            match self.tag(&window) {
+                Ok(results) => {
+                    ready = results.into_iter();
+                    ready.next().map(Ok)
+                }
+                Err(error) => Some(Err(error)),
+            }
+        })
+        .fuse()
+    }
+
     /// Tags sentences; one result each, in order.
     ///
     /// # Errors
     /// If the backend fails, which concerns all sentences. What is wrong with one sentence is in its own result.
     pub fn tag<T: AsRef<str>>(
-        &mut self,
+        &self,
         texts: &[T],
     ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
         let prepare = |text: &T| {
@@ -247,7 +297,7 @@ impl Tagger {
     /// # Errors
     /// As [`Tagger::tag`].
     pub fn tag_words<W: AsRef<str>>(
-        &mut self,
+        &self,
         sentences: &[Vec<W>],
     ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
         let splitting = WordSplitting { rule: WordRule::Whitespace, ..self.splitting };
@@ -267,16 +317,30 @@ impl Tagger {
     ///
     /// # Errors
     /// As [`Tagger::tag`].
-    pub fn target_ids(&mut self, sources: &[Vec<u32>]) -> Result<Vec<Vec<u32>>, BackendError> {
-        // Sources of like length share a batch, so that little is padded.
-        let mut order: Vec<usize> = (0..sources.len()).collect();
-        order.sort_by_key(|&index| sources[index].len());
+    pub fn target_ids(&self, sources: &[Vec<u32>]) -> Result<Vec<Vec<u32>>, BackendError> {
+        let batches = batches(sources, self.batch_size);
+        let next = AtomicUsize::new(0);
+        let work = |worker: &Mutex<Decoder>| {
+            let mut worker = worker.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut done = Vec::new();
+            while let Some(rows) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let batch: Vec<Vec<u32>> = rows.iter().map(|&row| sources[row].clone()).collect();
+                done.extend(rows.iter().copied().zip(worker.target_ids(&batch)?));
+            }
+            Ok(done)
+        };
+        let done: Vec<Result<Vec<_>, BackendError>> = match &self.workers[..] {
+            [worker] => vec![work(worker)],
+            workers => std::thread::scope(|scope| {
+                let threads: Vec<_> = workers.iter().map(|worker| scope.spawn(|| work(worker))).collect();
+                let died = |_| Err(BackendError::WorkerDied);
+                threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).collect()
+            }),
+        };
         let mut targets = vec![vec![]; sources.len()];
-        for rows in order.chunks(self.batch_size) {
-            let batch: Vec<Vec<u32>> = rows.iter().map(|&index| sources[index].clone()).collect();
-            let decoded = self.decoder.target_ids(&batch, self.mode)?;
-            for (&index, target) in rows.iter().zip(decoded) {
-                targets[index] = target;
+        for worker in done {
+            for (row, target) in worker? {
+                targets[row] = target;
             }
         }
         Ok(targets)
@@ -301,7 +365,7 @@ impl Tagger {
     }
 
     fn tag_prepared(
-        &mut self,
+        &self,
         prepared: Vec<Result<Prepared, SentenceError>>,
     ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
         let sources: Vec<Vec<u32>> =
@@ -321,6 +385,21 @@ impl Tagger {
         let complete = target.last() == Some(&self.codec.eos());
         Ok(Tagged { text, words, tags, spans, complete })
     }
+}
+
+/// Indices of `sources` in batches of at most `size` and of sources of like length, longest first.
+fn batches(sources: &[Vec<u32>], size: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..sources.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(sources[index].len()));
+    let mut batches = Vec::new();
+    let mut rest = &order[..];
+    while let Some(&first) = rest.first() {
+        let rows = (BATCH_TOKENS / sources[first].len().max(1)).clamp(1, size);
+        let (batch, others) = rest.split_at(rows.min(rest.len()));
+        batches.push(batch.to_vec());
+        rest = others;
+    }
+    batches
 }
 
 fn tokenizer_error(error: SentTError) -> SentenceError {
@@ -377,6 +456,14 @@ mod tests {
         let found: Vec<_> = spans.iter().map(|span| (span.start, span.end, span.label.as_str())).collect();
         assert_eq!(found, [(0, 4, "what"), (9, 20, "where")]);
         assert_eq!(spans[1].text, "\u{1F600}Z\u{fc}rich now");
+    }
+
+    #[test]
+    fn batches_hold_sources_of_like_length_and_no_more_tokens_than_allowed() {
+        let lengths = [3, 900, 5, 4, 1000, 5000, 3];
+        let sources: Vec<Vec<u32>> = lengths.iter().map(|&length| vec![0; length]).collect();
+        assert_eq!(batches(&sources, 3), [vec![5], vec![4, 1], vec![2, 3, 0], vec![6]]);
+        assert!(batches(&[], 3).is_empty());
     }
 
     #[test]

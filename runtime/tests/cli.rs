@@ -142,22 +142,45 @@ fn help_and_version_are_data() {
               [default: auto]
 
           --threads <N>
-              Threads for one operation [default: all cores]
+              Threads for one operation [default: all cores, divided among the workers]
 
           --batch-size <N>
               Most sentences that are run at once
 
               [default: 32]
 
-          --mode <MODE>
+          --workers <N>
+              Batches that are run side by side
+
+              [default: 1]
+
+          --decode <MODE>
               How target ids are found
 
               Possible values:
-              - greedy: One token a step, each the most likely of the whole vocabulary: as in the paper
-                (section 3.6) and the reference implementation, whose output all other modes are
+              - verified:    The ids of `greedy`, several in one pass: a draft of the whole target is
+                verified, and redrafted from its first mistake on
+              - greedy:      One token a step, each the most likely of the whole vocabulary: as in the
+                paper (section 3.6) and the reference implementation, whose output all other modes are
                 measured by
+              - constrained: The most likely of the tokens that a well-formed target allows: always one
+                known tag a word
+              - draft:       What the tagger's drafter says, never verified: one pass of the encoder,
+                and other tags than `greedy`
 
-              [default: greedy]
+              [default: verified]
+
+          --draft-from <WHAT>
+              What drafts are made from
+
+              Possible values:
+              - classifier: The file's tag classifier, if it has one, and what the decoder said behind a
+                wrong draft
+              - jacobi:     `O` everywhere, then what the decoder said behind a wrong draft (Jacobi
+                decoding, Santilli et al. 2023)
+              - outside:    `O` everywhere, after a mistake too
+
+              [default: classifier]
 
           --align <RULE>
               Which word a tag belongs to
@@ -172,6 +195,9 @@ fn help_and_version_are_data() {
 
           --ort-lib <FILE>
               ONNX Runtime's library [default: ORT_DYLIB_PATH, else looked for]
+
+          --stats
+              At the end, write to stderr what decoding has cost
 
       -q, --quiet
               Write nothing to stderr but errors

@@ -125,7 +125,7 @@ proptest! {
         let end = bytes.len().min(at + length);
         bytes[at..end].fill(byte);
         if let Ok(file) = ModelFile::from_bytes(bytes, "a.onnx")
-            && let Ok(mut tagger) = Tagger::new(file, &TaggerOptions::default())
+            && let Ok(tagger) = Tagger::new(file, &TaggerOptions::default())
         {
             // The runtime may refuse to run it; one result a sentence else.
             prop_assert!(tagger.tag(&["set an alarm"]).map_or(1, |results| results.len()) == 1);

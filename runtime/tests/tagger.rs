@@ -3,13 +3,14 @@
 
 mod common;
 
-use common::{MAX_TARGET_LEN, lexicon_bytes, lexicon_tagger, metadata};
+use common::{MAX_TARGET_LEN, lexicon_bytes, lexicon_tagger, metadata, with_drafter};
 use hyperloader_core::sentt::SentT;
 use hyperloader_core::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
 use hyperloader_runtime::{
-    Alignment, Backend, BackendKind, BackendOptions, Input, ModelFile, OpenError, SentenceError, Tagged,
-    Tagger, TaggerOptions, Value,
+    Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Input, Mode, ModelFile, OpenError,
+    SentenceError, Tagged, Tagger, TaggerOptions, Value, split,
 };
+use split::{Chosen, WANTED};
 
 const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];
 
@@ -42,7 +43,7 @@ fn every_backend_tags_free_text_with_character_offsets() {
 #[test]
 fn words_as_given_are_not_cut_further() {
     for kind in BACKENDS {
-        let mut tagger = open(&TaggerOptions { input: Input::Words, ..options(kind) });
+        let tagger = open(&TaggerOptions { input: Input::Words, ..options(kind) });
         let from_text = tagger.tag(&["set  7 paris. am"]).unwrap().remove(0).unwrap();
         assert_eq!(from_text.words.len(), 4);
         assert_eq!(from_text.text, "set  7 paris. am");
@@ -73,7 +74,7 @@ fn a_sentence_that_cannot_be_tagged_spoils_no_other() {
 fn a_missing_tag_shifts_the_others_unless_they_are_aligned_by_sentinel() {
     for kind in BACKENDS {
         let tags = |align| {
-            let mut tagger = open(&TaggerOptions { align, ..options(kind) });
+            let tagger = open(&TaggerOptions { align, ..options(kind) });
             tagger.tag(&["skip call paris"]).unwrap().remove(0).unwrap().tags
         };
         assert_eq!(tags(Alignment::Order), ["O", "B-place", "O"]);
@@ -84,7 +85,7 @@ fn a_missing_tag_shifts_the_others_unless_they_are_aligned_by_sentinel() {
 #[test]
 fn a_target_that_does_not_end_is_cut_and_said_to_be_incomplete() {
     for kind in BACKENDS {
-        let mut tagger = open(&options(kind));
+        let tagger = open(&options(kind));
         let results = tagger.tag(&["paris forever", "paris"]).unwrap();
         let [endless, other] = [&results[0], &results[1]].map(|result| result.as_ref().unwrap());
         assert!(!endless.complete && other.complete);
@@ -116,6 +117,105 @@ fn target_ids_depend_neither_on_the_batch_nor_on_the_backend() {
     {
         assert_eq!(ids(kind, batch_size), alone, "{kind}, batches of {batch_size}");
     }
+}
+
+/// Sentences whose words the tagger all tags, `I` only behind a label.
+fn regular_sources() -> Vec<Vec<u32>> {
+    let phrases =
+        [&["set"][..], &["7", "am"], &["call", "paris"], &["caf\u{e9}", "."], &["alarm", "for", "7"]];
+    let codec = SentT::from_bytes(metadata().tokenizer.as_bytes()).unwrap();
+    let sentence = |k: usize| (0..1 + k % 3).map(|at| phrases[(k * 3 + at) % 5]).collect::<Vec<_>>().concat();
+    (0..40).map(|k| codec.encode_source(&sentence(k)).unwrap()).collect()
+}
+
+#[test]
+fn verified_ids_are_greedy_ids_in_fewer_passes() {
+    let run = |sources: &[Vec<u32>], kind, mode, draft_from, batch_size| {
+        let tagger = open(&TaggerOptions { mode, draft_from, batch_size, ..options(kind) });
+        (tagger.target_ids(sources).unwrap(), tagger.statistics())
+    };
+    let (odd, regular) = (many_sources(), regular_sources());
+    for kind in BACKENDS {
+        let (expected, _) = run(&odd, kind, Mode::Greedy, DraftFrom::Jacobi, 1);
+        for (from, batch_size) in [(DraftFrom::Jacobi, 1), (DraftFrom::Jacobi, 16), (DraftFrom::Outside, 16)]
+        {
+            let (ids, statistics) = run(&odd, kind, Mode::Verified, from, batch_size);
+            assert_eq!(ids, expected);
+            // `forever` cannot be drafted.
+            assert!(statistics.fallbacks > 0);
+        }
+        let (expected, steps) = run(&regular, kind, Mode::Greedy, DraftFrom::Jacobi, 16);
+        assert_eq!(steps.passes, steps.ids);
+        let (ids, jacobi) = run(&regular, kind, Mode::Verified, DraftFrom::Jacobi, 16);
+        assert_eq!((ids, jacobi.ids, jacobi.fallbacks), (expected, steps.ids, 0));
+        let (_, outside) = run(&regular, kind, Mode::Verified, DraftFrom::Outside, 16);
+        let passes = [jacobi, outside, steps].map(|statistics| statistics.passes);
+        assert!(passes.is_sorted_by(|a, b| a < b) && 4 * passes[0] < passes[2], "{passes:?}");
+    }
+}
+
+#[test]
+fn a_drafter_that_knows_the_tags_needs_one_pass_and_one_that_is_wrong_changes_nothing() {
+    let (odd, regular) = (many_sources(), regular_sources());
+    let greedy = open(&TaggerOptions { mode: Mode::Greedy, ..options(BackendKind::Ort) });
+    let [odd_ids, regular_ids] = [&odd, &regular].map(|sources| greedy.target_ids(sources).unwrap());
+    for kind in BACKENDS {
+        let open = |sign, mode| {
+            let file = ModelFile::from_bytes(with_drafter(sign), "drafter.onnx").unwrap();
+            Tagger::new(file, &TaggerOptions { mode, ..options(kind) }).unwrap()
+        };
+        let right = open(1.0, Mode::Verified);
+        assert_eq!(right.target_ids(&regular).unwrap(), regular_ids);
+        assert_eq!(right.statistics().passes, regular.len());
+        let wrong = open(-1.0, Mode::Verified);
+        assert_eq!(wrong.target_ids(&regular).unwrap(), regular_ids);
+        assert!(wrong.statistics().passes > regular.len());
+        for tagger in [right, wrong] {
+            assert_eq!(tagger.target_ids(&odd).unwrap(), odd_ids);
+        }
+        assert_eq!(open(1.0, Mode::Draft).target_ids(&regular).unwrap(), regular_ids);
+        assert_ne!(open(-1.0, Mode::Draft).target_ids(&regular).unwrap(), regular_ids);
+    }
+}
+
+#[test]
+fn constrained_targets_have_a_known_tag_for_each_word() {
+    let codec = SentT::from_bytes(metadata().tokenizer.as_bytes()).unwrap();
+    let known = ["O", "I", "date_time", "place"];
+    for kind in BACKENDS {
+        let tagger = open(&TaggerOptions { mode: Mode::Constrained, batch_size: 8, ..options(kind) });
+        for (source, target) in many_sources().iter().zip(tagger.target_ids(&many_sources()).unwrap()) {
+            let words = source.iter().filter(|id| codec.sentinel_index(**id).is_some()).count() - 1;
+            let tags = codec.decode_tags(&target).unwrap();
+            assert_eq!(tags.len(), words);
+            assert!(tags.iter().all(|tag| known.contains(&tag.as_str())), "{tags:?}");
+            assert_eq!(codec.encode_target(&tags).unwrap(), target);
+        }
+    }
+}
+
+#[test]
+fn drafts_alone_need_a_drafter() {
+    let error =
+        Tagger::open(lexicon_tagger(), &TaggerOptions { mode: Mode::Draft, ..options(BackendKind::Tract) });
+    let message = error.unwrap_err().to_string();
+    assert!(message.ends_with("or decode in another mode"), "{message}");
+}
+
+#[test]
+fn workers_share_the_work_and_keep_the_order() {
+    let texts: Vec<String> =
+        (0..50).map(|k| ["set an alarm", "call paris", "7 am ."][k % 3].repeat(1 + k % 2)).collect();
+    let tags = |workers| {
+        let tagger = open(&TaggerOptions { workers, batch_size: 2, ..options(BackendKind::Tract) });
+        let results = tagger.tag_iter(&texts).map(|result| result.unwrap().unwrap());
+        results.map(|tagged| (tagged.text, tagged.tags)).collect::<Vec<_>>()
+    };
+    let alone = tags(1);
+    assert!(alone.iter().map(|(text, _)| text).eq(&texts));
+    assert_eq!(tags(3), alone);
+    fn shared<T: Send + Sync>() {}
+    shared::<Tagger>();
 }
 
 /// Target ids by the definition of greedy decoding, from the whole graph as any runtime would run it.
@@ -179,18 +279,19 @@ fn logits_of_the_backends_agree() {
 fn values_go_from_one_backend_into_another() {
     let [ort, tract] = BACKENDS.map(|kind| Backend::load(&options(kind).backend).unwrap());
     let file = ModelFile::open(lexicon_tagger()).unwrap();
-    let encoder = hyperloader_runtime::split::encoder(file.model(), file.metadata()).unwrap();
-    let decoder = hyperloader_runtime::split::decoder(file.model(), file.metadata()).unwrap();
+    let names = split::memory_names(file.metadata());
+    let encoder = split::encoder(file.model(), &names, false).unwrap();
+    let decoder = split::decoder(file.model(), &names, Chosen::Ids).unwrap();
     let source = &many_sources()[3];
     let input_ids =
         Value::from_i64s(&[1, source.len()], source.iter().map(|&id| i64::from(id)).collect()).unwrap();
     let mask = Value::from_i64s(&[1, source.len()], vec![1; source.len()]).unwrap();
-    let start = Value::from_i64s(&[1, 1], vec![0]).unwrap();
-    let names = hyperloader_runtime::split::memory_names(file.metadata());
+    let (start, wanted) = (Value::from_i64s(&[1, 1], vec![0]), Value::from_i64s(&[1], vec![0]));
+    let (start, wanted) = (start.unwrap(), wanted.unwrap());
     for (first, second) in [(&ort, &tract), (&tract, &ort)] {
         let memory =
             first.open(&encoder).unwrap().run(&[(INPUT_IDS, &input_ids), (ATTENTION_MASK, &mask)]).unwrap();
-        let mut inputs = vec![(DECODER_INPUT_IDS, &start), (ATTENTION_MASK, &mask)];
+        let mut inputs = vec![(DECODER_INPUT_IDS, &start), (ATTENTION_MASK, &mask), (WANTED, &wanted)];
         inputs.extend(names.iter().map(String::as_str).zip(&memory));
         let next = second.open(&decoder).unwrap().run(&inputs).unwrap();
         assert_eq!((next[0].shape(), next[0].i64s().unwrap().len()), (vec![1, 1], 1));

@@ -182,7 +182,7 @@ fn assert_equal_ids(subject: &Subject, task: &str, examples: &[&Example], path: 
     let words: Vec<Vec<&String>> = words.into_iter().map(|words| words.iter().collect()).collect();
     for kind in BACKENDS {
         let settings = TaggerOptions { backend: options(kind), ..TaggerOptions::default() };
-        let mut tagger = hyperloader_runtime::Tagger::open(path, &settings).unwrap();
+        let tagger = hyperloader_runtime::Tagger::open(path, &settings).unwrap();
         let ids = tagger.target_ids(&sources).unwrap();
         let unequal = ids.iter().zip(&expected).filter(|(a, b)| a != b).count();
         assert_eq!(unequal, 0, "{task} in {kind}: sentences that differ, of {}", ids.len());

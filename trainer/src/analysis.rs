@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hyperloader_core::metrics::{Report, Scores};
+use hyperloader_core::metrics::{Counts, Report, Scores};
 use hyperloader_core::spans::{Span, SpanMode, bio_to_spans};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,9 @@ pub struct Details {
     pub confusion: Vec<Confusion>,
     /// The sentences with the most wrong words, at most 20, the worst first.
     pub worst: Vec<Mistake>,
+    /// Span counts of each sentence, in the order of the split; not in the files of a run.
+    #[serde(skip)]
+    pub counts: Vec<Counts>,
 }
 
 /// Spans of one gold label that got one predicted label, on identical boundaries.
@@ -58,8 +61,19 @@ pub struct Sentence<'a> {
 impl Details {
     /// What is behind `report`, which scores the same sentences.
     pub fn new(report: &Report, sentences: &[Sentence]) -> Self {
-        Self { per_label: report.per_label.clone(), confusion: confusion(sentences), worst: worst(sentences) }
+        Self {
+            per_label: report.per_label.clone(),
+            confusion: confusion(sentences),
+            worst: worst(sentences),
+            counts: sentences.iter().map(counts).collect(),
+        }
     }
+}
+
+fn counts(sentence: &Sentence) -> Counts {
+    let [gold, predicted] =
+        [sentence.gold, sentence.predicted].map(|tags| bio_to_spans(tags, SpanMode::Default));
+    Counts::of(&gold, &predicted)
 }
 
 fn confusion(sentences: &[Sentence]) -> Vec<Confusion> {
@@ -168,6 +182,13 @@ mod tests {
             };
             prop_assert_eq!(sum(|c| c.gold.is_some()), rows.iter().map(|row| spans(&row.0)).sum::<usize>());
             prop_assert_eq!(sum(|c| c.predicted.is_some()), rows.iter().map(|row| spans(&row.1)).sum::<usize>());
+            let mut sum = Counts::default();
+            details.counts.iter().for_each(|sentence| sum += *sentence);
+            let right = |c: &&Confusion| c.gold.is_some() && c.gold == c.predicted;
+            let right = details.confusion.iter().filter(right).map(|c| c.count).sum::<usize>();
+            prop_assert_eq!((sum.correct, details.counts.len()), (right, rows.len()));
+            let (gold, predicted): (Vec<_>, Vec<_>) = rows.iter().cloned().unzip();
+            prop_assert_eq!(sum, evaluate(&gold, &predicted, SpanMode::Default).unwrap().counts);
             for (label, scores) in &details.per_label {
                 let right = details.confusion.iter()
                     .find(|c| c.gold.as_ref() == Some(label) && c.predicted.as_ref() == Some(label));

@@ -175,6 +175,8 @@ pub struct TrainingConfig {
     pub alignment: Alignment,
     /// Updates between two lines of `metrics.jsonl`.
     pub log_every: u64,
+    /// Whether drafters are fitted at the end: they make `hl-run` faster and change no tag.
+    pub drafter: bool,
     /// `auto`, `cpu` or `cuda[:N]`.
     pub device: String,
     /// Precision of products with frozen matrices while training; final scores are computed in float32.
@@ -210,6 +212,7 @@ impl Default for TrainingConfig {
             evaluation_batch_size: 64,
             alignment: Alignment::Order,
             log_every: 10,
+            drafter: true,
             device: "auto".into(),
             precision: Precision::F32,
             threads: None,
@@ -255,11 +258,15 @@ impl Config {
             let merged = text.parse().and_then(|table| preset.under(table)).map_err(unusable)?;
             config = merged.try_into().map_err(unusable)?;
         }
-        let folder = path.parent().unwrap_or(Path::new(""));
-        config.runs = folder.join(&config.runs);
-        config.backbone.path = config.backbone.path.map(|path| folder.join(path));
-        config.tasks = config.tasks.into_iter().map(|(name, spec)| (name, spec.resolved(folder))).collect();
-        Ok(config)
+        Ok(config.resolved(path.parent().unwrap_or(Path::new(""))))
+    }
+
+    /// The same with relative paths taken from `folder`, where the configuration lies.
+    pub fn resolved(mut self, folder: &Path) -> Self {
+        self.runs = folder.join(&self.runs);
+        self.backbone.path = self.backbone.path.map(|path| folder.join(path));
+        self.tasks = self.tasks.into_iter().map(|(name, spec)| (name, spec.resolved(folder))).collect();
+        self
     }
 
     /// Leaves only the tasks of these names.
@@ -405,7 +412,7 @@ pub fn from_folder(path: &Path, folder: &Path) -> Result<PathBuf, FileError> {
 }
 
 /// Whether `name` is one part of a path, so that a run stays among the runs.
-fn is_folder_name(name: &str) -> bool {
+pub(crate) fn is_folder_name(name: &str) -> bool {
     let mut parts = Path::new(name).components();
     matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name)
 }
@@ -418,7 +425,7 @@ fn check(field: &str, value: f64, fine: bool, expected: &'static str) -> Result<
 }
 
 /// serde names the unknown field and all known ones in its message.
-fn did_you_mean(message: &str) -> String {
+pub(crate) fn did_you_mean(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     match (message.starts_with("unknown"), quoted.next()) {
         (true, Some(typed)) => suggest::hint(typed, quoted),

@@ -2,10 +2,12 @@
 
 pub mod analysis;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod corpora;
 pub mod data;
 pub mod device;
+pub mod drafter;
 pub mod evaluate;
 pub mod hub;
 pub mod loss;

@@ -10,7 +10,13 @@ pub(crate) fn run() -> Result<()> {
     setup::run()?;
     commands::run(cargo().args(["fmt", "--all", "--check"]))?;
     commands::run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    let mut test = cargo();
     // Snapshots are compared, never written.
-    commands::run(cargo().env("INSTA_UPDATE", "no").args(["test", "--workspace"]))?;
+    test.env("INSTA_UPDATE", "no").args(["test", "--workspace"]);
+    if std::env::var_os("ORT_DYLIB_PATH").is_none() {
+        // Programs find it by themselves only while the target folder is in the clone.
+        test.env("ORT_DYLIB_PATH", setup::onnxruntime());
+    }
+    commands::run(&mut test)?;
     commands::run(cargo().env("RUSTDOCFLAGS", "--deny warnings").args(["doc", "--workspace", "--no-deps"]))
 }

@@ -45,12 +45,15 @@ const WHEELS: [Wheel; 4] = [
     Wheel {
         requirement: "onnxruntime==1.31.1",
         sha256: "5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f",
-        files: &[("onnxruntime/capi/libonnxruntime.so.1.31.1", "onnxruntime/lib/libonnxruntime.so.1.31.1")],
+        files: &[("onnxruntime/capi/libonnxruntime.so.1.31.1", ONNXRUNTIME)],
     },
 ];
 
+/// ONNX Runtime's library.
+const ONNXRUNTIME: &str = "onnxruntime/lib/libonnxruntime.so.1.31.1";
+
 /// Libraries that must load when all is in place.
-const LIBRARIES: [&str; 2] = ["libtorch/lib/libtorch_cpu.so", "onnxruntime/lib/libonnxruntime.so.1.31.1"];
+const LIBRARIES: [&str; 2] = ["libtorch/lib/libtorch_cpu.so", ONNXRUNTIME];
 
 /// Makes `.native/` complete. Quick when it is; goes on with the wheels that are missing when it is not.
 pub(crate) fn run_in(native: &Path) -> Result<()> {
@@ -75,6 +78,11 @@ pub(crate) fn run_in(native: &Path) -> Result<()> {
         std::os::unix::fs::symlink("libtorch_cpu.so", &link)?;
     }
     LIBRARIES.iter().try_for_each(|library| check_loads(&native.join(library)))
+}
+
+/// Where ONNX Runtime's library is when all is in place.
+pub(crate) fn onnxruntime() -> PathBuf {
+    root().join(".native").join(ONNXRUNTIME)
 }
 
 /// `cargo xtask setup`.

@@ -33,7 +33,7 @@ enum Layout {
 }
 
 /// The elements of the initializer `weight` as little-endian bytes, made from the `tensor` of its name: the backbone's
-/// (LoRA folded in) or one of [`added_tensors`].
+/// (LoRA folded in), one of [`added_tensors`], or the drafter's.
 ///
 /// Matrices of linear maps are transposed to `[in, out]`; relative-position tables are written out by key position -
 /// query position, `[heads, 2 * max_distance + 1]` from `-max_distance` to `max_distance` where attention looks both

@@ -61,6 +61,7 @@ pub(crate) fn write_run(
         max_target_len: 128,
         seed: 7,
         checkpoints: vec![],
+        drafters: None,
     };
     let mut run = Run::create(&folder.join("runs/random"), manifest).unwrap();
     let snapshot = Snapshot { step: 2, tensors: checkpoint, state: None, losses: BTreeMap::new() };

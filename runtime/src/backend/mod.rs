@@ -95,6 +95,9 @@ pub enum BackendError {
         /// Its reason.
         reason: String,
     },
+    /// A thread that ran graphs panicked.
+    #[error("a worker's thread ended too early")]
+    WorkerDied,
     /// A value's elements do not fill its shape.
     #[error("a tensor of shape {shape:?} cannot hold {found} elements")]
     Shape {

@@ -43,6 +43,26 @@ impl Value {
         Ok(Self(Storage::I64(shape.to_vec(), elements)))
     }
 
+    /// The rows of these indices along the first axis, in this order; a copy.
+    ///
+    /// # Errors
+    /// If there are no such rows.
+    pub(crate) fn select_rows(&self, rows: &[usize]) -> Result<Self, BackendError> {
+        fn select<T: Copy>(elements: &[T], stride: usize, rows: &[usize]) -> Vec<T> {
+            let row = |&row: &usize| elements.get(row * stride..(row + 1) * stride).unwrap_or_default();
+            rows.iter().flat_map(row).copied().collect()
+        }
+        let mut shape = self.shape();
+        let stride = shape.iter().skip(1).product();
+        if let Some(first) = shape.first_mut() {
+            *first = rows.len();
+        }
+        match self.elements()? {
+            Elements::F32(elements) => Self::from_f32s(&shape, select(elements, stride, rows)),
+            Elements::I64(elements) => Self::from_i64s(&shape, select(elements, stride, rows)),
+        }
+    }
+
     /// Its shape.
     pub fn shape(&self) -> Vec<usize> {
         match &self.0 {
@@ -99,6 +119,14 @@ fn check_count(shape: &[usize], found: usize) -> Result<(), BackendError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_selected_along_the_first_axis() {
+        let value = Value::from_i64s(&[3, 2], vec![1, 2, 3, 4, 5, 6]).unwrap();
+        let selected = value.select_rows(&[2, 0]).unwrap();
+        assert_eq!((selected.shape(), selected.i64s().unwrap()), (vec![2, 2], &[5, 6, 1, 2][..]));
+        assert!(value.select_rows(&[3]).is_err());
+    }
 
     #[test]
     fn a_value_holds_what_its_shape_asks_for_and_says_its_type() {

@@ -1,20 +1,55 @@
 //! Target ids from source ids.
+//!
+//! All ways run the same loop: a pass of the decoder decides some positions of each target, and a row that has ended
+//! leaves the batch. They differ in how many positions a pass decides. Step by step (`greedy`) it is one. With a draft
+//! of the whole target (`verified`) it is all of them: drafted ids are kept as far as the decoder would have chosen
+//! them itself, so what comes out is what `greedy` gives (cf. Ge et al. 2022, arXiv 2205.10350).
 
-mod greedy;
+mod draft;
+mod legal;
+mod rows;
+mod target;
 
+use hyperloader_core::drafter::{ROLES, Transitions, read_from};
+use hyperloader_core::labels::{LabelError, LabelSet};
+use hyperloader_core::sentt::{SentT, SentTError};
 use hyperloader_core::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, TaggerMetadata};
 use hyperloader_onnx::proto::ModelProto;
+use serde::Serialize;
 
+use self::draft::{Drafter, Hints, Sentence};
+use self::legal::LegalIds;
+use self::rows::Row;
+use self::target::Grammar;
 use crate::backend::{Backend, BackendError, Graph, Value};
-use crate::split::{self, SplitError, memory_names};
+use crate::split::{self, Chosen, SplitError, WANTED, memory_names};
 
 /// How target ids are found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
+    /// The ids of `greedy`, several in one pass: a draft of the whole target is verified, and redrafted from its first
+    /// mistake on
+    #[default]
+    Verified,
     /// One token a step, each the most likely of the whole vocabulary: as in the paper (section 3.6) and the reference
     /// implementation, whose output all other modes are measured by
-    #[default]
     Greedy,
+    /// The most likely of the tokens that a well-formed target allows: always one known tag a word
+    Constrained,
+    /// What the tagger's drafter says, never verified: one pass of the encoder, and other tags than `greedy`
+    Draft,
+}
+
+/// What drafts are made from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum DraftFrom {
+    /// The file's tag classifier, if it has one, and what the decoder said behind a wrong draft
+    #[default]
+    Classifier,
+    /// `O` everywhere, then what the decoder said behind a wrong draft (Jacobi decoding, Santilli et al. 2023)
+    Jacobi,
+    /// `O` everywhere, after a mistake too
+    Outside,
 }
 
 /// A tagger's graph cannot be decoded with.
@@ -31,28 +66,60 @@ pub enum DecoderError {
         /// The backend's reason.
         error: BackendError,
     },
+    /// The tokenizer cannot write the tags.
+    #[error(transparent)]
+    Tokenizer(#[from] SentTError),
+    /// The labels cannot be told apart by their ids.
+    #[error(transparent)]
+    Labels(#[from] LabelError),
+    /// Tags are to be drafted by a classifier that the file lacks.
+    #[error(
+        "the tagger has no drafter\nhint: `hl-train drafter` fits one, `hl-export` then adds it; or decode in another mode"
+    )]
+    NoDrafter,
 }
 
 /// What the loop needs to know of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Padding of sources, and of targets that have ended.
-    pub pad: i64,
+struct Limits {
+    /// Padding of sources, and of targets that are shorter than others.
+    pad: i64,
     /// Ends a target.
-    pub eos: i64,
+    eos: u32,
     /// First input of the decoder.
-    pub start: i64,
+    start: i64,
     /// Most ids of a target, `</s>` included.
-    pub max_target_len: usize,
+    max_target_len: usize,
 }
 
-impl From<&TaggerMetadata> for Limits {
-    fn from(metadata: &TaggerMetadata) -> Self {
+/// What decoding has cost so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Statistics {
+    /// Sentences decoded.
+    pub sentences: usize,
+    /// Decoder passes, counted once for each sentence that took part.
+    pub passes: usize,
+    /// Ids written.
+    pub ids: usize,
+    /// Sentences whose drafts failed so often that they were given up.
+    pub fallbacks: usize,
+}
+
+impl Statistics {
+    fn add(&mut self, row: &Row) {
+        self.sentences += 1;
+        self.passes += row.passes;
+        self.ids += row.target().len();
+        self.fallbacks += usize::from(row.fell_back());
+    }
+
+    /// The sum of both.
+    pub fn plus(self, other: Self) -> Self {
         Self {
-            pad: metadata.pad_token_id,
-            eos: metadata.eos_token_id,
-            start: metadata.decoder_start_token_id,
-            max_target_len: metadata.max_target_len,
+            sentences: self.sentences + other.sentences,
+            passes: self.passes + other.passes,
+            ids: self.ids + other.ids,
+            fallbacks: self.fallbacks + other.fallbacks,
         }
     }
 }
@@ -61,15 +128,21 @@ impl From<&TaggerMetadata> for Limits {
 #[derive(Debug)]
 pub struct Decoder {
     encoder: Box<dyn Graph>,
-    decoder: Box<dyn Graph>,
+    /// Absent where nothing is verified.
+    decoder: Option<Box<dyn Graph>>,
     memory_names: Vec<String>,
+    grammar: Grammar,
+    /// Absent without a classifier.
+    transitions: Option<Transitions>,
+    legal: Option<LegalIds>,
+    mode: Mode,
+    redraft: bool,
     limits: Limits,
+    statistics: Statistics,
 }
 
 /// What the decoder reads of a batch of sources.
 struct Memory {
-    /// Sources in the batch.
-    rows: usize,
     /// `[batch, source_len]`.
     attention_mask: Value,
     /// The cross-attention's keys and values, each `[batch, heads, source_len, d_kv]`.
@@ -77,24 +150,66 @@ struct Memory {
 }
 
 impl Decoder {
-    /// Cuts `model` in two and opens both parts.
+    /// Cuts `model` in two and opens both parts, as far as `mode` needs them.
     ///
     /// # Errors
-    /// If the model cannot be cut, or the backend does not take a part.
+    /// If the model cannot be cut, the backend does not take a part, or `mode` needs what the model lacks.
     pub fn new(
         backend: &Backend,
         model: &ModelProto,
         metadata: &TaggerMetadata,
+        codec: &SentT,
+        mode: Mode,
+        from: DraftFrom,
     ) -> Result<Self, DecoderError> {
         let open = |part, model: &ModelProto| {
             backend.open(model).map_err(|error| DecoderError::Backend { part, error })
         };
+        let classifier = metadata.drafter.clone().filter(|_| match mode {
+            Mode::Greedy => false,
+            Mode::Verified | Mode::Constrained => from == DraftFrom::Classifier,
+            Mode::Draft => true,
+        });
+        if mode == Mode::Draft && classifier.is_none() {
+            return Err(DecoderError::NoDrafter);
+        }
+        let legal = match mode {
+            Mode::Constrained => {
+                let labels = LabelSet::new(metadata.labels.clone(), "metadata `labels`")?;
+                Some(LegalIds::new(&labels, codec)?)
+            }
+            _ => None,
+        };
+        let memory_names = if mode == Mode::Draft { vec![] } else { memory_names(metadata) };
+        let chosen = legal.as_ref().map_or(Chosen::Ids, |legal| Chosen::Logits(legal.vocabulary()));
+        let encoder = split::encoder(model, &memory_names, classifier.is_some())?;
+        let decoder = match mode {
+            Mode::Draft => None,
+            _ => Some(open("decoder", &split::decoder(model, &memory_names, chosen)?)?),
+        };
         Ok(Self {
-            encoder: open("encoder", &split::encoder(model, metadata)?)?,
-            decoder: open("decoder", &split::decoder(model, metadata)?)?,
-            memory_names: memory_names(metadata),
-            limits: metadata.into(),
+            encoder: open("encoder", &encoder)?,
+            decoder,
+            memory_names,
+            grammar: Grammar::new(codec, &metadata.labels)?,
+            transitions: classifier,
+            legal,
+            mode,
+            redraft: from != DraftFrom::Outside,
+            limits: Limits {
+                pad: metadata.pad_token_id,
+                eos: codec.eos(),
+                start: metadata.decoder_start_token_id,
+                // A tag for each word is promised, however long the target gets.
+                max_target_len: if mode == Mode::Constrained { usize::MAX } else { metadata.max_target_len },
+            },
+            statistics: Statistics::default(),
         })
+    }
+
+    /// What decoding has cost since the decoder was made.
+    pub fn statistics(&self) -> Statistics {
+        self.statistics
     }
 
     /// The target of each source: ids after the start token, up to and with `</s>` or, if that does not come, the
@@ -102,17 +217,48 @@ impl Decoder {
     ///
     /// # Errors
     /// If the backend fails.
-    pub fn target_ids(&mut self, sources: &[Vec<u32>], mode: Mode) -> Result<Vec<Vec<u32>>, BackendError> {
+    pub fn target_ids(&mut self, sources: &[Vec<u32>]) -> Result<Vec<Vec<u32>>, BackendError> {
         if sources.is_empty() {
             return Ok(vec![]);
         }
-        match mode {
-            Mode::Greedy => greedy::decode(self, sources),
+        let (mut memory, sentences) = self.encode(sources)?;
+        let rows = sentences.into_iter().enumerate();
+        let mut rows: Vec<Row> = rows.map(|(k, sentence)| Row::new(k, sentence, self.limits)).collect();
+        if let Some(drafter) = self.drafter() {
+            rows.iter_mut().for_each(|row| row.draft(drafter, &Hints::new(), self.limits));
         }
+        let mut targets = vec![vec![]; sources.len()];
+        while !rows.is_empty() {
+            if self.mode != Mode::Draft {
+                self.pass(&memory, &mut rows)?;
+            }
+            let done = |row: &Row| row.ended() || self.mode == Mode::Draft;
+            if rows.iter().any(done) {
+                let stay: Vec<usize> = (0..rows.len()).filter(|&at| !done(&rows[at])).collect();
+                memory.keep(&stay)?;
+                let (ended, left) = rows.into_iter().partition(done);
+                rows = left;
+                for row in ended {
+                    self.statistics.add(&row);
+                    let index = row.index;
+                    targets[index] = row.into_ids();
+                }
+            }
+        }
+        Ok(targets)
+    }
+
+    fn drafter(&self) -> Option<Drafter<'_>> {
+        let Self { grammar, transitions, redraft, .. } = self;
+        (self.mode != Mode::Greedy).then_some(Drafter {
+            grammar,
+            transitions: transitions.as_ref(),
+            redraft: *redraft,
+        })
     }
 
     /// Runs the encoder over `sources`, padded at the end to the longest.
-    fn encode(&mut self, sources: &[Vec<u32>]) -> Result<Memory, BackendError> {
+    fn encode(&mut self, sources: &[Vec<u32>]) -> Result<(Memory, Vec<Sentence>), BackendError> {
         let length = sources.iter().map(Vec::len).max().unwrap_or(0);
         let mut ids = Vec::with_capacity(sources.len() * length);
         let mut mask = Vec::with_capacity(sources.len() * length);
@@ -126,24 +272,137 @@ impl Decoder {
         let shape = [sources.len(), length];
         let input_ids = Value::from_i64s(&shape, ids)?;
         let attention_mask = Value::from_i64s(&shape, mask)?;
-        let cross = self.encoder.run(&[(INPUT_IDS, &input_ids), (ATTENTION_MASK, &attention_mask)])?;
-        Ok(Memory { rows: sources.len(), attention_mask, cross })
+        let mut cross = self.encoder.run(&[(INPUT_IDS, &input_ids), (ATTENTION_MASK, &attention_mask)])?;
+        let scores = if self.transitions.is_some() { cross.pop() } else { None };
+        let sentences = self.sentences(sources, length, scores.as_ref())?;
+        Ok((Memory { attention_mask, cross }, sentences))
     }
 
-    /// The most likely next id of each row of `targets`, `[batch, target_len]` with the start token first.
-    fn next_ids(&mut self, memory: &Memory, targets: Vec<i64>) -> Result<Vec<i64>, BackendError> {
-        let targets = Value::from_i64s(&[memory.rows, targets.len() / memory.rows], targets)?;
+    /// Words of each source and their scores, summed from the classifier's `[batch, length, roles * tags]`.
+    fn sentences(
+        &self,
+        sources: &[Vec<u32>],
+        length: usize,
+        scores: Option<&Value>,
+    ) -> Result<Vec<Sentence>, BackendError> {
+        let grammar = &self.grammar;
+        let tags = grammar.tags();
+        let shape = [sources.len(), length, ROLES * tags];
+        let scores = scores.map(Value::f32s).transpose()?;
+        let expected: usize = shape.iter().product();
+        if let Some(found) = scores.map(<[f32]>::len).filter(|found| *found != expected) {
+            return Err(BackendError::Shape { shape: shape.to_vec(), found });
+        }
+        let sentence = |(row, source): (usize, &Vec<u32>)| {
+            let sentinels = grammar.sentinels_of(source);
+            let words = sentinels.len().saturating_sub(1);
+            let mut sums = vec![0.0; scores.map_or(0, |_| words * tags)];
+            for (word, sums) in sums.chunks_mut(tags).enumerate() {
+                for (role, at) in read_from(&sentinels, word).into_iter().enumerate() {
+                    let Some(at) = at else { continue };
+                    let start = ((row * length + at) * ROLES + role) * tags;
+                    let added = scores.unwrap_or_default()[start..start + tags].iter();
+                    sums.iter_mut().zip(added).for_each(|(sum, added)| *sum += added);
+                }
+            }
+            Sentence { words, scores: sums }
+        };
+        Ok(sources.iter().enumerate().map(sentence).collect())
+    }
+
+    /// One pass of the decoder over all `rows`.
+    fn pass(&mut self, memory: &Memory, rows: &mut [Row]) -> Result<(), BackendError> {
+        let limits = self.limits;
+        let wanted: Vec<Vec<usize>> = rows
+            .iter()
+            .map(|row| match &self.legal {
+                None => row.undecided(limits).collect(),
+                Some(legal) => legal.open_positions(row, &self.grammar, limits),
+            })
+            .collect();
+        let chosen = self.choose(memory, rows, &wanted)?;
+        let (mut ids, mut logits): (&[i64], &[f32]) = (&[], &[]);
+        match (&chosen, &self.legal) {
+            (Some(chosen), None) => ids = chosen.i64s()?,
+            (Some(chosen), Some(_)) => logits = chosen.f32s()?,
+            (None, _) => {}
+        }
+        for (row, wanted) in rows.iter_mut().zip(wanted) {
+            let choices: Vec<u32> = match &self.legal {
+                None => {
+                    let (mine, rest) = ids.split_at(wanted.len());
+                    ids = rest;
+                    // An argmax over the vocabulary is a small number that is not negative.
+                    mine.iter().map(|id| u32::try_from(*id).unwrap_or_default()).collect()
+                }
+                Some(legal) => {
+                    let (mine, rest) = logits.split_at(wanted.len() * legal.vocabulary().len());
+                    logits = rest;
+                    legal.choices(row, &self.grammar, limits, &wanted, mine)
+                }
+            };
+            let drafter = (self.mode != Mode::Greedy).then_some(Drafter {
+                grammar: &self.grammar,
+                transitions: self.transitions.as_ref(),
+                redraft: self.redraft,
+            });
+            row.take(&choices, drafter, limits);
+        }
+        Ok(())
+    }
+
+    /// What the decoder says at the `wanted` positions of each row: the most likely id, or the logits of the legal ones,
+    /// one after the other. Nothing is run where nothing is wanted.
+    fn choose(
+        &mut self,
+        memory: &Memory,
+        rows: &[Row],
+        wanted: &[Vec<usize>],
+    ) -> Result<Option<Value>, BackendError> {
+        let Some(decoder) = &mut self.decoder else { return Ok(None) };
+        // The choice at position k is made behind the start token and k ids.
+        let length = wanted.iter().filter_map(|wanted| wanted.last()).max().map_or(0, |last| last + 1);
+        let count: usize = wanted.iter().map(Vec::len).sum();
+        if count == 0 {
+            return Ok(None);
+        }
+        let mut ids = Vec::with_capacity(rows.len() * length);
+        for row in rows {
+            ids.push(self.limits.start);
+            ids.extend(row.target().iter().take(length - 1).map(|&id| i64::from(id)));
+            ids.resize(ids.len().next_multiple_of(length), self.limits.pad);
+        }
+        let flat = wanted
+            .iter()
+            .enumerate()
+            .flat_map(|(row, wanted)| wanted.iter().map(move |position| (row * length + position) as i64));
+        let targets = Value::from_i64s(&[rows.len(), length], ids)?;
+        let flat = Value::from_i64s(&[count], flat.collect())?;
         let cross = self.memory_names.iter().map(String::as_str).zip(&memory.cross);
         let inputs: Vec<(&str, &Value)> =
-            [(DECODER_INPUT_IDS, &targets), (ATTENTION_MASK, &memory.attention_mask)]
+            [(DECODER_INPUT_IDS, &targets), (ATTENTION_MASK, &memory.attention_mask), (WANTED, &flat)]
                 .into_iter()
                 .chain(cross)
                 .collect();
-        let outputs = self.decoder.run(&inputs)?;
-        let next = outputs.first().map_or(Ok(&[][..]), Value::i64s)?;
-        match next.len() == memory.rows {
-            true => Ok(next.to_vec()),
-            false => Err(BackendError::Shape { shape: vec![memory.rows, 1], found: next.len() }),
+        let chosen = decoder.run(&inputs)?.into_iter().next();
+        let per_position = self.legal.as_ref().map_or(1, |legal| legal.vocabulary().len());
+        let found = chosen.as_ref().map_or(0, |chosen| chosen.shape().iter().product());
+        match found == count * per_position {
+            true => Ok(chosen),
+            false => Err(BackendError::Shape { shape: vec![count, per_position], found }),
         }
+    }
+}
+
+impl Memory {
+    /// Leaves only these rows.
+    fn keep(&mut self, rows: &[usize]) -> Result<(), BackendError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for value in self.cross.iter_mut().chain([&mut self.attention_mask]) {
+            *value = value.select_rows(rows)?;
+        }
+        Ok(())
     }
 }

@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use hyperloader_core::drafter::ROLES;
 use hyperloader_core::tagger::{
-    ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, ENCODER_HIDDEN_STATES, FORMAT, INPUT_IDS,
-    LOGITS, TaggerMetadata, cross_key, cross_value,
+    ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, DRAFT_TAGS, ENCODER_HIDDEN_STATES, FORMAT,
+    INPUT_IDS, LOGITS, TaggerMetadata, cross_key, cross_value,
 };
 use hyperloader_core::words::{WordRule, WordSplitting};
 use hyperloader_onnx::{Bytes, Dim, ElementType, GraphBuilder, Opset, Value, Weight, write_model};
@@ -78,6 +79,7 @@ pub(crate) fn metadata() -> TaggerMetadata {
         checkpoint_sha256: "00".into(),
         backbone_sha256: "ff".into(),
         program: "tests".into(),
+        drafter: None,
         tokenizer: tokenizer().to_string(),
     }
 }
@@ -87,10 +89,21 @@ pub(crate) fn lexicon_bytes(metadata: &TaggerMetadata) -> Vec<u8> {
     model_bytes(metadata.to_properties().unwrap())
 }
 
+/// The bytes of the tagger with a drafter that scores each word's tag of the lexicon with `sign`, all others with 0.
+pub(crate) fn with_drafter(sign: f32) -> Vec<u8> {
+    let tags = vec![vec![0.0; TAGS.len()]; TAGS.len()];
+    let metadata = TaggerMetadata { drafter: Some(tags.try_into().unwrap()), ..metadata() };
+    bytes(metadata.to_properties().unwrap(), Some(sign))
+}
+
 /// The bytes of the graph with any metadata.
 pub(crate) fn model_bytes(properties: BTreeMap<String, String>) -> Vec<u8> {
+    bytes(properties, None)
+}
+
+fn bytes(properties: BTreeMap<String, String>, drafter: Option<f32>) -> Vec<u8> {
     let mut graph = GraphBuilder::new("lexicon", Opset::default());
-    build(&mut graph);
+    build(&mut graph, drafter);
     let built = graph.finish().unwrap().with_metadata(properties);
     let weights = weights();
     let mut bytes = Vec::new();
@@ -144,7 +157,7 @@ fn tokenizer() -> Json {
     })
 }
 
-fn build(graph: &mut GraphBuilder) {
+fn build(graph: &mut GraphBuilder, drafter: Option<f32>) {
     let source = [Dim::from("batch"), Dim::from("source_len")];
     let target = [Dim::from("batch"), Dim::from("target_len")];
     let input_ids = graph.input(INPUT_IDS, ElementType::I64, &source);
@@ -186,6 +199,19 @@ fn build(graph: &mut GraphBuilder) {
     let logits = graph.matmul(states, head);
     let dims = ["batch".into(), "target_len".into(), pieces().len().into()];
     graph.output(logits, LOGITS, ElementType::F32, &dims);
+    if let Some(sign) = drafter {
+        let width = ROLES * TAGS.len();
+        let table = graph.weight("draft_of", ElementType::F32, &[pieces().len(), width]);
+        let scores = graph.gather(table, input_ids, 0);
+        let sign = graph.f32(sign);
+        let scores = graph.mul(scores, sign);
+        graph.output(
+            scores,
+            DRAFT_TAGS,
+            ElementType::F32,
+            &["batch".into(), "source_len".into(), width.into()],
+        );
+    }
 }
 
 fn lookup(graph: &mut GraphBuilder, table: &str, ids: Value) -> Value {
@@ -265,6 +291,12 @@ fn weights() -> BTreeMap<&'static str, Vec<f32>> {
     let tags = tags.chain([(end, end), (blank, id("O")), (unknown, id("O"))]).collect();
     let next = vec![(id("<pad>"), sentinel(0)), (forever, forever)];
     let after_tag = (1..SENTINELS).map(|k| (sentinel(k - 1), sentinel(k))).collect();
+    // A word's first token is the second of the roles.
+    let mut draft = vec![0.0; pieces.len() * ROLES * TAGS.len()];
+    for (word, tag) in LEXICON {
+        let tag = TAGS.iter().position(|known| *known == tag).unwrap_or(0);
+        draft[id(word) * ROLES * TAGS.len() + TAGS.len() + tag] = 1.0;
+    }
     let noise = |random: &mut Random| (0..WIDTH * WIDTH).map(|_| 0.02 * random.next()).collect();
     BTreeMap::from([
         ("tag_of", table(1.0, tags)),
@@ -272,6 +304,7 @@ fn weights() -> BTreeMap<&'static str, Vec<f32>> {
         ("after_tag_of", table(3.0, after_tag)),
         ("noise_key", noise(&mut random)),
         ("noise_value", noise(&mut random)),
+        ("draft_of", draft),
         ("embedding", embedding),
     ])
 }

@@ -1,8 +1,11 @@
 //! `hl-train`'s command line: what was typed, and what it means.
 #![allow(clippy::print_stdout)] // Results of commands are data on stdout.
 
+mod compare;
 mod corpora;
+mod drafter;
 mod fetch;
+mod job;
 mod params;
 mod report;
 mod train;
@@ -27,10 +30,14 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Train methods on fractions with seeds, and write the paper's tables of them
+    Compare(compare::CompareArguments),
     /// Count what the corpora hold: sentences, labels, lengths, what exceeds the limits
     Corpora(corpora::CorporaArguments),
     /// Count trainable and total parameters of a method
     Params(params::ParamsArguments),
+    /// Fit the drafters of a run again: they make `hl-run` faster and change no tag
+    Drafter(drafter::DrafterArguments),
     /// Write the page and the plots of a run again, or of one that was cut
     Report(report::ReportArguments),
 }
@@ -71,8 +78,10 @@ impl From<LabelsArgument> for Labels {
 /// Whatever made it impossible, to be shown to the user.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
+        Some(Command::Compare(arguments)) => compare::run(&arguments),
         Some(Command::Corpora(arguments)) => corpora::run(&arguments),
         Some(Command::Params(arguments)) => params::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Some(Command::Drafter(arguments)) => drafter::run(&arguments).map(|()| ExitCode::SUCCESS),
         Some(Command::Report(arguments)) => report::run(&arguments).map(|()| ExitCode::SUCCESS),
         None => train::run(arguments.train),
     }
@@ -80,6 +89,11 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
 
 /// Whether an error is the user's to mend: all but a model that failed on valid input.
 pub fn is_users_error(error: &anyhow::Error) -> bool {
+    use crate::compare::CompareError;
     use crate::train::TrainError;
-    !matches!(error.downcast_ref::<TrainError>(), Some(TrainError::Model(_) | TrainError::Evaluation(_)))
+    let training = match error.downcast_ref::<CompareError>() {
+        Some(CompareError::Train(error)) => Some(error),
+        _ => error.downcast_ref::<TrainError>(),
+    };
+    !matches!(training, Some(TrainError::Model(_) | TrainError::Evaluation(_)))
 }

@@ -129,7 +129,7 @@ pub(super) fn run(arguments: TrainArguments) -> Result<ExitCode> {
 }
 
 /// What shells report for a program that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 fn start(arguments: &TrainArguments) -> Result<Training> {
     let mut config = Config::from_file(&arguments.config)?;
@@ -167,7 +167,7 @@ fn resume(arguments: &TrainArguments, run: Option<&Path>) -> Result<Training> {
 
 /// True once Ctrl-C was pressed or the program was asked to end; the second time it ends at once.
 #[allow(clippy::exit)] // Whoever asks twice does not want to wait for the loop.
-fn stop_on_interrupt() -> Result<&'static AtomicBool> {
+pub(super) fn stop_on_interrupt() -> Result<&'static AtomicBool> {
     static STOP: AtomicBool = AtomicBool::new(false);
     ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::Relaxed) {

@@ -14,7 +14,7 @@ use plotters::style::register_font;
 use super::history::Points;
 
 /// By this name the page's reader sees the browser's own typeface.
-const FONT: &str = "sans-serif";
+pub(crate) const FONT: &str = "sans-serif";
 /// Pixels of a chart in the page.
 const SVG_SIZE: (u32, u32) = (720, 300);
 /// Pixels of a PNG.
@@ -25,7 +25,7 @@ const FEW_POINTS: usize = 40;
 const SMALLEST_LOSS: f64 = 1e-4;
 
 /// Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow that is pale on white.
-const COLORS: [RGBColor; 7] = [
+pub(crate) const COLORS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -235,7 +235,7 @@ impl Axis {
 }
 
 /// Makes the typeface known to plotters, once.
-fn register() -> Result<(), Box<dyn Error>> {
+pub(crate) fn register() -> Result<(), Box<dyn Error>> {
     static KNOWN: OnceLock<bool> = OnceLock::new();
     let bytes = epaint_default_fonts::HACK_REGULAR;
     match KNOWN.get_or_init(|| register_font(FONT, FontStyle::Normal, bytes).is_ok()) {
@@ -245,7 +245,7 @@ fn register() -> Result<(), Box<dyn Error>> {
 }
 
 /// RGB pixels as a PNG file.
-fn encode(pixels: &[u8], (width, height): (u32, u32)) -> Result<Vec<u8>, png::EncodingError> {
+pub(crate) fn encode(pixels: &[u8], (width, height): (u32, u32)) -> Result<Vec<u8>, png::EncodingError> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width, height);
     encoder.set_color(png::ColorType::Rgb);

@@ -11,6 +11,7 @@ use hyperloader_core::run::RunError;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::device::DeviceError;
+use crate::drafter::FitError;
 use crate::evaluate::EvaluationError;
 use crate::hub::HubError;
 use crate::model::TaggerError;
@@ -48,6 +49,9 @@ pub enum TrainError {
     /// An evaluation failed.
     #[error(transparent)]
     Evaluation(#[from] EvaluationError),
+    /// A drafter could not be fitted.
+    #[error("drafter: {0}")]
+    Drafter(#[from] FitError),
     /// The run's name is taken.
     #[error("run `{path}` exists\nhint: go on with it by `--resume {path}`, choose another `--name`, or remove the folder", path = .0.display())]
     Exists(PathBuf),
@@ -68,7 +72,7 @@ pub enum TrainError {
     },
     /// A resumed run would train on something else than before.
     #[error(
-        "run `{run}` cannot be resumed: {what} changed since it was started\nhint: restore it, or start a new run with `--warm-start`"
+        "cannot go on with run `{run}`: {what} changed since it was started\nhint: restore it, or start a new run with `--warm-start`"
     )]
     Changed {
         /// The run's name.

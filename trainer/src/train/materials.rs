@@ -132,6 +132,7 @@ pub(super) fn create_run(config: &Config, materials: &Materials) -> Result<Run, 
         max_target_len: config.training.max_target_len,
         seed: config.seed,
         checkpoints: Vec::new(),
+        drafters: None,
     };
     let config = Config { name: Some(name), ..config.clone() }.relative_to(&folder)?;
     let run = Run::create(&folder, manifest)?;

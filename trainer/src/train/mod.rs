@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use hyperloader_core::files::{FileError, read_text, write_atomic};
 use hyperloader_core::run::{ResumePoint, Run, Snapshot, Which};
+use hyperloader_core::tensors::Tensors;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -25,6 +26,7 @@ use self::materials::{Materials, backbone_reference, check_warm_start, create_ru
 use self::update::{Update, caught, step_error, step_seed, update};
 use crate::config::Config;
 use crate::data::{Example, TaskData};
+use crate::drafter;
 use crate::evaluate::{Evaluation, Settings, evaluate_task};
 use crate::loss::smoothing_floor;
 use crate::model::{Placement, Precision, Tagger, TaggerError};
@@ -157,29 +159,20 @@ impl Training {
         Ok(training)
     }
 
+    /// Finds out whether backbone, method and corpora of a configuration can be used, without training.
+    ///
+    /// # Errors
+    /// If one of them cannot.
+    pub fn check(config: &Config) -> Result<(), TrainError> {
+        Materials::load(config).map(drop)
+    }
+
     /// Goes on with a run from its last whole checkpoint; `config` is its own, perhaps on another device.
     ///
     /// # Errors
     /// If no checkpoint is usable, or backbone or corpora are not what they were.
-    pub fn resume(mut config: Config, mut run: Run) -> Result<Self, TrainError> {
-        // The very backbone that it was trained on, even if the hub's cache holds a later version by now.
-        let folder = run.folder.join(&run.manifest.backbone.path);
-        if run.manifest.backbone.hub.is_some() && folder.is_dir() {
-            (config.backbone.path, config.backbone.id) = (Some(folder), None);
-        }
-        let changed = |what: String| TrainError::Changed { run: run.manifest.name.clone(), what };
-        if config.method != run.manifest.method {
-            return Err(changed("the method, or a hyper-parameter of it,".into()));
-        }
-        let materials = Materials::load(&config)?;
-        if backbone_reference(&run.folder, &materials)?.sha256 != run.manifest.backbone.sha256 {
-            return Err(changed("the backbone".into()));
-        }
-        for (now, then) in manifest_tasks(&config, &materials.data).iter().zip(&run.manifest.tasks) {
-            if now != then {
-                return Err(changed(format!("the corpus of task `{}`", then.name)));
-            }
-        }
+    pub fn resume(config: Config, mut run: Run) -> Result<Self, TrainError> {
+        let (config, materials) = materials_of(config, &run)?;
         let lock = run.lock()?;
         let ResumePoint { step, tensors, state, passed_over } = run.resume()?;
         let tagger = materials.tagger(&config, &tensors, config.training.precision)?;
@@ -376,6 +369,9 @@ impl Training {
         let best = self.run.checkpoint(Which::Best)?.clone();
         // In the precision of the file that it will be exported to.
         self.tagger = self.materials.tagger(&self.config, &self.run.read(&best)?, Precision::F32)?;
+        if self.config.training.drafter {
+            self.run.save_drafters(&drafters(&self.config, &self.materials, &self.tagger)?)?;
+        }
         let (mut validation, mut test) = (BTreeMap::new(), BTreeMap::new());
         for task in &self.materials.data {
             for (split, scores) in [(&task.valid, &mut validation), (&task.test, &mut test)] {
@@ -400,6 +396,56 @@ impl Training {
         self.log("outcome", &outcome.without_details())?;
         Ok(outcome)
     }
+}
+
+/// Fits the drafters of a run that has none, or other ones, from its best checkpoint.
+///
+/// # Errors
+/// If the run, its backbone or its corpora are unusable, or not what they were.
+pub fn fit_drafters(config: Config, mut run: Run) -> Result<Run, TrainError> {
+    let (config, materials) = materials_of(config, &run)?;
+    let _lock = run.lock()?;
+    let best = run.read(run.checkpoint(Which::Best)?)?;
+    let tagger = materials.tagger(&config, &best, Precision::F32)?;
+    run.save_drafters(&drafters(&config, &materials, &tagger)?)?;
+    Ok(run)
+}
+
+/// The drafters of all tasks.
+fn drafters(config: &Config, materials: &Materials, tagger: &Tagger) -> Result<Tensors, TrainError> {
+    let mut tensors = Tensors::new();
+    for task in &materials.data {
+        let TaskData { name, labels, train, .. } = task;
+        tensors.extend(drafter::fit(tagger, &materials.codec, name, labels, train, config.seed)?);
+    }
+    Ok(tensors)
+}
+
+/// What a run was made from, if it is still the same.
+fn materials_of(mut config: Config, run: &Run) -> Result<(Config, Materials), TrainError> {
+    // The very backbone that it was trained on, even if the hub's cache holds a later version by now.
+    let folder = run.folder.join(&run.manifest.backbone.path);
+    if run.manifest.backbone.hub.is_some() && folder.is_dir() {
+        (config.backbone.path, config.backbone.id) = (Some(folder), None);
+    }
+    let changed = |what: String| TrainError::Changed { run: run.manifest.name.clone(), what };
+    if config.method != run.manifest.method {
+        return Err(changed("the method, or a hyper-parameter of it,".into()));
+    }
+    let materials = Materials::load(&config)?;
+    if backbone_reference(&run.folder, &materials)?.sha256 != run.manifest.backbone.sha256 {
+        return Err(changed("the backbone".into()));
+    }
+    for (mut now, then) in manifest_tasks(&config, &materials.data).into_iter().zip(&run.manifest.tasks) {
+        // Runs of the first version keep no hash of their corpora.
+        if then.train_sha256.is_empty() {
+            now.train_sha256.clear();
+        }
+        if now != *then {
+            return Err(changed(format!("the corpus of task `{}`", then.name)));
+        }
+    }
+    Ok((config, materials))
 }
 
 fn new_optimizer(config: &Config, tagger: &Tagger) -> AdamW {

@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use hyperloader_runtime::{Alignment, BackendKind, BackendOptions, Device, Input, Mode, TaggerOptions};
+use hyperloader_runtime::{
+    Alignment, BackendKind, BackendOptions, Device, DraftFrom, Input, Mode, TaggerOptions,
+};
 
 /// Tag sentences with a tagger that `hl-export` wrote
 ///
@@ -40,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t)]
     device: Device,
 
-    /// Threads for one operation [default: all cores]
+    /// Threads for one operation [default: all cores, divided among the workers]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 
@@ -48,9 +50,17 @@ pub(crate) struct Args {
     #[arg(long, default_value = "32", value_name = "N")]
     batch_size: NonZeroUsize,
 
+    /// Batches that are run side by side
+    #[arg(long, default_value = "1", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: u16,
+
     /// How target ids are found
-    #[arg(long, value_enum, default_value_t)]
-    mode: Mode,
+    #[arg(long, value_enum, default_value_t, value_name = "MODE")]
+    decode: Mode,
+
+    /// What drafts are made from
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    draft_from: DraftFrom,
 
     /// Which word a tag belongs to
     #[arg(long, value_enum, default_value_t, value_name = "RULE")]
@@ -59,6 +69,10 @@ pub(crate) struct Args {
     /// ONNX Runtime's library [default: ORT_DYLIB_PATH, else looked for]
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
+
+    /// At the end, write to stderr what decoding has cost
+    #[arg(long)]
+    pub(crate) stats: bool,
 
     /// Write nothing to stderr but errors
     #[arg(short, long)]
@@ -86,8 +100,11 @@ pub(crate) enum OutputFormat {
 }
 
 impl Args {
-    pub(crate) fn batch_size(&self) -> usize {
-        self.batch_size.get()
+    /// A worker's threads; all cores together unless told otherwise.
+    fn threads(&self) -> Option<usize> {
+        let cores = || std::thread::available_parallelism().ok().filter(|_| self.workers > 1);
+        let share = || Some((cores()?.get() / usize::from(self.workers)).max(1));
+        self.threads.map(usize::from).or_else(share)
     }
 
     pub(crate) fn options(&self) -> TaggerOptions {
@@ -95,16 +112,18 @@ impl Args {
             backend: BackendOptions {
                 kind: self.backend,
                 device: self.device,
-                threads: self.threads.map(usize::from),
+                threads: self.threads(),
                 ort_lib: self.ort_lib.clone(),
             },
-            batch_size: self.batch_size(),
+            batch_size: self.batch_size.get(),
             input: self.input_format,
             align: match self.align {
                 Align::Order => Alignment::Order,
                 Align::Sentinel => Alignment::Sentinel,
             },
-            mode: self.mode,
+            workers: self.workers.into(),
+            mode: self.decode,
+            draft_from: self.draft_from,
         }
     }
 }

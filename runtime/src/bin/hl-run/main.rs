@@ -7,17 +7,15 @@ mod report;
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use hyperloader_runtime::{ModelFile, SentenceError, Tagged, Tagger, output};
+use hyperloader_runtime::{ModelFile, SentenceError, Statistics, Tagged, Tagger, output};
 
 use crate::args::{Args, OutputFormat};
 use crate::lines::Lines;
 use crate::report::Reporter;
-
-/// Batches that are read at once, if they are there: sentences of like length then share one.
-const WINDOW: usize = 8;
 
 const NOT_WRITTEN: &str = "cannot write to stdout";
 
@@ -39,12 +37,30 @@ fn run(args: &Args, reporter: &mut Reporter) -> Result<()> {
     if args.info {
         return printer.line(&info::describe(&file, args.output_format));
     }
-    let mut tagger = Tagger::new(file, &args.options())?;
+    let tagger = Tagger::new(file, &args.options())?;
     announce(&tagger, reporter);
+    let began = Instant::now();
     match args.sentences.is_empty() {
-        false => tag_arguments(&mut tagger, &args.sentences, &mut printer, reporter),
-        true => tag_stdin(&mut tagger, args.batch_size(), &mut printer, reporter),
+        false => tag_arguments(&tagger, &args.sentences, &mut printer, reporter)?,
+        true => tag_stdin(&tagger, &mut printer, reporter)?,
     }
+    if args.stats {
+        reporter.always(&statistics(tagger.statistics(), began.elapsed()));
+    }
+    Ok(())
+}
+
+/// `900 sentences in 4.50 s: 200.0 a second; 1.20 decoder passes and 40.2 tokens each; drafts of 3 were given up`
+fn statistics(statistics: Statistics, elapsed: Duration) -> String {
+    let Statistics { sentences, passes, ids, fallbacks } = statistics;
+    let (seconds, each) = (elapsed.as_secs_f64(), |count: usize| count as f64 / sentences.max(1) as f64);
+    format!(
+        "{sentences} sentences in {seconds:.2} s: {:.1} a second; {:.2} decoder passes and {:.1} tokens each; \
+         drafts of {fallbacks} were given up",
+        sentences as f64 / seconds,
+        each(passes),
+        each(ids),
+    )
 }
 
 fn announce(tagger: &Tagger, reporter: &Reporter) {
@@ -55,7 +71,7 @@ fn announce(tagger: &Tagger, reporter: &Reporter) {
 }
 
 fn tag_arguments(
-    tagger: &mut Tagger,
+    tagger: &Tagger,
     sentences: &[String],
     printer: &mut Printer,
     reporter: &mut Reporter,
@@ -68,17 +84,12 @@ fn tag_arguments(
 }
 
 /// Batch by batch as lines arrive, so that memory is bounded and whoever writes a line and waits gets an answer.
-fn tag_stdin(
-    tagger: &mut Tagger,
-    batch_size: usize,
-    printer: &mut Printer,
-    reporter: &mut Reporter,
-) -> Result<()> {
+fn tag_stdin(tagger: &Tagger, printer: &mut Printer, reporter: &mut Reporter) -> Result<()> {
     if io::stdin().is_terminal() {
         reporter.note("reading sentences from the terminal, one a line");
     }
     let mut lines = Lines::new(io::stdin().lock());
-    while let Some(batch) = lines.next_batch(WINDOW * batch_size).context("cannot read stdin")? {
+    while let Some(batch) = lines.next_batch(tagger.window()).context("cannot read stdin")? {
         let texts: Vec<&str> = batch.iter().flat_map(|(_, line)| line.as_deref()).collect();
         let mut results = tagger.tag(&texts)?.into_iter();
         for (number, line) in &batch {

@@ -32,6 +32,11 @@ impl Reporter {
         }
     }
 
+    /// Something that was asked for.
+    pub(crate) fn always(&self, message: &str) {
+        print(message);
+    }
+
     /// An input that was skipped.
     pub(crate) fn bad_line(&mut self, place: &str, error: &dyn Error) {
         self.bad_lines += 1;
@@ -67,7 +72,9 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 
 /// Whether a runtime failed on a file that is in order.
 fn is_internal(error: &anyhow::Error) -> bool {
-    let failed = |error: &BackendError| matches!(error, BackendError::Open { .. } | BackendError::Run { .. });
+    let failed = |error: &BackendError| {
+        matches!(error, BackendError::Open { .. } | BackendError::Run { .. } | BackendError::WorkerDied)
+    };
     match error.downcast_ref::<OpenError>() {
         Some(OpenError::Decoder { error: DecoderError::Backend { error, .. }, .. }) => failed(error),
         Some(OpenError::Backend(error)) => failed(error),

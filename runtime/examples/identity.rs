@@ -1,0 +1,189 @@
+//! Compares ways of decoding over the test sentences of whole corpora: are `verified` ids those of `greedy`, how many
+//! passes does each drafter take, what do `constrained` and `draft` change.
+//!
+//! ```sh
+//! cargo run --release --example identity -- --models DIR --data DIR --backend ort --batch-size 32
+//! ```
+//!
+//! `--models` holds a `TASK.onnx` for each corpus in `--data`. Sentences beyond a tagger's limits are left out and
+//! counted. A difference is listed with how far apart the two ids' logits are: 0 is an exact tie.
+#![allow(clippy::print_stdout)] // Its result is data on stdout.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use hyperloader_core::corpus::{Sentence, Split, known};
+use hyperloader_core::metrics::evaluate;
+use hyperloader_core::sentt::SentT;
+use hyperloader_core::spans::{SpanMode, sbio_to_bio};
+use hyperloader_core::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
+use hyperloader_runtime::{
+    Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Mode, ModelFile, Statistics, Tagger,
+    TaggerOptions, Value,
+};
+use serde::Serialize;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Folder of taggers, `TASK.onnx`
+    #[arg(long)]
+    models: PathBuf,
+    /// Folder of corpora
+    #[arg(long)]
+    data: PathBuf,
+    /// Tasks [default: all that have a tagger and a corpus]
+    #[arg(long, value_delimiter = ',')]
+    tasks: Vec<String>,
+    #[arg(long, value_enum, default_value = "ort")]
+    backend: BackendKind,
+    #[arg(long, default_value = "32")]
+    batch_size: usize,
+    #[arg(long, default_value = "1")]
+    threads: usize,
+    /// Sentences of each task [default: all]
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Only `greedy` and `verified` with the best drafter
+    #[arg(long)]
+    brief: bool,
+}
+
+/// One way of decoding one corpus.
+#[derive(Serialize)]
+struct Row {
+    task: String,
+    backend: String,
+    batch_size: usize,
+    mode: String,
+    sentences: usize,
+    skipped: usize,
+    /// Sentences whose ids are not those of `greedy`.
+    different: usize,
+    passes_per_sentence: f64,
+    fallbacks: usize,
+    f1: f64,
+    seconds: f64,
+    /// Of each difference, `[sentence, position, logit of greedy's id minus logit of the other's]`.
+    margins: Vec<(usize, usize, f64)>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    for (task, spec) in known::in_folder(&arguments.data)? {
+        let path = arguments.models.join(format!("{task}.onnx"));
+        if !path.is_file() || !(arguments.tasks.is_empty() || arguments.tasks.contains(&task)) {
+            continue;
+        }
+        let mut sentences = spec.load_split(Split::Test)?;
+        sentences.truncate(arguments.limit.unwrap_or(usize::MAX));
+        compare(&arguments, &task, &path, &sentences).with_context(|| format!("task `{task}`"))?;
+    }
+    Ok(())
+}
+
+fn compare(arguments: &Arguments, task: &str, path: &Path, sentences: &[Sentence]) -> Result<()> {
+    let file = ModelFile::open(path)?;
+    let codec = SentT::from_bytes(file.metadata().tokenizer.as_bytes())?;
+    let limit = file.metadata().max_source_len;
+    let lowercase = file.metadata().words.lowercase;
+    let word = |word: &String| if lowercase { word.to_lowercase() } else { word.clone() };
+    let encode =
+        |sentence: &Sentence| codec.encode_source(&sentence.words.iter().map(word).collect::<Vec<_>>()).ok();
+    let (sources, gold): (Vec<Vec<u32>>, Vec<&Vec<String>>) = sentences
+        .iter()
+        .filter_map(|sentence| Some((encode(sentence).filter(|s| s.len() <= limit)?, &sentence.tags)))
+        .unzip();
+    let skipped = sentences.len() - sources.len();
+    let backend = BackendOptions {
+        kind: arguments.backend,
+        threads: Some(arguments.threads),
+        ..BackendOptions::default()
+    };
+    let run = |mode, draft_from| -> Result<(Vec<Vec<u32>>, Statistics, f64)> {
+        let options = TaggerOptions {
+            backend: backend.clone(),
+            batch_size: arguments.batch_size,
+            mode,
+            draft_from,
+            ..TaggerOptions::default()
+        };
+        let tagger = Tagger::open(path, &options)?;
+        let began = Instant::now();
+        let ids = tagger.target_ids(&sources)?;
+        Ok((ids, tagger.statistics(), began.elapsed().as_secs_f64()))
+    };
+    let mut ways = vec![("greedy", Mode::Greedy, DraftFrom::Outside)];
+    if file.metadata().drafter.is_some() {
+        ways.push(("verified, classifier", Mode::Verified, DraftFrom::Classifier));
+    }
+    if !arguments.brief || file.metadata().drafter.is_none() {
+        ways.push(("verified, jacobi", Mode::Verified, DraftFrom::Jacobi));
+    }
+    if !arguments.brief {
+        ways.push(("verified, outside", Mode::Verified, DraftFrom::Outside));
+        ways.push(("constrained", Mode::Constrained, DraftFrom::Classifier));
+        if file.metadata().drafter.is_some() {
+            ways.push(("draft", Mode::Draft, DraftFrom::Classifier));
+        }
+    }
+    let mut greedy: Option<Vec<Vec<u32>>> = None;
+    for (name, mode, from) in ways {
+        let (ids, statistics, seconds) = run(mode, from)?;
+        let oracle = greedy.get_or_insert_with(|| ids.clone());
+        let different: Vec<usize> = (0..ids.len()).filter(|&at| ids[at] != oracle[at]).collect();
+        let tags = |(ids, gold): (&Vec<u32>, &&Vec<String>)| {
+            Ok(sbio_to_bio(&codec.align_tags(ids, gold.len(), Alignment::Order)?))
+        };
+        let predicted = ids.iter().zip(&gold).map(tags).collect::<Result<Vec<_>>>()?;
+        let mut margins = Vec::new();
+        if mode == Mode::Verified {
+            for &at in &different {
+                let (position, margin) = margin(path, &backend, &sources[at], &oracle[at], &ids[at])?;
+                margins.push((at, position, margin));
+            }
+        }
+        let gold: Vec<&[String]> = gold.iter().map(|tags| tags.as_slice()).collect();
+        let gold: Vec<Vec<String>> = gold.iter().map(|tags| tags.to_vec()).collect();
+        let row = Row {
+            task: task.to_owned(),
+            backend: arguments.backend.to_string(),
+            batch_size: arguments.batch_size,
+            mode: name.to_owned(),
+            sentences: ids.len(),
+            skipped,
+            different: different.len(),
+            passes_per_sentence: statistics.passes as f64 / statistics.sentences.max(1) as f64,
+            fallbacks: statistics.fallbacks,
+            f1: evaluate(&gold, &predicted, SpanMode::Default)?.micro.f1,
+            seconds,
+            margins,
+        };
+        println!("{}", serde_json::to_string(&row)?);
+    }
+    Ok(())
+}
+
+/// Where two targets part, and how far apart the logits of their ids are there in the whole graph.
+fn margin(
+    path: &Path,
+    options: &BackendOptions,
+    source: &[u32],
+    one: &[u32],
+    other: &[u32],
+) -> Result<(usize, f64)> {
+    let position = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+    let mut graph = Backend::load(options)?.open_file(path)?;
+    let row = |ids: Vec<i64>| Value::from_i64s(&[1, ids.len()], ids);
+    let targets = std::iter::once(0).chain(one[..position].iter().map(|id| i64::from(*id))).collect();
+    let outputs = graph.run(&[
+        (INPUT_IDS, &row(source.iter().map(|id| i64::from(*id)).collect())?),
+        (ATTENTION_MASK, &row(vec![1; source.len()])?),
+        (DECODER_INPUT_IDS, &row(targets)?),
+    ])?;
+    let logits = outputs[0].f32s()?;
+    let last = &logits[logits.len() - logits.len() / (position + 1)..];
+    let logit = |ids: &[u32]| ids.get(position).map_or(f64::NAN, |id| f64::from(last[*id as usize]));
+    Ok((position, logit(one) - logit(other)))
+}

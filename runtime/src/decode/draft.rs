@@ -1,0 +1,254 @@
+//! Drafts: what the rest of a target will probably be.
+
+use std::collections::HashMap;
+
+use hyperloader_core::drafter::{OUTSIDE, Transitions};
+
+use super::target::{Draft, Grammar, Place, Slot, Tag};
+
+/// What is known of a sentence before the decoder has run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sentence {
+    /// Its words.
+    pub(super) words: usize,
+    /// The classifier's scores, `[words, tags]`; empty without a classifier.
+    pub(super) scores: Vec<f32>,
+}
+
+/// What the decoder said of a word's tag behind a draft that was wrong somewhere before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hint {
+    tag: Tag,
+    /// The tag of the word before in that draft.
+    previous: Tag,
+}
+
+/// Hints by word.
+pub(super) type Hints = HashMap<usize, Hint>;
+
+/// Drafts targets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Drafter<'a> {
+    pub(super) grammar: &'a Grammar,
+    /// What the classifier knows of neighbouring tags, if there is one.
+    pub(super) transitions: Option<&'a Transitions>,
+    /// Whether to make use of what the decoder said behind a wrong draft.
+    pub(super) redraft: bool,
+}
+
+impl Drafter<'_> {
+    /// The most likely rest of `target`, to the end. Slots count from the target's beginning.
+    pub(super) fn draft(&self, sentence: &Sentence, target: &[u32], hints: &Hints) -> Draft {
+        let grammar = self.grammar;
+        let Place { opened, partial } = grammar.place(target);
+        let mut draft = Draft::default();
+        let mut previous = OUTSIDE;
+        match opened.checked_sub(1) {
+            Some(word) if word >= sentence.words => {
+                draft.ids.push(grammar.eos);
+                return draft;
+            }
+            Some(word) => {
+                let before = self.tag_before(target, partial);
+                if let Some(tag) = self.tag(sentence, word, before, partial, hints) {
+                    draft.slots.push(Slot {
+                        word,
+                        tag,
+                        previous: before,
+                        start: target.len() - partial.len(),
+                    });
+                    draft.ids.extend(&grammar.ids(tag)[partial.len()..]);
+                    previous = tag;
+                }
+            }
+            None => {}
+        }
+        for word in opened..sentence.words {
+            draft.ids.extend(grammar.sentinel(word));
+            let tag = self.tag(sentence, word, previous, &[], hints).unwrap_or(OUTSIDE);
+            draft.tag(grammar, target.len(), word, tag, previous);
+            previous = tag;
+        }
+        draft.ids.extend(grammar.sentinel(sentence.words));
+        draft.ids.push(grammar.eos);
+        draft
+    }
+
+    /// What the decoder's choices, made behind `target` up to each of its ids from `from` on, say of the words after
+    /// the first choice that is not the target's id.
+    pub(super) fn hints(
+        &self,
+        sentence: &Sentence,
+        target: &[u32],
+        slots: &[Slot],
+        from: usize,
+        choices: &[u32],
+    ) -> Hints {
+        if !self.redraft {
+            return Hints::new();
+        }
+        let hint = |slot: &Slot| {
+            let chosen = choices.get(slot.start.checked_sub(from)?..)?;
+            let drafted = &target[slot.start..];
+            let length = self.grammar.ids(slot.tag).len();
+            let agreed = chosen.iter().zip(drafted).take(length + 1).take_while(|(a, b)| a == b).count();
+            let tag = match agreed > length {
+                true => slot.tag,
+                // The choice after what both agree on: another id of a tag, or the end of a shorter tag.
+                false => {
+                    let mut partial = drafted[..agreed].to_vec();
+                    partial.push(*chosen.get(agreed)?);
+                    self.likeliest(sentence, slot.word, slot.previous, &partial).or_else(|| {
+                        self.grammar
+                            .tags_from(&drafted[..agreed])
+                            .find(|tag| self.grammar.ids(*tag).len() == agreed)
+                    })?
+                }
+            };
+            Some((slot.word, Hint { tag, previous: slot.previous }))
+        };
+        slots.iter().filter_map(hint).collect()
+    }
+
+    /// The tag of `word` behind `previous` that begins with `partial`; `None` if no tag does.
+    fn tag(
+        &self,
+        sentence: &Sentence,
+        word: usize,
+        previous: Tag,
+        partial: &[u32],
+        hints: &Hints,
+    ) -> Option<Tag> {
+        // A choice behind the same tag is worth more than the classifier's.
+        let fits = |hint: &&Hint| {
+            (hint.previous == previous || sentence.scores.is_empty())
+                && self.grammar.ids(hint.tag).starts_with(partial)
+        };
+        match hints.get(&word).filter(fits) {
+            Some(hint) => Some(hint.tag),
+            None => self.likeliest(sentence, word, previous, partial),
+        }
+    }
+
+    /// The classifier's tag of `word` behind `previous` among those that begin with `partial`; the first of them
+    /// without a classifier.
+    fn likeliest(&self, sentence: &Sentence, word: usize, previous: Tag, partial: &[u32]) -> Option<Tag> {
+        let grammar = self.grammar;
+        let tags = grammar.tags_from(partial).filter(|tag| grammar.may_follow(*tag, previous));
+        let scores = sentence.scores.chunks(grammar.tags()).nth(word);
+        match (self.transitions, scores) {
+            (Some(transitions), Some(scores)) => transitions.best(scores, previous, tags),
+            _ => tags.clone().next(),
+        }
+    }
+
+    /// The tag before the last sentinel of `target`, which `partial` follows.
+    fn tag_before(&self, target: &[u32], partial: &[u32]) -> Tag {
+        let before = &target[..target.len() - partial.len() - 1];
+        let gap = self.grammar.place(before).partial;
+        let complete = |tag: &Tag| self.grammar.ids(*tag).len() == gap.len();
+        self.grammar.tags_from(gap).find(complete).unwrap_or(OUTSIDE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyperloader_core::drafter::INSIDE;
+    use hyperloader_core::sentt::SentT;
+
+    use super::*;
+
+    const CITY: Tag = 2;
+    const CITY_NAME: Tag = 3;
+    const TIME: Tag = 4;
+
+    fn codec() -> SentT {
+        SentT::from_file("../fixtures/backbones/t5-nano/tokenizer.json").unwrap()
+    }
+
+    fn grammar() -> Grammar {
+        let labels = ["city", "city_name", "time"].map(str::to_owned);
+        Grammar::new(&codec(), &labels).unwrap()
+    }
+
+    fn ids(tags: &[&str]) -> Vec<u32> {
+        codec().encode_target(tags).unwrap()
+    }
+
+    fn no_transitions() -> Transitions {
+        vec![vec![0.0; 5]; 5].try_into().unwrap()
+    }
+
+    /// One word's scores: `tag` first, `second` next.
+    fn scores(tag: Tag, second: Tag) -> Vec<f32> {
+        (0..5)
+            .map(|t| {
+                if t == tag {
+                    2.0
+                } else if t == second {
+                    1.0
+                } else {
+                    0.0
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn without_a_classifier_a_draft_is_all_outside_and_goes_on_where_the_target_stands() {
+        let grammar = grammar();
+        let drafter = Drafter { grammar: &grammar, transitions: None, redraft: true };
+        let sentence = Sentence { words: 3, scores: vec![] };
+        let whole = ids(&["O", "O", "O"]);
+        let draft = |target: &[u32]| [target, &drafter.draft(&sentence, target, &Hints::new()).ids].concat();
+        for length in 0..whole.len() {
+            assert_eq!(draft(&whole[..length]), whole);
+        }
+        // What cannot be a tag is left as it is.
+        let odd = [&ids(&["O"])[..2 + usize::from(grammar.ids(OUTSIDE).len() > 1)], &[777]].concat();
+        assert!(draft(&odd).starts_with(&odd));
+        assert_eq!(draft(&odd).last(), Some(&grammar.eos));
+    }
+
+    #[test]
+    fn a_classifier_completes_a_tag_that_the_decoder_has_begun() {
+        let grammar = grammar();
+        let transitions = no_transitions();
+        let drafter = Drafter { grammar: &grammar, transitions: Some(&transitions), redraft: true };
+        let table = [scores(TIME, CITY_NAME), scores(INSIDE, OUTSIDE), scores(OUTSIDE, CITY)].concat();
+        let sentence = Sentence { words: 3, scores: table };
+        let draft = |target: &[u32]| [target, &drafter.draft(&sentence, target, &Hints::new()).ids].concat();
+        assert_eq!(draft(&[]), ids(&["time", "I", "O"]));
+        let begun = [&[grammar.sentinel(0).unwrap()], &grammar.ids(CITY)[..1]].concat();
+        assert_eq!(draft(&begun), ids(&["city_name", "I", "O"]));
+        // Nothing goes on behind `O`.
+        let outside = &ids(&["O"])[..1 + grammar.ids(OUTSIDE).len()];
+        assert_eq!(draft(outside), ids(&["O", "O", "O"]));
+    }
+
+    #[test]
+    fn choices_behind_the_same_tag_overrule_the_classifier_and_others_do_not() {
+        let grammar = grammar();
+        let transitions = no_transitions();
+        let drafter = Drafter { grammar: &grammar, transitions: Some(&transitions), redraft: true };
+        let table = [scores(OUTSIDE, CITY), scores(OUTSIDE, CITY), scores(CITY, TIME)].concat();
+        let sentence = Sentence { words: 3, scores: table };
+        let draft = drafter.draft(&sentence, &[], &Hints::new());
+        assert_eq!(draft.ids, ids(&["O", "O", "city"]));
+        // The decoder would have chosen `time`, `O`, `time`.
+        let choices = ids(&["time", "O", "time"]);
+        let mut behind = draft.ids.clone();
+        for slot in &draft.slots {
+            let chosen = grammar.ids([TIME, OUTSIDE, TIME][slot.word]);
+            behind[slot.start] = chosen[0];
+        }
+        let hints = drafter.hints(&sentence, &draft.ids, &draft.slots, 0, &behind);
+        assert_eq!(hints[&0], Hint { tag: TIME, previous: OUTSIDE });
+        assert_eq!(hints[&2], Hint { tag: TIME, previous: OUTSIDE });
+        let target = &choices[..1 + grammar.ids(TIME).len()];
+        let next = [target, &drafter.draft(&sentence, target, &hints).ids].concat();
+        assert_eq!(next, ids(&["time", "O", "time"]));
+        let plain = Drafter { redraft: false, ..drafter };
+        assert!(plain.hints(&sentence, &draft.ids, &draft.slots, 0, &behind).is_empty());
+    }
+}

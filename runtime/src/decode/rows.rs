@@ -1,0 +1,162 @@
+//! The targets of a batch as they grow.
+
+use super::Limits;
+use super::draft::{Drafter, Hints, Sentence};
+use super::target::Slot;
+
+/// Passes in a row that accept no drafted id before a row's drafts are given up.
+const PATIENCE: u32 = 3;
+/// Ids that are drafted at once where a target seems to repeat itself.
+const REPEATED: usize = 16;
+
+/// A target: ids that are certain, then ids that are drafted.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// Which source of the batch it belongs to.
+    pub(super) index: usize,
+    sentence: Sentence,
+    target: Vec<u32>,
+    accepted: usize,
+    /// Drafted tags.
+    slots: Vec<Slot>,
+    /// Passes in a row that accepted no drafted id.
+    failures: u32,
+    ended: bool,
+    /// Decoder passes that it took part in.
+    pub(super) passes: usize,
+}
+
+impl Row {
+    pub(super) fn new(index: usize, sentence: Sentence, limits: Limits) -> Self {
+        Self {
+            index,
+            sentence,
+            target: vec![],
+            accepted: 0,
+            slots: vec![],
+            failures: 0,
+            ended: limits.max_target_len == 0,
+            passes: 0,
+        }
+    }
+
+    /// Whether all of it is certain.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether drafts were given up.
+    pub(super) fn fell_back(&self) -> bool {
+        self.failures >= PATIENCE
+    }
+
+    /// Words of its source.
+    pub(super) fn words(&self) -> usize {
+        self.sentence.words
+    }
+
+    /// Its ids, once it has ended.
+    pub(super) fn into_ids(self) -> Vec<u32> {
+        self.target
+    }
+
+    /// The target so far, drafted ids included.
+    pub(super) fn target(&self) -> &[u32] {
+        &self.target
+    }
+
+    /// The positions of the target that the next pass decides: those drafted, and the next one if there is one.
+    pub(super) fn undecided(&self, limits: Limits) -> std::ops::Range<usize> {
+        let ends = self.target.len() > self.accepted && self.target.last() == Some(&limits.eos);
+        let end = self.target.len() + usize::from(!ends);
+        self.accepted..end.min(limits.max_target_len)
+    }
+
+    /// Drafts the rest from what is certain. Once drafts have failed too often, only what would repeat the target: a
+    /// model that does not end a target mostly goes round in a circle.
+    pub(super) fn draft(&mut self, drafter: Drafter<'_>, hints: &Hints, limits: Limits) {
+        self.target.truncate(self.accepted);
+        self.slots.clear();
+        if self.ended {
+            return;
+        }
+        if self.fell_back() {
+            let repeated = repeated(&self.target).to_vec();
+            self.target.extend(repeated);
+            self.target.truncate(limits.max_target_len);
+            return;
+        }
+        let draft = drafter.draft(&self.sentence, &self.target, hints);
+        self.target.extend(draft.ids);
+        self.target.truncate(limits.max_target_len);
+        self.slots = draft.slots;
+    }
+
+    /// Takes the decoder's choices at [`Row::undecided`]: as many drafted ids as it would have chosen itself, and the
+    /// first that it chose otherwise. Then drafts the rest, if there is a drafter.
+    pub(super) fn take(&mut self, choices: &[u32], drafter: Option<Drafter<'_>>, limits: Limits) {
+        let from = self.accepted;
+        let drafted = &self.target[from..];
+        let agreed = choices.iter().zip(drafted).take_while(|(choice, id)| choice == id).count();
+        let hints = drafter.filter(|_| agreed < drafted.len());
+        let hints =
+            hints.map(|drafter| drafter.hints(&self.sentence, &self.target, &self.slots, from, choices));
+        if !drafted.is_empty() && !self.fell_back() {
+            self.failures = if agreed > 0 { 0 } else { self.failures + 1 };
+        }
+        self.target.truncate(from + agreed);
+        self.target.extend(choices.get(agreed));
+        self.accepted = self.target.len();
+        self.passes += 1;
+        self.ended = self.target.last() == Some(&limits.eos) || self.accepted >= limits.max_target_len;
+        if let Some(drafter) = drafter {
+            self.draft(drafter, &hints.unwrap_or_default(), limits);
+        }
+    }
+}
+
+/// What followed the last time that `target` ended as it does.
+fn repeated(target: &[u32]) -> &[u32] {
+    let Some((before, end)) = target.split_last_chunk::<2>() else { return &[] };
+    let pairs = target[..before.len() + 1].windows(2);
+    let at = pairs.into_iter().rposition(|pair| pair == end);
+    at.map_or(&[], |at| &target[at + 2..target.len().min(at + 2 + REPEATED)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { pad: 0, eos: 1, start: 0, max_target_len: 6 };
+
+    #[test]
+    fn a_circle_is_drafted_once_more() {
+        assert_eq!(repeated(&[7, 8, 9, 7, 8]), [9, 7, 8]);
+        assert_eq!(repeated(&[5, 5, 5]), [5]);
+        assert!(repeated(&[7, 8, 9]).is_empty());
+        assert!(repeated(&[7]).is_empty());
+        let long: Vec<u32> = (0..40).chain([0, 1]).collect();
+        assert_eq!(repeated(&long), (2..18).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_row_takes_agreed_ids_and_the_first_other_one_and_ends_at_the_end_or_the_limit() {
+        let mut row = Row::new(0, Sentence::default(), LIMITS);
+        assert_eq!(row.undecided(LIMITS), 0..1);
+        row.take(&[9], None, LIMITS);
+        row.target.extend([8, 7, 1]);
+        assert_eq!(row.undecided(LIMITS), 1..4);
+        row.take(&[8, 6, 5], None, LIMITS);
+        assert_eq!((row.target(), row.ended()), (&[9, 8, 6][..], false));
+        row.target.extend([5, 5, 5]);
+        assert_eq!(row.undecided(LIMITS), 3..6);
+        row.take(&[5, 1, 5], None, LIMITS);
+        assert_eq!((row.target(), row.ended(), row.passes), (&[9, 8, 6, 5, 1][..], true, 3));
+        let mut endless = Row::new(0, Sentence::default(), LIMITS);
+        for _ in 0..6 {
+            assert!(!endless.ended());
+            endless.take(&[4], None, LIMITS);
+        }
+        assert!(endless.ended());
+    }
+}

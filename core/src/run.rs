@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::backbone::{Backbone, BackboneError};
 use crate::drafter::{Drafter, DrafterError};
 use crate::files::{FileError, is_temporary, read_text, sha256, write_atomic};
-use crate::method::HyperConfig;
+use crate::method::MethodConfig;
 use crate::t5::T5Config;
 use crate::tensors::{TensorError, TensorFile, Tensors, write_tensors};
 use crate::words::WordSplitting;
@@ -115,7 +115,7 @@ pub struct Manifest {
     /// Version of the program that wrote it.
     pub program: String,
     /// Method and hyper-parameters.
-    pub method: HyperConfig,
+    pub method: MethodConfig,
     /// The backbone's configuration.
     pub t5: T5Config,
     /// Where the backbone lies and what it must be.
@@ -558,7 +558,6 @@ fn compare_hashes(path: &Path, found: String, expected: &str) -> Result<(), RunE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::method::Method;
     use ndarray::ArrayD;
 
     fn new_run(folder: &Path) -> Run {
@@ -574,7 +573,7 @@ mod tests {
             format: FORMAT,
             name: "r".into(),
             program: "test".into(),
-            method: Method::HyperLoader.preset(),
+            method: MethodConfig::default(),
             t5,
             backbone: BackboneReference {
                 path: "../backbone".into(),

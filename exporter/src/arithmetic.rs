@@ -1,5 +1,6 @@
 //! The few functions of a T5 and its adapters that are not matrix products, in float64.
 
+use hyperloader_core::task_weights::Activation;
 use ndarray::{Array2, ArrayView1};
 
 /// LayerNorm of each row with biased variance: `(x - mean) / sqrt(variance + eps) * gamma + beta`.
@@ -45,6 +46,15 @@ pub(crate) fn softmax(x: &mut Array2<f64>) {
 pub(crate) fn gelu_new(x: f64) -> f64 {
     let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
     0.5 * x * (1.0 + inner.tanh())
+}
+
+/// An adapter's non-linearity.
+pub(crate) fn activate(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::GeluNew => gelu_new(x),
+        Activation::Swish => x / (1.0 + (-x).exp()),
+        Activation::Relu => x.max(0.0),
+    }
 }
 
 /// Index of the largest value; of equal ones the first.

@@ -10,13 +10,13 @@ use hyperloader_core::files::{FileError, read_text, sha256, write_checked};
 use hyperloader_core::run::{Checkpoint, Manifest, Run, RunError, Task, Which};
 use hyperloader_core::sentt::{SentT, SentTError};
 use hyperloader_core::t5::{Stack, T5Config};
-use hyperloader_core::tagger::{FORMAT, MetadataError, TaggerMetadata};
+use hyperloader_core::tagger::{FORMAT, MetadataError, TaggerMetadata, generated_adapter};
 use hyperloader_core::tensors::Tensors;
 use hyperloader_onnx::{BuiltModel, Opset, Weight, WriteError, write_model};
 use hyperloader_runtime::backend::BackendError;
 use serde::Serialize;
 
-use crate::graph::{DRAFTER_BIAS, DRAFTER_WEIGHT, GraphError, adapter_tensors, t5_graph};
+use crate::graph::{DRAFTER_BIAS, DRAFTER_WEIGHT, GraphError, added_tensors, t5_graph};
 use crate::materialise::{MaterialiseError, task_weights};
 use crate::model::{ModelError, TaskModel};
 use crate::probe::Probes;
@@ -162,7 +162,7 @@ impl Exporter {
         let model = self.model(task)?;
         model.check_folds()?;
         let tokenizer = self.backbone.join(TOKENIZER);
-        let built = graph(&model, &self.metadata(task)?, options.opset)?;
+        let built = graph(&model, &self.metadata(task, &model)?, options.opset)?;
         let measure = match &options.verification {
             Some(verification) => {
                 stage("running the trained model, un-folded and folded");
@@ -207,23 +207,25 @@ impl Exporter {
     pub fn model(&self, task: &Task) -> Result<TaskModel, ExportError> {
         let manifest = &self.run.manifest;
         let weights = task_weights(&manifest.method, &manifest.t5, &self.tensors, &task.name)?;
-        let norms = manifest.t5.norms().into_iter();
-        let trained = norms.filter_map(|name| Some((name.clone(), self.tensors.get(&name)?.clone())));
+        let names = manifest.t5.tensors().into_keys();
+        let trained = names.filter_map(|name| Some((name.clone(), self.tensors.get(&name)?.clone())));
         let backbone = Backbone::open(&self.backbone, manifest.t5.cross_attention_relative_bias)?;
         Ok(TaskModel::new(backbone, trained.collect(), weights).with_drafter(self.run.drafter(task)?))
     }
 
     fn probes(&self, codec: &SentT, task: &Task) -> Result<Probes, SentTError> {
-        let Manifest { t5, max_source_len, max_target_len, .. } = &self.run.manifest;
-        Probes::new(codec, task, t5, *max_source_len, *max_target_len)
+        let Manifest { t5, method, max_source_len, max_target_len, .. } = &self.run.manifest;
+        let prefix = codec.encode_text(method.source_prefix(&task.name))?;
+        Probes::new(codec, task, &prefix, t5, (*max_source_len, *max_target_len))
     }
 
-    /// What a task's file says about itself.
+    /// What the file of `model`, a task's, says about itself.
     ///
     /// # Errors
-    /// If the backbone's tokenizer or the task's drafter cannot be read.
-    pub fn metadata(&self, task: &Task) -> Result<TaggerMetadata, ExportError> {
+    /// If the backbone's tokenizer cannot be read.
+    pub fn metadata(&self, task: &Task, model: &TaskModel) -> Result<TaggerMetadata, ExportError> {
         let manifest = &self.run.manifest;
+        let decoder_layers = manifest.t5.layers(Stack::Decoder);
         Ok(TaggerMetadata {
             format: FORMAT,
             task: task.name.clone(),
@@ -234,14 +236,19 @@ impl Exporter {
             pad_token_id: manifest.t5.pad_token_id,
             eos_token_id: manifest.t5.eos_token_id,
             decoder_start_token_id: manifest.t5.decoder_start_token_id,
-            decoder_layers: manifest.t5.layers(Stack::Decoder),
-            method: manifest.method.method.to_string(),
+            decoder_layers,
+            memory: match &model.weights().generator {
+                Some(_) => (0..decoder_layers).flat_map(generated_adapter).collect(),
+                None => Vec::new(),
+            },
+            source_prefix: manifest.method.source_prefix(&task.name).to_owned(),
+            method: manifest.method.method().to_string(),
             run: manifest.name.clone(),
             step: self.checkpoint.step,
             checkpoint_sha256: self.checkpoint.sha256.clone(),
             backbone_sha256: manifest.backbone.sha256.clone(),
             program: format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION")),
-            drafter: self.run.drafter(task)?.map(|drafter| drafter.transitions),
+            drafter: model.drafter().map(|drafter| drafter.transitions.clone()),
             tokenizer: read_text(&self.backbone.join(TOKENIZER))?,
         })
     }
@@ -279,7 +286,7 @@ pub fn graph(model: &TaskModel, metadata: &TaggerMetadata, opset: Opset) -> Resu
 /// # Errors
 /// If a tensor cannot be had, folded or written.
 pub fn write(mut out: &mut dyn Write, built: &BuiltModel, model: TaskModel) -> Result<(), ExportError> {
-    let mut beside = adapter_tensors(model.weights());
+    let mut beside = added_tensors(model.weights());
     if let Some(Drafter { weight, bias, .. }) = model.drafter() {
         beside.extend([(DRAFTER_WEIGHT.to_owned(), weight), (DRAFTER_BIAS.to_owned(), bias)]);
     }
@@ -299,7 +306,7 @@ pub fn write(mut out: &mut dyn Write, built: &BuiltModel, model: TaskModel) -> R
 
 #[cfg(test)]
 mod tests {
-    use hyperloader_core::method::{HyperConfig, Method};
+    use hyperloader_core::method::HyperConfig;
     use hyperloader_runtime::backend::BackendOptions;
 
     use super::*;
@@ -309,7 +316,7 @@ mod tests {
     fn the_file_of_another_task_is_found_out() {
         let folder = tempfile::tempdir().unwrap();
         let t5 = T5Config { d_model: 16, d_ff: 16, num_layers: 1, ..T5Config::preset("t5-nano").unwrap() };
-        let method = HyperConfig { reduction_factor: 4, ..Method::HyperLoader.preset() };
+        let method = HyperConfig { reduction_factor: 4, ..HyperConfig::default() }.into();
         let run = random_run::write(folder.path(), &t5, &method, &["mtop", "snips"]);
         let exporter = Exporter::open(run, Which::Last, None).unwrap();
         let file = folder.path().join("snips.onnx");

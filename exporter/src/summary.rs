@@ -26,17 +26,27 @@ pub struct WeightGroup {
     pub readers: usize,
 }
 
-const PARTS: [&str; 8] =
-    ["embedding", "head", "position tables", "adapters", "norms", "feed-forward", "attention", "drafter"];
+const PARTS: [&str; 9] = [
+    "embedding",
+    "head",
+    "position tables",
+    "adapters",
+    "generator",
+    "norms",
+    "feed-forward",
+    "attention",
+    "drafter",
+];
 
 fn part(name: &str) -> &'static str {
-    let [embedding, head, positions, adapters, norms, feed_forward, attention, drafter] = PARTS;
+    let [embedding, head, positions, adapters, generator, norms, feed_forward, attention, drafter] = PARTS;
     match name {
         names::SHARED => embedding,
         names::LM_HEAD => head,
         _ if name.contains("relative_attention_bias") => positions,
         DRAFTER_WEIGHT | DRAFTER_BIAS => drafter,
         _ if name.contains(".adapter.") => adapters,
+        _ if name.starts_with("generator.") => generator,
         _ if name.contains("layer_norm") => norms,
         _ if name.contains("DenseReluDense") => feed_forward,
         _ => attention,

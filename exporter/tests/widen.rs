@@ -11,7 +11,7 @@ use std::path::Path;
 use common::random_run;
 use hyperloader_core::backbone::Backbone;
 use hyperloader_core::files::write_checked;
-use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig, Method};
+use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig};
 use hyperloader_core::run::Which;
 use hyperloader_core::t5::{FeedForward, T5Config};
 use hyperloader_core::tensors::Tensors;
@@ -58,12 +58,12 @@ fn method(adapters: AdapterHeads) -> HyperConfig {
         projector_hidden: 8,
         adapters,
         lora: Some(LoraConfig { rank: 2, alpha: 3.0, ..LoraConfig::default() }),
-        ..Method::HyperLoader.preset()
+        ..HyperConfig::default()
     }
 }
 
 fn exporter(folder: &Path, t5: &T5Config, adapters: AdapterHeads) -> Exporter {
-    let run = random_run::write(folder, t5, &method(adapters), &[TASK]);
+    let run = random_run::write(folder, t5, &method(adapters).into(), &[TASK]);
     Exporter::open(run, Which::Last, None).unwrap()
 }
 
@@ -141,7 +141,7 @@ fn the_file_of_a_widened_model_decodes_to_the_narrow_models_ids_in_every_backend
         let exporter = exporter(folder.path(), &narrow_shape(), adapters);
         let narrow = narrow(&exporter);
         let wide = widened(&narrow, &wide_shape(), &folder.path().join("wide"));
-        let mut metadata = exporter.metadata(exporter.run().task(TASK).unwrap()).unwrap();
+        let mut metadata = exporter.metadata(exporter.run().task(TASK).unwrap(), &narrow).unwrap();
         metadata.max_target_len = TARGET_LEN;
         metadata.decoder_layers = wide_shape().num_decoder_layers.unwrap();
         let built = graph(&wide, &metadata, Opset::default()).unwrap();

@@ -31,9 +31,11 @@ pub enum SplitError {
     NoHead,
 }
 
-/// Names of the cross-attention's keys and values, block by block: the encoder's outputs in order.
+/// Names of the cross-attention's keys and values, block by block, and of what else the decoder reads: the encoder's
+/// outputs in order.
 pub fn memory_names(metadata: &TaggerMetadata) -> Vec<String> {
-    (0..metadata.decoder_layers).flat_map(|block| [cross_key(block), cross_value(block)]).collect()
+    let cross = (0..metadata.decoder_layers).flat_map(|block| [cross_key(block), cross_value(block)]);
+    cross.chain(metadata.memory.iter().cloned()).collect()
 }
 
 /// What the decoder puts out.
@@ -46,7 +48,7 @@ pub enum Chosen<'a> {
 }
 
 /// The encoder: from `input_ids` and `attention_mask` to the values `memory` (see [`memory_names`]) in their order,
-/// each `[batch, heads, source_len, d_kv]`, and the drafter's scores behind them if they are wanted.
+/// keys and values each `[batch, heads, source_len, d_kv]`, and the drafter's scores behind them if they are wanted.
 ///
 /// # Errors
 /// If `model` lacks one of these values.

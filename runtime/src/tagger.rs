@@ -176,6 +176,8 @@ struct Prepared {
 pub struct Tagger {
     metadata: TaggerMetadata,
     codec: SentT,
+    /// Ids in front of each source.
+    prefix: Vec<u32>,
     backend: Backend,
     workers: Vec<Mutex<Decoder>>,
     batch_size: usize,
@@ -202,6 +204,9 @@ impl Tagger {
         let codec = SentT::from_bytes(metadata.tokenizer.as_bytes())
             .map_err(|error| OpenError::Tokenizer { path: path.clone(), error })?;
         check_tokens(&metadata, &codec, &path)?;
+        let prefix = codec
+            .encode_text(&metadata.source_prefix)
+            .map_err(|error| OpenError::Tokenizer { path: path.clone(), error })?;
         let backend = Backend::load(&options.backend)?;
         let worker = |_| {
             let TaggerOptions { mode, draft_from, .. } = *options;
@@ -217,6 +222,7 @@ impl Tagger {
             splitting: WordSplitting { rule, ..metadata.words },
             metadata,
             codec,
+            prefix,
             backend,
             workers,
             batch_size: options.batch_size.max(1),
@@ -350,6 +356,7 @@ impl Tagger {
         }
         let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
         let source = self.codec.encode_source(&texts).map_err(tokenizer_error)?;
+        let source = [self.prefix.as_slice(), &source].concat();
         let limit = self.metadata.max_source_len;
         if source.len() > limit {
             return Err(SentenceError::TooLong { tokens: source.len(), limit });

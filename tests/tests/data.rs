@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // A test that cannot go on should fail.
 
 use hyperloader_core::corpus::{CorpusSpec, Layout};
+use hyperloader_core::method::{Method, variant};
 use hyperloader_core::sentt::SentT;
 use hyperloader_core::spans::{Bio, sbio_to_bio};
 use hyperloader_tests::{Workplace, fixture, tiny_config};
@@ -164,4 +165,32 @@ fn windowed_sentences_are_scored_as_whole_ones() {
     let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(outcome["test"]["atis"]["sentences"], 6);
     assert_eq!(outcome["validation"]["atis"]["sentences"], 4);
+}
+
+#[test]
+fn a_method_whose_weights_tell_no_tasks_apart_reads_the_tasks_name_in_front_of_each_source() {
+    let lines = [sentence(3, &["O", "B-x", "O"])];
+    let sources = |method: &str| {
+        let splits = [&lines[..], &lines, &lines];
+        let data = load(splits, |config| config.method = variant(method).unwrap()).unwrap();
+        [data.train, data.valid, data.test].map(|split| split[0].source.clone())
+    };
+    let name: Vec<i64> = codec().encode_text("task").unwrap().into_iter().map(i64::from).collect();
+    for method in Method::ALL.map(Method::name) {
+        let prefix = if ["full", "hyperdecoder"].contains(&method) { &name[..] } else { &[] };
+        let plain = sources("hyperloader");
+        assert_eq!(sources(method), plain.map(|source| [prefix, &source].concat()), "{method}");
+    }
+    // It counts against the limits.
+    let long = [sentence(40, &["O"])];
+    let windows = |method: &str| {
+        let change = |config: &mut Config| {
+            limit(config, TooLong::Window, 24);
+            config.method = variant(method).unwrap();
+        };
+        load([&long, &long, &long], change).unwrap().train
+    };
+    let (plain, prefixed) = (windows("hyperloader"), windows("full"));
+    assert!(prefixed.len() >= plain.len() && prefixed.iter().all(|window| window.source.len() <= 24));
+    check_complete(&prefixed, 40, &["O"]);
 }

@@ -108,7 +108,10 @@ pub fn load_task(
     let tags = train.iter().chain(&valid).flat_map(|s| s.tags.iter().map(String::as_str));
     let labels = LabelSet::from_tags(tags, &spec.train.display().to_string())
         .map_err(|source| DataError::Label { task: name(), source })?;
-    let mut encoder = Encoder { codec, limits, skipped: 0, truncated: 0, windowed: 0 };
+    let prefix = codec
+        .encode_text(config.method.source_prefix(task))
+        .map_err(|source| DataError::Encode { task: name(), source })?;
+    let mut encoder = Encoder { codec, prefix, limits, skipped: 0, truncated: 0, windowed: 0 };
     let mut encode = |sentences: &[Sentence], purpose| {
         encoder.examples(sentences, purpose).map_err(|source| DataError::Encode { task: name(), source })
     };
@@ -158,6 +161,8 @@ enum Purpose {
 
 struct Encoder<'a> {
     codec: &'a SentT,
+    /// Ids in front of each source.
+    prefix: Vec<u32>,
     limits: &'a TrainingConfig,
     skipped: usize,
     truncated: usize,
@@ -191,7 +196,7 @@ impl Encoder<'_> {
         let (words, tags) = (&sentence.words[window.clone()], &sentence.tags[window.clone()]);
         // Words beyond the last sentinel can be neither read nor tagged.
         let readable = words.len().min(self.codec.max_words());
-        let source = self.codec.encode_source(&words[..readable])?;
+        let source = [self.prefix.as_slice(), &self.codec.encode_source(&words[..readable])?].concat();
         let target =
             self.codec.encode_target(&sbio(&sentence.tags, window.start..window.start + readable))?;
         let fits = readable == words.len()
@@ -236,7 +241,7 @@ impl Encoder<'_> {
     /// One past the last word of the longest window from `start` on, of at least one word. Without `tags`, each counts as one token,
     /// the least that it can have.
     fn reach(&self, words: &[String], tags: Option<&[String]>, start: usize) -> Result<usize, SentTError> {
-        let (mut source, mut target) = (2, 2);
+        let (mut source, mut target) = (self.prefix.len() + 2, 2);
         for at in start..words.len() {
             source += 1 + self.codec.word(&words[at])?.len();
             let tag = |tags| if at == start { sbio(tags, at..at + 1) } else { bio_to_sbio(&tags[at..=at]) };

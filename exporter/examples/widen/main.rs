@@ -66,8 +66,8 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let exporter = Exporter::open(Run::open(&args.run)?, Which::Best, args.backbone.as_deref())?;
     let task = exporter.run().task(&args.task)?;
-    let metadata = exporter.metadata(task)?;
     let narrow = exporter.model(task)?;
+    let metadata = exporter.metadata(task, &narrow)?;
     let widening = Widening::new(&narrow, &T5Config::preset(&args.shape)?)?;
     if widening.has_adapters() && !args.drop_adapters {
         bail!(

@@ -32,6 +32,9 @@ pub(crate) enum WidenError {
     /// An adapter's LayerNorm sees the same mean and variance only over whole copies of the channels.
     #[error("`d_model` of the shape is {wide}, expected a multiple of the model's {narrow}: it has adapters")]
     Copies { narrow: usize, wide: usize },
+    /// Its weights depend on the sentence.
+    #[error("the model generates weights for each sentence, which is not widened")]
+    Generator,
     /// A tensor of the model is unusable.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -49,6 +52,9 @@ pub(crate) struct Widening<'a> {
 impl<'a> Widening<'a> {
     /// `narrow` in the widths, heads and depths of `shape`; all else of the configuration stays the model's.
     pub(crate) fn new(narrow: &'a TaskModel, shape: &T5Config) -> Result<Self, WidenError> {
+        if narrow.weights().generator.is_some() {
+            return Err(WidenError::Generator);
+        }
         let from = narrow.config();
         let wide = T5Config {
             d_model: shape.d_model,
@@ -165,7 +171,7 @@ impl<'a> Widening<'a> {
             };
             (0..self.wide.layers(stack)).map(block).collect()
         };
-        TaskWeights { encoder: blocks(Stack::Encoder), decoder: blocks(Stack::Decoder) }
+        TaskWeights { encoder: blocks(Stack::Encoder), decoder: blocks(Stack::Decoder), generator: None }
     }
 
     fn block(
@@ -224,6 +230,7 @@ impl<'a> Widening<'a> {
             up_weight: up_weight.into_dyn(),
             up_bias: up_bias.into_dyn(),
             activation: narrow.activation,
+            placement: narrow.placement,
             norm,
         }
     }

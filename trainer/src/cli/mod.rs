@@ -13,8 +13,10 @@ mod train;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use hyperloader_core::corpus::{LabelPreset, Labels};
+use hyperloader_core::method::variants;
 
 /// Train a multi-task T5 tagger: HyperLoader and its baselines
 #[derive(Debug, Parser)]
@@ -38,6 +40,11 @@ enum Command {
     Drafter(drafter::DrafterArguments),
     /// Write the page and the plots of a run again, or of one that was cut
     Report(report::ReportArguments),
+}
+
+/// Names of all methods and their variants, for help, errors and completion.
+fn method_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(variants().iter().map(|variant| variant.name))
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

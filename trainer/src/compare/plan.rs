@@ -422,6 +422,8 @@ impl std::fmt::Display for Cell<'_> {
 
 #[cfg(test)]
 mod tests {
+    use hyperloader_core::method::MethodConfig;
+
     use super::*;
 
     const BASE: &str = "[base.backbone]\npath = \"b\"\n[base.training]\nsteps = 100\nbatch_size = 8\n\
@@ -471,9 +473,14 @@ mod tests {
         );
         let plan = plan.unwrap();
         let [preset, changed] = [0, 1].map(|at| plan.methods[at].config.clone());
-        let (lora, own) = (preset.method.lora.clone().unwrap(), changed.method.lora.clone().unwrap());
-        assert_eq!((lora.rank, own.rank, own.alpha), (16, 16, 4.0));
-        assert_eq!(changed.method.reduction_factor, preset.method.reduction_factor);
+        let hyper = |config: &Config| match config.method.clone() {
+            MethodConfig::Hyper(config) => config,
+            other => panic!("{other:?}"),
+        };
+        let (base, own) = (hyper(&preset), hyper(&changed));
+        let ranks = [&base, &own].map(|config| config.lora.as_ref().unwrap().rank);
+        assert_eq!((ranks, own.lora.unwrap().alpha), ([16, 16], 4.0));
+        assert_eq!(own.reduction_factor, base.reduction_factor);
         assert_eq!((preset.training.dropout, changed.training.dropout), (None, Some(0.5)));
         let cells: Vec<String> = plan.cells().iter().map(|cell| cell.to_string()).collect();
         // A whole seed first, and of it the cheapest fraction.

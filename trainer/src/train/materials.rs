@@ -5,6 +5,7 @@ use std::path::Path;
 use hyperloader_core::backbone::Backbone;
 use hyperloader_core::corpus::CorpusSpec;
 use hyperloader_core::files::{FileError, hexadecimal, sha256, write_atomic};
+use hyperloader_core::method::MethodConfig;
 use hyperloader_core::run::{self, BackboneReference, HubReference, Manifest, Run, Task};
 use hyperloader_core::sentt::SentT;
 use hyperloader_core::tensors::Tensors;
@@ -86,12 +87,16 @@ pub(super) fn check_warm_start(config: &Config, backbone: &Backbone, run: &Run) 
     let theirs: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
     let ours: Vec<&str> = config.tasks.keys().map(String::as_str).collect();
     let list = |names: &[&str]| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
-    let (what, theirs, ours) = if theirs != ours {
+    let methods = [method.method(), config.method.method()].map(|method| format!("`{method}`"));
+    let [their_method, our_method] = methods;
+    let (what, theirs, ours) = if their_method != our_method {
+        ("method", their_method, our_method)
+    } else if theirs != ours {
         ("set of tasks", list(&theirs), list(&ours))
     } else if *method != config.method {
         // As in a configuration, on one line.
-        let text = |method| serde_json::to_string(method).unwrap_or_default();
-        ("method", text(method), text(&config.method))
+        let text = |method: &MethodConfig| serde_json::to_string(method).unwrap_or_default();
+        ("set of hyper-parameters", text(method), text(&config.method))
     } else if trained_on.sha256 != hash {
         ("backbone's SHA-256", trained_on.sha256.clone(), hash)
     } else {
@@ -104,7 +109,7 @@ pub(super) fn check_warm_start(config: &Config, backbone: &Backbone, run: &Run) 
 pub(super) fn create_run(config: &Config, materials: &Materials) -> Result<Run, TrainError> {
     let name = match &config.name {
         Some(name) => name.clone(),
-        None => free_name(&config.runs, config.method.method.name()),
+        None => free_name(&config.runs, config.method.method().name()),
     };
     let folder = config.runs.join(&name);
     if Run::exists(&folder) {

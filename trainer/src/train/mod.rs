@@ -428,8 +428,11 @@ fn materials_of(mut config: Config, run: &Run) -> Result<(Config, Materials), Tr
     if run.manifest.backbone.hub.is_some() && folder.is_dir() {
         (config.backbone.path, config.backbone.id) = (Some(folder), None);
     }
-    let materials = Materials::load(&config)?;
     let changed = |what: String| TrainError::Changed { run: run.manifest.name.clone(), what };
+    if config.method != run.manifest.method {
+        return Err(changed("the method, or a hyper-parameter of it,".into()));
+    }
+    let materials = Materials::load(&config)?;
     if backbone_reference(&run.folder, &materials)?.sha256 != run.manifest.backbone.sha256 {
         return Err(changed("the backbone".into()));
     }

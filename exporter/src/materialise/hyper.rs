@@ -1,51 +1,34 @@
-//! Runs the hypernetworks once, for one task, with ndarray: the weights that the task's T5 has besides the backbone's.
-//!
-//! Written from the description of the method (reference sections 1.2 and 1.3), independently of the trainer, and
-//! computed in float64: what is stored is rounded once.
+//! HyperLoader, HyperFormer++ and HyperFormer: runs the hypernetworks once, for one task (reference sections 1.2, 1.3 and
+//! 5.1).
 
 use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig, Site, names};
 use hyperloader_core::t5::{Stack, T5Config};
-use hyperloader_core::task_weights::{Activation, Adapter, BlockWeights, LayerNorm, Lora, TaskWeights};
+use hyperloader_core::task_weights::{
+    Activation, Adapter, BlockWeights, LayerNorm, Lora, Placement, TaskWeights,
+};
 use hyperloader_core::tensors::{HostTensor, Tensors};
 use ndarray::{Array, Array1, Array2, Array3, ArrayView2, Axis, Dimension, IxDyn};
 
+use super::{MaterialiseError, Materialises, wide};
 use crate::arithmetic::layer_norm;
 
-/// A task's weights could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum MaterialiseError {
-    /// The checkpoint lacks a tensor of a hypernetwork.
-    #[error("tensor `{0}` is missing from the checkpoint")]
-    Missing(String),
-    /// A tensor of the checkpoint has another shape than the hyper-parameters imply.
-    #[error("tensor `{name}` of the checkpoint has shape {found:?}, expected {expected:?}")]
-    Shape {
-        /// The tensor.
-        name: String,
-        /// The shape found.
-        found: Vec<usize>,
-        /// The shape that the hyper-parameters imply.
-        expected: Vec<usize>,
-    },
-}
-
-/// All generated weights of `task`: adapters after self-attention and feed-forward layers, LoRA pairs on queries and
-/// values of self-attention and, in the decoder, cross-attention (reference section 1.4).
-///
-/// # Errors
-/// If a tensor of `checkpoint` is missing or misshapen.
-pub fn task_weights(
-    config: &HyperConfig,
-    t5: &T5Config,
-    checkpoint: &Tensors,
-    task: &str,
-) -> Result<TaskWeights<HostTensor>, MaterialiseError> {
-    let blocks = |stack| Hypernetwork::new(config, t5, checkpoint, stack).blocks(task);
-    Ok(TaskWeights { encoder: blocks(Stack::Encoder)?, decoder: blocks(Stack::Decoder)? })
+impl Materialises for HyperConfig {
+    /// Adapters after self-attention and feed-forward layers, LoRA pairs on queries and values of self-attention and, in
+    /// the decoder, cross-attention (reference section 1.4).
+    fn task_weights(
+        &self,
+        t5: &T5Config,
+        checkpoint: &Tensors,
+        task: &str,
+    ) -> Result<TaskWeights<HostTensor>, MaterialiseError> {
+        let blocks = |stack| Hypernetwork::new(self, t5, checkpoint, stack).blocks(task);
+        let (encoder, decoder) = (blocks(Stack::Encoder)?, blocks(Stack::Decoder)?);
+        Ok(TaskWeights { encoder, decoder, generator: None })
+    }
 }
 
 /// What the heads of a stack read: the projector's normalised output for every block and position of `task`,
-/// `[layers, positions, embed_dim]` (reference section 1.2).
+/// `[layers, positions, embed_dim]` (reference section 1.2). HyperFormer has one for all positions.
 ///
 /// # Errors
 /// If a tensor of `checkpoint` is missing or misshapen.
@@ -73,11 +56,12 @@ impl<'a> Hypernetwork<'a> {
 
     fn blocks(&self, task: &str) -> Result<Vec<BlockWeights<HostTensor>>, MaterialiseError> {
         let embeddings = self.embeddings(task)?;
-        let at = |site: Site| embeddings.index_axis(Axis(1), site.position());
+        let shared = self.config.heads_by_site();
+        let at = |site: Site| embeddings.index_axis(Axis(1), if shared { 0 } else { site.position() });
         let mut blocks = vec![BlockWeights::default(); self.t5.layers(self.stack)];
         let adapted = self.config.adapters == AdapterHeads::All;
         for site in Site::ADAPTERS.into_iter().filter(|_| adapted) {
-            for (block, adapter) in blocks.iter_mut().zip(self.adapters(&at(site))?) {
+            for (block, adapter) in blocks.iter_mut().zip(self.adapters(&at(site), site)?) {
                 match site {
                     Site::SelfAttentionAdapter => block.self_attention_adapter = Some(adapter),
                     _ => block.feed_forward_adapter = Some(adapter),
@@ -104,10 +88,15 @@ impl<'a> Hypernetwork<'a> {
 
     fn embeddings(&self, task: &str) -> Result<Array3<f64>, MaterialiseError> {
         let (task_width, width) = (self.config.task_embed_dim, self.config.embed_dim());
-        let (layers, positions) = (self.t5.layers(self.stack), self.config.positions());
+        let layers = self.t5.layers(self.stack);
         let task: Array1<f64> = self.read(&names::task_embedding(task), &[task_width])?;
         let layer: Array2<f64> = self.part("layer_embed.weight", &[layers, width])?;
-        let position: Array2<f64> = self.part("position_embed.weight", &[positions, width])?;
+        // Without position embeddings, one position of width 0.
+        let position: Array2<f64> = match self.config.positions() {
+            Some(positions) => self.part("position_embed.weight", &[positions, width])?,
+            None => Array2::zeros((1, 0)),
+        };
+        let positions = position.nrows();
         let input = Array3::from_shape_fn((layers, positions, self.config.projector_input()), |(l, p, i)| {
             match i.checked_sub(task_width) {
                 None => task[i],
@@ -123,7 +112,7 @@ impl<'a> Hypernetwork<'a> {
     }
 
     /// The projector: two linear maps with a ReLU between them, and a LayerNorm.
-    /// `[rows, task_embed_dim + 2 embed_dim]` -> `[rows, embed_dim]`
+    /// `[rows, projector_input]` -> `[rows, embed_dim]`
     fn project(&self, input: &ArrayView2<'_, f64>) -> Result<Array2<f64>, MaterialiseError> {
         let width = self.config.embed_dim();
         let mut hidden = self.linear(input, "projector.fc1", self.config.projector_hidden)?;
@@ -136,14 +125,20 @@ impl<'a> Hypernetwork<'a> {
     }
 
     /// One adapter for each row of `input` `[layers, embed_dim]`.
-    fn adapters(&self, input: &ArrayView2<'_, f64>) -> Result<Vec<Adapter<HostTensor>>, MaterialiseError> {
+    fn adapters(
+        &self,
+        input: &ArrayView2<'_, f64>,
+        site: Site,
+    ) -> Result<Vec<Adapter<HostTensor>>, MaterialiseError> {
         let (d, b) = (self.t5.d_model, self.config.bottleneck(self.t5));
-        let down_weight = self.linear(input, "adapter_down.weight_head", b * d)?;
-        let down_bias = self.linear(input, "adapter_down.bias_head", b)?;
-        let up_weight = self.linear(input, "adapter_up.weight_head", d * b)?;
-        let up_bias = self.linear(input, "adapter_up.bias_head", d)?;
-        let gamma = self.linear(input, "adapter_norm.gamma_head", d)? + self.config.ln_gamma_offset;
-        let beta = self.linear(input, "adapter_norm.beta_head", d)?;
+        let head =
+            |module, head, width| self.linear(input, &self.config.adapter_head(module, head, site), width);
+        let down_weight = head("adapter_down", "weight_head", b * d)?;
+        let down_bias = head("adapter_down", "bias_head", b)?;
+        let up_weight = head("adapter_up", "weight_head", d * b)?;
+        let up_bias = head("adapter_up", "bias_head", d)?;
+        let gamma = head("adapter_norm", "gamma_head", d)? + self.config.ln_gamma_offset;
+        let beta = head("adapter_norm", "beta_head", d)?;
         let adapter = |row| {
             Ok(Adapter {
                 down_weight: stored(&down_weight, row, &[b, d])?,
@@ -156,6 +151,7 @@ impl<'a> Hypernetwork<'a> {
                     beta: stored(&beta, row, &[d])?,
                     eps: self.config.adapter_norm_eps,
                 }),
+                placement: Placement::BeforeDropout,
             })
         };
         (0..input.nrows()).map(adapter).collect()
@@ -203,17 +199,7 @@ impl<'a> Hypernetwork<'a> {
     }
 
     fn read<D: Dimension>(&self, name: &str, shape: &[usize]) -> Result<Array<f64, D>, MaterialiseError> {
-        let tensor = self.checkpoint.get(name).ok_or_else(|| MaterialiseError::Missing(name.to_owned()))?;
-        let misshapen = || MaterialiseError::Shape {
-            name: name.to_owned(),
-            found: tensor.shape().to_vec(),
-            expected: shape.to_vec(),
-        };
-        if tensor.shape() != shape {
-            return Err(misshapen());
-        }
-        let tensor = tensor.mapv(f64::from).into_dimensionality();
-        tensor.map_err(|_| misshapen())
+        wide(self.checkpoint, name, shape)
     }
 }
 

@@ -1,36 +1,30 @@
-//! The hypernetworks of HyperLoader and HyperFormer++ (reference sections 1.2 and 1.3): all weights of a task in a few
-//! matrix products for each stack.
+//! The hypernetworks of HyperLoader, HyperFormer++ and HyperFormer (reference sections 1.2, 1.3 and 5.1): all weights of a
+//! task in a few matrix products for each stack.
 
 use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig, Site, names};
 use hyperloader_core::t5::{Stack, T5Config};
-use hyperloader_core::task_weights::{Activation, Adapter, BlockWeights, LayerNorm, Lora, TaskWeights};
+use hyperloader_core::task_weights::{
+    Activation, Adapter, BlockWeights, LayerNorm, Lora, Placement, TaskWeights,
+};
 use tch::Tensor;
 
+use super::{Generates, MissingTensor};
 use crate::parameters::Parameters;
 
-/// A trainable tensor of the method is missing.
-#[derive(Debug, thiserror::Error)]
-#[error("trainable tensor `{0}` is missing")]
-pub struct MissingTensor(pub String);
-
-/// What the hypernetworks make of `task`.
-///
-/// # Errors
-/// If a tensor of the method is missing from `parameters`.
-pub fn generate(
-    config: &HyperConfig,
-    t5: &T5Config,
-    parameters: &Parameters,
-    task: &str,
-) -> Result<TaskWeights<Tensor>, MissingTensor> {
-    let stack = |stack| {
-        let network = Hypernetwork { config, t5, parameters, stack };
-        network.generate(task)
-    };
-    Ok(TaskWeights { encoder: stack(Stack::Encoder)?, decoder: stack(Stack::Decoder)? })
+impl Generates for HyperConfig {
+    fn generate(
+        &self,
+        t5: &T5Config,
+        parameters: &Parameters,
+        task: &str,
+    ) -> Result<TaskWeights<Tensor>, MissingTensor> {
+        let stack = |stack| Hypernetwork { config: self, t5, parameters, stack }.generate(task);
+        Ok(TaskWeights { encoder: stack(Stack::Encoder)?, decoder: stack(Stack::Decoder)?, generator: None })
+    }
 }
 
-/// The embeddings I(task, layer, position) of a stack, `[layers, positions, embed_dim]`.
+/// The embeddings I(task, layer, position) of a stack, `[layers, positions, embed_dim]`; HyperFormer has one for all
+/// positions.
 ///
 /// # Errors
 /// If a tensor of the method is missing from `parameters`.
@@ -70,16 +64,15 @@ impl Hypernetwork<'_> {
         let (t, e) = (self.config.task_embed_dim as i64, self.config.embed_dim() as i64);
         let task = self.tensor(&names::task_embedding(task))?;
         let layers = self.part("layer_embed.weight")?;
-        let positions = self.part("position_embed.weight")?;
-        let size = |width| [layers.size()[0], positions.size()[0], width];
-        let context = Tensor::cat(
-            &[
-                task.view([1, 1, t]).expand(size(t), false),
-                layers.unsqueeze(1).expand(size(e), false),
-                positions.unsqueeze(0).expand(size(e), false),
-            ],
-            2,
-        );
+        let positions = match self.config.positions() {
+            Some(_) => Some(self.part("position_embed.weight")?),
+            None => None,
+        };
+        let size = |width| [layers.size()[0], positions.map_or(1, |p| p.size()[0]), width];
+        let mut context =
+            vec![task.view([1, 1, t]).expand(size(t), false), layers.unsqueeze(1).expand(size(e), false)];
+        context.extend(positions.map(|p| p.unsqueeze(0).expand(size(e), false)));
+        let context = Tensor::cat(&context, 2);
         let hidden = self.linear(&context, "projector.fc1")?.relu();
         let projected = self.linear(&hidden, "projector.fc2")?;
         let (scale, shift) = (self.part("projector.norm.weight")?, self.part("projector.norm.bias")?);
@@ -105,39 +98,57 @@ impl Hypernetwork<'_> {
         embeddings: &Tensor,
         blocks: &mut [BlockWeights<Tensor>],
     ) -> Result<(), MissingTensor> {
-        let (d, b) = (self.t5.d_model as i64, self.config.bottleneck(self.t5) as i64);
-        let rows = rows_of(embeddings, &Site::ADAPTERS);
-        let make = |part, shape: &[i64]| {
-            let shape = [&[rows.size()[0]], shape].concat();
-            Ok(self.linear(&rows, part)?.view(shape.as_slice()).unbind(0).into_iter())
-        };
-        let mut down_weight = make("adapter_down.weight_head", &[b, d])?;
-        let mut down_bias = make("adapter_down.bias_head", &[b])?;
-        let mut up_weight = make("adapter_up.weight_head", &[d, b])?;
-        let mut up_bias = make("adapter_up.bias_head", &[d])?;
-        let gamma = self.linear(&rows, "adapter_norm.gamma_head")? + self.config.ln_gamma_offset;
-        let mut gamma = gamma.unbind(0).into_iter();
-        let mut beta = make("adapter_norm.beta_head", &[d])?;
-        let mut next = || {
-            Some(Adapter {
-                down_weight: down_weight.next()?,
-                down_bias: down_bias.next()?,
-                up_weight: up_weight.next()?,
-                up_bias: up_bias.next()?,
-                activation: Activation::GeluNew,
-                norm: Some(LayerNorm {
-                    gamma: gamma.next()?,
-                    beta: beta.next()?,
-                    eps: self.config.adapter_norm_eps,
-                }),
-            })
-        };
-        // In the order of `Site::ADAPTERS`.
-        for block in blocks {
-            block.feed_forward_adapter = next();
-            block.self_attention_adapter = next();
+        let config = self.config;
+        // Neighbours that share their heads are made in one product.
+        let together = |_: &Site, _: &Site| !config.heads_by_site();
+        for sites in Site::ADAPTERS.chunk_by(together) {
+            let mut adapters = self.adapters_of(embeddings, sites)?.into_iter();
+            for block in &mut *blocks {
+                for site in sites {
+                    match site {
+                        Site::SelfAttentionAdapter => block.self_attention_adapter = adapters.next(),
+                        _ => block.feed_forward_adapter = adapters.next(),
+                    }
+                }
+            }
         }
         Ok(())
+    }
+
+    /// The adapters of `sites`, which share their heads, site by site within each block.
+    fn adapters_of(
+        &self,
+        embeddings: &Tensor,
+        sites: &[Site],
+    ) -> Result<Vec<Adapter<Tensor>>, MissingTensor> {
+        let (d, b) = (self.t5.d_model as i64, self.config.bottleneck(self.t5) as i64);
+        let rows = match self.config.heads_by_site() {
+            true => embeddings.squeeze_dim(1),
+            false => rows_of(embeddings, sites),
+        };
+        let make = |module, head, shape: &[i64]| {
+            let shape = [&[rows.size()[0]], shape].concat();
+            let part = self.config.adapter_head(module, head, sites[0]);
+            Ok(self.linear(&rows, &part)?.view(shape.as_slice()))
+        };
+        let down_weight = make("adapter_down", "weight_head", &[b, d])?.unbind(0);
+        let down_bias = make("adapter_down", "bias_head", &[b])?.unbind(0);
+        let up_weight = make("adapter_up", "weight_head", &[d, b])?.unbind(0);
+        let up_bias = make("adapter_up", "bias_head", &[d])?.unbind(0);
+        let gamma = make("adapter_norm", "gamma_head", &[d])? + self.config.ln_gamma_offset;
+        let norms = gamma.unbind(0).into_iter().zip(make("adapter_norm", "beta_head", &[d])?.unbind(0));
+        let down = down_weight.into_iter().zip(down_bias);
+        let up = up_weight.into_iter().zip(up_bias);
+        let adapter = |(((down_weight, down_bias), (up_weight, up_bias)), (gamma, beta))| Adapter {
+            down_weight,
+            down_bias,
+            up_weight,
+            up_bias,
+            activation: Activation::GeluNew,
+            norm: Some(LayerNorm { gamma, beta, eps: self.config.adapter_norm_eps }),
+            placement: Placement::BeforeDropout,
+        };
+        Ok(down.zip(up).zip(norms).map(adapter).collect())
     }
 
     fn loras(

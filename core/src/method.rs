@@ -7,7 +7,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backbone::Family;
 use crate::t5::{Attention, Stack, T5Config};
+use crate::unipelt::UnipeltBertConfig;
 
 /// A method could not be configured.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,18 @@ pub enum MethodError {
         value: String,
         /// What would fit.
         expected: String,
+    },
+    /// A hyper-parameter is set that the method does not have.
+    #[error(
+        "`{field}` is {value}, but method `{method}` has no such hyper-parameter\nhint: its own are under `{method}`, written with `_`"
+    )]
+    Foreign {
+        /// The hyper-parameter.
+        field: String,
+        /// Its value.
+        value: String,
+        /// The method.
+        method: Method,
     },
     /// Task names must be there, differ, and be usable in a tensor's name.
     #[error("task name `{name}` {problem}")]
@@ -41,17 +55,29 @@ pub enum Method {
     /// HyperFormer++: generated adapters and layer norms (Mahabadi et al. 2021).
     #[serde(rename = "hyperformer++")]
     HyperFormerPlusPlus,
+    /// Gated LoRA, prefix and adapters on a BERT (Mao et al. 2022).
+    #[serde(rename = "unipelt-bert")]
+    UnipeltBert,
 }
 
 impl Method {
     /// All methods.
-    pub const ALL: [Method; 2] = [Method::HyperLoader, Method::HyperFormerPlusPlus];
+    pub const ALL: [Method; 3] = [Method::HyperLoader, Method::HyperFormerPlusPlus, Method::UnipeltBert];
 
     /// The name that the command line and files use.
     pub fn name(self) -> &'static str {
         match self {
             Method::HyperLoader => "hyperloader",
             Method::HyperFormerPlusPlus => "hyperformer++",
+            Method::UnipeltBert => "unipelt-bert",
+        }
+    }
+
+    /// The kind of backbone that it runs on.
+    pub fn family(self) -> Family {
+        match self {
+            Method::HyperLoader | Method::HyperFormerPlusPlus => Family::T5,
+            Method::UnipeltBert => Family::Bert,
         }
     }
 
@@ -59,9 +85,9 @@ impl Method {
     pub fn preset(self) -> HyperConfig {
         let lora = match self {
             Method::HyperLoader => Some(LoraConfig::default()),
-            Method::HyperFormerPlusPlus => None,
+            Method::HyperFormerPlusPlus | Method::UnipeltBert => None,
         };
-        HyperConfig { method: self, lora, ..HyperConfig::default() }
+        HyperConfig { method: self, lora, ..HyperConfig::default() }.completed()
     }
 }
 
@@ -136,6 +162,9 @@ pub struct HyperConfig {
     pub adapter_norm_eps: f64,
     /// Epsilon of the projector's norm.
     pub projector_norm_eps: f64,
+    /// Hyper-parameters of `unipelt-bert`, which has none of the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unipelt_bert: Option<UnipeltBertConfig>,
 }
 
 impl Default for HyperConfig {
@@ -151,6 +180,7 @@ impl Default for HyperConfig {
             ln_gamma_offset: 0.0,
             adapter_norm_eps: 1e-5,
             projector_norm_eps: 1e-6,
+            unipelt_bert: None,
         }
     }
 }
@@ -331,12 +361,35 @@ pub struct TrainableTensor {
 }
 
 impl HyperConfig {
-    /// With what a configuration may leave open: HyperLoader always has LoRA.
+    /// With what a configuration may leave open: HyperLoader always has LoRA, `unipelt-bert` its own hyper-parameters.
     pub fn completed(mut self) -> Self {
         if self.method == Method::HyperLoader && self.lora.is_none() {
             self.lora = Some(LoraConfig::default());
         }
+        if self.method == Method::UnipeltBert && self.unipelt_bert.is_none() {
+            self.unipelt_bert = Some(UnipeltBertConfig::default());
+        }
         self
+    }
+
+    /// The hyper-parameters of `unipelt-bert`.
+    ///
+    /// # Errors
+    /// If the method is another one, or one of its own hyper-parameters is set.
+    pub fn unipelt_bert(&self) -> Result<&UnipeltBertConfig, MethodError> {
+        let Some(unipelt) = &self.unipelt_bert else {
+            let (value, expected) = ("absent".to_owned(), "a table".to_owned());
+            return Err(MethodError::Value { field: "unipelt_bert", value, expected });
+        };
+        let alone = Self { unipelt_bert: Some(unipelt.clone()), ..Method::UnipeltBert.preset() };
+        if *self == alone {
+            return Ok(unipelt);
+        }
+        let fields = |config: &Self| serde_json::to_value(config).unwrap_or_default();
+        let (own, alone) = (fields(self), fields(&alone));
+        let set = own.as_object().into_iter().flatten().find(|(name, value)| alone[name.as_str()] != **value);
+        let (name, value) = set.map_or((String::new(), String::new()), |(n, v)| (n.clone(), v.to_string()));
+        Err(MethodError::Foreign { field: name, value, method: Method::UnipeltBert })
     }
 
     /// Bottleneck of an adapter, `d_model / reduction_factor`.
@@ -430,6 +483,10 @@ impl HyperConfig {
                 return value(field, n.to_string(), "a number from 1 to 65536");
             }
         }
+        if self.unipelt_bert.is_some() {
+            let expected = format!("none: `{}` has no such hyper-parameters", self.method);
+            return value("unipelt_bert", "present".into(), &expected);
+        }
         if self.method == Method::HyperFormerPlusPlus && self.adapters != AdapterHeads::All {
             return value("adapters", "absent".into(), "all: `hyperformer++` generates nothing else");
         }
@@ -450,7 +507,7 @@ impl HyperConfig {
     }
 }
 
-fn check_tasks(tasks: &[String]) -> Result<(), MethodError> {
+pub(crate) fn check_tasks(tasks: &[String]) -> Result<(), MethodError> {
     let problem = |name: &str, problem| Err(MethodError::Task { name: name.to_owned(), problem });
     if tasks.is_empty() {
         return problem("", "is missing: at least one task is needed");

@@ -6,11 +6,13 @@
 //! - [`graph`]: the ONNX graph
 //! - [`export`]: from a run to a file, whole and verified, or absent
 //! - [`mod@reference`]: the same model in plain ndarray, the oracle of verification
+//! - [`bert`]: the same for `unipelt-bert`: graph, model, oracle
 //! - [`probe`]: the sentences that a file is verified on
 //! - [`verify`]: un-folded, folded and written model compared
 //! - [`summary`]: what an export reports
 
 mod arithmetic;
+pub mod bert;
 pub mod export;
 pub mod fold;
 pub mod graph;

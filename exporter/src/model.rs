@@ -1,5 +1,7 @@
 //! One task's model, un-folded: the backbone's tensors, the norms that training changed, and the generated weights.
 
+use std::path::Path;
+
 use hyperloader_core::backbone::{Backbone, BackboneError};
 use hyperloader_core::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::task_weights::{Lora, TaskWeights};
@@ -65,6 +67,11 @@ impl TaskModel {
     /// the same name (reference section 1.5: the norms).
     pub fn new(backbone: Backbone, trained: Tensors, weights: TaskWeights<HostTensor>) -> Self {
         Self { backbone, trained, weights }
+    }
+
+    /// The backbone's folder.
+    pub fn folder(&self) -> &Path {
+        &self.backbone.folder
     }
 
     /// Its dimensions.

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use hyperloader_core::sentt::{Alignment, SentT, SentTError};
-use hyperloader_core::spans::{SpanMode, bio_to_spans, sbio_to_bio};
+use hyperloader_core::sentt::Alignment;
+use hyperloader_core::spans::{SpanMode, bio_to_spans};
 use hyperloader_core::tagger::TaggerMetadata;
 use hyperloader_core::words::{Word, WordRule, WordSplitting, is_whitespace};
 use serde::Serialize;
 
 use crate::backend::{Backend, BackendError, BackendOptions};
+use crate::classifier::Classifier;
+use crate::coding::{Coding, CodingError};
 use crate::decode::{Decoder, DecoderError, Mode};
 use crate::model_file::{ModelFile, ModelFileError};
 
@@ -64,7 +66,7 @@ pub enum OpenError {
         /// The file.
         path: String,
         /// What is wrong.
-        error: SentTError,
+        error: CodingError,
     },
     /// The tokenizer and the metadata disagree.
     #[error("`{path}`: metadata `{field}` is {metadata}, the tokenizer has {tokenizer}")]
@@ -77,6 +79,14 @@ pub enum OpenError {
         metadata: i64,
         /// The id in the tokenizer.
         tokenizer: u32,
+    },
+    /// The file's graph cannot be opened.
+    #[error("`{path}`: {error}")]
+    Classifier {
+        /// The file.
+        path: String,
+        /// The backend's reason.
+        error: BackendError,
     },
     /// The file's graph cannot be run.
     #[error("`{path}`: {error}")]
@@ -158,13 +168,43 @@ struct Prepared {
     source: Vec<u32>,
 }
 
+/// Runs batches of sources.
+#[derive(Debug)]
+enum Worker {
+    Decoder(Decoder),
+    Classifier(Classifier),
+}
+
+impl Worker {
+    fn new(file: &ModelFile, backend: &Backend, coding: &Coding) -> Result<Self, OpenError> {
+        let (model, metadata) = (file.model(), file.metadata());
+        let path = || file.path().display().to_string();
+        match coding {
+            Coding::SentT(_) => Decoder::new(backend, model, metadata)
+                .map(Self::Decoder)
+                .map_err(|error| OpenError::Decoder { path: path(), error }),
+            Coding::WordPiece { .. } => Classifier::new(backend, model, metadata)
+                .map(Self::Classifier)
+                .map_err(|error| OpenError::Classifier { path: path(), error }),
+        }
+    }
+
+    /// What [`Coding::tags`] takes, for each of `sources`.
+    fn run(&mut self, sources: &[Vec<u32>], mode: Mode) -> Result<Vec<Vec<u32>>, BackendError> {
+        match self {
+            Self::Decoder(decoder) => decoder.target_ids(sources, mode),
+            Self::Classifier(classifier) => classifier.tag_ids(sources),
+        }
+    }
+}
+
 /// An exported tagger, ready to run.
 #[derive(Debug)]
 pub struct Tagger {
     metadata: TaggerMetadata,
-    codec: SentT,
+    coding: Coding,
     backend: Backend,
-    decoder: Decoder,
+    worker: Worker,
     batch_size: usize,
     splitting: WordSplitting,
     align: Alignment,
@@ -187,12 +227,11 @@ impl Tagger {
     pub fn new(file: ModelFile, options: &TaggerOptions) -> Result<Self, OpenError> {
         let path = file.path().display().to_string();
         let metadata = file.metadata().clone();
-        let codec = SentT::from_bytes(metadata.tokenizer.as_bytes())
-            .map_err(|error| OpenError::Tokenizer { path: path.clone(), error })?;
-        check_tokens(&metadata, &codec, &path)?;
+        let coding =
+            Coding::new(&metadata).map_err(|error| OpenError::Tokenizer { path: path.clone(), error })?;
+        check_tokens(&metadata, &coding, &path)?;
         let backend = Backend::load(&options.backend)?;
-        let decoder = Decoder::new(&backend, file.model(), &metadata)
-            .map_err(|error| OpenError::Decoder { path, error })?;
+        let worker = Worker::new(&file, &backend, &coding)?;
         let rule = match options.input {
             Input::Text => metadata.words.rule,
             Input::Words => WordRule::Whitespace,
@@ -200,9 +239,9 @@ impl Tagger {
         Ok(Self {
             splitting: WordSplitting { rule, ..metadata.words },
             metadata,
-            codec,
+            coding,
             backend,
-            decoder,
+            worker,
             batch_size: options.batch_size.max(1),
             align: options.align,
             mode: options.mode,
@@ -257,7 +296,7 @@ impl Tagger {
     }
 
     /// The target of each source, ids in and ids out, in batches as [`Tagger::tag`]: without the start token, with
-    /// `</s>` where the model wrote it.
+    /// `</s>` where the model wrote it; of a token classifier the number of each token's tag.
     ///
     /// # Errors
     /// As [`Tagger::tag`].
@@ -268,7 +307,7 @@ impl Tagger {
         let mut targets = vec![vec![]; sources.len()];
         for rows in order.chunks(self.batch_size) {
             let batch: Vec<Vec<u32>> = rows.iter().map(|&index| sources[index].clone()).collect();
-            let decoded = self.decoder.target_ids(&batch, self.mode)?;
+            let decoded = self.worker.run(&batch, self.mode)?;
             for (&index, target) in rows.iter().zip(decoded) {
                 targets[index] = target;
             }
@@ -277,15 +316,10 @@ impl Tagger {
     }
 
     fn prepare(&self, text: String, words: Vec<Word>) -> Result<Prepared, SentenceError> {
-        let limit = self.codec.max_words();
         if words.is_empty() {
             return Err(SentenceError::NoWord);
         }
-        if words.len() > limit {
-            return Err(SentenceError::TooManyWords { words: words.len(), limit });
-        }
-        let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-        let source = self.codec.encode_source(&texts).map_err(tokenizer_error)?;
+        let source = self.coding.source(&texts(&words))?;
         let limit = self.metadata.max_source_len;
         if source.len() > limit {
             return Err(SentenceError::TooLong { tokens: source.len(), limit });
@@ -308,23 +342,19 @@ impl Tagger {
 
     fn finish(&self, sentence: Prepared, target: &[u32]) -> Result<Tagged, SentenceError> {
         let Prepared { text, words, .. } = sentence;
-        let sbio = self.codec.align_tags(target, words.len(), self.align);
-        let tags = sbio_to_bio(&sbio.map_err(tokenizer_error)?);
+        let (tags, complete) = self.coding.tags(&texts(&words), target, self.align)?;
         let spans = spans(&text, &words, &tags);
-        let complete = target.last() == Some(&self.codec.eos());
         Ok(Tagged { text, words, tags, spans, complete })
     }
 }
 
-fn tokenizer_error(error: SentTError) -> SentenceError {
-    SentenceError::Tokenizer(error.to_string())
+fn texts(words: &[Word]) -> Vec<&str> {
+    words.iter().map(|word| word.text.as_str()).collect()
 }
 
-fn check_tokens(metadata: &TaggerMetadata, codec: &SentT, path: &str) -> Result<(), OpenError> {
-    let tokens = [
-        ("pad_token_id", metadata.pad_token_id, codec.pad()),
-        ("eos_token_id", metadata.eos_token_id, codec.eos()),
-    ];
+fn check_tokens(metadata: &TaggerMetadata, coding: &Coding, path: &str) -> Result<(), OpenError> {
+    let [pad, end] = coding.pad_and_end();
+    let tokens = [("pad_token_id", metadata.pad_token_id, pad), ("eos_token_id", metadata.eos_token_id, end)];
     match tokens.into_iter().find(|(_, metadata, tokenizer)| *metadata != i64::from(*tokenizer)) {
         Some((field, metadata, tokenizer)) => {
             Err(OpenError::Token { path: path.to_owned(), field, metadata, tokenizer })

@@ -90,7 +90,8 @@ fn logits_of_trainer_and_both_runtimes_are_those_of_the_folded_model() {
         let inputs = [ids(&batch.input_ids), ids(&batch.attention_mask), ids(&decoder_input_ids)];
         let real = ids(&batch.labels).mapv(|id| id != trainer.t5.config.pad_token_id);
 
-        let generated = task_weights(&run.manifest.method, &run.manifest.t5, &tensors, task).unwrap();
+        let generated =
+            task_weights(&run.manifest.method, run.manifest.t5().unwrap(), &tensors, task).unwrap();
         let model = TaskModel::new(run.backbone(None).unwrap(), tensors.clone(), generated);
         let reference = Reference::new(&model, Form::Folded);
         let encoded = reference.encode(&inputs[0], &inputs[1]).unwrap();

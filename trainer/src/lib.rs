@@ -1,7 +1,9 @@
 //! hl-train: trains multi-task T5 taggers with libtorch
 
 pub mod analysis;
+pub mod bert;
 pub mod cli;
+pub mod coding;
 pub mod config;
 pub mod corpora;
 pub mod data;
@@ -9,6 +11,7 @@ pub mod device;
 pub mod evaluate;
 pub mod hub;
 pub mod hypernetwork;
+pub mod learner;
 pub mod loss;
 pub mod model;
 pub mod optimizer;

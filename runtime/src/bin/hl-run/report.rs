@@ -70,7 +70,7 @@ fn is_internal(error: &anyhow::Error) -> bool {
     let failed = |error: &BackendError| matches!(error, BackendError::Open { .. } | BackendError::Run { .. });
     match error.downcast_ref::<OpenError>() {
         Some(OpenError::Decoder { error: DecoderError::Backend { error, .. }, .. }) => failed(error),
-        Some(OpenError::Backend(error)) => failed(error),
+        Some(OpenError::Backend(error) | OpenError::Classifier { error, .. }) => failed(error),
         Some(_) => false,
         None => error.downcast_ref::<BackendError>().is_some(),
     }

@@ -25,20 +25,38 @@ pub struct WeightGroup {
     pub readers: usize,
 }
 
-const PARTS: [&str; 7] =
-    ["embedding", "head", "position tables", "adapters", "norms", "feed-forward", "attention"];
+const PARTS: [&str; 9] = [
+    "embedding",
+    "head",
+    "position tables",
+    "adapters",
+    "LoRA",
+    "prefix",
+    "norms",
+    "feed-forward",
+    "attention",
+];
 
 fn part(name: &str) -> &'static str {
-    let [embedding, head, positions, adapters, norms, feed_forward, attention] = PARTS;
+    let [embedding, head, positions, adapters, lora, prefix, norms, feed_forward, attention] = PARTS;
     match name {
         names::SHARED => embedding,
         names::LM_HEAD => head,
+        _ if name.starts_with("classifier.") => head,
         _ if name.contains("relative_attention_bias") => positions,
-        _ if name.contains(".adapter.") => adapters,
-        _ if name.contains("layer_norm") => norms,
-        _ if name.contains("DenseReluDense") => feed_forward,
+        _ if name.contains(".adapter.") || name.contains(".adapters.") => adapters,
+        _ if name.contains(".lora_") => lora,
+        _ if name.contains(".prefix_") => prefix,
+        _ if name.contains("layer_norm") || name.contains("LayerNorm") => norms,
+        _ if name.contains("_embeddings.") => embedding,
+        _ if name.contains("DenseReluDense") || is_feed_forward(name) => feed_forward,
         _ => attention,
     }
+}
+
+/// Of a BERT, whose attention has an `output.dense` too.
+fn is_feed_forward(name: &str) -> bool {
+    name.contains(".intermediate.") || (name.contains(".output.dense.") && !name.contains(".attention."))
 }
 
 /// The weights of `built`, counted by part.

@@ -15,7 +15,7 @@ use crate::backbone::{Backbone, BackboneError, Family};
 use crate::bert::{BertBackbone, BertConfig};
 use crate::files::{FileError, is_temporary, read_text, sha256, write_atomic};
 use crate::labels::bio_tags;
-use crate::method::{HyperConfig, MethodError, TrainableTensor};
+use crate::method::{MethodConfig, MethodError, TrainableTensor};
 use crate::t5::T5Config;
 use crate::tensors::{TensorError, TensorFile, Tensors, write_tensors};
 use crate::words::WordSplitting;
@@ -120,7 +120,7 @@ pub struct Manifest {
     /// Version of the program that wrote it.
     pub program: String,
     /// Method and hyper-parameters.
-    pub method: HyperConfig,
+    pub method: MethodConfig,
     /// The backbone's configuration.
     #[serde(flatten)]
     pub architecture: Architecture,
@@ -571,7 +571,7 @@ impl Run {
         if let (None, Some(HubReference { id, commit }), false) = (instead, &reference.hub, folder.is_dir()) {
             return Err(RunError::NotCached { folder, id: id.clone(), commit: commit.clone() });
         }
-        Family::check(&folder, self.manifest.method.method)?;
+        Family::check(&folder, self.manifest.method.method())?;
         Ok(folder)
     }
 }
@@ -614,7 +614,6 @@ fn compare_hashes(path: &Path, found: String, expected: &str) -> Result<(), RunE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::method::Method;
     use ndarray::ArrayD;
 
     fn new_run(folder: &Path) -> Run {
@@ -630,7 +629,7 @@ mod tests {
             format: FORMAT,
             name: "r".into(),
             program: "test".into(),
-            method: Method::HyperLoader.preset(),
+            method: MethodConfig::default(),
             architecture: Architecture::T5(t5),
             backbone: BackboneReference {
                 path: "../backbone".into(),

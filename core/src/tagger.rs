@@ -53,6 +53,13 @@ impl TaggerKind {
     }
 }
 
+/// Inner values: what a file's generator makes for a decoder block, with a leading batch axis each: the transposed down
+/// matrix `[d_model, bottleneck]`, its bias `[1, bottleneck]`, the transposed up matrix `[bottleneck, d_model]`, its bias
+/// `[1, d_model]`.
+pub fn generated_adapter(block: usize) -> [String; 4] {
+    ["down_weight", "down_bias", "up_weight", "up_bias"].map(|part| format!("generated_{part}.{block}"))
+}
+
 /// A file's metadata cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
@@ -100,6 +107,12 @@ pub struct TaggerMetadata {
     /// Blocks of the decoder, hence pairs of `cross_key.N` and `cross_value.N`; 0 and absent where there is none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub decoder_layers: usize,
+    /// Inner values that the decoder reads besides those, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub memory: Vec<String>,
+    /// Text in front of each source, by which the model knows its task; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source_prefix: String,
     /// The method that made the weights.
     pub method: String,
     /// The run that they come from.
@@ -152,7 +165,7 @@ impl TaggerMetadata {
             return Err(MetadataError::Version { found });
         }
         // The other fields are text, which must not be parsed: a task may be named `7`.
-        const JSON: [&str; 10] = [
+        const JSON: [&str; 11] = [
             "format",
             "labels",
             "words",
@@ -162,6 +175,7 @@ impl TaggerMetadata {
             "eos_token_id",
             "decoder_start_token_id",
             "decoder_layers",
+            "memory",
             "step",
         ];
         let mut fields = Map::new();
@@ -199,6 +213,8 @@ mod tests {
             eos_token_id: 1,
             decoder_start_token_id: 0,
             decoder_layers: 4,
+            memory: vec![],
+            source_prefix: String::new(),
             method: "hyperloader".into(),
             run: "null".into(),
             step: 20,
@@ -211,8 +227,12 @@ mod tests {
 
     #[test]
     fn properties_are_read_back_even_when_text_looks_like_json() {
-        let properties = metadata().to_properties().unwrap();
-        assert_eq!(TaggerMetadata::from_properties(&properties).unwrap(), metadata());
+        let generated =
+            TaggerMetadata { memory: vec!["a.0".into()], source_prefix: "7".into(), ..metadata() };
+        for metadata in [metadata(), generated] {
+            let properties = metadata.to_properties().unwrap();
+            assert_eq!(TaggerMetadata::from_properties(&properties).unwrap(), metadata);
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! The trainer makes them with gradients, the exporter once with ndarray. T5 never hears of a method.
 
+use serde::{Deserialize, Serialize};
+
 use crate::t5::{Attention, Stack};
 
 /// All generated weights of one task.
@@ -11,6 +13,8 @@ pub struct TaskWeights<T> {
     pub encoder: Vec<BlockWeights<T>>,
     /// One entry for each block of the decoder.
     pub decoder: Vec<BlockWeights<T>>,
+    /// What makes more adapters of the decoder from each input.
+    pub generator: Option<Generator<T>>,
 }
 
 /// Generated weights of one block.
@@ -46,7 +50,7 @@ pub struct Lora<T> {
     pub scale: f64,
 }
 
-/// A bottleneck behind a sub-layer's output y: `y + norm(up(activation(down(y))))` (reference section 1.4).
+/// A bottleneck at a sub-layer: `norm(up(activation(down(..))))`, read and added where its placement says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adapter<T> {
     /// `[bottleneck, d_model]`.
@@ -59,8 +63,54 @@ pub struct Adapter<T> {
     pub up_bias: T,
     /// Between the two.
     pub activation: Activation,
-    /// On the bottleneck's output, before it is added to y.
+    /// On the bottleneck's output.
     pub norm: Option<LayerNorm<T>>,
+    /// Where it stands.
+    pub placement: Placement,
+}
+
+/// Where an adapter A stands at a sub-layer with the input x and the output y, which is behind a norm of its own.
+/// Without dropout the first two are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// `x + dropout(y + A(y))`: HyperLoader and HyperFormer (reference section 1.4).
+    BeforeDropout,
+    /// `x + z + A(z)` with `z = dropout(y)`: AdapterHub's (reference section 5.2).
+    AfterDropout,
+    /// `x + dropout(y) + A(x)`: Hyperdecoder (reference section 5.5).
+    Parallel,
+}
+
+/// A linear map, `W x + b`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Linear<T> {
+    /// `[out, in]`.
+    pub weight: T,
+    /// `[out]`.
+    pub bias: T,
+}
+
+/// Makes the adapters beside the decoder's feed-forward layers from each input (Ivison and Peters 2022; reference
+/// section 5.5). With the mean e of the encoder's output over an input's tokens and `e' = fc2(relu(fc1(e)))`, block l gets
+/// what the heads make of `relu(trunk e' + block_bias_l)`; the adapter's non-linearity is ReLU.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generator<T> {
+    /// `d_model` to `d_model`.
+    pub fc1: Linear<T>,
+    /// `d_model` to `d_model`.
+    pub fc2: Linear<T>,
+    /// `[width, d_model]`.
+    pub trunk: T,
+    /// One for each block of the decoder, `[width]`.
+    pub block_biases: Vec<T>,
+    /// `width` to the transposed down matrix `[d_model, bottleneck]`, row-major.
+    pub down_weight: Linear<T>,
+    /// `width` to `bottleneck`.
+    pub down_bias: Linear<T>,
+    /// `width` to the transposed up matrix `[bottleneck, d_model]`, row-major.
+    pub up_weight: Linear<T>,
+    /// `width` to `d_model`.
+    pub up_bias: Linear<T>,
 }
 
 /// A LayerNorm over the last axis with biased variance.
@@ -75,10 +125,15 @@ pub struct LayerNorm<T> {
 }
 
 /// Non-linearity of an adapter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`.
     GeluNew,
+    /// `x sigmoid(x)`.
+    Swish,
+    /// `max(x, 0)`.
+    Relu,
 }
 
 impl<T> Default for AttentionWeights<T> {
@@ -120,7 +175,15 @@ impl<T> TaskWeights<T> {
     /// No generated weights at all: T5 as it was trained.
     pub fn none(encoder_layers: usize, decoder_layers: usize) -> Self {
         let blocks = |n| std::iter::repeat_with(BlockWeights::default).take(n).collect();
-        Self { encoder: blocks(encoder_layers), decoder: blocks(decoder_layers) }
+        Self { encoder: blocks(encoder_layers), decoder: blocks(decoder_layers), generator: None }
+    }
+
+    /// The blocks of a stack, to be filled.
+    pub fn blocks_mut(&mut self, stack: Stack) -> &mut [BlockWeights<T>] {
+        match stack {
+            Stack::Encoder => &mut self.encoder,
+            Stack::Decoder => &mut self.decoder,
+        }
     }
 
     /// The blocks of a stack.

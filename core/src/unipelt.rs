@@ -4,12 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bert::BertConfig;
-use crate::method::{Init, MethodError, TrainableTensor, check_tasks};
+use crate::method::{Init, Method, MethodError, TrainableTensor, check_tasks};
 
 /// Hyper-parameters of `unipelt-bert`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UnipeltBertConfig {
+    /// [`Method::UnipeltBert`].
+    pub method: Method,
     /// Rank of the LoRA pairs on queries and values.
     pub lora_rank: usize,
     /// Positions put before the keys and values of every layer.
@@ -26,6 +28,7 @@ pub struct UnipeltBertConfig {
 impl Default for UnipeltBertConfig {
     fn default() -> Self {
         Self {
+            method: Method::UnipeltBert,
             lora_rank: 8,
             prefix_len: 10,
             prefix_hidden: 512,
@@ -56,16 +59,16 @@ impl UnipeltBertConfig {
         let factor = self.adapter_reduction_factor;
         if factor == 0 || !d.is_multiple_of(factor) {
             let expected = format!("a divisor of the backbone's `hidden_size` {d}");
-            return value("unipelt_bert.adapter_reduction_factor", factor, &expected);
+            return value("adapter_reduction_factor", factor, &expected);
         }
         if self.lora_rank == 0 || self.lora_rank > d {
-            return value("unipelt_bert.lora_rank", self.lora_rank, "a number from 1 to `hidden_size`");
+            return value("lora_rank", self.lora_rank, "a number from 1 to `hidden_size`");
         }
         if self.prefix_len == 0 || self.prefix_len > 1 << 10 {
-            return value("unipelt_bert.prefix_len", self.prefix_len, "a number from 1 to 1024");
+            return value("prefix_len", self.prefix_len, "a number from 1 to 1024");
         }
         if self.prefix_hidden > 1 << 16 {
-            return value("unipelt_bert.prefix_hidden", self.prefix_hidden, "a number from 0 to 65536");
+            return value("prefix_hidden", self.prefix_hidden, "a number from 0 to 65536");
         }
         check_tasks(tasks)
     }
@@ -327,13 +330,10 @@ mod tests {
         let tasks = ["a".to_owned()];
         let good = UnipeltBertConfig::default;
         for (config, said) in [
-            (
-                UnipeltBertConfig { adapter_reduction_factor: 5, ..good() },
-                "`unipelt_bert.adapter_reduction_factor` is 5",
-            ),
-            (UnipeltBertConfig { lora_rank: 0, ..good() }, "`unipelt_bert.lora_rank` is 0"),
-            (UnipeltBertConfig { prefix_len: 0, ..good() }, "`unipelt_bert.prefix_len` is 0"),
-            (UnipeltBertConfig { prefix_hidden: 1 << 20, ..good() }, "`unipelt_bert.prefix_hidden`"),
+            (UnipeltBertConfig { adapter_reduction_factor: 5, ..good() }, "`adapter_reduction_factor` is 5"),
+            (UnipeltBertConfig { lora_rank: 0, ..good() }, "`lora_rank` is 0"),
+            (UnipeltBertConfig { prefix_len: 0, ..good() }, "`prefix_len` is 0"),
+            (UnipeltBertConfig { prefix_hidden: 1 << 20, ..good() }, "`prefix_hidden`"),
         ] {
             let message = config.validate(&bert, &tasks).unwrap_err().to_string();
             assert!(message.contains(said), "{message}");

@@ -13,7 +13,7 @@ mod random_run;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use hyperloader_core::method::Method;
+use hyperloader_core::method::MethodConfig;
 use hyperloader_core::t5::T5Config;
 
 fn main() -> Result<()> {
@@ -21,7 +21,7 @@ fn main() -> Result<()> {
     let preset = arguments.next().context("usage: random_run PRESET FOLDER")?;
     let folder = arguments.next().context("usage: random_run PRESET FOLDER")?;
     let t5 = T5Config::preset(&preset)?;
-    random_run::write(Path::new(&folder), &t5, &Method::HyperLoader.preset(), &["mtop"]);
+    random_run::write(Path::new(&folder), &t5, &MethodConfig::default(), &["mtop"]);
     let parameters: usize = t5.tensors().values().map(|shape| shape.iter().product::<usize>()).sum();
 
     eprintln!("{parameters} parameters in `{folder}/backbone`, a run of task `mtop` in `{folder}/runs`");

@@ -1,5 +1,6 @@
 //! The few functions of a T5, a BERT and their adapters that are not matrix products, in float64.
 
+use hyperloader_core::task_weights::Activation;
 use ndarray::{Array2, ArrayView1};
 
 /// LayerNorm of each row with biased variance: `(x - mean) / sqrt(variance + eps) * gamma + beta`.
@@ -67,6 +68,15 @@ fn erf(x: f64) -> f64 {
         term *= 2.0 * x * x / odd;
     }
     std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
+}
+
+/// An adapter's non-linearity.
+pub(crate) fn activate(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::GeluNew => gelu_new(x),
+        Activation::Swish => x / (1.0 + (-x).exp()),
+        Activation::Relu => x.max(0.0),
+    }
 }
 
 /// Index of the largest value; of equal ones the first.

@@ -12,7 +12,7 @@ use hyperloader_core::method::MethodError;
 use hyperloader_core::run::{Architecture, Checkpoint, Manifest, Run, RunError, Task, Which};
 use hyperloader_core::sentt::{SentT, SentTError};
 use hyperloader_core::t5::{Stack, T5Config};
-use hyperloader_core::tagger::{FORMAT, MetadataError, TaggerKind, TaggerMetadata};
+use hyperloader_core::tagger::{FORMAT, MetadataError, TaggerKind, TaggerMetadata, generated_adapter};
 use hyperloader_core::tensors::Tensors;
 use hyperloader_core::wordpiece::WordPieceError;
 use hyperloader_onnx::{BuiltModel, Bytes, Opset, Weight, WriteError, write_model};
@@ -20,7 +20,7 @@ use hyperloader_runtime::backend::BackendError;
 use serde::Serialize;
 
 use crate::bert::model::BertModel;
-use crate::graph::{GraphError, adapter_tensors, t5_graph};
+use crate::graph::{GraphError, added_tensors, t5_graph};
 use crate::materialise::{MaterialiseError, task_weights};
 use crate::model::{ModelError, TaskModel};
 use crate::probe::Probes;
@@ -245,15 +245,15 @@ impl Exporter {
 
     fn t5_model(&self, t5: &T5Config, task: &Task) -> Result<TaskModel, ExportError> {
         let weights = task_weights(&self.run.manifest.method, t5, &self.tensors, &task.name)?;
-        let norms = t5.norms().into_iter();
-        let trained = norms.filter_map(|name| Some((name.clone(), self.tensors.get(&name)?.clone())));
+        let names = t5.tensors().into_keys();
+        let trained = names.filter_map(|name| Some((name.clone(), self.tensors.get(&name)?.clone())));
         let backbone = Backbone::open(&self.backbone, t5.cross_attention_relative_bias)?;
         Ok(TaskModel::new(backbone, trained.collect(), weights))
     }
 
     fn metadata(&self, task: &Task, model: &dyn Exportable) -> Result<TaggerMetadata, ExportError> {
         let manifest = &self.run.manifest;
-        let Interface { kind, max_target_len, pad, eos, start, decoder_layers, tokenizer } =
+        let Interface { kind, max_target_len, pad, eos, start, decoder_layers, memory, tokenizer } =
             model.interface(manifest)?;
         Ok(TaggerMetadata {
             format: FORMAT,
@@ -267,7 +267,9 @@ impl Exporter {
             eos_token_id: eos,
             decoder_start_token_id: start,
             decoder_layers,
-            method: manifest.method.method.to_string(),
+            memory,
+            source_prefix: manifest.method.source_prefix(&task.name).to_owned(),
+            method: manifest.method.method().to_string(),
             run: manifest.name.clone(),
             step: self.checkpoint.step,
             checkpoint_sha256: self.checkpoint.sha256.clone(),
@@ -301,6 +303,8 @@ pub(crate) struct Interface {
     pub(crate) eos: i64,
     pub(crate) start: i64,
     pub(crate) decoder_layers: usize,
+    /// Inner values that a decoder reads besides keys and values.
+    pub(crate) memory: Vec<String>,
     pub(crate) tokenizer: String,
 }
 
@@ -310,7 +314,7 @@ impl Exportable for TaskModel {
     }
 
     fn elements(&self, weight: &Weight) -> Result<Bytes, ModelError> {
-        match adapter_tensors(self.weights()).get(&weight.name) {
+        match added_tensors(self.weights()).get(&weight.name) {
             Some(tensor) => self.stored(weight, tensor),
             None => self.stored(weight, &self.folded_tensor(&weight.name)?),
         }
@@ -318,8 +322,9 @@ impl Exportable for TaskModel {
 
     fn oracle(&self, manifest: &Manifest, task: &Task) -> Result<Oracle, ExportError> {
         let codec = SentT::from_file(self.folder().join(TOKENIZER))?;
-        let Manifest { max_source_len, max_target_len, .. } = manifest;
-        let probes = Probes::new(&codec, task, self.config(), *max_source_len, *max_target_len)?;
+        let prefix = codec.encode_text(manifest.method.source_prefix(&task.name))?;
+        let limits = (manifest.max_source_len, manifest.max_target_len);
+        let probes = Probes::new(&codec, task, &prefix, self.config(), limits)?;
         Ok(Oracle::new(self, probes)?)
     }
 
@@ -332,6 +337,10 @@ impl Exportable for TaskModel {
             eos: config.eos_token_id,
             start: config.decoder_start_token_id,
             decoder_layers: config.layers(Stack::Decoder),
+            memory: match &self.weights().generator {
+                Some(_) => (0..config.layers(Stack::Decoder)).flat_map(generated_adapter).collect(),
+                None => Vec::new(),
+            },
             tokenizer: read_text(&self.folder().join(TOKENIZER))?,
         })
     }
@@ -367,7 +376,7 @@ fn write(mut out: &mut dyn Write, built: &BuiltModel, model: &dyn Exportable) ->
 
 #[cfg(test)]
 mod tests {
-    use hyperloader_core::method::{HyperConfig, Method};
+    use hyperloader_core::method::HyperConfig;
     use hyperloader_runtime::backend::BackendOptions;
 
     use super::*;
@@ -377,7 +386,7 @@ mod tests {
     fn the_file_of_another_task_is_found_out() {
         let folder = tempfile::tempdir().unwrap();
         let t5 = T5Config { d_model: 16, d_ff: 16, num_layers: 1, ..T5Config::preset("t5-nano").unwrap() };
-        let method = HyperConfig { reduction_factor: 4, ..Method::HyperLoader.preset() };
+        let method = HyperConfig { reduction_factor: 4, ..HyperConfig::default() }.into();
         let run = random_run::write(folder.path(), &t5, &method, &["mtop", "snips"]);
         let exporter = Exporter::open(run, Which::Last, None).unwrap();
         let file = folder.path().join("snips.onnx");

@@ -1,21 +1,25 @@
-//! The graph of one task: T5's encoder and decoder with the task's adapters, LoRA already folded into the matrices.
+//! The graph of one task: T5's encoder and decoder with the task's adapters, LoRA already folded into the matrices, and
+//! what makes adapters from each input where the method has that.
 //!
 //! Plain operators only (no `If`, no `Loop`, no contributed ones), so that any runtime takes the file. Values named as
 //! in [`hyperloader_core::tagger`] are where it can be split into an encoder and a decoder.
 
+mod generator;
 mod weights;
 
+use hyperloader_core::method::names::adapter as adapter_name;
 use hyperloader_core::t5::{Attention, FeedForward, Stack, T5Config, names};
 use hyperloader_core::tagger::{
     ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, ENCODER_HIDDEN_STATES, INPUT_IDS, LOGITS,
     cross_key, cross_value,
 };
-use hyperloader_core::task_weights::{Activation, Adapter, TaskWeights};
+use hyperloader_core::task_weights::{Activation, Adapter, Placement, TaskWeights};
 use hyperloader_core::tensors::HostTensor;
 use hyperloader_onnx::{BuildError, BuiltModel, Dim, ElementType, GraphBuilder, Opset, Value};
 
-pub use weights::{ElementsError, adapter_tensors, weight_elements};
-use weights::{adapter_name, check_adapters};
+use generator::GeneratedAdapter;
+use weights::check_adapters;
+pub use weights::{ElementsError, added_tensors, weight_elements};
 
 /// Added to the scores of keys that a query must not see; as good as minus infinity, yet a row without any key stays
 /// finite.
@@ -77,6 +81,15 @@ struct Memory {
     values: Value,
 }
 
+/// What the decoder reads of the source.
+struct Source {
+    attention_mask: Value,
+    padding: Value,
+    encoded: Value,
+    /// One for each block, or none.
+    generated: Vec<GeneratedAdapter>,
+}
+
 /// Where an attention is.
 #[derive(Clone, Copy)]
 struct Place {
@@ -101,9 +114,14 @@ impl T5<'_> {
         let padding = graph.scoped("padding", |graph| padding_bias(graph, attention_mask));
         let encoded = graph.scoped("encoder", |graph| self.encoder(graph, input_ids, padding));
         graph.name_value(encoded, ENCODER_HIDDEN_STATES, ElementType::F32, &self.hidden("source_len"));
-        let decoded = graph.scoped("decoder", |graph| {
-            self.decoder(graph, decoder_input_ids, attention_mask, padding, encoded)
-        });
+        let generated = match &self.task.generator {
+            None => Vec::new(),
+            Some(generator) => graph.scoped("generator", |graph| {
+                generator::adapters(graph, self.config, generator, encoded, attention_mask)
+            }),
+        };
+        let source = Source { attention_mask, padding, encoded, generated };
+        let decoded = graph.scoped("decoder", |graph| self.decoder(graph, decoder_input_ids, &source));
         graph.name_value(decoded, DECODER_HIDDEN_STATES, ElementType::F32, &self.hidden("target_len"));
         let logits = graph.scoped("lm_head", |graph| self.head(graph, decoded));
         let vocab = Dim::from(self.config.vocab_size);
@@ -126,21 +144,15 @@ impl T5<'_> {
         for block in 0..self.config.layers(Stack::Encoder) {
             states = graph.scoped(&format!("block.{block}"), |graph| {
                 let states = self.self_attention(graph, Stack::Encoder, block, states, bias);
-                self.feed_forward(graph, Stack::Encoder, block, states)
+                self.feed_forward(graph, Stack::Encoder, block, states, None)
             });
         }
         self.rms_norm(graph, "final_layer_norm", &names::final_norm(Stack::Encoder), states)
     }
 
     /// The decoder's output after its final norm, `[batch, target_len, d_model]`.
-    fn decoder(
-        &self,
-        graph: &mut GraphBuilder,
-        ids: Value,
-        attention_mask: Value,
-        padding: Value,
-        encoded: Value,
-    ) -> Value {
+    fn decoder(&self, graph: &mut GraphBuilder, ids: Value, source: &Source) -> Value {
+        let &Source { attention_mask, padding, encoded, ref generated } = source;
         let mut states = self.embed(graph, ids);
         let target = graph.scoped("positions", |graph| positions(graph, ids));
         let self_bias = graph.scoped("bias", |graph| {
@@ -159,7 +171,7 @@ impl T5<'_> {
             states = graph.scoped(&format!("block.{block}"), |graph| {
                 let states = self.self_attention(graph, Stack::Decoder, block, states, self_bias);
                 let states = self.cross_attention(graph, block, states, encoded, cross_bias);
-                self.feed_forward(graph, Stack::Decoder, block, states)
+                self.feed_forward(graph, Stack::Decoder, block, states, generated.get(block))
             });
         }
         self.rms_norm(graph, "final_layer_norm", &names::final_norm(Stack::Decoder), states)
@@ -210,8 +222,7 @@ impl T5<'_> {
                 let values = self.split_heads(graph, values, &[0, 2, 1, 3]);
                 self.attend(graph, place, normed, &Memory { keys, values }, bias)
             });
-            let mixed = self.adapted(graph, stack, block, 0, mixed, adapter);
-            graph.add(states, mixed)
+            self.joined(graph, (stack, block, 0), states, mixed, adapter)
         })
     }
 
@@ -286,7 +297,14 @@ impl T5<'_> {
         linear(graph, part, &name, dims, states)
     }
 
-    fn feed_forward(&self, graph: &mut GraphBuilder, stack: Stack, block: usize, states: Value) -> Value {
+    fn feed_forward(
+        &self,
+        graph: &mut GraphBuilder,
+        stack: Stack,
+        block: usize,
+        states: Value,
+        generated: Option<&GeneratedAdapter>,
+    ) -> Value {
         let T5Config { d_model, d_ff, .. } = *self.config;
         let adapter = self.task.blocks(stack)[block].feed_forward_adapter.as_ref();
         let layer = Attention::of(stack).len();
@@ -309,42 +327,64 @@ impl T5<'_> {
                 };
                 linear(graph, "wo", &names::feed_forward(stack, block, "wo"), [d_ff, d_model], inner)
             });
-            let output = self.adapted(graph, stack, block, layer, output, adapter);
-            graph.add(states, output)
+            match generated {
+                None => self.joined(graph, (stack, block, layer), states, output, adapter),
+                Some(generated) => {
+                    let update = generated.update(graph, states);
+                    let output = graph.add(output, update);
+                    graph.add(states, output)
+                }
+            }
         })
     }
 
-    /// `y + norm(up(activation(down(y))))` (reference section 1.4), or `y` where there is no adapter.
-    fn adapted(
+    /// A sub-layer's input `x` and output `y` joined: `x + (y + A(..))` with the adapter in its place, or `x + y`.
+    fn joined(
         &self,
         graph: &mut GraphBuilder,
-        stack: Stack,
-        block: usize,
-        layer: usize,
+        site: (Stack, usize, usize),
+        x: Value,
         y: Value,
         adapter: Option<&Adapter<HostTensor>>,
     ) -> Value {
-        let Some(adapter) = adapter else { return y };
+        let Some(adapter) = adapter else { return graph.add(x, y) };
+        let read = match adapter.placement {
+            Placement::BeforeDropout | Placement::AfterDropout => y,
+            Placement::Parallel => x,
+        };
+        let y = graph.scoped("adapter", |graph| {
+            let update = self.bottleneck(graph, site, read, adapter);
+            graph.add(y, update)
+        });
+        graph.add(x, y)
+    }
+
+    /// `norm(up(activation(down(x))))` (reference sections 1.4 and 5).
+    fn bottleneck(
+        &self,
+        graph: &mut GraphBuilder,
+        (stack, block, layer): (Stack, usize, usize),
+        x: Value,
+        adapter: &Adapter<HostTensor>,
+    ) -> Value {
         let d_model = self.config.d_model;
         let bottleneck = adapter.down_bias.len();
         let name = |part: &str| adapter_name(stack, block, layer, part);
-        graph.scoped("adapter", |graph| {
-            let down = linear(graph, "down", &name("down.weight"), [d_model, bottleneck], y);
-            let bias = graph.weight(&name("down.bias"), ElementType::F32, &[bottleneck]);
-            let down = graph.add(down, bias);
-            let active = match adapter.activation {
-                Activation::GeluNew => gelu_new(graph, down),
-            };
-            let up = linear(graph, "up", &name("up.weight"), [bottleneck, d_model], active);
-            let bias = graph.weight(&name("up.bias"), ElementType::F32, &[d_model]);
-            let mut up = graph.add(up, bias);
-            if let Some(norm) = &adapter.norm {
-                let gamma = graph.weight(&name("norm.weight"), ElementType::F32, &[d_model]);
-                let beta = graph.weight(&name("norm.bias"), ElementType::F32, &[d_model]);
-                up = graph.layer_normalization(up, gamma, beta, norm.eps as f32);
-            }
-            graph.add(y, up)
-        })
+        let down = linear(graph, "down", &name("down.weight"), [d_model, bottleneck], x);
+        let bias = graph.weight(&name("down.bias"), ElementType::F32, &[bottleneck]);
+        let down = graph.add(down, bias);
+        let active = match adapter.activation {
+            Activation::GeluNew => gelu_new(graph, down),
+            Activation::Swish => swish(graph, down),
+            Activation::Relu => graph.relu(down),
+        };
+        let up = linear(graph, "up", &name("up.weight"), [bottleneck, d_model], active);
+        let bias = graph.weight(&name("up.bias"), ElementType::F32, &[d_model]);
+        let up = graph.add(up, bias);
+        let Some(norm) = &adapter.norm else { return up };
+        let gamma = graph.weight(&name("norm.weight"), ElementType::F32, &[d_model]);
+        let beta = graph.weight(&name("norm.bias"), ElementType::F32, &[d_model]);
+        graph.layer_normalization(up, gamma, beta, norm.eps as f32)
     }
 
     /// T5's norm: `x / sqrt(mean(x^2) + eps) * weight`, no mean subtracted, no offset.
@@ -405,6 +445,17 @@ fn gelu_new(graph: &mut GraphBuilder, x: Value) -> Value {
         let cube = graph.mul(cube, cubic);
         let sum = graph.add(x, cube);
         let exponent = graph.mul(sum, root);
+        let exponential = graph.exp(exponent);
+        let divisor = graph.add(exponential, one);
+        graph.div(x, divisor)
+    })
+}
+
+/// `x / (1 + exp(-x))`.
+fn swish(graph: &mut GraphBuilder, x: Value) -> Value {
+    graph.scoped("swish", |graph| {
+        let (one, minus) = (graph.f32(1.0), graph.f32(-1.0));
+        let exponent = graph.mul(x, minus);
         let exponential = graph.exp(exponent);
         let divisor = graph.add(exponential, one);
         graph.div(x, divisor)

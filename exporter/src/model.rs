@@ -7,6 +7,7 @@ use hyperloader_core::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::task_weights::{Lora, TaskWeights};
 use hyperloader_core::tensors::{HostTensor, Tensors};
 use hyperloader_onnx::{Bytes, Weight};
+use ndarray::{Array, ArrayD, Dimension};
 
 use crate::fold::{FoldError, fold};
 use crate::graph::{ElementsError, weight_elements};
@@ -64,7 +65,7 @@ pub struct TaskModel {
 
 impl TaskModel {
     /// The model of `backbone` with `weights`, where a tensor of `trained` takes the place of the backbone's tensor of
-    /// the same name (reference section 1.5: the norms).
+    /// the same name (reference section 1.5: the norms; all of them in full fine-tuning).
     pub fn new(backbone: Backbone, trained: Tensors, weights: TaskWeights<HostTensor>) -> Self {
         Self { backbone, trained, weights }
     }
@@ -143,4 +144,15 @@ impl TaskModel {
             })
         })
     }
+}
+
+/// A tensor as float64, with the rank of its place.
+pub(crate) fn wide<D: Dimension>(name: &str, tensor: &HostTensor) -> Result<Array<f64, D>, ModelError> {
+    shaped(name, tensor.mapv(f64::from))
+}
+
+/// A tensor with the rank of its place.
+pub(crate) fn shaped<T, D: Dimension>(name: &str, tensor: ArrayD<T>) -> Result<Array<T, D>, ModelError> {
+    let found = tensor.shape().to_vec();
+    tensor.into_dimensionality().map_err(|_| ModelError::Shape { name: name.to_owned(), found })
 }

@@ -21,23 +21,24 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// The probes of `task`, cut to the run's lengths as in training.
+    /// The probes of `task`, sources behind the ids of `prefix`, cut to the run's lengths of sources and targets as in
+    /// training.
     ///
     /// # Errors
     /// If the tokenizer fails.
     pub fn new(
         codec: &SentT,
         task: &Task,
+        prefix: &[u32],
         config: &T5Config,
-        max_source_len: usize,
-        max_target_len: usize,
+        (max_source_len, max_target_len): (usize, usize),
     ) -> Result<Self, SentTError> {
         let mut sources = Vec::new();
         let mut targets = Vec::new();
         for (number, sentence) in SENTENCES.iter().enumerate() {
             let words: Vec<String> = task.words.split(sentence).into_iter().map(|word| word.text).collect();
             let tags: Vec<&str> = (0..words.len()).map(|at| tag(&task.labels, number, at)).collect();
-            let mut source = codec.encode_source(&words)?;
+            let mut source = [prefix, &codec.encode_source(&words)?].concat();
             codec.truncate(&mut source, max_source_len);
             let mut target = codec.encode_target(&tags)?;
             codec.truncate(&mut target, max_target_len);

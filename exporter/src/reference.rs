@@ -4,12 +4,13 @@
 //! (Raffel et al. 2020; reference section 1.4). Dropout is left out, as in evaluation.
 
 use hyperloader_core::t5::{Attention, FeedForward, Stack, T5Config, names};
-use hyperloader_core::task_weights::{Activation, Adapter, BlockWeights, Lora};
+use hyperloader_core::task_weights::{Adapter, BlockWeights, Lora, Placement};
 use hyperloader_core::tensors::HostTensor;
-use ndarray::{Array, Array2, Array3, ArrayView1, ArrayView2, Axis, Dimension, Ix1, Ix2, s};
+use ndarray::{Array2, Array3, ArrayView1, ArrayView2, Axis, Ix1, Ix2, s};
 
-use crate::arithmetic::{argmax, gelu_new, layer_norm, rms_norm, softmax};
-use crate::model::{ModelError, TaskModel};
+use crate::arithmetic::{activate, argmax, gelu_new, layer_norm, rms_norm, softmax};
+use crate::generate::{GeneratedAdapter, generate};
+use crate::model::{ModelError, TaskModel, shaped, wide};
 
 /// Added to masked scores. Far below any score, and finite: a row without a visible key is no NaN.
 const MASKED: f64 = -1e9;
@@ -66,6 +67,8 @@ struct Pass<'a> {
     own: ScoreBias,
     /// The encoder's output and the bias of cross-attention; in the decoder only.
     cross: Option<(&'a States, ScoreBias)>,
+    /// Generated adapters beside feed-forward layers, by block and then by sentence; may be none.
+    generated: Vec<Vec<GeneratedAdapter>>,
 }
 
 /// What is added to the scores of all attentions of one kind.
@@ -98,7 +101,7 @@ impl<'a> Reference<'a> {
             position: self.position_bias(Stack::Encoder, Attention::SelfAttention, length, length)?,
             mask: padding_mask(attention_mask, length),
         };
-        let pass = Pass { stack: Stack::Encoder, own, cross: None };
+        let pass = Pass { stack: Stack::Encoder, own, cross: None, generated: vec![] };
         self.run(&pass, input_ids)
     }
 
@@ -171,7 +174,11 @@ impl<'a> Reference<'a> {
             position: bias(Attention::CrossAttention, encoded.length)?,
             mask: padding_mask(attention_mask, length),
         };
-        let pass = Pass { stack: Stack::Decoder, own, cross: Some((encoded, cross)) };
+        let generated = match &self.model.weights().generator {
+            Some(generator) => generate(generator, encoded, attention_mask)?.adapters,
+            None => vec![],
+        };
+        let pass = Pass { stack: Stack::Decoder, own, cross: Some((encoded, cross)), generated };
         self.run(&pass, decoder_input_ids)
     }
 
@@ -195,7 +202,7 @@ impl<'a> Reference<'a> {
             if pass.cross.is_some() {
                 self.attention_layer(pass, block, Attention::CrossAttention, weights, &mut x)?;
             }
-            self.feed_forward_layer(stack, block, weights, &mut x)?;
+            self.feed_forward_layer(pass, block, weights, &mut x)?;
         }
         self.norm(&mut x.rows, &names::final_norm(stack))?;
         Ok(x)
@@ -214,7 +221,7 @@ impl<'a> Reference<'a> {
         Ok(States { rows, length: ids.ncols() })
     }
 
-    /// `x + adapter(attention(norm(x)))`; the adapter follows self-attention only.
+    /// `x + attention(norm(x))` with the adapter in its place; only self-attention has one.
     fn attention_layer(
         &self,
         pass: &Pass<'_>,
@@ -236,8 +243,7 @@ impl<'a> Reference<'a> {
         let v = self.linear(&memory.rows, &name("v"), lora.v.as_ref())?;
         let mixed = self.attend(&q, &k, &v, bias);
         let y = self.linear(&mixed, &name("o"), None)?;
-        x.rows += &adapted(y, adapter)?;
-        Ok(())
+        join(&mut x.rows, y, adapter)
     }
 
     /// Attention of all heads without scaling, `[batch * queries, inner_dim]`.
@@ -261,14 +267,15 @@ impl<'a> Reference<'a> {
         mixed
     }
 
-    /// `x + adapter(feed_forward(norm(x)))`.
+    /// `x + feed_forward(norm(x))` with the adapter in its place, or each sentence's own beside it.
     fn feed_forward_layer(
         &self,
-        stack: Stack,
+        pass: &Pass<'_>,
         block: usize,
         weights: &BlockWeights<HostTensor>,
         x: &mut States,
     ) -> Result<(), ModelError> {
+        let stack = pass.stack;
         let mut normed = x.rows.clone();
         self.norm(&mut normed, &names::feed_forward_norm(stack, block))?;
         let linear = |x, part| self.linear(x, &names::feed_forward(stack, block, part), None);
@@ -276,8 +283,16 @@ impl<'a> Reference<'a> {
             FeedForward::Relu => linear(&normed, "wi")?.mapv_into(|x| x.max(0.0)),
             FeedForward::GatedGelu => linear(&normed, "wi_0")?.mapv_into(gelu_new) * linear(&normed, "wi_1")?,
         };
-        let y = linear(&hidden, "wo")?;
-        x.rows += &adapted(y, weights.feed_forward_adapter.as_ref())?;
+        let mut y = linear(&hidden, "wo")?;
+        let Some(adapters) = pass.generated.get(block) else {
+            return join(&mut x.rows, y, weights.feed_forward_adapter.as_ref());
+        };
+        for (sentence, adapter) in adapters.iter().enumerate() {
+            let rows = sentence * x.length..(sentence + 1) * x.length;
+            let mut y = y.slice_mut(s![rows, ..]);
+            y += &adapter.update(&x.sentence(sentence));
+        }
+        x.rows += &y;
         Ok(())
     }
 
@@ -360,33 +375,36 @@ fn padding_mask(mask: &Array2<i64>, queries: usize) -> Array3<f64> {
     )
 }
 
-/// `y + norm(up(activation(down(y))))` (reference section 1.4).
-fn adapted(y: Array2<f64>, adapter: Option<&Adapter<HostTensor>>) -> Result<Array2<f64>, ModelError> {
-    let Some(adapter) = adapter else {
-        return Ok(y);
-    };
+/// A sub-layer's input `x` and output `y` joined in x, with the adapter in its place (reference sections 1.4 and 5).
+fn join(
+    x: &mut Array2<f64>,
+    y: Array2<f64>,
+    adapter: Option<&Adapter<HostTensor>>,
+) -> Result<(), ModelError> {
+    if let Some(adapter) = adapter {
+        let update = match adapter.placement {
+            Placement::BeforeDropout | Placement::AfterDropout => bottleneck(&y, adapter)?,
+            Placement::Parallel => bottleneck(x, adapter)?,
+        };
+        *x += &update;
+    }
+    *x += &y;
+    Ok(())
+}
+
+/// `norm(up(activation(down(x))))`.
+fn bottleneck(x: &Array2<f64>, adapter: &Adapter<HostTensor>) -> Result<Array2<f64>, ModelError> {
     let name = "adapter";
     let affine = |x: &Array2<f64>, weight, bias| -> Result<Array2<f64>, ModelError> {
         Ok(x.dot(&wide::<Ix2>(name, weight)?.t()) + wide::<Ix1>(name, bias)?)
     };
-    let hidden = affine(&y, &adapter.down_weight, &adapter.down_bias)?;
-    let hidden = match adapter.activation {
-        Activation::GeluNew => hidden.mapv_into(gelu_new),
-    };
+    let hidden = affine(x, &adapter.down_weight, &adapter.down_bias)?;
+    let hidden = hidden.mapv_into(|x| activate(adapter.activation, x));
     let mut update = affine(&hidden, &adapter.up_weight, &adapter.up_bias)?;
     if let Some(norm) = &adapter.norm {
         let gamma = wide::<Ix1>(name, &norm.gamma)?;
         let beta = wide::<Ix1>(name, &norm.beta)?;
         layer_norm(&mut update, &gamma.view(), &beta.view(), norm.eps);
     }
-    Ok(y + update)
-}
-
-fn wide<D: Dimension>(name: &str, tensor: &HostTensor) -> Result<Array<f64, D>, ModelError> {
-    shaped(name, tensor.mapv(f64::from))
-}
-
-fn shaped<T, D: Dimension>(name: &str, tensor: ndarray::ArrayD<T>) -> Result<Array<T, D>, ModelError> {
-    let found = tensor.shape().to_vec();
-    tensor.into_dimensionality().map_err(|_| ModelError::Shape { name: name.to_owned(), found })
+    Ok(update)
 }

@@ -25,11 +25,12 @@ pub struct WeightGroup {
     pub readers: usize,
 }
 
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     "embedding",
     "head",
     "position tables",
     "adapters",
+    "generator",
     "LoRA",
     "prefix",
     "norms",
@@ -38,13 +39,15 @@ const PARTS: [&str; 9] = [
 ];
 
 fn part(name: &str) -> &'static str {
-    let [embedding, head, positions, adapters, lora, prefix, norms, feed_forward, attention] = PARTS;
+    let [embedding, head, positions, adapters, generator, lora, prefix, norms, feed_forward, attention] =
+        PARTS;
     match name {
         names::SHARED => embedding,
         names::LM_HEAD => head,
         _ if name.starts_with("classifier.") => head,
         _ if name.contains("relative_attention_bias") => positions,
         _ if name.contains(".adapter.") || name.contains(".adapters.") => adapters,
+        _ if name.starts_with("generator.") => generator,
         _ if name.contains(".lora_") => lora,
         _ if name.contains(".prefix_") => prefix,
         _ if name.contains("layer_norm") || name.contains("LayerNorm") => norms,

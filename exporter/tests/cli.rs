@@ -8,7 +8,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use common::random_run;
-use hyperloader_core::method::Method;
+use hyperloader_core::method::MethodConfig;
 use hyperloader_core::t5::T5Config;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -31,7 +31,7 @@ impl Place {
             num_layers: 1,
             ..T5Config::preset("t5-nano").unwrap()
         };
-        random_run::write(place.0.path(), &t5, &Method::HyperLoader.preset(), &["mtop", "snips"]);
+        random_run::write(place.0.path(), &t5, &MethodConfig::default(), &["mtop", "snips"]);
         place
     }
 

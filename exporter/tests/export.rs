@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::{HyperCase, TOLERANCE, ids, random_run};
-use hyperloader_core::method::{HyperConfig, LoraConfig, Method};
+use hyperloader_core::method::{HyperConfig, LoraConfig, MethodConfig};
 use hyperloader_core::run::{Run, Snapshot, Which};
 use hyperloader_core::t5::T5Config;
 use hyperloader_core::tagger::TaggerMetadata;
@@ -29,7 +29,7 @@ fn verified(tolerance: f64) -> Options {
 }
 
 /// All of T5's vocabulary, so that probes can be run, and little else.
-fn narrow() -> (T5Config, HyperConfig) {
+fn narrow() -> (T5Config, MethodConfig) {
     let t5 = T5Config {
         d_model: 16,
         d_kv: 4,
@@ -40,16 +40,14 @@ fn narrow() -> (T5Config, HyperConfig) {
         ..T5Config::preset("t5-nano").unwrap()
     };
     let lora = Some(LoraConfig { rank: 2, alpha: 3.0, ..LoraConfig::default() });
-    (
-        t5,
-        HyperConfig {
-            reduction_factor: 4,
-            task_embed_dim: 8,
-            projector_hidden: 8,
-            lora,
-            ..Method::HyperLoader.preset()
-        },
-    )
+    let method = HyperConfig {
+        reduction_factor: 4,
+        task_embed_dim: 8,
+        projector_hidden: 8,
+        lora,
+        ..HyperConfig::default()
+    };
+    (t5, method.into())
 }
 
 fn narrow_run(folder: &Path) -> Run {
@@ -134,7 +132,7 @@ fn a_verified_file_says_what_it_is_and_where_it_comes_from() {
 fn a_nano_file_is_within_three_per_cent_of_its_parameters() {
     let folder = tempfile::tempdir().unwrap();
     let t5 = T5Config::preset("t5-nano").unwrap();
-    let run = random_run::write(folder.path(), &t5, &Method::HyperLoader.preset(), &["mtop"]);
+    let run = random_run::write(folder.path(), &t5, &MethodConfig::default(), &["mtop"]);
     let exported = export(run, "mtop", &folder.path().join("mtop.onnx"), &Options::default()).unwrap();
     let stored = 4.0 * exported.parameters as f64;
     let excess = exported.bytes as f64 / stored - 1.0;

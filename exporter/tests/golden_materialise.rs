@@ -4,6 +4,7 @@
 mod common;
 
 use common::HyperCase;
+use hyperloader_core::method::MethodConfig;
 use hyperloader_core::t5::Stack;
 use hyperloader_core::task_weights::{Adapter, BlockWeights, Lora};
 use hyperloader_core::tensors::{HostTensor, Tensors};
@@ -51,7 +52,8 @@ fn generated(case: &HyperCase) -> Tensors {
     for task in &case.tasks {
         let weights = task_weights(&case.method, &case.t5, &case.state, task).unwrap();
         for stack in Stack::BOTH {
-            let embedding = embeddings(&case.method, &case.t5, &case.state, task, stack).unwrap();
+            let MethodConfig::Hyper(config) = &case.method else { panic!("{:?}", case.method) };
+            let embedding = embeddings(config, &case.t5, &case.state, task, stack).unwrap();
             let embedding = embedding.mapv(|x| x as f32).into_dyn();
             all.insert(format!("{task}/{stack}/embedding"), embedding);
             for (layer, block) in weights.blocks(stack).iter().enumerate() {

@@ -8,11 +8,13 @@ use std::io;
 use hyperloader_core::t5::{Attention, FeedForward, Stack, T5Config, names};
 use hyperloader_core::tagger::{
     ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, ENCODER_HIDDEN_STATES, INPUT_IDS, LOGITS,
-    cross_key, cross_value,
+    cross_key, cross_value, generated_adapter,
 };
-use hyperloader_core::task_weights::{Activation, Adapter, LayerNorm, TaskWeights};
+use hyperloader_core::task_weights::{
+    Activation, Adapter, Generator, LayerNorm, Linear, Placement, TaskWeights,
+};
 use hyperloader_core::tensors::HostTensor;
-use hyperloader_exporter::graph::{adapter_tensors, t5_graph, weight_elements};
+use hyperloader_exporter::graph::{added_tensors, t5_graph, weight_elements};
 use hyperloader_onnx::proto::ModelProto;
 use hyperloader_onnx::summary::summary;
 use hyperloader_onnx::{BuiltModel, Bytes, Opset, Weight, decode_model, extract, write_model};
@@ -39,6 +41,7 @@ fn adapter(d_model: usize, bottleneck: usize) -> Adapter<HostTensor> {
         up_bias: zeros(&[d_model]),
         activation: Activation::GeluNew,
         norm: Some(LayerNorm { gamma: zeros(&[d_model]), beta: zeros(&[d_model]), eps: 1e-5 }),
+        placement: Placement::BeforeDropout,
     }
 }
 
@@ -48,6 +51,29 @@ fn adapted(config: &T5Config, bottleneck: usize) -> TaskWeights<HostTensor> {
         block.self_attention_adapter = Some(adapter(config.d_model, bottleneck));
         block.feed_forward_adapter = Some(adapter(config.d_model, bottleneck));
     }
+    task
+}
+
+/// As Hyperdecoder has it: adapters beside the encoder's feed-forward layers, generated ones in the decoder.
+fn generated(config: &T5Config) -> TaskWeights<HostTensor> {
+    let mut task = plain(config);
+    for block in &mut task.encoder {
+        let adapter = adapter(config.d_model, 2);
+        let (activation, placement) = (Activation::Relu, Placement::Parallel);
+        block.feed_forward_adapter = Some(Adapter { activation, norm: None, placement, ..adapter });
+    }
+    let linear = |[out, input]: [usize; 2]| Linear { weight: zeros(&[out, input]), bias: zeros(&[out]) };
+    let (d, b, h) = (config.d_model, 3, 5);
+    task.generator = Some(Generator {
+        fc1: linear([d, d]),
+        fc2: linear([d, d]),
+        trunk: zeros(&[h, d]),
+        block_biases: vec![zeros(&[h]); config.layers(Stack::Decoder)],
+        down_weight: linear([d * b, h]),
+        down_bias: linear([b, h]),
+        up_weight: linear([b * d, h]),
+        up_bias: linear([d, h]),
+    });
     task
 }
 
@@ -100,17 +126,18 @@ fn floats(bytes: &Bytes) -> Vec<f32> {
 #[test]
 fn graphs_keep_their_summaries() {
     insta::assert_snapshot!("relu_tied_adapted", built(&small(), &adapted(&small(), 3)).summary());
+    insta::assert_snapshot!("generated", built(&small(), &generated(&small())).summary());
     insta::assert_snapshot!("gated_untied_plain", built(&gated(), &plain(&gated())).summary());
     insta::assert_snapshot!("cross_bias", built(&with_cross_bias(), &plain(&small())).summary());
 }
 
 #[test]
 fn every_tensor_of_the_backbone_and_the_adapters_is_declared_once() {
-    for config in [small(), gated(), with_cross_bias()] {
-        let task = adapted(&config, 3);
+    let cases = [small(), gated(), with_cross_bias()].map(|config| (adapted(&config, 3), config));
+    for (task, config) in cases.into_iter().chain([(generated(&small()), small())]) {
         let declared: Vec<String> =
             built(&config, &task).weights.into_iter().map(|weight| weight.name).collect();
-        let adapters = adapter_tensors(&task);
+        let adapters = added_tensors(&task);
         let mut expected: Vec<String> = config.tensors().into_keys().chain(adapters.into_keys()).collect();
         expected.sort();
         let mut sorted = declared.clone();
@@ -121,9 +148,9 @@ fn every_tensor_of_the_backbone_and_the_adapters_is_declared_once() {
 
 #[test]
 fn every_declared_weight_can_be_filled_from_the_tensor_of_its_name() {
-    for config in [small(), gated(), with_cross_bias()] {
-        let task = adapted(&config, 3);
-        let (shapes, adapters) = (config.tensors(), adapter_tensors(&task));
+    let cases = [small(), gated(), with_cross_bias()].map(|config| (adapted(&config, 3), config));
+    for (task, config) in cases.into_iter().chain([(generated(&small()), small())]) {
+        let (shapes, adapters) = (config.tensors(), added_tensors(&task));
         for weight in built(&config, &task).weights {
             let tensor = match adapters.get(&weight.name) {
                 Some(tensor) => (*tensor).clone(),
@@ -138,10 +165,12 @@ fn every_declared_weight_can_be_filled_from_the_tensor_of_its_name() {
 #[test]
 fn graphs_hold_standard_operators_only_and_no_control_flow() {
     for opset in [Opset::V17, Opset::V18] {
-        let model = t5_graph(&gated(), &adapted(&gated(), 3), opset).unwrap().model;
-        for node in model.graph.unwrap().node {
-            assert_eq!(node.domain, "", "{}", node.name);
-            assert!(!["If", "Loop", "Scan"].contains(&node.op_type.as_str()), "{}", node.name);
+        for task in [adapted(&gated(), 3), generated(&gated())] {
+            let model = t5_graph(&gated(), &task, opset).unwrap().model;
+            for node in model.graph.unwrap().node {
+                assert_eq!(node.domain, "", "{}", node.name);
+                assert!(!["If", "Loop", "Scan"].contains(&node.op_type.as_str()), "{}", node.name);
+            }
         }
     }
 }
@@ -168,6 +197,24 @@ fn a_graph_splits_into_an_encoder_and_a_decoder_that_share_only_the_embedding() 
     let decoders = weights(&decoder);
     let shared: Vec<String> = weights(&encoder).into_iter().filter(|name| decoders.contains(name)).collect();
     assert_eq!(shared, [names::SHARED]);
+}
+
+#[test]
+fn a_generator_runs_with_the_encoder_and_its_adapters_are_all_that_the_decoder_reads_of_it() {
+    let config = small();
+    let model = written(&built(&config, &generated(&config)));
+    let blocks = 0..config.layers(Stack::Decoder);
+    let cross = blocks.clone().flat_map(|block| [cross_key(block), cross_value(block)]);
+    let names: Vec<String> = cross.chain(blocks.flat_map(generated_adapter)).collect();
+    let memory: Vec<&str> = names.iter().map(String::as_str).collect();
+    let encoder = extract(&model, &[INPUT_IDS, ATTENTION_MASK], &memory).unwrap();
+    let inputs = [&memory[..], &[ATTENTION_MASK, DECODER_INPUT_IDS]].concat();
+    let decoder = extract(&model, &inputs, &[LOGITS]).unwrap();
+    let generators = |model: &ModelProto| {
+        let tensors = &model.graph.as_ref().unwrap().initializer;
+        tensors.iter().filter(|tensor| tensor.name.starts_with("generator.")).count()
+    };
+    assert_eq!((generators(&encoder), generators(&decoder)), (1 + 3 + 6 * 2, 0));
 }
 
 #[test]
@@ -249,6 +296,11 @@ fn weights_that_do_not_fit_are_named() {
         error(|task| {
             let adapter = task.encoder[0].self_attention_adapter.as_mut().unwrap();
             adapter.down_bias = zeros(&[1, 3]);
+        }),
+        error(|task| {
+            let mut generator = generated(&small()).generator.unwrap();
+            generator.block_biases.pop();
+            task.generator = Some(generator);
         }),
     ];
     let weight = &built(&config, &plain(&config)).weights[0];

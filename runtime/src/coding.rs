@@ -23,7 +23,11 @@ pub enum CodingError {
 #[derive(Debug)]
 pub(crate) enum Coding {
     /// Of an encoder-decoder: what comes back are the ids of a target.
-    SentT(SentT),
+    SentT {
+        codec: SentT,
+        /// Ids in front of each source.
+        prefix: Vec<u32>,
+    },
     /// Of a token classifier: what comes back are tags by number, one for each source id.
     WordPiece {
         codec: WordPiece,
@@ -36,7 +40,10 @@ impl Coding {
     /// The codec of a file.
     pub(crate) fn new(metadata: &TaggerMetadata) -> Result<Self, CodingError> {
         Ok(match metadata.kind {
-            TaggerKind::EncoderDecoder => Self::SentT(SentT::from_bytes(metadata.tokenizer.as_bytes())?),
+            TaggerKind::EncoderDecoder => {
+                let codec = SentT::from_bytes(metadata.tokenizer.as_bytes())?;
+                Self::SentT { prefix: codec.encode_text(&metadata.source_prefix)?, codec }
+            }
             TaggerKind::TokenClassifier => Self::WordPiece {
                 codec: WordPiece::from_text(&metadata.tokenizer)?,
                 tags: bio_tags(&metadata.labels),
@@ -47,7 +54,7 @@ impl Coding {
     /// The tokens for padding and for the end of a sentence.
     pub(crate) fn pad_and_end(&self) -> [u32; 2] {
         match self {
-            Self::SentT(codec) => [codec.pad(), codec.eos()],
+            Self::SentT { codec, .. } => [codec.pad(), codec.eos()],
             Self::WordPiece { codec, .. } => [codec.pad(), codec.sep()],
         }
     }
@@ -55,10 +62,13 @@ impl Coding {
     /// The source of a sentence.
     pub(crate) fn source(&self, words: &[&str]) -> Result<Vec<u32>, SentenceError> {
         match self {
-            Self::SentT(codec) if words.len() > codec.max_words() => {
+            Self::SentT { codec, .. } if words.len() > codec.max_words() => {
                 Err(SentenceError::TooManyWords { words: words.len(), limit: codec.max_words() })
             }
-            Self::SentT(codec) => codec.encode_source(words).map_err(unwritable),
+            Self::SentT { codec, prefix } => {
+                let source = codec.encode_source(words).map_err(unwritable)?;
+                Ok([prefix.as_slice(), &source].concat())
+            }
             Self::WordPiece { codec, .. } => Ok(codec.encode(words).map_err(unwritable)?.ids),
         }
     }
@@ -71,7 +81,7 @@ impl Coding {
         align: Alignment,
     ) -> Result<(Vec<String>, bool), SentenceError> {
         match self {
-            Self::SentT(codec) => {
+            Self::SentT { codec, .. } => {
                 let sbio = codec.align_tags(given, words.len(), align).map_err(unwritable)?;
                 Ok((sbio_to_bio(&sbio), given.last() == Some(&codec.eos())))
             }
@@ -125,6 +135,8 @@ mod tests {
             eos_token_id: 3,
             decoder_start_token_id: 0,
             decoder_layers: 0,
+            memory: vec![],
+            source_prefix: String::new(),
             method: "unipelt-bert".into(),
             run: "r".into(),
             step: 1,

@@ -26,13 +26,15 @@ pub enum SplitError {
     NoHead,
 }
 
-/// Names of the cross-attention's keys and values, block by block: the encoder's outputs in order.
+/// Names of the cross-attention's keys and values, block by block, and of what else the decoder reads: the encoder's
+/// outputs in order.
 pub fn memory_names(metadata: &TaggerMetadata) -> Vec<String> {
-    (0..metadata.decoder_layers).flat_map(|block| [cross_key(block), cross_value(block)]).collect()
+    let cross = (0..metadata.decoder_layers).flat_map(|block| [cross_key(block), cross_value(block)]);
+    cross.chain(metadata.memory.iter().cloned()).collect()
 }
 
 /// The encoder: from `input_ids` and `attention_mask` to the cross-attention's keys and values of every decoder block,
-/// each `[batch, heads, source_len, d_kv]`, in the order of [`memory_names`].
+/// each `[batch, heads, source_len, d_kv]`, and what else the metadata names, in the order of [`memory_names`].
 ///
 /// # Errors
 /// If `model` lacks one of these values.

@@ -180,7 +180,7 @@ impl Worker {
         let (model, metadata) = (file.model(), file.metadata());
         let path = || file.path().display().to_string();
         match coding {
-            Coding::SentT(_) => Decoder::new(backend, model, metadata)
+            Coding::SentT { .. } => Decoder::new(backend, model, metadata)
                 .map(Self::Decoder)
                 .map_err(|error| OpenError::Decoder { path: path(), error }),
             Coding::WordPiece { .. } => Classifier::new(backend, model, metadata)

@@ -8,7 +8,7 @@ mod random_run;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hyperloader_core::method::Method;
+use hyperloader_core::method::MethodConfig;
 use hyperloader_core::run::{Run, Which};
 use hyperloader_core::t5::{FeedForward, T5Config};
 use hyperloader_core::tensors::TensorFile;
@@ -106,7 +106,7 @@ fn difference(run: &Run, task: &str) -> f64 {
 #[test]
 fn a_sharded_float16_v1_1_is_trained_exported_and_run() {
     let place = Workplace::new();
-    random_run::write(&place.path("random"), &t5(), &Method::HyperLoader.preset(), &["mtop"]);
+    random_run::write(&place.path("random"), &t5(), &MethodConfig::default(), &["mtop"]);
     shard(&place.path("random/backbone"));
     let nano = fixture("backbones/t5-nano");
     place.write("hyperloader.toml", tiny_config().replace(&*nano.to_string_lossy(), "random/backbone"));

@@ -32,7 +32,7 @@ fn config(steps: u64, dropout: f64, more: &str) -> String {
     format!(
         "[backbone]\npath = \"{backbone}\"\n\n\
          [method]\nmethod = \"unipelt-bert\"\n\
-         unipelt_bert = {{ prefix_len = 5, prefix_hidden = 32, adapter_reduction_factor = 3 }}\n\n\
+         prefix_len = 5\nprefix_hidden = 32\nadapter_reduction_factor = 3\n\n\
          [training]\nsteps = {steps}\nbatch_size = 8\nwarmup_steps = 5\nlearning_rate = 1e-2\nevaluate_every = 40\n\
          label_smoothing = 0.0\ndropout = {dropout}\nthreads = 1\n{more}\n\
          [task.snips]\nlayout = \"seq-in-out\"\ntrain = \"{corpora}/snips/train\"\nvalid = \"{corpora}/snips/valid\"\n\
@@ -256,6 +256,22 @@ fn backbones_and_options_of_the_other_kind_of_method_are_refused() {
         assert!(good.contains(from), "{from}");
         train_transcript(name, &good.replace(from, &to));
     }
+}
+
+#[test]
+fn a_warm_start_on_other_labels_is_refused() {
+    let place = Workplace::new();
+    let first = config(2, 0.0, "fraction = 0.02");
+    place.write("hyperloader.toml", first.clone());
+    place.program("hl-train").args(["--quiet", "--name", "first"]).assert().success();
+    place.write("hyperloader.toml", first.replace("fraction = 0.02", "fraction = 0.04"));
+    let mut train = place.program("hl-train");
+    train.args(["--quiet", "--name", "second", "--warm-start", "runs/first"]);
+    let output = train.output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("cannot start from run `first`: its list of labels is `"), "{message}");
+    assert!(!place.path("runs/second").exists());
 }
 
 #[test]

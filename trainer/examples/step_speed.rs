@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use hyperloader_core::backbone::Backbone;
-use hyperloader_core::method::Method;
+use hyperloader_core::method::HyperConfig;
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::device;
 use hyperloader_trainer::model::{Placement, Precision, Tagger};
@@ -34,8 +34,7 @@ fn main() -> Result<()> {
 
     let backbone = Backbone::open(&folder, false)?;
     let tasks = ["a", "b", "c"].map(str::to_owned);
-    let mut method = Method::HyperLoader.preset();
-    method.reduction_factor = 8;
+    let method = HyperConfig { reduction_factor: 8, ..HyperConfig::default() }.into();
     let mut tagger = Tagger::new(&backbone, &method, &tasks, 1, Placement { device, precision })?;
     let mut optimizer = AdamW::new(&tagger.parameters, 0.0, AbsentGradient::Skip);
     let ids = |len: i64, factor: i64| {

@@ -35,6 +35,12 @@ pub struct Coded {
 
 /// A codec of sentences.
 pub trait Coding {
+    /// Ids of the text that stands in front of each source, by which a model knows its task; mostly none.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    fn prefix(&self, text: &str) -> Result<Vec<u32>, CodingError>;
+
     /// The most words that a source can have.
     fn max_words(&self) -> usize;
 
@@ -71,6 +77,10 @@ pub trait Coding {
 }
 
 impl Coding for SentT {
+    fn prefix(&self, text: &str) -> Result<Vec<u32>, CodingError> {
+        Ok(self.encode_text(text)?)
+    }
+
     fn max_words(&self) -> usize {
         self.max_words()
     }
@@ -122,6 +132,11 @@ fn sbio(tags: &[String], window: Range<usize>) -> Vec<String> {
 }
 
 impl Coding for WordPiece {
+    /// None: each task has a classifier of its own.
+    fn prefix(&self, _: &str) -> Result<Vec<u32>, CodingError> {
+        Ok(Vec::new())
+    }
+
     fn max_words(&self) -> usize {
         usize::MAX
     }

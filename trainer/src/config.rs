@@ -6,14 +6,16 @@ use std::path::{Component, Path, PathBuf};
 
 use hyperloader_core::corpus::CorpusSpec;
 use hyperloader_core::files::{FileError, read_text};
-use hyperloader_core::method::HyperConfig;
+use hyperloader_core::method::{Method, MethodConfig};
 use hyperloader_core::sentt::Alignment;
 use hyperloader_core::suggest;
 use serde::{Deserialize, Serialize};
+use toml::de::{DeTable, ValueDeserializer};
+use toml::{Table, Value};
 
 use crate::model::Precision;
 use crate::optimizer::AbsentGradient;
-use crate::preset::Preset;
+use crate::preset::{Preset, fill};
 use crate::schedule::Decay;
 
 /// A configuration cannot be used.
@@ -41,6 +43,16 @@ pub enum ConfigError {
         known: String,
         /// The nearest one.
         hint: String,
+    },
+    /// A hyper-parameter on the command line is none of the method's.
+    #[error("`{option}` for method `{method}`: {reason}")]
+    MethodOption {
+        /// As typed.
+        option: String,
+        /// The method.
+        method: Method,
+        /// What is wrong.
+        reason: String,
     },
     /// A value is impossible.
     #[error("`{field}` is {value}, expected {expected}")]
@@ -74,7 +86,7 @@ pub struct Config {
     pub backbone: BackboneConfig,
     /// The method and its hyper-parameters.
     #[serde(default)]
-    pub method: HyperConfig,
+    pub method: MethodConfig,
     /// Optimisation and evaluation.
     #[serde(default)]
     pub training: TrainingConfig,
@@ -226,13 +238,13 @@ impl Config {
             path: path.to_owned(),
             reason: format!("{}{}", e.to_string().trim_end(), did_you_mean(e.message())),
         };
+        check_method(&text).map_err(unusable)?;
         let mut config: Self = toml::from_str(&text).map_err(unusable)?;
         if let Some(preset) = config.preset {
             // Read twice: only an error of the text itself can name a line.
             let merged = text.parse().and_then(|table| preset.under(table)).map_err(unusable)?;
             config = merged.try_into().map_err(unusable)?;
         }
-        config.method = config.method.completed();
         let folder = path.parent().unwrap_or(Path::new(""));
         config.runs = folder.join(&config.runs);
         config.backbone.path = config.backbone.path.map(|path| folder.join(path));
@@ -254,6 +266,25 @@ impl Config {
             });
         }
         self.tasks.retain(|name, _| names.contains(name));
+        Ok(())
+    }
+
+    /// Sets one hyper-parameter of the method, typed as `KEY=VALUE`: `reduction_factor=8`, `lora.rank=4`.
+    ///
+    /// # Errors
+    /// If the method has none of that name, or the value is of the wrong type.
+    pub fn set_method_option(&mut self, option: &str) -> Result<(), ConfigError> {
+        let method = self.method.method();
+        let unusable =
+            |reason: String| ConfigError::MethodOption { option: option.to_owned(), method, reason };
+        let (key, value) = option.split_once('=').ok_or_else(|| unusable("expected `KEY=VALUE`".into()))?;
+        // A word without quotes is a text.
+        let typed = option.parse::<Table>().or_else(|_| format!("{key}={}", Value::from(value)).parse());
+        let mut table = typed.map_err(|e| unusable(e.message().to_owned()))?;
+        fill(&mut table, Table::try_from(&self.method).map_err(|e| unusable(e.to_string()))?);
+        self.method = Value::Table(table).try_into().map_err(|e: toml::de::Error| {
+            unusable(format!("{}{}", e.message(), did_you_mean(e.message())))
+        })?;
         Ok(())
     }
 
@@ -332,6 +363,24 @@ impl Config {
         check("training.temperature", heat, heat >= 1.0 && heat.is_finite(), "a number from 1 on")?;
         check("task", self.tasks.len() as f64, !self.tasks.is_empty(), "at least one `[task.NAME]`")
     }
+}
+
+/// Reads `[method]` alone, as the hyper-parameters of its method: only so does an error know its line. What else is wrong
+/// with the text is left to others.
+fn check_method(text: &str) -> Result<(), toml::de::Error> {
+    let table = DeTable::parse(text).ok().and_then(|document| document.into_inner().remove("method"));
+    let Some(table) = table.filter(|table| table.get_ref().is_table()) else { return Ok(()) };
+    let read = || {
+        let method = match table.get_ref().get("method") {
+            Some(name) => Method::deserialize(ValueDeserializer::from(name.clone()))?,
+            None => Method::default(),
+        };
+        MethodConfig::read(method, ValueDeserializer::from(table.clone()))
+    };
+    read().map(|_| ()).map_err(|mut error| {
+        error.set_input(Some(text));
+        error
+    })
 }
 
 /// The way to `path` from `folder`; absolute where there is none.

@@ -112,7 +112,11 @@ pub fn load_task(
     let tags = train.iter().chain(&valid).flat_map(|s| s.tags.iter().map(String::as_str));
     let labels = LabelSet::from_tags(tags, &spec.train.display().to_string())
         .map_err(|source| DataError::Label { task: name(), source })?;
-    let mut encoder = Encoder { codec, labels: &labels, limits, skipped: 0, truncated: 0, windowed: 0 };
+    let prefix = codec
+        .prefix(config.method.source_prefix(task))
+        .map_err(|source| DataError::Encode { task: name(), source })?;
+    let mut encoder =
+        Encoder { codec, labels: &labels, prefix, limits, skipped: 0, truncated: 0, windowed: 0 };
     let mut encode = |sentences: &[Sentence], purpose| {
         encoder.examples(sentences, purpose).map_err(|source| DataError::Encode { task: name(), source })
     };
@@ -163,6 +167,8 @@ enum Purpose {
 struct Encoder<'a> {
     codec: &'a dyn Coding,
     labels: &'a LabelSet,
+    /// Ids in front of each source.
+    prefix: Vec<u32>,
     limits: &'a TrainingConfig,
     skipped: usize,
     truncated: usize,
@@ -198,6 +204,7 @@ impl Encoder<'_> {
         let readable = words.len().min(self.codec.max_words());
         let read = window.start..window.start + readable;
         let mut coded = self.codec.encode(&words[..readable], &sentence.tags, read, self.labels)?;
+        coded.source.splice(..0, self.prefix.iter().copied());
         let fits = readable == words.len() && self.codec.fits(&coded, limits);
         if !fits && purpose == Purpose::Training && limits.too_long == TooLong::Skip {
             self.skipped += 1;
@@ -237,7 +244,7 @@ impl Encoder<'_> {
     /// the least that it can have.
     fn reach(&self, words: &[String], tags: Option<&[String]>, start: usize) -> Result<usize, CodingError> {
         // What stands around the words: a sentinel and `</s>`, or `[CLS]` and `[SEP]`.
-        let (mut source, mut target) = (2, 2);
+        let (mut source, mut target) = (self.prefix.len() + 2, 2);
         for at in start..words.len() {
             source += self.codec.word_tokens(&words[at])?;
             target += self.codec.tag_tokens(tags, at, at == start)?;

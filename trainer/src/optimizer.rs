@@ -6,7 +6,7 @@ use hyperloader_core::tensors::Tensors;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
-use crate::hypernetwork::MissingTensor;
+use crate::methods::MissingTensor;
 use crate::parameters::{Parameter, Parameters, to_device, to_host};
 
 const BETA1: f64 = 0.9;

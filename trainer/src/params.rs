@@ -2,41 +2,95 @@
 
 use std::convert::Infallible;
 
-use hyperloader_core::method::HyperConfig;
+use hyperloader_core::bert::BertConfig;
+use hyperloader_core::method::{Init, MethodConfig, Sharing};
 use hyperloader_core::t5::T5Config;
-use hyperloader_core::tensors::HostTensor;
+use hyperloader_core::unipelt::UnipeltBertConfig;
 use serde::Serialize;
-use tch::{Device, Kind, Tensor};
+use tch::Device;
 
 use crate::parameters::Parameters;
 
 /// Parameters of a method on a backbone.
 #[derive(Debug, Clone, Serialize)]
 pub struct ParameterCount {
-    /// Elements of the tensors that training changes.
+    /// Elements of the tensors that training changes; of one task's model where each task has its own.
     pub trainable: usize,
     /// Elements of those and of the frozen backbone; a tied embedding counts once.
     pub total: usize,
     /// `trainable / total`.
     pub ratio: f64,
+    /// Elements that the training of all tasks changes.
+    pub all_tasks: usize,
 }
 
-/// Creates the tensors of a training and counts their elements. Only a shape stands for the backbone: its tensors stay
-/// without values.
-pub fn count(method: &HyperConfig, t5: &T5Config, tasks: &[String]) -> ParameterCount {
+/// What the paper says of a variant on T5-base (Tables 3 and 4: total, trainable), and where it differs from what is
+/// counted here (reference section 2.1).
+pub fn paper(variant: &str) -> Option<&'static str> {
+    Some(match variant {
+        "hyperloader" => "229M/6M, 2.9543 %: as counted",
+        "hyperformer++" => "228M/5M, 2.3849 %: the ratio is a misprint for 2.2849 %",
+        "hyperloader-4-lora" => "228M/8M: the total is a misprint for 231M",
+        "hyperloader-8-lora" => "234M/11M: as counted",
+        "hyperloader-r16" => "229M/6M: repeats HyperLoader's figures",
+        "hyperloader-no-adapters" => "225M/1.8M: nearer to `hyperloader-no-adapters-norm-heads`",
+        "hyperloader-no-adapters-norm-heads" => "225M/1.8M: as counted, unused heads included",
+        "hyperloader-paper-embedding" => "229M/6M, 2.9543 %: the ratio of task embeddings of 64",
+        "adapters" => "222M/3.5M: the total is the backbone's alone",
+        "lora" => "222M/0.84M: 0.844M only in units of 2^20; the total is the backbone's alone",
+        "unipelt" => "220M/4.5M: the total is less than the backbone's",
+        "unipelt-bert" | "unipelt-bert-flat" => {
+            "110M/1.8M: unexplained; without its maps the prefix leaves 1,410,672"
+        }
+        "hyperdecoder" => "239M/16M: as counted, decoder adapters that nothing uses included",
+        "hyperdecoder-live" => "239M/16M: with decoder adapters that nothing uses",
+        _ => return None,
+    })
+}
+
+/// Creates the tensors that a training adds to the backbone and counts their elements. Only a shape stands for the
+/// backbone: its tensors, trained or not, stay without values.
+pub fn count(method: &MethodConfig, t5: &T5Config, tasks: &[String]) -> ParameterCount {
     let shapes = t5.tensors();
-    let placeholder = |name: &str| Ok::<_, Infallible>(HostTensor::ones(shapes[name].as_slice()));
+    let (models, tasks) = match method.sharing() {
+        Sharing::Nothing => (tasks.len(), &tasks[..1]),
+        Sharing::Embedding | Sharing::Everything => (1, tasks),
+    };
     let list = method.trainable_tensors(t5, tasks);
-    let Ok(parameters) = Parameters::initialise(&list, 0, Device::Cpu, placeholder);
-    let frozen: usize = shapes
-        .iter()
-        .filter(|(name, _)| parameters.get(name).is_none())
-        .map(|(_, shape)| {
-            let shape: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
-            Tensor::empty(shape.as_slice(), (Kind::Float, Device::Cpu)).numel()
-        })
-        .sum();
-    let trainable = parameters.count();
-    let total = trainable + frozen;
-    ParameterCount { trainable, total, ratio: trainable as f64 / total as f64 }
+    let (trained, added): (Vec<_>, Vec<_>) = list.into_iter().partition(|t| t.init == Init::Backbone);
+    let none = |name: &str| unreachable!("`{name}` does not start as the backbone's");
+    let Ok(parameters) = Parameters::initialise::<Infallible>(&added, 0, Device::Cpu, none);
+    let elements = |shape: &[usize]| shape.iter().product::<usize>();
+    let trainable = parameters.count() + trained.iter().map(|t| elements(&t.shape)).sum::<usize>();
+    let total = parameters.count() + shapes.values().map(|shape| elements(shape)).sum::<usize>();
+    ParameterCount { trainable, total, ratio: trainable as f64 / total as f64, all_tasks: models * trainable }
+}
+
+/// The elements that a training of `unipelt-bert` creates for each of `tasks`, classifiers left out: these have
+/// `hidden_size + 1` for each BIO tag.
+pub fn count_bert(method: &UnipeltBertConfig, bert: &BertConfig, tasks: &[String]) -> ParameterCount {
+    let elements = |shape: &[usize]| shape.iter().product::<usize>();
+    let untagged: Vec<_> = tasks.iter().take(1).map(|task| (task.clone(), 0)).collect();
+    let trainable =
+        method.trainable_tensors(bert, &untagged).iter().map(|t| elements(&t.shape)).sum::<usize>();
+    let total = trainable + bert.tensors().values().map(|shape| elements(shape)).sum::<usize>();
+    let ratio = trainable as f64 / total as f64;
+    ParameterCount { trainable, total, ratio, all_tasks: tasks.len() * trainable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_unipelt_bert_are_those_of_reference_section_2_1() {
+        let bert = BertConfig::preset("bert-base").unwrap();
+        let tasks: Vec<String> = (0..7).map(|n| format!("task{n}")).collect();
+        let flat = UnipeltBertConfig { prefix_hidden: 0, ..UnipeltBertConfig::default() };
+        let counted = count_bert(&flat, &bert, &tasks);
+        assert_eq!((counted.trainable, counted.all_tasks), (1_410_672, 7 * 1_410_672));
+        assert_eq!(counted.total, 1_410_672 + 108_891_648);
+        let made = count_bert(&UnipeltBertConfig::default(), &bert, &tasks);
+        assert_eq!(made.trainable, 1_410_672 - 184_320 + 9_857_024);
+    }
 }

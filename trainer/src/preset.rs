@@ -27,12 +27,18 @@ impl Preset {
         }
     }
 
-    /// `config` with this preset's values where it has none of its own.
+    /// `config` with this preset's values where it has none of its own. The preset's hyper-parameters are for its own
+    /// method: a configuration of another one gets none of them.
     ///
     /// # Errors
     /// If the preset is no TOML, which a test excludes.
     pub fn under(self, mut config: Table) -> Result<Table, toml::de::Error> {
-        fill(&mut config, self.text().parse()?);
+        let mut values: Table = self.text().parse()?;
+        let method = |table: &Table| table.get("method")?.get("method").cloned();
+        if method(&config).is_some_and(|ours| method(&values) != Some(ours)) {
+            values.remove("method");
+        }
+        fill(&mut config, values);
         if let Some(Value::Table(tasks)) = config.get_mut("task") {
             for task in tasks.iter_mut().filter_map(|(_, task)| task.as_table_mut()) {
                 if !task.contains_key("labels") {
@@ -46,7 +52,7 @@ impl Preset {
 }
 
 /// Adds what `target` lacks.
-fn fill(target: &mut Table, values: Table) {
+pub(crate) fn fill(target: &mut Table, values: Table) {
     for (key, value) in values {
         match (target.get_mut(&key), value) {
             (Some(Value::Table(table)), Value::Table(values)) => fill(table, values),
@@ -60,6 +66,9 @@ fn fill(target: &mut Table, values: Table) {
 
 #[cfg(test)]
 mod tests {
+    use hyperloader_core::method::{MethodConfig, variant};
+    use hyperloader_core::task_weights::Activation;
+
     use crate::config::Config;
     use crate::optimizer::AbsentGradient;
 
@@ -80,5 +89,30 @@ mod tests {
         assert!(labels[0].contains("labels = \"reference\"") && labels[1].contains("labels = \"plain\""));
         // What a run keeps is complete without the preset.
         assert!(!toml::to_string(&config).unwrap().contains("preset"));
+        std::fs::write(&path, format!("{USER}[method]\nmethod = \"adapters\"\n")).unwrap();
+        assert_eq!(Some(Config::from_file(&path).unwrap().method), variant("adapters"));
+    }
+
+    #[test]
+    fn a_methods_options_are_set_one_by_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, USER).unwrap();
+        let mut config = Config::from_file(&path).unwrap();
+        config.method = variant("unipelt").unwrap();
+        for option in ["reduction_factor=8", "lora.rank=4", "activation=relu"] {
+            config.set_method_option(option).unwrap();
+        }
+        let MethodConfig::Modules(modules) = &config.method else { panic!("{:?}", config.method) };
+        let lora = modules.lora.clone().unwrap();
+        assert_eq!((modules.reduction_factor, lora.rank, lora.alpha), (Some(8), 4, 8.0));
+        assert_eq!(modules.activation, Some(Activation::Relu));
+        let mut error = |option: &str| config.set_method_option(option).unwrap_err().to_string();
+        assert_eq!(error("rank"), "`rank` for method `unipelt`: expected `KEY=VALUE`");
+        let unknown = error("reduction_facto=4");
+        assert!(unknown.starts_with("`reduction_facto=4` for method `unipelt`: unknown field"), "{unknown}");
+        assert!(unknown.ends_with("hint: did you mean `reduction_factor`?"), "{unknown}");
+        let mistyped = error("reduction_factor=much");
+        assert!(mistyped.contains("invalid type: string \"much\", expected usize"), "{mistyped}");
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use hyperloader_core::backbone::Backbone;
-use hyperloader_core::method::{HyperConfig, Method};
+use hyperloader_core::method::HyperConfig;
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::model::Tagger;
 use tch::{Device, Tensor};
@@ -14,7 +14,7 @@ fn dropout_is_drawn_in_training_only_and_follows_the_seed() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/golden/t5/relu/model");
     let backbone = Backbone::open(&folder, false).unwrap();
     assert!(backbone.config.dropout_rate > 0.0);
-    let method = HyperConfig { reduction_factor: 4, ..Method::HyperLoader.preset() };
+    let method = HyperConfig { reduction_factor: 4, ..HyperConfig::default() }.into();
     let tagger = Tagger::new(&backbone, &method, &["mtop".to_owned()], 1, Device::Cpu).unwrap();
     let input_ids = Tensor::from_slice2(&[[9, 8, 7, 6, 1], [5, 40, 41, 42, 1]]);
     let batch = Batch { attention_mask: input_ids.ones_like(), labels: input_ids.shallow_clone(), input_ids };

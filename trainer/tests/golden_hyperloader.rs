@@ -6,17 +6,17 @@ mod golden_support;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use golden_support::methods::{golden, json};
 use golden_support::{
-    Tolerance, assert_close, assert_number, batch, cases, floats, golden, integers, json, rows, visible,
-    with_start,
+    Tolerance, assert_close, assert_number, batch, cases, floats, integers, rows, visible, with_start,
 };
-use hyperloader_core::method::{HyperConfig, LoraConfig, Method, Site};
+use hyperloader_core::method::{HyperConfig, LoraConfig, Method, MethodConfig, Site};
 use hyperloader_core::t5::{Stack, T5Config, relative_position_bucket};
 use hyperloader_core::task_weights::{Adapter, Lora};
 use hyperloader_core::tensors::{TensorFile, Tensors};
 use hyperloader_trainer::data::Batch;
-use hyperloader_trainer::hypernetwork;
 use hyperloader_trainer::loss::smoothing_floor;
+use hyperloader_trainer::methods::hyper;
 use hyperloader_trainer::model::{Mode, T5, Tagger};
 use hyperloader_trainer::optimizer::{AbsentGradient, AdamW};
 use hyperloader_trainer::parameters::{Parameters, to_device};
@@ -35,6 +35,7 @@ struct Case {
     folder: PathBuf,
     name: String,
     config: Value,
+    hyper: HyperConfig,
     tagger: Tagger,
 }
 
@@ -49,7 +50,8 @@ impl Case {
 
     fn open(folder: PathBuf, kind: Kind) -> Self {
         let config = json(&folder.join("config.json"));
-        let (t5, method) = (t5_config(&config), hyper_config(&config));
+        let (t5, hyper) = (t5_config(&config), hyper_config(&config));
+        let method = MethodConfig::from(hyper.clone());
         let tasks: Vec<String> = serde_json::from_value(config["tasks"].clone()).unwrap();
         method.validate(&t5, &tasks).unwrap();
         let mut state = open(&folder, "state_ours").read_all().unwrap();
@@ -69,7 +71,7 @@ impl Case {
         .unwrap();
         assert!(state.is_empty(), "tensors that the model has no place for: {:?}", state.keys());
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-        Self { folder, name, config, tagger: Tagger { t5, method, parameters, tasks } }
+        Self { folder, name, config, hyper, tagger: Tagger { t5, method, parameters, tasks } }
     }
 
     fn file(&self, name: &str) -> TensorFile {
@@ -179,7 +181,8 @@ fn names_shapes_and_counts_of_tensors_equal_the_references() {
 #[test]
 fn generated_weights_equal_the_references() {
     Case::for_each_task(|case, task, what| {
-        let Tagger { t5, method, parameters, .. } = &case.tagger;
+        let Tagger { t5, parameters, .. } = &case.tagger;
+        let method = &case.hyper;
         let file = case.file("generated_weights");
         let mut left: Vec<&String> =
             file.shapes().keys().filter(|n| n.starts_with(&format!("{task}/"))).collect();
@@ -189,7 +192,7 @@ fn generated_weights_equal_the_references() {
         };
         let weights = case.tagger.task_weights(task).unwrap();
         for stack in Stack::BOTH {
-            let got = hypernetwork::embeddings(method, &t5.config, parameters, task, stack).unwrap();
+            let got = hyper::embeddings(method, &t5.config, parameters, task, stack).unwrap();
             compare(format!("{task}/{stack}/embedding"), &got);
             for (layer, block) in weights.blocks(stack).iter().enumerate() {
                 let sites = [

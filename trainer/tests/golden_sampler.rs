@@ -2,7 +2,7 @@
 
 mod golden_support;
 
-use golden_support::{golden, json};
+use golden_support::methods::{golden, json};
 use hyperloader_trainer::sampler::task_probabilities;
 use serde_json::Value;
 

@@ -6,8 +6,9 @@ mod golden_support;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use golden_support::methods::json;
 use golden_support::{
-    Tolerance, assert_close, assert_number, batch, cases, floats, integers, json, rows, visible, with_start,
+    Tolerance, assert_close, assert_number, batch, cases, floats, integers, rows, visible, with_start,
 };
 use hyperloader_core::backbone::Backbone;
 use hyperloader_core::t5::Stack;

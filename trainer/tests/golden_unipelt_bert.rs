@@ -7,7 +7,8 @@ mod golden_support;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use golden_support::{Tolerance, assert_close, assert_number, floats, golden, integers, json};
+use golden_support::methods::{golden, json};
+use golden_support::{Tolerance, assert_close, assert_number, floats, integers};
 use hyperloader_core::bert::BertConfig;
 use hyperloader_core::tensors::TensorFile;
 use hyperloader_core::unipelt::{UnipeltBertConfig, UnipeltWeights, names};
@@ -70,6 +71,7 @@ impl Case {
             prefix_hidden: number("mid_dim"),
             adapter_reduction_factor: number("adapter_reduction_factor"),
             gate_over_padding: true,
+            ..UnipeltBertConfig::default()
         };
         assert_eq!(method.bottleneck(&shape), number("adapter_bottleneck"));
         let (base, pelt) = (open("base.safetensors"), open("pelt.safetensors"));

@@ -108,6 +108,7 @@ impl Exportable for BertModel {
             eos: codec.sep().into(),
             start: codec.pad().into(),
             decoder_layers: 0,
+            memory: Vec::new(),
             tokenizer: codec.text().to_owned(),
         })
     }

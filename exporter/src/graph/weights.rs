@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use hyperloader_core::method::names::adapter as adapter_name;
 use hyperloader_core::t5::{Attention, Stack, T5Config, names};
-use hyperloader_core::task_weights::{Adapter, TaskWeights};
+use hyperloader_core::task_weights::{Adapter, Generator, Linear, TaskWeights};
 use hyperloader_core::tensors::HostTensor;
 use hyperloader_onnx::{Bytes, Weight};
 use ndarray::Ix2;
 
+use super::generator::block_bias;
 use super::{GraphError, MASKED};
 
 /// A tensor does not fit the initializer that it was given for.
@@ -31,7 +33,7 @@ enum Layout {
 }
 
 /// The elements of the initializer `weight` as little-endian bytes, made from the `tensor` of its name: the backbone's
-/// (LoRA folded in) or one of [`adapter_tensors`].
+/// (LoRA folded in) or one of [`added_tensors`].
 ///
 /// Matrices of linear maps are transposed to `[in, out]`; relative-position tables are written out by key position -
 /// query position, `[heads, 2 * max_distance + 1]` from `-max_distance` to `max_distance` where attention looks both
@@ -113,19 +115,32 @@ pub(super) fn distances(config: &T5Config, stack: Stack, kind: Attention) -> Ran
     -max..=if bidirectional(stack, kind) { max } else { 1 }
 }
 
-/// The name of an adapter's `part` (`down.weight`, `down.bias`, `up.weight`, `up.bias`, `norm.weight`, `norm.bias`).
-pub(super) fn adapter_name(stack: Stack, block: usize, layer: usize, part: &str) -> String {
-    format!("{stack}.block.{block}.layer.{layer}.adapter.{part}")
+/// The tensors that a method adds to T5's, by their initializers' names: `encoder.block.0.layer.0.adapter.down.weight`,
+/// `generator.fc1.weight`.
+pub fn added_tensors(task: &TaskWeights<HostTensor>) -> BTreeMap<String, &HostTensor> {
+    let adapters = adapters(task).flat_map(|(stack, block, layer, adapter)| {
+        let parts = parts(adapter);
+        parts.into_iter().map(move |(part, tensor)| (adapter_name(stack, block, layer, part), tensor))
+    });
+    adapters.chain(task.generator.iter().flat_map(generator_tensors)).collect()
 }
 
-/// The tensors of all adapters of a task, by their initializers' names: `encoder.block.0.layer.0.adapter.down.weight`.
-pub fn adapter_tensors(task: &TaskWeights<HostTensor>) -> BTreeMap<String, &HostTensor> {
-    adapters(task)
-        .flat_map(|(stack, block, layer, adapter)| {
-            let parts = parts(adapter);
-            parts.into_iter().map(move |(part, tensor)| (adapter_name(stack, block, layer, part), tensor))
-        })
-        .collect()
+fn generator_tensors(generator: &Generator<HostTensor>) -> Vec<(String, &HostTensor)> {
+    let Generator { fc1, fc2, trunk, block_biases, down_weight, down_bias, up_weight, up_bias } = generator;
+    let mut tensors = vec![("generator.trunk".to_owned(), trunk)];
+    tensors.extend(block_biases.iter().enumerate().map(|(block, bias)| (block_bias(block), bias)));
+    for (part, Linear { weight, bias }) in [
+        ("fc1", fc1),
+        ("fc2", fc2),
+        ("down_weight", down_weight),
+        ("down_bias", down_bias),
+        ("up_weight", up_weight),
+        ("up_bias", up_bias),
+    ] {
+        tensors.push((format!("generator.{part}.weight"), weight));
+        tensors.push((format!("generator.{part}.bias"), bias));
+    }
+    tensors
 }
 
 fn adapters(
@@ -159,6 +174,13 @@ fn parts(adapter: &Adapter<HostTensor>) -> Vec<(&'static str, &HostTensor)> {
 pub(super) fn check_adapters(config: &T5Config, task: &TaskWeights<HostTensor>) -> Result<(), GraphError> {
     for stack in Stack::BOTH {
         let (found, expected) = (task.blocks(stack).len(), config.layers(stack));
+        if found != expected {
+            return Err(GraphError::Depth { stack, found, expected });
+        }
+    }
+    if let Some(generator) = &task.generator {
+        let (stack, found) = (Stack::Decoder, generator.block_biases.len());
+        let expected = config.layers(stack);
         if found != expected {
             return Err(GraphError::Depth { stack, found, expected });
         }

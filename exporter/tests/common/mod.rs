@@ -7,7 +7,7 @@ pub(crate) mod random_run;
 use std::path::{Path, PathBuf};
 
 use hyperloader_core::backbone::Backbone;
-use hyperloader_core::method::{HyperConfig, LoraConfig, Method};
+use hyperloader_core::method::{HyperConfig, LoraConfig, Method, MethodConfig};
 use hyperloader_core::t5::{FeedForward, T5Config};
 use hyperloader_core::tensors::{TensorFile, Tensors};
 use hyperloader_exporter::materialise::task_weights;
@@ -94,8 +94,8 @@ impl CaseConfig {
         }
     }
 
-    fn method(&self) -> HyperConfig {
-        HyperConfig {
+    fn method(&self) -> MethodConfig {
+        let config = HyperConfig {
             method: match self.model.as_str() {
                 "HyperLoader" => Method::HyperLoader,
                 "HyperFormer++" => Method::HyperFormerPlusPlus,
@@ -113,7 +113,8 @@ impl CaseConfig {
             adapter_norm_eps: self.adapter_norm_eps,
             projector_norm_eps: self.projector_norm_eps,
             ..HyperConfig::default()
-        }
+        };
+        config.into()
     }
 }
 
@@ -121,7 +122,7 @@ impl CaseConfig {
 pub(crate) struct HyperCase {
     pub(crate) folder: PathBuf,
     pub(crate) t5: T5Config,
-    pub(crate) method: HyperConfig,
+    pub(crate) method: MethodConfig,
     pub(crate) tasks: Vec<String>,
     pub(crate) state: Tensors,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hyperloader_core::files::sha256;
-use hyperloader_core::method::{HyperConfig, Init};
+use hyperloader_core::method::{Init, MethodConfig};
 use hyperloader_core::run::{Architecture, BackboneReference, FORMAT, Manifest, Run, Snapshot, Task};
 use hyperloader_core::t5::T5Config;
 use hyperloader_core::tensors::{HostTensor, Tensors, write_tensors};
@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Writes `backbone/` and `runs/random/` under `folder`; every tensor of the method differs from its initial value.
-pub(crate) fn write(folder: &Path, t5: &T5Config, method: &HyperConfig, tasks: &[&str]) -> Run {
+pub(crate) fn write(folder: &Path, t5: &T5Config, method: &MethodConfig, tasks: &[&str]) -> Run {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let backbone = t5.tensors().into_iter().map(|(name, shape)| {
         let tensor = tensor(&mut rng, &shape, backbone_init(&name, &shape));
@@ -32,7 +32,7 @@ pub(crate) fn write(folder: &Path, t5: &T5Config, method: &HyperConfig, tasks: &
 pub(crate) fn write_run(
     folder: &Path,
     t5: &T5Config,
-    method: &HyperConfig,
+    method: &MethodConfig,
     tasks: &[&str],
     checkpoint: &Tensors,
 ) -> Run {

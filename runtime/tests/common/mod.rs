@@ -71,6 +71,8 @@ pub(crate) fn metadata() -> TaggerMetadata {
         eos_token_id: 1,
         decoder_start_token_id: 0,
         decoder_layers: 2,
+        memory: vec![],
+        source_prefix: String::new(),
         method: "none".into(),
         run: "lexicon".into(),
         step: 0,

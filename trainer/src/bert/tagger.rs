@@ -13,9 +13,9 @@ use tch::{Device, Kind, Reduction, Tensor};
 use super::Bert;
 use crate::data::{Batch, Example, IGNORED};
 use crate::evaluate::{EvaluationError, Settings};
-use crate::hypernetwork::MissingTensor;
 use crate::learner::Learner;
 use crate::loss::StepLoss;
+use crate::methods::MissingTensor;
 use crate::model::{Placement, Precision, TaggerError, check_trainable, unknown_task};
 use crate::parameters::{Parameters, to_device};
 

@@ -10,8 +10,10 @@ mod train;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use hyperloader_core::corpus::{LabelPreset, Labels};
+use hyperloader_core::method::{bert_variants, variants};
 
 /// Train a multi-task T5 tagger: HyperLoader and its baselines
 #[derive(Debug, Parser)]
@@ -31,6 +33,11 @@ enum Command {
     Params(params::ParamsArguments),
     /// Write the page and the plots of a run again, or of one that was cut
     Report(report::ReportArguments),
+}
+
+/// Names of all methods and their variants, for help, errors and completion.
+fn method_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(variants().into_iter().chain(bert_variants()).map(|variant| variant.name))
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

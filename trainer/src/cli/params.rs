@@ -2,47 +2,57 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use clap::builder::PossibleValuesParser;
-use hyperloader_core::method::variants;
+use hyperloader_core::bert::BertConfig;
+use hyperloader_core::method::{MethodConfig, variant};
 use hyperloader_core::t5::T5Config;
 
-use super::OutputFormat;
-use crate::params::{ParameterCount, count};
+use super::{OutputFormat, method_names};
+use crate::params::{ParameterCount, count, count_bert, paper};
 
 #[derive(Debug, Args)]
 pub(super) struct ParamsArguments {
-    /// Shape of a published checkpoint, such as `t5-base`
-    #[arg(long, value_name = "NAME", default_value = "t5-base")]
-    backbone_preset: String,
-    /// Method, or one of HyperLoader's ablations
-    #[arg(long, value_name = "NAME", default_value = "hyperloader", value_parser = names())]
+    /// Shape of a published checkpoint [default: `t5-base`, or `bert-base` for methods on a BERT]
+    #[arg(long, value_name = "NAME")]
+    backbone_preset: Option<String>,
+    /// Method as published, or a variant of one
+    #[arg(long, value_name = "NAME", default_value = "hyperloader", value_parser = method_names())]
     method: String,
     /// Number of tasks
     #[arg(long, value_name = "N", default_value_t = 7)]
-    tasks: u32,
+    tasks: u16,
     /// Form of the answer
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output_format: OutputFormat,
 }
 
-/// Names of all variants, for help, errors and completion.
-fn names() -> PossibleValuesParser {
-    PossibleValuesParser::new(variants().iter().map(|variant| variant.name))
-}
-
 pub(super) fn run(arguments: &ParamsArguments) -> Result<()> {
-    let t5 = T5Config::preset(&arguments.backbone_preset)?;
     let tasks: Vec<String> = (1..=arguments.tasks).map(|n| format!("task-{n}")).collect();
-    let all = variants();
-    let variant = all.iter().find(|variant| variant.name == arguments.method);
-    let method = &variant.context("every name that is accepted has its hyper-parameters")?.config;
-    method.validate(&t5, &tasks)?;
-    let counted = count(method, &t5, &tasks);
+    let method =
+        variant(&arguments.method).context("every name that is accepted has its hyper-parameters")?;
+    let preset = |base| arguments.backbone_preset.as_deref().unwrap_or(base);
+    let (counted, on_base) = match &method {
+        MethodConfig::UnipeltBert(method) => {
+            let bert = BertConfig::preset(preset("bert-base"))?;
+            method.validate(&bert, &tasks)?;
+            (count_bert(method, &bert, &tasks), preset("bert-base") == "bert-base")
+        }
+        method => {
+            let t5 = T5Config::preset(preset("t5-base"))?;
+            method.validate(&t5, &tasks)?;
+            (count(method, &t5, &tasks), preset("t5-base") == "t5-base")
+        }
+    };
     match arguments.output_format {
         OutputFormat::Json => println!("{}", serde_json::to_string(&counted)?),
         OutputFormat::Text => {
-            let ParameterCount { trainable, total, ratio } = counted;
+            let ParameterCount { trainable, total, ratio, all_tasks } = counted;
             println!("trainable  {trainable}\ntotal      {total}\nratio      {:.4} %", 100.0 * ratio);
+            if all_tasks != trainable {
+                println!("all tasks  {all_tasks}: each of {} has its own", tasks.len());
+            }
+            if let Some(figures) = paper(&arguments.method).filter(|_| on_base) {
+                println!("paper      {figures}");
+            }
         }
     }
     Ok(())

@@ -9,9 +9,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::Table;
 use hyperloader_core::corpus::{Labels, known};
+use hyperloader_core::method::variant;
 use hyperloader_core::run::Run;
 
-use super::{LabelsArgument, OutputFormat, fetch};
+use super::{LabelsArgument, OutputFormat, fetch, method_names};
 use crate::config::Config;
 use crate::evaluate::Evaluation;
 use crate::progress::{Progress, Verbosity};
@@ -32,6 +33,12 @@ pub(super) struct TrainArguments {
     /// Pretrained T5: a folder in Hugging Face's layout, or else a model of its hub, such as `t5-base`
     #[arg(long, value_name = "DIR|ID")]
     backbone: Option<String>,
+    /// Train this method with its published hyper-parameters, in place of the configuration's `[method]`
+    #[arg(long, value_name = "NAME", value_parser = method_names())]
+    method: Option<String>,
+    /// Set a hyper-parameter of the method, such as `reduction_factor=8` or `lora.rank=4`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    method_option: Vec<String>,
     /// Train on the paper's corpora in this folder, in place of the configuration's tasks
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -74,7 +81,7 @@ pub(super) struct TrainArguments {
         value_name = "RUN",
         num_args = 0..=1,
         conflicts_with_all = [
-            "name", "backbone", "data", "tasks", "labels", "fraction", "steps", "batch_size", "learning_rate", "evaluate_every", "seed", "warm_start"
+            "name", "backbone", "method", "method_option", "data", "tasks", "labels", "fraction", "steps", "batch_size", "learning_rate", "evaluate_every", "seed", "warm_start"
         ]
     )]
     resume: Option<Option<PathBuf>>,
@@ -130,6 +137,7 @@ fn start(arguments: &TrainArguments) -> Result<Training> {
     if let Some(backbone) = &arguments.backbone {
         config.backbone.choose(backbone)?;
     }
+    choose_method(&mut config, arguments)?;
     choose_tasks(&mut config, arguments)?;
     let warm_start = arguments
         .warm_start
@@ -168,6 +176,16 @@ fn stop_on_interrupt() -> Result<&'static AtomicBool> {
     })
     .context("cannot listen for Ctrl-C")?;
     Ok(&STOP)
+}
+
+fn choose_method(config: &mut Config, arguments: &TrainArguments) -> Result<()> {
+    if let Some(method) = arguments.method.as_deref().and_then(variant) {
+        config.method = method;
+    }
+    for option in &arguments.method_option {
+        config.set_method_option(option)?;
+    }
+    Ok(())
 }
 
 fn choose_tasks(config: &mut Config, arguments: &TrainArguments) -> Result<()> {

@@ -90,6 +90,12 @@ impl Open {
         let select = |tensor: &mut Tensor| *tensor = tensor.index_select(0, &stay);
         select(&mut self.ids);
         select(&mut self.cross_bias);
+        for adapter in &mut self.source.adapters {
+            select(&mut adapter.down_weight);
+            select(&mut adapter.down_bias);
+            select(&mut adapter.up_weight);
+            select(&mut adapter.up_bias);
+        }
         let cached = self.past.iter_mut().flatten().chain(&mut self.source.blocks);
         for KeyValues { keys, values } in cached {
             select(keys);

@@ -1,7 +1,7 @@
 //! The pieces of a T5 block apart from attention (reference section 1.4).
 
 use hyperloader_core::t5::{FeedForward, Stack, T5Config, names};
-use hyperloader_core::task_weights::{Activation, Adapter, LayerNorm, Lora};
+use hyperloader_core::task_weights::{Activation, Adapter, LayerNorm, Lora, Placement};
 use tch::{Kind, Tensor};
 
 /// Whether dropout is drawn.
@@ -70,17 +70,44 @@ impl RmsNorm {
     }
 }
 
-/// `y + norm(up(activation(down(y))))`, or y itself without an adapter.
-pub(super) fn with_adapter(y: Tensor, adapter: Option<&Adapter<Tensor>>) -> Tensor {
-    let Some(adapter) = adapter else { return y };
-    let down = y.linear(&adapter.down_weight, Some(&adapter.down_bias));
+/// A sub-layer's input `x` and output `y` joined, with dropout and the adapter in its place.
+pub(super) fn joined(x: &Tensor, y: Tensor, adapter: Option<&Adapter<Tensor>>, mode: Mode) -> Tensor {
+    // Never in place: the norms' backward passes need each x as it was.
+    let Some(adapter) = adapter else { return x + mode.dropout(y) };
+    match adapter.placement {
+        Placement::BeforeDropout => {
+            let update = bottleneck(&y, adapter);
+            x + mode.dropout(y + update)
+        }
+        Placement::AfterDropout => {
+            let y = mode.dropout(y);
+            let update = bottleneck(&y, adapter);
+            x + (y + update)
+        }
+        Placement::Parallel => x + mode.dropout(y) + bottleneck(x, adapter),
+    }
+}
+
+/// `norm(up(activation(down(x))))` of `x` `[batch, len, d_model]`.
+fn bottleneck(x: &Tensor, adapter: &Adapter<Tensor>) -> Tensor {
+    let down = affine(x, &adapter.down_weight, &adapter.down_bias);
     let active = match adapter.activation {
         Activation::GeluNew => down.gelu("tanh"),
+        Activation::Swish => down.silu(),
+        Activation::Relu => down.relu(),
     };
-    let up = active.linear(&adapter.up_weight, Some(&adapter.up_bias));
-    y + match &adapter.norm {
+    let up = affine(&active, &adapter.up_weight, &adapter.up_bias);
+    match &adapter.norm {
         Some(norm) => layer_norm(&up, norm),
         None => up,
+    }
+}
+
+/// `x W^T + b`; weights with a leading batch axis are those of each row of the batch.
+fn affine(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    match weight.dim() {
+        3 => x.matmul(&weight.transpose(1, 2)) + bias.unsqueeze(1),
+        _ => x.linear(weight, Some(bias)),
     }
 }
 
@@ -120,14 +147,13 @@ impl FeedForwardLayer {
         })
     }
 
-    /// `[batch, len, d_model]` to the same; the adapter sees the output before dropout and residual.
-    pub(super) fn forward(&self, x: &Tensor, adapter: Option<&Adapter<Tensor>>, mode: Mode) -> Tensor {
+    /// `[batch, len, d_model]` to the same, before dropout and residual.
+    pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
         let n = self.norm.forward(x);
         let inner = match &self.inner {
             Inner::Relu { wi } => linear(&n, wi).relu_(),
             Inner::GatedGelu { wi_0, wi_1 } => linear(&n, wi_0).gelu("tanh") * linear(&n, wi_1),
         };
-        let y = linear(&mode.dropout(inner), &self.wo);
-        mode.dropout(with_adapter(y, adapter))
+        linear(&mode.dropout(inner), &self.wo)
     }
 }

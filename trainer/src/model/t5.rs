@@ -1,11 +1,12 @@
 //! T5 (Raffel et al. 2020) as Hugging Face computes it, with a task's generated weights (reference section 1.4).
 
 use hyperloader_core::t5::{Attention, Stack, T5Config, names};
-use hyperloader_core::task_weights::{BlockWeights, TaskWeights};
+use hyperloader_core::task_weights::{Adapter, BlockWeights, TaskWeights};
 use tch::{Device, Kind, Tensor};
 
 use super::attention::{AttentionLayer, KeyValues, RelativeBias, causal_bias, padding_bias};
-use super::layers::{FeedForwardLayer, Mode, RmsNorm, with_adapter};
+use super::generator::generated;
+use super::layers::{FeedForwardLayer, Mode, RmsNorm, joined};
 use crate::loss::Head;
 
 /// An encoder-decoder T5.
@@ -35,10 +36,12 @@ struct Block {
     feed_forward: FeedForwardLayer,
 }
 
-/// What the decoder sees of the source: keys and values of each block, and the bias on their scores.
+/// What the decoder has of the source: keys and values of each block, the bias on their scores, and generated adapters.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) blocks: Vec<KeyValues>,
+    /// One for each block, with a leading batch axis; none where the task's weights are the same for every input.
+    pub(super) adapters: Vec<Adapter<Tensor>>,
     padding: Tensor,
     pub(super) len: i64,
 }
@@ -152,7 +155,7 @@ impl T5 {
         let mut x = mode.dropout(self.embed(decoder_input_ids));
         for (i, (block, weights)) in self.decoder.list.iter().zip(&weights.decoder).enumerate() {
             observe(&x);
-            let cross = Some((&source.blocks[i], &cross_bias));
+            let cross = Some((&source, i, &cross_bias));
             x = block.forward(x, weights, None, &self_bias, cross, mode);
         }
         mode.dropout(self.decoder.final_norm.forward(&x))
@@ -178,6 +181,10 @@ impl T5 {
                     Some(attention.keys_and_values(encoder_output, &weights.cross_attention))
                 })
                 .collect(),
+            adapters: match &weights.generator {
+                Some(generator) => generated(generator, encoder_output, attention_mask),
+                None => Vec::new(),
+            },
             padding: padding_bias(attention_mask, self.kind()),
             len: encoder_output.size()[1],
         }
@@ -210,7 +217,7 @@ impl T5 {
         past.resize_with(self.decoder.list.len(), || None);
         let mut x = self.embed(ids);
         for (i, (block, weights)) in self.decoder.list.iter().zip(&weights.decoder).enumerate() {
-            let cross = Some((&source.blocks[i], cross_bias));
+            let cross = Some((source, i, cross_bias));
             x = block.forward(x, weights, Some(&mut past[i]), self_bias, cross, Mode::Evaluation);
         }
         self.decoder.final_norm.forward(&x)
@@ -261,21 +268,21 @@ impl Block {
         weights: &BlockWeights<Tensor>,
         past: Option<&mut Option<KeyValues>>,
         self_bias: &Tensor,
-        cross: Option<(&KeyValues, &Tensor)>,
+        cross: Option<(&Source, usize, &Tensor)>,
         mode: Mode,
     ) -> Tensor {
         let attention = &self.self_attention;
         let y = attention.attend_to_self(&x, &weights.self_attention, past, self_bias, mode);
-        // Never in place: the norms' backward passes need each x as it was.
-        let x = x + mode.dropout(with_adapter(y, weights.self_attention_adapter.as_ref()));
-        let x = match (&self.cross_attention, cross) {
-            (Some(attention), Some((source, bias))) => {
-                let y = attention.attend_to(&x, &weights.cross_attention, source, bias, mode);
-                x + mode.dropout(y)
+        let x = joined(&x, y, weights.self_attention_adapter.as_ref(), mode);
+        let (x, generated) = match (&self.cross_attention, cross) {
+            (Some(attention), Some((source, block, bias))) => {
+                let memory = &source.blocks[block];
+                let y = attention.attend_to(&x, &weights.cross_attention, memory, bias, mode);
+                (joined(&x, y, None, mode), source.adapters.get(block))
             }
-            _ => x,
+            _ => (x, None),
         };
-        let y = self.feed_forward.forward(&x, weights.feed_forward_adapter.as_ref(), mode);
-        x + y
+        let y = self.feed_forward.forward(&x, mode);
+        joined(&x, y, generated.or(weights.feed_forward_adapter.as_ref()), mode)
     }
 }

@@ -1,7 +1,7 @@
-//! A T5 with a method's hypernetworks: everything that training needs of a model.
+//! A T5 with a method: everything that training needs of a model.
 
 use hyperloader_core::backbone::{Backbone, BackboneError};
-use hyperloader_core::method::{HyperConfig, TrainableTensor};
+use hyperloader_core::method::{MethodConfig, TrainableTensor};
 use hyperloader_core::suggest;
 use hyperloader_core::task_weights::TaskWeights;
 use hyperloader_core::tensors::HostTensor;
@@ -10,8 +10,8 @@ use tch::{Device, Kind, Tensor};
 
 use super::{Mode, T5};
 use crate::data::Batch;
-use crate::hypernetwork::{self, MissingTensor};
 use crate::loss::StepLoss;
+use crate::methods::{self, MissingTensor};
 use crate::parameters::{Parameters, to_device};
 
 /// A tagger could not be made or used.
@@ -87,10 +87,10 @@ impl Placement {
 /// A backbone, a method, and its trainable tensors.
 #[derive(Debug)]
 pub struct Tagger {
-    /// The backbone, frozen apart from the norms that the method trains.
+    /// The backbone, frozen apart from the tensors that the method trains.
     pub t5: T5,
     /// The method.
-    pub method: HyperConfig,
+    pub method: MethodConfig,
     /// What training changes.
     pub parameters: Parameters,
     /// Names of the tasks.
@@ -104,7 +104,7 @@ impl Tagger {
     /// If the backbone cannot be read.
     pub fn new(
         backbone: &Backbone,
-        method: &HyperConfig,
+        method: &MethodConfig,
         tasks: &[String],
         seed: u64,
         placement: impl Into<Placement>,
@@ -121,7 +121,7 @@ impl Tagger {
     /// If the backbone cannot be read, or a tensor is missing, misshapen or unknown.
     pub fn with_parameters(
         backbone: &Backbone,
-        method: &HyperConfig,
+        method: &MethodConfig,
         tasks: &[String],
         parameters: Parameters,
         placement: impl Into<Placement>,
@@ -141,7 +141,7 @@ impl Tagger {
         self.t5.device()
     }
 
-    /// The weights that the method generates for a task, with gradients towards [`Tagger::parameters`].
+    /// The weights that the method makes for a task, with gradients towards [`Tagger::parameters`].
     ///
     /// # Errors
     /// If there is no such task.
@@ -149,7 +149,7 @@ impl Tagger {
         if !self.tasks.iter().any(|t| t == task) {
             return Err(unknown_task(task, self.tasks.iter().map(String::as_str)));
         }
-        Ok(hypernetwork::generate(&self.method, &self.t5.config, &self.parameters, task)?)
+        Ok(methods::generate(&self.method, &self.t5.config, &self.parameters, task)?)
     }
 
     /// The summed label-smoothed loss of a batch of `task` (reference section 3.2); `training` draws dropout.

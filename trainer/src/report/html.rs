@@ -61,7 +61,7 @@ fn header(facts: &Facts) -> Markup {
     let last = facts.history.last();
     html! {
         dl {
-            dt { "method" } dd { (method.method.name()) }
+            dt { "method" } dd { (method.method().name()) }
             dt { "backbone" } dd { (backbone.path.display()) }
             dt { "seed" } dd { (seed) }
             @if let Some(last) = last {

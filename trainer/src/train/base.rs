@@ -32,10 +32,10 @@ impl Base {
     /// Opens what the configuration's method needs in `folder` and checks that the two fit.
     pub(super) fn open(config: &Config, folder: &Path) -> Result<Self, TrainError> {
         let method = &config.method;
-        Family::check(folder, method.method)?;
+        Family::check(folder, method.method())?;
         let tasks: Vec<String> = config.tasks.keys().cloned().collect();
         let dropout = config.training.dropout;
-        match method.method.family() {
+        match method.method().family() {
             Family::T5 => {
                 let mut backbone = Backbone::open(folder, config.backbone.cross_attention_relative_bias)?;
                 backbone.config.dropout_rate = dropout.unwrap_or(backbone.config.dropout_rate);

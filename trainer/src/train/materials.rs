@@ -4,6 +4,7 @@ use std::path::Path;
 
 use hyperloader_core::corpus::CorpusSpec;
 use hyperloader_core::files::{FileError, hexadecimal, sha256, write_atomic};
+use hyperloader_core::method::MethodConfig;
 use hyperloader_core::run::{self, BackboneReference, HubReference, Manifest, Run, Task};
 use hyperloader_core::tensors::Tensors;
 use sha2::{Digest, Sha256};
@@ -68,32 +69,50 @@ impl Materials {
     }
 }
 
-/// Refuses a warm start from a run of other tasks, another method or another backbone.
-pub(super) fn check_warm_start(config: &Config, base: &Base, run: &Run) -> Result<(), TrainError> {
+/// Refuses a warm start from a run of other tasks, another method or another backbone; a classifier's labels count too.
+pub(super) fn check_warm_start(config: &Config, materials: &Materials, run: &Run) -> Result<(), TrainError> {
     let Manifest { name, method, tasks, backbone: trained_on, .. } = &run.manifest;
-    let hash = base.hash()?;
+    let hash = materials.base.hash()?;
     let theirs: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
     let ours: Vec<&str> = config.tasks.keys().map(String::as_str).collect();
     let list = |names: &[&str]| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
-    let (what, theirs, ours) = if theirs != ours {
+    let methods = [method.method(), config.method.method()].map(|method| format!("`{method}`"));
+    let [their_method, our_method] = methods;
+    let (what, theirs, ours) = if their_method != our_method {
+        ("method", their_method, our_method)
+    } else if theirs != ours {
         ("set of tasks", list(&theirs), list(&ours))
     } else if *method != config.method {
         // As in a configuration, on one line.
-        let text = |method| serde_json::to_string(method).unwrap_or_default();
-        ("method", text(method), text(&config.method))
+        let text = |method: &MethodConfig| serde_json::to_string(method).unwrap_or_default();
+        ("set of hyper-parameters", text(method), text(&config.method))
     } else if trained_on.sha256 != hash {
         ("backbone's SHA-256", trained_on.sha256.clone(), hash)
+    } else if let Some((theirs, ours)) = other_labels(materials, tasks) {
+        ("list of labels", theirs, ours)
     } else {
         return Ok(());
     };
     Err(TrainError::WarmStart { run: name.clone(), what, theirs, ours })
 }
 
+/// The labels of the first task whose classifier would have others, theirs and ours.
+fn other_labels(materials: &Materials, tasks: &[Task]) -> Option<(String, String)> {
+    if matches!(materials.base, Base::T5 { .. }) {
+        return None;
+    }
+    let show = |labels: &[String]| labels.iter().map(|l| format!("`{l}`")).collect::<Vec<_>>().join(", ");
+    tasks.iter().zip(&materials.data).find_map(|(theirs, ours)| {
+        let labels: Vec<String> = ours.labels.iter().map(str::to_owned).collect();
+        (theirs.labels != labels).then(|| (show(&theirs.labels), show(&labels)))
+    })
+}
+
 /// The folder of a new run, with its configuration.
 pub(super) fn create_run(config: &Config, materials: &Materials) -> Result<Run, TrainError> {
     let name = match &config.name {
         Some(name) => name.clone(),
-        None => free_name(&config.runs, config.method.method.name()),
+        None => free_name(&config.runs, config.method.method().name()),
     };
     let folder = config.runs.join(&name);
     if Run::exists(&folder) {

@@ -143,7 +143,7 @@ impl Training {
         let tensors = match warm_start {
             None => None,
             Some(run) => {
-                check_warm_start(&config, &materials.base, run)?;
+                check_warm_start(&config, &materials, run)?;
                 Some(run.read(run.checkpoint(Which::Best)?)?)
             }
         };
@@ -166,8 +166,11 @@ impl Training {
         if run.manifest.backbone.hub.is_some() && folder.is_dir() {
             (config.backbone.path, config.backbone.id) = (Some(folder), None);
         }
-        let materials = Materials::load(&config)?;
         let changed = |what: String| TrainError::Changed { run: run.manifest.name.clone(), what };
+        if config.method != run.manifest.method {
+            return Err(changed("the method, or a hyper-parameter of it,".into()));
+        }
+        let materials = Materials::load(&config)?;
         if backbone_reference(&run.folder, &materials)?.sha256 != run.manifest.backbone.sha256 {
             return Err(changed("the backbone".into()));
         }

@@ -1,21 +1,16 @@
 //! Finding golden cases, reading their files, and comparing with a message that holds both numbers.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+pub(crate) mod methods;
+
+use std::path::PathBuf;
 
 use hyperloader_core::tensors::TensorFile;
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::parameters::{to_device, to_host};
 use tch::{Device, Tensor};
 
-/// The folder `part` of the golden vectors: `fixtures/golden`, or the one that `HYPERLOADER_GOLDEN` names.
-pub(crate) fn golden(part: &str) -> PathBuf {
-    let root = match std::env::var_os("HYPERLOADER_GOLDEN") {
-        Some(root) => PathBuf::from(root),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/golden"),
-    };
-    root.join(part)
-}
+use methods::golden;
 
 /// All sub-folders of the folder `part` that hold `marker`. It is an error if there are none.
 pub(crate) fn cases(part: &str, marker: &str) -> Vec<PathBuf> {
@@ -28,11 +23,6 @@ pub(crate) fn cases(part: &str, marker: &str) -> Vec<PathBuf> {
     found.sort();
     assert!(!found.is_empty(), "no case in {}", root.display());
     found
-}
-
-pub(crate) fn json(path: &Path) -> serde_json::Value {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// An integer tensor of a file.

@@ -1,0 +1,381 @@
+//! HyperLoader, HyperFormer++ and HyperFormer: hypernetworks turn a task's embedding into adapters, norms and LoRA.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Family, Init, Method, MethodConfig, MethodError, Sharing, TensorList, TrainableTensor, Variant, names,
+};
+use crate::t5::{Attention, Stack, T5Config};
+
+/// Hyper-parameters of the hypernetworks (reference sections 1.2 to 1.4, 5.1 and 6).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HyperConfig {
+    /// The method.
+    pub method: Method,
+    /// Width of a task's embedding; 64 is what ran, the paper says 512.
+    pub task_embed_dim: usize,
+    /// Width of layer and position embeddings and of the projector's output; the task embedding's where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site_embed_dim: Option<usize>,
+    /// Hidden width of the projector.
+    pub projector_hidden: usize,
+    /// `d_model` divided by it is an adapter's bottleneck.
+    pub reduction_factor: usize,
+    /// Which of the adapters' hypernetworks there are.
+    #[serde(skip_serializing_if = "AdapterHeads::is_all")]
+    pub adapters: AdapterHeads,
+    /// Generated LoRA pairs, if any.
+    #[serde(default)]
+    pub lora: Option<LoraConfig>,
+    /// Added to the generated scale of the norm after each adapter: 0 is what ran, 1 starts at an ordinary norm.
+    pub ln_gamma_offset: f64,
+    /// Epsilon of the norm after each adapter.
+    pub adapter_norm_eps: f64,
+    /// Epsilon of the projector's norm.
+    pub projector_norm_eps: f64,
+}
+
+impl Default for HyperConfig {
+    fn default() -> Self {
+        Self {
+            method: Method::HyperLoader,
+            task_embed_dim: 64,
+            site_embed_dim: None,
+            projector_hidden: 128,
+            reduction_factor: 32,
+            adapters: AdapterHeads::All,
+            lora: Some(LoraConfig::default()),
+            ln_gamma_offset: 0.0,
+            adapter_norm_eps: 1e-5,
+            projector_norm_eps: 1e-6,
+        }
+    }
+}
+
+/// Which of the adapters' hypernetworks there are (paper Table 4, "- Adapters").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdapterHeads {
+    /// Adapters are generated.
+    All,
+    /// No adapters, but the heads of their norms are kept, though nothing uses what they make: what the paper's count
+    /// suggests.
+    NormOnly,
+    /// No adapters.
+    None,
+}
+
+impl AdapterHeads {
+    fn is_all(&self) -> bool {
+        *self == Self::All
+    }
+}
+
+/// The three methods as published, and HyperLoader's ablations (paper Table 4).
+pub(super) fn variants() -> Vec<Variant> {
+    let lora = |lora| HyperConfig { lora: Some(lora), ..HyperConfig::default() };
+    let heads = |heads| lora(LoraConfig { heads, ..LoraConfig::default() });
+    let without = |adapters| HyperConfig { adapters, ..HyperConfig::default() };
+    let list = [
+        ("hyperloader", HyperConfig::default()),
+        ("hyperformer++", HyperConfig::without_lora(Method::HyperFormerPlusPlus)),
+        ("hyperformer", HyperConfig::without_lora(Method::HyperFormer)),
+        ("hyperloader-4-lora", heads(LoraHeads::ByAttention)),
+        (
+            "hyperloader-4-lora-self",
+            lora(LoraConfig {
+                heads: LoraHeads::ByProjection,
+                cross_attention: false,
+                ..LoraConfig::default()
+            }),
+        ),
+        ("hyperloader-8-lora", heads(LoraHeads::BySite)),
+        ("hyperloader-r16", lora(LoraConfig { rank: 16, ..LoraConfig::default() })),
+        ("hyperloader-no-adapters", without(AdapterHeads::None)),
+        ("hyperloader-no-adapters-norm-heads", without(AdapterHeads::NormOnly)),
+        (
+            "hyperloader-paper-embedding",
+            HyperConfig { task_embed_dim: 512, site_embed_dim: Some(64), ..HyperConfig::default() },
+        ),
+    ];
+    list.map(|(name, config)| Variant { name, config: config.into() }).into()
+}
+
+/// Hyper-parameters of the generated LoRA pairs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoraConfig {
+    /// Rank r.
+    pub rank: usize,
+    /// The product `B A` is multiplied by `alpha / rank`.
+    pub alpha: f64,
+    /// Which sites share a head.
+    #[serde(skip_serializing_if = "LoraHeads::is_shared")]
+    pub heads: LoraHeads,
+    /// Whether cross-attention has pairs too.
+    #[serde(skip_serializing_if = "Clone::clone")]
+    pub cross_attention: bool,
+}
+
+impl Default for LoraConfig {
+    fn default() -> Self {
+        Self { rank: 8, alpha: 8.0, heads: LoraHeads::Shared, cross_attention: true }
+    }
+}
+
+impl LoraConfig {
+    /// Factor of `B A`.
+    pub fn scale(&self) -> f64 {
+        self.alpha / self.rank as f64
+    }
+
+    /// Sites of a stack that get a pair.
+    pub fn sites(&self, stack: Stack) -> &'static [Site] {
+        const ALL: [Site; 4] = [Site::LoraSelfQ, Site::LoraSelfV, Site::LoraCrossQ, Site::LoraCrossV];
+        match (stack, self.cross_attention) {
+            (Stack::Decoder, true) => &ALL,
+            _ => &ALL[..2],
+        }
+    }
+
+    /// Name of the head that makes a site's `matrix`, `lora_a` or `lora_b`, within its stack's hypernetwork
+    /// (reference section 7).
+    pub fn head(&self, matrix: &str, site: Site) -> String {
+        let attention = match site {
+            Site::LoraCrossQ | Site::LoraCrossV => ".cross",
+            _ => ".self",
+        };
+        let projection = match site {
+            Site::LoraSelfV | Site::LoraCrossV => ".v",
+            _ => ".q",
+        };
+        let (attention, projection) = match self.heads {
+            LoraHeads::Shared => ("", ""),
+            LoraHeads::ByAttention => (attention, ""),
+            LoraHeads::ByProjection => ("", projection),
+            LoraHeads::BySite => (attention, projection),
+        };
+        format!("{matrix}{attention}{projection}.weight_head.weight")
+    }
+
+    /// Names of all heads that make `matrix`. Both stacks have the same, though the encoder has no cross-attention.
+    fn heads(&self, matrix: &str) -> Vec<String> {
+        let mut heads: Vec<String> =
+            self.sites(Stack::Decoder).iter().map(|site| self.head(matrix, *site)).collect();
+        heads.sort();
+        heads.dedup();
+        heads
+    }
+}
+
+/// Which LoRA sites share a hypernetwork head (paper Table 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoraHeads {
+    /// One head for A and one for B: HyperLoader's two LoRA hypernetworks.
+    Shared,
+    /// Self- and cross-attention have their own: four.
+    ByAttention,
+    /// Queries and values have their own: four.
+    ByProjection,
+    /// Each site has its own: eight.
+    BySite,
+}
+
+impl LoraHeads {
+    fn is_shared(&self) -> bool {
+        *self == Self::Shared
+    }
+}
+
+/// A place of a block that gets generated weights; its number is the row of the position embedding
+/// (reference section 1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Site {
+    /// Adapter after the feed-forward layer.
+    FeedForwardAdapter = 0,
+    /// Adapter after self-attention.
+    SelfAttentionAdapter = 1,
+    /// LoRA on the queries of self-attention.
+    LoraSelfQ = 2,
+    /// LoRA on the values of self-attention.
+    LoraSelfV = 3,
+    /// LoRA on the queries of cross-attention; in the encoder its row exists and is never used.
+    LoraCrossQ = 4,
+    /// LoRA on the values of cross-attention; in the encoder its row exists and is never used.
+    LoraCrossV = 5,
+}
+
+impl Site {
+    /// Sites that get an adapter.
+    pub const ADAPTERS: [Site; 2] = [Site::FeedForwardAdapter, Site::SelfAttentionAdapter];
+
+    /// Row of the position embedding.
+    pub fn position(self) -> usize {
+        self as usize
+    }
+
+    /// The kind of attention that a LoRA site belongs to; `None` for an adapter.
+    pub fn attention(self) -> Option<Attention> {
+        match self {
+            Site::LoraSelfQ | Site::LoraSelfV => Some(Attention::SelfAttention),
+            Site::LoraCrossQ | Site::LoraCrossV => Some(Attention::CrossAttention),
+            Site::FeedForwardAdapter | Site::SelfAttentionAdapter => None,
+        }
+    }
+}
+
+impl From<HyperConfig> for MethodConfig {
+    fn from(config: HyperConfig) -> Self {
+        Self::Hyper(config)
+    }
+}
+
+impl HyperConfig {
+    /// HyperFormer or HyperFormer++ as published.
+    fn without_lora(method: Method) -> Self {
+        Self { method, lora: None, ..Self::default() }
+    }
+
+    /// With what a configuration may leave open: HyperLoader always has LoRA.
+    pub fn completed(mut self) -> Self {
+        if self.method == Method::HyperLoader && self.lora.is_none() {
+            self.lora = Some(LoraConfig::default());
+        }
+        self
+    }
+
+    /// Bottleneck of an adapter, `d_model / reduction_factor`.
+    pub fn bottleneck(&self, t5: &T5Config) -> usize {
+        t5.d_model / self.reduction_factor.max(1)
+    }
+
+    /// Whether all positions of a layer share one embedding, and adapters have heads of their own for each position:
+    /// HyperFormer, without the pluses (reference section 5.1).
+    pub fn heads_by_site(&self) -> bool {
+        self.method == Method::HyperFormer
+    }
+
+    /// Rows of a position embedding: 2 for adapters, 2 for LoRA on self-attention, 2 for LoRA on cross-attention. None
+    /// where heads tell positions apart.
+    pub fn positions(&self) -> Option<usize> {
+        let lora = self.lora.as_ref().map_or(0, |lora| lora.sites(Stack::Decoder).len());
+        (!self.heads_by_site()).then_some(2 + lora)
+    }
+
+    /// Name of the linear head, such as `weight_head`, of a `module` of the adapters, such as `adapter_down`, within its
+    /// stack's hypernetwork.
+    pub fn adapter_head(&self, module: &str, head: &str, site: Site) -> String {
+        match (self.heads_by_site(), site) {
+            (false, _) => format!("{module}.{head}"),
+            (true, Site::SelfAttentionAdapter) => format!("{module}.self_attention.{head}"),
+            (true, _) => format!("{module}.feed_forward.{head}"),
+        }
+    }
+
+    /// Width of layer and position embeddings and of the projector's output.
+    pub fn embed_dim(&self) -> usize {
+        self.site_embed_dim.unwrap_or(self.task_embed_dim)
+    }
+
+    /// Width of the projector's input: task, layer and, if there is one, position embedding.
+    pub fn projector_input(&self) -> usize {
+        self.task_embed_dim + (1 + usize::from(self.positions().is_some())) * self.embed_dim()
+    }
+}
+
+impl Family for HyperConfig {
+    fn method(&self) -> Method {
+        self.method
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::Embedding
+    }
+
+    /// In a fixed order (equation numbers of the paper do not cover biases and embeddings; the list follows the
+    /// reference implementation, section 7).
+    fn trainable_tensors(&self, t5: &T5Config, tasks: &[String]) -> Vec<TrainableTensor> {
+        let mut list = TensorList(Vec::new());
+        for task in tasks {
+            list.add(names::task_embedding(task), &[self.task_embed_dim], Init::Normal { std: 1.0 });
+        }
+        for stack in Stack::BOTH {
+            self.hypernetwork_tensors(t5, stack, &mut list);
+        }
+        for name in t5.norms() {
+            list.add(name, &[t5.d_model], Init::Backbone);
+        }
+        list.0
+    }
+
+    fn check(&self, t5: &T5Config) -> Result<(), MethodError> {
+        let value = |field, value: String, expected: &str| {
+            Err(MethodError::Value { field, value, expected: expected.to_owned() })
+        };
+        super::check_reduction(self.reduction_factor, t5)?;
+        for (field, n) in [
+            ("task_embed_dim", self.task_embed_dim),
+            ("site_embed_dim", self.embed_dim()),
+            ("projector_hidden", self.projector_hidden),
+        ] {
+            super::check_width(field, n)?;
+        }
+        if self.method != Method::HyperLoader && self.adapters != AdapterHeads::All {
+            return value(
+                "adapters",
+                "absent".into(),
+                &format!("all: `{}` generates nothing else", self.method),
+            );
+        }
+        match (self.method, &self.lora) {
+            (Method::HyperLoader, None) => value("lora", "absent".into(), "a table"),
+            (Method::HyperLoader, Some(lora)) => super::check_lora(lora.rank, lora.alpha, t5),
+            (_, None) => Ok(()),
+            (method, Some(_)) => {
+                value("lora", "present".into(), &format!("none: `{method}` generates no LoRA"))
+            }
+        }
+    }
+}
+
+impl HyperConfig {
+    fn hypernetwork_tensors(&self, t5: &T5Config, stack: Stack, list: &mut TensorList) {
+        const SMALL: Init = Init::Normal { std: 0.01 };
+        let (e, h, d, b) = (self.embed_dim(), self.projector_hidden, t5.d_model, self.bottleneck(t5));
+        let name = |part: &str| names::hypernetwork(stack, part);
+        let unit = Init::Normal { std: 1.0 };
+        list.add(name("layer_embed.weight"), &[t5.layers(stack), e], unit);
+        if let Some(positions) = self.positions() {
+            list.add(name("position_embed.weight"), &[positions, e], unit);
+        }
+        list.linear(&name("projector.fc1"), [h, self.projector_input()], SMALL);
+        list.linear(&name("projector.fc2"), [e, h], SMALL);
+        list.add(name("projector.norm.weight"), &[e], Init::Ones);
+        list.add(name("projector.norm.bias"), &[e], Init::Zeros);
+        let sites = if self.heads_by_site() { &Site::ADAPTERS[..] } else { &Site::ADAPTERS[..1] };
+        for site in sites {
+            let head = |module, head| name(&self.adapter_head(module, head, *site));
+            if self.adapters == AdapterHeads::All {
+                list.linear(&head("adapter_down", "weight_head"), [b * d, e], SMALL);
+                list.linear(&head("adapter_down", "bias_head"), [b, e], SMALL);
+                list.linear(&head("adapter_up", "weight_head"), [d * b, e], SMALL);
+                list.linear(&head("adapter_up", "bias_head"), [d, e], SMALL);
+            }
+            if self.adapters != AdapterHeads::None {
+                list.linear(&head("adapter_norm", "gamma_head"), [d, e], SMALL);
+                list.linear(&head("adapter_norm", "beta_head"), [d, e], SMALL);
+            }
+        }
+        if let Some(lora) = &self.lora {
+            let bound = super::kaiming(e);
+            for head in lora.heads("lora_a") {
+                list.add(name(&head), &[lora.rank * d, e], Init::Uniform { bound });
+            }
+            for head in lora.heads("lora_b") {
+                list.add(name(&head), &[t5.inner_dim() * lora.rank, e], Init::Zeros);
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Hyperdecoder: adapters of the decoder are generated for each input from the encoder's output, those of the encoder
+//! are learned (reference section 5.5).
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Family, Init, Method, MethodConfig, MethodError, Sharing, TensorList, TrainableTensor, Variant, names,
+};
+use crate::t5::{Stack, T5Config};
+
+/// Hyper-parameters of Hyperdecoder (Ivison and Peters 2022; the sizes are those of its published configuration).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HyperdecoderConfig {
+    /// [`Method::Hyperdecoder`].
+    pub method: Method,
+    /// Bottleneck of the encoder's learned adapters.
+    pub encoder_bottleneck: usize,
+    /// Bottleneck of the decoder's generated adapters.
+    pub decoder_bottleneck: usize,
+    /// Width of what the generator's heads read.
+    pub hypernetwork_bottleneck: usize,
+    /// Width of the embedding that tells the decoder's blocks apart.
+    pub layer_embed_dim: usize,
+    /// Whether to hold the learned adapters of the decoder, too, which the reference implementation creates, counts as
+    /// trainable and never uses.
+    pub unused_decoder_adapters: bool,
+}
+
+impl Default for HyperdecoderConfig {
+    fn default() -> Self {
+        Self {
+            method: Method::Hyperdecoder,
+            encoder_bottleneck: 64,
+            decoder_bottleneck: 64,
+            hypernetwork_bottleneck: 128,
+            layer_embed_dim: 10,
+            unused_decoder_adapters: true,
+        }
+    }
+}
+
+impl From<HyperdecoderConfig> for MethodConfig {
+    fn from(config: HyperdecoderConfig) -> Self {
+        Self::Hyperdecoder(config)
+    }
+}
+
+pub(super) fn variants() -> Vec<Variant> {
+    let live = HyperdecoderConfig { unused_decoder_adapters: false, ..HyperdecoderConfig::default() };
+    vec![
+        Variant { name: "hyperdecoder", config: HyperdecoderConfig::default().into() },
+        Variant { name: "hyperdecoder-live", config: live.into() },
+    ]
+}
+
+impl HyperdecoderConfig {
+    /// Learned adapters beside the feed-forward layers of a stack: Xavier-uniform with gain 1e-4, biases 0.
+    fn learned(t5: &T5Config, stack: Stack, b: usize, list: &mut TensorList) {
+        let init = Init::Uniform { bound: 1e-4 * (6.0 / (t5.d_model + b) as f64).sqrt() };
+        for block in 0..t5.layers(stack) {
+            list.linear(&Self::learned_adapter(stack, block, "down"), [b, t5.d_model], init);
+            list.linear(&Self::learned_adapter(stack, block, "up"), [t5.d_model, b], init);
+        }
+    }
+
+    /// Name of `down` or `up` of the learned adapter of a block.
+    pub fn learned_adapter(stack: Stack, block: usize, part: &str) -> String {
+        names::hypernetwork(stack, &format!("learned_adapter.{block}.{part}"))
+    }
+
+    /// Heads are uniform in ±1e-3 sqrt(3 / (width * fan_in of what they make)), the layer embedding is N(0, 1), all else
+    /// as torch makes it (reference sections 5.5 and 8).
+    fn generator(&self, t5: &T5Config, list: &mut TensorList) {
+        let (d, b, h) = (t5.d_model, self.decoder_bottleneck, self.hypernetwork_bottleneck);
+        let name = |part: &str| names::hypernetwork(Stack::Decoder, part);
+        let head = |fan_in: usize| Init::Uniform { bound: 1e-3 * (3.0 / (h * fan_in) as f64).sqrt() };
+        list.torch_linear(&name("pooled.fc1"), [d, d]);
+        list.torch_linear(&name("pooled.fc2"), [d, d]);
+        let layers = t5.layers(Stack::Decoder);
+        list.add(name("layer_embed.weight"), &[layers, self.layer_embed_dim], Init::Normal { std: 1.0 });
+        list.torch_linear(&name("trunk"), [h, d + self.layer_embed_dim]);
+        list.linear(&name("adapter_down.weight_head"), [d * b, h], head(d));
+        list.linear(&name("adapter_down.bias_head"), [b, h], head(1));
+        list.linear(&name("adapter_up.weight_head"), [b * d, h], head(b));
+        list.linear(&name("adapter_up.bias_head"), [d, h], head(1));
+    }
+}
+
+impl Family for HyperdecoderConfig {
+    fn method(&self) -> Method {
+        self.method
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::Everything
+    }
+
+    fn trainable_tensors(&self, t5: &T5Config, _tasks: &[String]) -> Vec<TrainableTensor> {
+        let mut list = TensorList(Vec::new());
+        Self::learned(t5, Stack::Encoder, self.encoder_bottleneck, &mut list);
+        if self.unused_decoder_adapters {
+            Self::learned(t5, Stack::Decoder, self.decoder_bottleneck, &mut list);
+        }
+        self.generator(t5, &mut list);
+        list.0
+    }
+
+    fn check(&self, _t5: &T5Config) -> Result<(), MethodError> {
+        for (field, n) in [
+            ("encoder_bottleneck", self.encoder_bottleneck),
+            ("decoder_bottleneck", self.decoder_bottleneck),
+            ("hypernetwork_bottleneck", self.hypernetwork_bottleneck),
+            ("layer_embed_dim", self.layer_embed_dim),
+        ] {
+            super::check_width(field, n)?;
+        }
+        Ok(())
+    }
+}

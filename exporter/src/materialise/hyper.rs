@@ -1,0 +1,215 @@
+//! HyperLoader, HyperFormer++ and HyperFormer: runs the hypernetworks once, for one task (reference sections 1.2, 1.3 and
+//! 5.1).
+
+use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig, Site, names};
+use hyperloader_core::t5::{Stack, T5Config};
+use hyperloader_core::task_weights::{
+    Activation, Adapter, BlockWeights, LayerNorm, Lora, Placement, TaskWeights,
+};
+use hyperloader_core::tensors::{HostTensor, Tensors};
+use ndarray::{Array, Array1, Array2, Array3, ArrayView2, Axis, Dimension, IxDyn};
+
+use super::{MaterialiseError, Materialises, wide};
+use crate::arithmetic::layer_norm;
+
+impl Materialises for HyperConfig {
+    /// Adapters after self-attention and feed-forward layers, LoRA pairs on queries and values of self-attention and, in
+    /// the decoder, cross-attention (reference section 1.4).
+    fn task_weights(
+        &self,
+        t5: &T5Config,
+        checkpoint: &Tensors,
+        task: &str,
+    ) -> Result<TaskWeights<HostTensor>, MaterialiseError> {
+        let blocks = |stack| Hypernetwork::new(self, t5, checkpoint, stack).blocks(task);
+        let (encoder, decoder) = (blocks(Stack::Encoder)?, blocks(Stack::Decoder)?);
+        Ok(TaskWeights { encoder, decoder, generator: None })
+    }
+}
+
+/// What the heads of a stack read: the projector's normalised output for every block and position of `task`,
+/// `[layers, positions, embed_dim]` (reference section 1.2). HyperFormer has one for all positions.
+///
+/// # Errors
+/// If a tensor of `checkpoint` is missing or misshapen.
+pub fn embeddings(
+    config: &HyperConfig,
+    t5: &T5Config,
+    checkpoint: &Tensors,
+    task: &str,
+    stack: Stack,
+) -> Result<Array3<f64>, MaterialiseError> {
+    Hypernetwork::new(config, t5, checkpoint, stack).embeddings(task)
+}
+
+struct Hypernetwork<'a> {
+    config: &'a HyperConfig,
+    t5: &'a T5Config,
+    checkpoint: &'a Tensors,
+    stack: Stack,
+}
+
+impl<'a> Hypernetwork<'a> {
+    fn new(config: &'a HyperConfig, t5: &'a T5Config, checkpoint: &'a Tensors, stack: Stack) -> Self {
+        Self { config, t5, checkpoint, stack }
+    }
+
+    fn blocks(&self, task: &str) -> Result<Vec<BlockWeights<HostTensor>>, MaterialiseError> {
+        let embeddings = self.embeddings(task)?;
+        let shared = self.config.heads_by_site();
+        let at = |site: Site| embeddings.index_axis(Axis(1), if shared { 0 } else { site.position() });
+        let mut blocks = vec![BlockWeights::default(); self.t5.layers(self.stack)];
+        let adapted = self.config.adapters == AdapterHeads::All;
+        for site in Site::ADAPTERS.into_iter().filter(|_| adapted) {
+            for (block, adapter) in blocks.iter_mut().zip(self.adapters(&at(site), site)?) {
+                match site {
+                    Site::SelfAttentionAdapter => block.self_attention_adapter = Some(adapter),
+                    _ => block.feed_forward_adapter = Some(adapter),
+                }
+            }
+        }
+        let Some(lora) = &self.config.lora else {
+            return Ok(blocks);
+        };
+        for site in lora.sites(self.stack) {
+            let Some(kind) = site.attention() else {
+                continue;
+            };
+            for (block, pair) in blocks.iter_mut().zip(self.loras(&at(*site), lora, *site)?) {
+                let attention = block.attention_mut(kind);
+                match site {
+                    Site::LoraSelfQ | Site::LoraCrossQ => attention.q = Some(pair),
+                    _ => attention.v = Some(pair),
+                }
+            }
+        }
+        Ok(blocks)
+    }
+
+    fn embeddings(&self, task: &str) -> Result<Array3<f64>, MaterialiseError> {
+        let (task_width, width) = (self.config.task_embed_dim, self.config.embed_dim());
+        let layers = self.t5.layers(self.stack);
+        let task: Array1<f64> = self.read(&names::task_embedding(task), &[task_width])?;
+        let layer: Array2<f64> = self.part("layer_embed.weight", &[layers, width])?;
+        // Without position embeddings, one position of width 0.
+        let position: Array2<f64> = match self.config.positions() {
+            Some(positions) => self.part("position_embed.weight", &[positions, width])?,
+            None => Array2::zeros((1, 0)),
+        };
+        let positions = position.nrows();
+        let input = Array3::from_shape_fn((layers, positions, self.config.projector_input()), |(l, p, i)| {
+            match i.checked_sub(task_width) {
+                None => task[i],
+                Some(i) if i < width => layer[[l, i]],
+                Some(i) => position[[p, i - width]],
+            }
+        });
+        let mut projected = Array3::zeros((layers, positions, width));
+        for (input, mut projected) in input.outer_iter().zip(projected.outer_iter_mut()) {
+            projected.assign(&self.project(&input)?);
+        }
+        Ok(projected)
+    }
+
+    /// The projector: two linear maps with a ReLU between them, and a LayerNorm.
+    /// `[rows, projector_input]` -> `[rows, embed_dim]`
+    fn project(&self, input: &ArrayView2<'_, f64>) -> Result<Array2<f64>, MaterialiseError> {
+        let width = self.config.embed_dim();
+        let mut hidden = self.linear(input, "projector.fc1", self.config.projector_hidden)?;
+        hidden.mapv_inplace(|x| x.max(0.0));
+        let mut projected = self.linear(&hidden.view(), "projector.fc2", width)?;
+        let gamma: Array1<f64> = self.part("projector.norm.weight", &[width])?;
+        let beta: Array1<f64> = self.part("projector.norm.bias", &[width])?;
+        layer_norm(&mut projected, &gamma.view(), &beta.view(), self.config.projector_norm_eps);
+        Ok(projected)
+    }
+
+    /// One adapter for each row of `input` `[layers, embed_dim]`.
+    fn adapters(
+        &self,
+        input: &ArrayView2<'_, f64>,
+        site: Site,
+    ) -> Result<Vec<Adapter<HostTensor>>, MaterialiseError> {
+        let (d, b) = (self.t5.d_model, self.config.bottleneck(self.t5));
+        let head =
+            |module, head, width| self.linear(input, &self.config.adapter_head(module, head, site), width);
+        let down_weight = head("adapter_down", "weight_head", b * d)?;
+        let down_bias = head("adapter_down", "bias_head", b)?;
+        let up_weight = head("adapter_up", "weight_head", d * b)?;
+        let up_bias = head("adapter_up", "bias_head", d)?;
+        let gamma = head("adapter_norm", "gamma_head", d)? + self.config.ln_gamma_offset;
+        let beta = head("adapter_norm", "beta_head", d)?;
+        let adapter = |row| {
+            Ok(Adapter {
+                down_weight: stored(&down_weight, row, &[b, d])?,
+                down_bias: stored(&down_bias, row, &[b])?,
+                up_weight: stored(&up_weight, row, &[d, b])?,
+                up_bias: stored(&up_bias, row, &[d])?,
+                activation: Activation::GeluNew,
+                norm: Some(LayerNorm {
+                    gamma: stored(&gamma, row, &[d])?,
+                    beta: stored(&beta, row, &[d])?,
+                    eps: self.config.adapter_norm_eps,
+                }),
+                placement: Placement::BeforeDropout,
+            })
+        };
+        (0..input.nrows()).map(adapter).collect()
+    }
+
+    /// One LoRA pair for each row of `input` `[layers, embed_dim]`.
+    fn loras(
+        &self,
+        input: &ArrayView2<'_, f64>,
+        config: &LoraConfig,
+        site: Site,
+    ) -> Result<Vec<Lora<HostTensor>>, MaterialiseError> {
+        let (d, inner, rank) = (self.t5.d_model, self.t5.inner_dim(), config.rank);
+        let head = |matrix, width| -> Result<Array2<f64>, MaterialiseError> {
+            let weight: Array2<f64> =
+                self.part(&config.head(matrix, site), &[width, self.config.embed_dim()])?;
+            Ok(input.dot(&weight.t()))
+        };
+        let a = head("lora_a", rank * d)?;
+        let b = head("lora_b", inner * rank)?;
+        let lora = |row| {
+            Ok(Lora {
+                a: stored(&a, row, &[rank, d])?,
+                b: stored(&b, row, &[inner, rank])?,
+                scale: config.scale(),
+            })
+        };
+        (0..input.nrows()).map(lora).collect()
+    }
+
+    /// `x Wᵀ + bias` with `part.weight` `[width, in]` and `part.bias` `[width]`.
+    fn linear(
+        &self,
+        x: &ArrayView2<'_, f64>,
+        part: &str,
+        width: usize,
+    ) -> Result<Array2<f64>, MaterialiseError> {
+        let weight: Array2<f64> = self.part(&format!("{part}.weight"), &[width, x.ncols()])?;
+        let bias: Array1<f64> = self.part(&format!("{part}.bias"), &[width])?;
+        Ok(x.dot(&weight.t()) + bias)
+    }
+
+    fn part<D: Dimension>(&self, part: &str, shape: &[usize]) -> Result<Array<f64, D>, MaterialiseError> {
+        self.read(&names::hypernetwork(self.stack, part), shape)
+    }
+
+    fn read<D: Dimension>(&self, name: &str, shape: &[usize]) -> Result<Array<f64, D>, MaterialiseError> {
+        wide(self.checkpoint, name, shape)
+    }
+}
+
+/// A head's output for one row, rounded to float32 and seen as `shape`, row-major.
+fn stored(values: &Array2<f64>, row: usize, shape: &[usize]) -> Result<HostTensor, MaterialiseError> {
+    let values: Vec<f32> = values.row(row).iter().map(|x| *x as f32).collect();
+    let found = vec![values.len()];
+    HostTensor::from_shape_vec(IxDyn(shape), values).map_err(|_| MaterialiseError::Shape {
+        name: "output of a head".to_owned(),
+        found,
+        expected: shape.to_vec(),
+    })
+}

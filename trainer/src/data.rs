@@ -245,8 +245,8 @@ impl Encoder<'_> {
     fn reach(&self, words: &[String], tags: Option<&[String]>, start: usize) -> Result<usize, CodingError> {
         // What stands around the words: a sentinel and `</s>`, or `[CLS]` and `[SEP]`.
         let (mut source, mut target) = (self.prefix.len() + 2, 2);
-        for at in start..words.len() {
-            source += self.codec.word_tokens(&words[at])?;
+        for (at, word) in words.iter().enumerate().skip(start) {
+            source += self.codec.word_tokens(word)?;
             target += self.codec.tag_tokens(tags, at, at == start)?;
             let fits = at - start < self.codec.max_words()
                 && source <= self.limits.max_source_len

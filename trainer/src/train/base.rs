@@ -17,7 +17,7 @@ use crate::coding::Coding;
 use crate::config::{Config, ConfigError};
 use crate::data::TaskData;
 use crate::learner::{Learner, TextTagger};
-use crate::model::{Placement, Precision, Tagger, TaggerError};
+use crate::model::{Placement, Precision, Tagger};
 use crate::parameters::Parameters;
 
 /// A backbone and its codec.
@@ -119,7 +119,7 @@ impl Base {
                 let tasks = data.iter().map(|task| (task.name.as_str(), &task.labels));
                 let method = config.method.unipelt_bert()?;
                 let tagger = BertTagger::new(backbone, Arc::clone(codec), method, tasks, start, placement);
-                Ok(Box::new(tagger.map_err(TaggerError::from)?))
+                Ok(Box::new(tagger?))
             }
         }
     }

@@ -1,12 +1,18 @@
 //! A pretrained T5 in Hugging Face's layout: `config.json`, safetensors, `tokenizer.json`, loaded strictly.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::files::FileError;
+use serde::{Deserialize, Serialize};
+
+use crate::bert::BertConfigError;
+use crate::files::{FileError, read_text};
+use crate::method::Method;
 use crate::sentt::{SentT, SentTError};
 use crate::t5::{Attention, ConfigError, Stack, T5Config, names};
 use crate::tensors::{HostTensor, TensorError};
 use crate::weights::{Weights, WeightsError};
+use crate::wordpiece::WordPieceError;
 
 /// Its configuration.
 pub const CONFIG: &str = "config.json";
@@ -27,6 +33,9 @@ pub enum BackboneError {
     /// `config.json` is unusable.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A BERT's `config.json` is unusable.
+    #[error(transparent)]
+    BertConfig(#[from] BertConfigError),
     /// The weights are unusable.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -36,6 +45,22 @@ pub enum BackboneError {
     /// `tokenizer.json` is unusable.
     #[error(transparent)]
     Tokenizer(#[from] SentTError),
+    /// A BERT's tokenizer is unusable.
+    #[error(transparent)]
+    WordPiece(#[from] WordPieceError),
+    /// The folder holds a model of another kind.
+    #[error(
+        "`{}` holds a {found}, but method `{method}` runs on a {}\nhint: {}",
+        folder.display(), method.family(), found.hint()
+    )]
+    Family {
+        /// The folder.
+        folder: PathBuf,
+        /// What it holds.
+        found: Family,
+        /// The method.
+        method: Method,
+    },
     /// The tokenizer is there in another format only.
     #[error(
         "`{}` holds `{SENTENCEPIECE}` but no `{TOKENIZER}`\nhint: T5, T5 v1.1 and FLAN-T5 have one vocabulary: put the `{TOKENIZER}` of `t5-base` there",
@@ -70,6 +95,56 @@ pub enum BackboneError {
         /// What may be wrong.
         hint: &'static str,
     },
+}
+
+/// A kind of backbone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// An encoder-decoder that writes tags as text.
+    T5,
+    /// An encoder whose states are classified.
+    Bert,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::T5 => "T5",
+            Self::Bert => "BERT",
+        })
+    }
+}
+
+/// The one field that tells.
+#[derive(Deserialize)]
+struct ModelType {
+    #[serde(default)]
+    model_type: Option<Family>,
+}
+
+impl Family {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::T5 => "the backbone of `unipelt-bert` is a BERT or MiniLM, such as `bert-base-uncased`",
+            Self::Bert => "the method for a BERT is `unipelt-bert`",
+        }
+    }
+
+    /// Refuses a folder whose `config.json` says that it holds the backbone of another kind of methods. Whatever else is
+    /// wrong with the folder is found when it is opened.
+    ///
+    /// # Errors
+    /// Names the folder, what it holds, and what `method` runs on.
+    pub fn check(folder: &Path, method: Method) -> Result<(), BackboneError> {
+        let text = read_text(&folder.join(CONFIG)).unwrap_or_default();
+        match serde_json::from_str(&text) {
+            Ok(ModelType { model_type: Some(found) }) if found != method.family() => {
+                Err(BackboneError::Family { folder: folder.to_owned(), found, method })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A backbone whose tensors are exactly those that its configuration implies.

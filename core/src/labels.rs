@@ -146,10 +146,26 @@ impl LabelSet {
         self.labels.get(index).map(String::as_str)
     }
 
+    /// The index of a BIO tag in [`bio_tags`]; `None` if it is none or its label is not in the inventory.
+    pub fn bio_index(&self, tag: &str) -> Option<usize> {
+        Some(match Bio::parse(tag)? {
+            Bio::Outside => 0,
+            Bio::Begin(label) => 1 + 2 * self.index(label)?,
+            Bio::Inside(label) => 2 + 2 * self.index(label)?,
+        })
+    }
+
     /// The index of `label`.
     pub fn index(&self, label: &str) -> Option<usize> {
         self.indices.get(label).copied()
     }
+}
+
+/// The BIO tags of `labels`, in the order in which a token classifier gives their logits: `O`, then `B-` and `I-` of each label.
+pub fn bio_tags<L: AsRef<str>>(labels: &[L]) -> Vec<String> {
+    let pairs =
+        labels.iter().map(AsRef::as_ref).flat_map(|label| [format!("B-{label}"), format!("I-{label}")]);
+    std::iter::once("O".to_owned()).chain(pairs).collect()
 }
 
 impl TryFrom<Vec<String>> for LabelSet {
@@ -311,6 +327,18 @@ mod tests {
         let target = codec.encode_target(&["O", "city_name", "I"]).unwrap();
         let inside = target.iter().filter(|id| codec.sentinel_index(**id).is_none() && **id != codec.eos());
         assert!(inside.into_iter().all(|id| trie.vocabulary().contains(id)));
+    }
+
+    #[test]
+    fn bio_tags_and_their_indices_agree() {
+        let labels = ["b", "a-b"];
+        let set = LabelSet::new(labels, "test").unwrap();
+        let tags = bio_tags(&labels);
+        assert_eq!(tags, ["O", "B-b", "I-b", "B-a-b", "I-a-b"]);
+        for (index, tag) in tags.iter().enumerate() {
+            assert_eq!(set.bio_index(tag), Some(index));
+        }
+        assert_eq!((set.bio_index("B-c"), set.bio_index("b")), (None, None));
     }
 
     #[test]

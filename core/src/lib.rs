@@ -1,6 +1,7 @@
 //! What the three HyperLoader programs agree on: SentT', corpora, T5's shape, methods, run folders. No ML framework.
 
 pub mod backbone;
+pub mod bert;
 pub mod corpus;
 pub mod drafter;
 pub mod files;
@@ -16,5 +17,7 @@ pub mod t5;
 pub mod tagger;
 pub mod task_weights;
 pub mod tensors;
+pub mod unipelt;
 pub mod weights;
+pub mod wordpiece;
 pub mod words;

@@ -11,10 +11,12 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::{Backbone, BackboneError};
+use crate::backbone::{Backbone, BackboneError, Family};
+use crate::bert::{BertBackbone, BertConfig};
 use crate::drafter::{Drafter, DrafterError};
 use crate::files::{FileError, is_temporary, read_text, sha256, write_atomic};
-use crate::method::MethodConfig;
+use crate::labels::bio_tags;
+use crate::method::{MethodConfig, MethodError, TrainableTensor};
 use crate::t5::T5Config;
 use crate::tensors::{TensorError, TensorFile, Tensors, write_tensors};
 use crate::words::WordSplitting;
@@ -49,6 +51,19 @@ pub enum RunError {
         id: String,
         /// Its commit.
         commit: String,
+    },
+    /// Its method does not fit.
+    #[error(transparent)]
+    Method(#[from] MethodError),
+    /// Its backbone is not of the kind that was asked for.
+    #[error("run `{run}` was trained on a {found}, expected one on a {expected}")]
+    Architecture {
+        /// The run's name.
+        run: String,
+        /// What was asked for.
+        expected: Family,
+        /// What it was trained on.
+        found: Family,
     },
     /// The folder holds no run.
     #[error("`{}` holds no run: `{MANIFEST}` is missing\nhint: `hl-train` writes runs to `runs/`", .0.display())]
@@ -117,7 +132,8 @@ pub struct Manifest {
     /// Method and hyper-parameters.
     pub method: MethodConfig,
     /// The backbone's configuration.
-    pub t5: T5Config,
+    #[serde(flatten)]
+    pub architecture: Architecture,
     /// Where the backbone lies and what it must be.
     pub backbone: BackboneReference,
     /// Tasks, in the order of training.
@@ -133,6 +149,65 @@ pub struct Manifest {
     /// The tasks' drafters, once they were fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drafters: Option<StateFile>,
+}
+
+/// The configuration of a run's backbone: the manifest's field `t5` or `bert`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// Of a method that writes tags as text.
+    T5(T5Config),
+    /// Of a token classifier.
+    Bert(BertConfig),
+}
+
+impl Manifest {
+    /// The configuration of its T5.
+    ///
+    /// # Errors
+    /// If its backbone is another model.
+    pub fn t5(&self) -> Result<&T5Config, RunError> {
+        match &self.architecture {
+            Architecture::T5(config) => Ok(config),
+            Architecture::Bert(_) => Err(self.other_architecture(Family::T5, Family::Bert)),
+        }
+    }
+
+    /// The configuration of its BERT.
+    ///
+    /// # Errors
+    /// If its backbone is another model.
+    pub fn bert(&self) -> Result<&BertConfig, RunError> {
+        match &self.architecture {
+            Architecture::Bert(config) => Ok(config),
+            Architecture::T5(_) => Err(self.other_architecture(Family::Bert, Family::T5)),
+        }
+    }
+
+    fn other_architecture(&self, expected: Family, found: Family) -> RunError {
+        RunError::Architecture { run: self.name.clone(), expected, found }
+    }
+
+    /// Every tensor of a checkpoint.
+    ///
+    /// # Errors
+    /// If method and backbone do not belong together.
+    pub fn trainable_tensors(&self) -> Result<Vec<TrainableTensor>, MethodError> {
+        match &self.architecture {
+            Architecture::T5(t5) => {
+                let names: Vec<String> = self.tasks.iter().map(|t| t.name.clone()).collect();
+                self.method.validate(t5, &names)?;
+                Ok(self.method.trainable_tensors(t5, &names))
+            }
+            Architecture::Bert(bert) => {
+                let names: Vec<String> = self.tasks.iter().map(|t| t.name.clone()).collect();
+                let method = self.method.unipelt_bert()?;
+                method.validate(bert, &names)?;
+                let tags = self.tasks.iter().map(|task| bio_tags(&task.labels).len());
+                Ok(method.trainable_tensors(bert, &names.into_iter().zip(tags).collect::<Vec<_>>()))
+            }
+        }
+    }
 }
 
 /// The backbone of a run.
@@ -295,8 +370,7 @@ impl Run {
         if manifest.format != FORMAT {
             return Err(error(format!("format is {}, expected {FORMAT}", manifest.format)));
         }
-        let names: Vec<String> = manifest.tasks.iter().map(|t| t.name.clone()).collect();
-        manifest.method.validate(&manifest.t5, &names).map_err(|e| error(e.to_string()))?;
+        manifest.trainable_tensors().map_err(|e| error(e.to_string()))?;
         Ok(Self { folder: folder.to_owned(), manifest })
     }
 
@@ -358,9 +432,7 @@ impl Run {
         let path = self.folder.join(&checkpoint.file);
         check_hash(&path, &checkpoint.sha256)?;
         let file = TensorFile::open(&path)?;
-        let Manifest { method, t5, tasks, .. } = &self.manifest;
-        let tasks: Vec<String> = tasks.iter().map(|t| t.name.clone()).collect();
-        let expected = method.trainable_tensors(t5, &tasks);
+        let expected = self.manifest.trainable_tensors()?;
         file.check(&expected.into_iter().map(|t| (t.name, t.shape)).collect(), &[])?;
         Ok(file.read_all()?)
     }
@@ -412,7 +484,7 @@ impl Run {
         let path = self.folder.join(file);
         check_hash(&path, sha256)?;
         let tensors = TensorFile::open(&path)?.read_all()?;
-        Drafter::from_tensors(&tensors, &task.name, task.labels.len(), self.manifest.t5.d_model)
+        Drafter::from_tensors(&tensors, &task.name, task.labels.len(), self.manifest.t5()?.d_model)
             .map_err(|error| RunError::Drafter { path, error })
     }
 
@@ -505,6 +577,30 @@ impl Run {
     /// # Errors
     /// If it is missing, unusable, or another one.
     pub fn backbone(&self, instead: Option<&Path>) -> Result<Backbone, RunError> {
+        let t5 = self.manifest.t5()?;
+        let backbone = Backbone::open(&self.backbone_folder(instead)?, t5.cross_attention_relative_bias)?;
+        self.check_backbone(backbone.weights(), backbone.hash()?, &backbone.tokenizer())?;
+        Ok(backbone)
+    }
+
+    /// [`Run::backbone`] of a run on a BERT.
+    ///
+    /// # Errors
+    /// If it is missing, unusable, or another one.
+    pub fn bert_backbone(&self, instead: Option<&Path>) -> Result<BertBackbone, RunError> {
+        self.manifest.bert()?;
+        let backbone = BertBackbone::open(&self.backbone_folder(instead)?)?;
+        self.check_backbone(backbone.weights(), backbone.hash()?, &backbone.tokenizer())?;
+        Ok(backbone)
+    }
+
+    fn check_backbone(&self, weights: &Path, hash: String, tokenizer: &Path) -> Result<(), RunError> {
+        let reference = &self.manifest.backbone;
+        compare_hashes(weights, hash, &reference.sha256)?;
+        check_hash(tokenizer, &reference.tokenizer_sha256)
+    }
+
+    fn backbone_folder(&self, instead: Option<&Path>) -> Result<PathBuf, RunError> {
         let reference = &self.manifest.backbone;
         let folder = match instead {
             Some(folder) => folder.to_owned(),
@@ -513,10 +609,8 @@ impl Run {
         if let (None, Some(HubReference { id, commit }), false) = (instead, &reference.hub, folder.is_dir()) {
             return Err(RunError::NotCached { folder, id: id.clone(), commit: commit.clone() });
         }
-        let backbone = Backbone::open(&folder, self.manifest.t5.cross_attention_relative_bias)?;
-        compare_hashes(backbone.weights(), backbone.hash()?, &reference.sha256)?;
-        check_hash(&backbone.tokenizer(), &reference.tokenizer_sha256)?;
-        Ok(backbone)
+        Family::check(&folder, self.manifest.method.method())?;
+        Ok(folder)
     }
 }
 
@@ -574,7 +668,7 @@ mod tests {
             name: "r".into(),
             program: "test".into(),
             method: MethodConfig::default(),
-            t5,
+            architecture: Architecture::T5(t5),
             backbone: BackboneReference {
                 path: "../backbone".into(),
                 sha256: String::new(),
@@ -592,13 +686,8 @@ mod tests {
     }
 
     fn tensors(run: &Run, value: f32) -> Tensors {
-        let names = ["mtop".to_owned(), "snips".to_owned()];
-        run.manifest
-            .method
-            .trainable_tensors(&run.manifest.t5, &names)
-            .into_iter()
-            .map(|t| (t.name, ArrayD::from_elem(t.shape, value)))
-            .collect()
+        let list = run.manifest.trainable_tensors().unwrap();
+        list.into_iter().map(|t| (t.name, ArrayD::from_elem(t.shape, value))).collect()
     }
 
     fn state(step: u64) -> Tensors {

@@ -39,6 +39,24 @@ pub fn cross_value(block: usize) -> String {
     format!("cross_value.{block}")
 }
 
+/// What a file's graph does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaggerKind {
+    /// An encoder-decoder that writes tags as text: input `decoder_input_ids` too, `logits` `[batch, target_len, vocab]`.
+    #[default]
+    EncoderDecoder,
+    /// An encoder whose states are classified: `logits` `[batch, source_len, tags]`, in the order of
+    /// [`crate::labels::bio_tags`]; a word's tag stands at its first token.
+    TokenClassifier,
+}
+
+impl TaggerKind {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Inner values: what a file's generator makes for a decoder block, with a leading batch axis each: the transposed down
 /// matrix `[d_model, bottleneck]`, its bias `[1, bottleneck]`, the transposed up matrix `[bottleneck, d_model]`, its bias
 /// `[1, d_model]`.
@@ -70,23 +88,28 @@ pub enum MetadataError {
 pub struct TaggerMetadata {
     /// [`FORMAT`].
     pub format: u32,
+    /// What the graph does; an encoder-decoder where absent.
+    #[serde(default, skip_serializing_if = "TaggerKind::is_default")]
+    pub kind: TaggerKind,
     /// The task's name.
     pub task: String,
-    /// Its labels.
+    /// Its labels, in the order of a token classifier's logits.
     pub labels: Vec<String>,
     /// How free text is split into words.
     pub words: WordSplitting,
     /// Longest source in tokens, `</s>` included.
     pub max_source_len: usize,
-    /// Longest target in tokens, `</s>` included.
+    /// Longest target in tokens, `</s>` included; 0 and absent where no target is written.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub max_target_len: usize,
     /// Padding token.
     pub pad_token_id: i64,
-    /// End of sequence.
+    /// End of sequence: `</s>` or `[SEP]`.
     pub eos_token_id: i64,
-    /// First input of the decoder.
+    /// First input of the decoder; the padding token where there is none.
     pub decoder_start_token_id: i64,
-    /// Blocks of the decoder, hence pairs of `cross_key.N` and `cross_value.N`.
+    /// Blocks of the decoder, hence pairs of `cross_key.N` and `cross_value.N`; 0 and absent where there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub decoder_layers: usize,
     /// Inner values that the decoder reads besides those, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -112,6 +135,10 @@ pub struct TaggerMetadata {
     /// The tokenizer, as the text of its `tokenizer.json`; a property holds it packed (see [`crate::packed`]).
     #[serde(with = "packed")]
     pub tokenizer: String,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl TaggerMetadata {
@@ -184,6 +211,7 @@ mod tests {
     fn metadata() -> TaggerMetadata {
         TaggerMetadata {
             format: FORMAT,
+            kind: TaggerKind::EncoderDecoder,
             task: "7".into(),
             labels: vec!["place".into(), "a\"b".into()],
             words: WordSplitting { rule: WordRule::Punctuation, lowercase: true },
@@ -214,6 +242,21 @@ mod tests {
             let properties = metadata.to_properties().unwrap();
             assert_eq!(TaggerMetadata::from_properties(&properties).unwrap(), metadata);
         }
+    }
+
+    #[test]
+    fn a_token_classifier_says_so_and_has_no_decoder() {
+        let classifier = TaggerMetadata {
+            kind: TaggerKind::TokenClassifier,
+            max_target_len: 0,
+            decoder_layers: 0,
+            ..metadata()
+        };
+        let properties = classifier.to_properties().unwrap();
+        assert_eq!(properties["hyperloader.kind"], "token-classifier");
+        assert!(!metadata().to_properties().unwrap().contains_key("hyperloader.kind"));
+        assert!(!properties.keys().any(|key| key.contains("layers") || key.contains("target")));
+        assert_eq!(TaggerMetadata::from_properties(&properties).unwrap(), classifier);
     }
 
     #[test]

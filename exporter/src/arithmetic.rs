@@ -1,4 +1,4 @@
-//! The few functions of a T5 and its adapters that are not matrix products, in float64.
+//! The few functions of a T5, a BERT and their adapters that are not matrix products, in float64.
 
 use hyperloader_core::task_weights::Activation;
 use ndarray::{Array2, ArrayView1};
@@ -48,6 +48,28 @@ pub(crate) fn gelu_new(x: f64) -> f64 {
     0.5 * x * (1.0 + inner.tanh())
 }
 
+/// `x (1 + erf(x / sqrt(2))) / 2`, which BERT calls gelu.
+pub(crate) fn gelu(x: f64) -> f64 {
+    0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2))
+}
+
+/// The error function, by the series whose terms have one sign (Abramowitz and Stegun 1964, 7.1.6).
+fn erf(x: f64) -> f64 {
+    // Beyond, it is 1 in float64.
+    if x.abs() > 6.0 {
+        return x.signum();
+    }
+    let mut term = x;
+    let mut sum = 0.0_f64;
+    let mut odd = 1.0;
+    while term.abs() > sum.abs() * f64::EPSILON / 4.0 {
+        sum += term;
+        odd += 2.0;
+        term *= 2.0 * x * x / odd;
+    }
+    std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
+}
+
 /// An adapter's non-linearity.
 pub(crate) fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
@@ -66,4 +88,21 @@ pub(crate) fn argmax(values: &ArrayView1<'_, f64>) -> usize {
         }
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_function_has_its_published_values() {
+        // Abramowitz and Stegun 1964, table 7.1.
+        for (x, value) in
+            [(0.0, 0.0), (0.5, 0.520_499_877_8), (1.0, 0.842_700_792_9), (2.0, 0.995_322_265_0), (7.0, 1.0)]
+        {
+            assert!((erf(x) - value).abs() < 1e-10 && (erf(-x) + value).abs() < 1e-10, "{x}: {}", erf(x));
+        }
+        assert!((erf(5.9) - 1.0).abs() < 1e-15 && erf(5.9) <= 1.0 + f64::EPSILON);
+        assert!(gelu(f64::NAN).is_nan());
+    }
 }

@@ -5,17 +5,22 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use hyperloader_core::backbone::{Backbone, BackboneError, CONFIG, TOKENIZER};
-use hyperloader_core::drafter::Drafter;
+use hyperloader_core::bert::{BertBackbone, BertConfig};
+use hyperloader_core::drafter::{Drafter, Transitions};
 use hyperloader_core::files::{FileError, read_text, sha256, write_checked};
-use hyperloader_core::run::{Checkpoint, Manifest, Run, RunError, Task, Which};
+use hyperloader_core::labels::bio_tags;
+use hyperloader_core::method::MethodError;
+use hyperloader_core::run::{Architecture, Checkpoint, Manifest, Run, RunError, Task, Which};
 use hyperloader_core::sentt::{SentT, SentTError};
 use hyperloader_core::t5::{Stack, T5Config};
-use hyperloader_core::tagger::{FORMAT, MetadataError, TaggerMetadata, generated_adapter};
+use hyperloader_core::tagger::{FORMAT, MetadataError, TaggerKind, TaggerMetadata, generated_adapter};
 use hyperloader_core::tensors::Tensors;
-use hyperloader_onnx::{BuiltModel, Opset, Weight, WriteError, write_model};
+use hyperloader_core::wordpiece::WordPieceError;
+use hyperloader_onnx::{BuiltModel, Bytes, Opset, Weight, WriteError, write_model};
 use hyperloader_runtime::backend::BackendError;
 use serde::Serialize;
 
+use crate::bert::model::BertModel;
 use crate::graph::{DRAFTER_BIAS, DRAFTER_WEIGHT, GraphError, added_tensors, t5_graph};
 use crate::materialise::{MaterialiseError, task_weights};
 use crate::model::{ModelError, TaskModel};
@@ -46,6 +51,12 @@ pub enum ExportError {
         /// Its value in the run's manifest.
         trained: String,
     },
+    /// Method and backbone do not belong together.
+    #[error(transparent)]
+    Method(#[from] MethodError),
+    /// A BERT's tokenizer is unusable.
+    #[error(transparent)]
+    WordPiece(#[from] WordPieceError),
     /// The task's weights could not be made.
     #[error(transparent)]
     Materialise(#[from] MaterialiseError),
@@ -134,9 +145,26 @@ impl Exporter {
     pub fn open(run: Run, which: Which, backbone: Option<&Path>) -> Result<Self, ExportError> {
         let checkpoint = run.checkpoint(which)?.clone();
         let tensors = run.read(&checkpoint)?;
-        let backbone = run.backbone(backbone)?;
-        check_config(&backbone, &run.manifest.t5)?;
-        Ok(Self { backbone: backbone.folder, run, checkpoint, tensors })
+        let backbone = match &run.manifest.architecture {
+            Architecture::T5(trained) => {
+                let backbone = run.backbone(backbone)?;
+                // Dropout does not matter here, and training may have set another.
+                let found = T5Config { dropout_rate: trained.dropout_rate, ..backbone.config };
+                check_config(&backbone.folder, &found, trained)?;
+                backbone.folder
+            }
+            Architecture::Bert(trained) => {
+                let BertBackbone { folder, config, .. } = run.bert_backbone(backbone)?;
+                let found = BertConfig {
+                    hidden_dropout_prob: trained.hidden_dropout_prob,
+                    attention_probs_dropout_prob: trained.attention_probs_dropout_prob,
+                    ..config
+                };
+                check_config(&folder, &found, trained)?;
+                folder
+            }
+        };
+        Ok(Self { backbone, run, checkpoint, tensors })
     }
 
     /// The run.
@@ -160,20 +188,17 @@ impl Exporter {
     ) -> Result<Exported, ExportError> {
         let task = self.run.task(task)?;
         let model = self.model(task)?;
-        model.check_folds()?;
-        let tokenizer = self.backbone.join(TOKENIZER);
-        let built = graph(&model, &self.metadata(task, &model)?, options.opset)?;
+        let built = graph(&*model, &self.metadata(task, &*model)?, options.opset)?;
         let measure = match &options.verification {
             Some(verification) => {
                 stage("running the trained model, un-folded and folded");
-                let probes = self.probes(&SentT::from_file(&tokenizer)?, task)?;
-                Some((Oracle::new(&model, probes)?, verification))
+                Some((model.oracle(&self.run.manifest, task)?, verification))
             }
             None => None,
         };
         stage("writing the file");
         // The model, and with it the map of the backbone's file, is gone before backends take memory.
-        let fill = |out: &mut dyn Write| write(out, &built, model);
+        let fill = |out: &mut dyn Write| write(out, &built, &*{ model });
         let check = |written: &Path| {
             let ladder = measure.map(|(oracle, verification)| oracle.compare(written, verification, stage));
             let ladder = ladder.transpose()?;
@@ -200,47 +225,56 @@ impl Exporter {
         })
     }
 
-    /// The model of a task of the run, un-folded, with the task's drafter if there is one.
-    ///
-    /// # Errors
-    /// If its weights cannot be made, or the drafter is damaged.
-    pub fn model(&self, task: &Task) -> Result<TaskModel, ExportError> {
-        let manifest = &self.run.manifest;
-        let weights = task_weights(&manifest.method, &manifest.t5, &self.tensors, &task.name)?;
-        let names = manifest.t5.tensors().into_keys();
-        let trained = names.filter_map(|name| Some((name.clone(), self.tensors.get(&name)?.clone())));
-        let backbone = Backbone::open(&self.backbone, manifest.t5.cross_attention_relative_bias)?;
-        Ok(TaskModel::new(backbone, trained.collect(), weights).with_drafter(self.run.drafter(task)?))
+    fn model(&self, task: &Task) -> Result<Box<dyn Exportable>, ExportError> {
+        Ok(match &self.run.manifest.architecture {
+            Architecture::T5(_) => {
+                let model = self.t5_model(task)?;
+                model.check_folds()?;
+                Box::new(model)
+            }
+            Architecture::Bert(_) => {
+                let backbone = BertBackbone::open(&self.backbone)?;
+                let method = self.run.manifest.method.unipelt_bert()?.clone();
+                let tags = bio_tags(&task.labels).len();
+                Box::new(BertModel::new(backbone, method, self.tensors.clone(), &task.name, tags))
+            }
+        })
     }
 
-    fn probes(&self, codec: &SentT, task: &Task) -> Result<Probes, SentTError> {
-        let Manifest { t5, method, max_source_len, max_target_len, .. } = &self.run.manifest;
-        let prefix = codec.encode_text(method.source_prefix(&task.name))?;
-        Probes::new(codec, task, &prefix, t5, (*max_source_len, *max_target_len))
+    /// The T5 of a task of the run, un-folded, with the task's drafter if there is one.
+    ///
+    /// # Errors
+    /// If the run's model is no T5, its weights cannot be made, or the drafter is damaged.
+    pub fn t5_model(&self, task: &Task) -> Result<TaskModel, ExportError> {
+        let t5 = self.run.manifest.t5()?;
+        let weights = task_weights(&self.run.manifest.method, t5, &self.tensors, &task.name)?;
+        let names = t5.tensors().into_keys();
+        let trained = names.filter_map(|name| Some((name.clone(), self.tensors.get(&name)?.clone())));
+        let backbone = Backbone::open(&self.backbone, t5.cross_attention_relative_bias)?;
+        Ok(TaskModel::new(backbone, trained.collect(), weights).with_drafter(self.run.drafter(task)?))
     }
 
     /// What the file of `model`, a task's, says about itself.
     ///
     /// # Errors
     /// If the backbone's tokenizer cannot be read.
-    pub fn metadata(&self, task: &Task, model: &TaskModel) -> Result<TaggerMetadata, ExportError> {
+    pub fn metadata(&self, task: &Task, model: &dyn Exportable) -> Result<TaggerMetadata, ExportError> {
         let manifest = &self.run.manifest;
-        let decoder_layers = manifest.t5.layers(Stack::Decoder);
+        let Interface { kind, max_target_len, pad, eos, start, decoder_layers, memory, drafter, tokenizer } =
+            model.interface(manifest)?;
         Ok(TaggerMetadata {
             format: FORMAT,
+            kind,
             task: task.name.clone(),
             labels: task.labels.clone(),
             words: task.words,
             max_source_len: manifest.max_source_len,
-            max_target_len: manifest.max_target_len,
-            pad_token_id: manifest.t5.pad_token_id,
-            eos_token_id: manifest.t5.eos_token_id,
-            decoder_start_token_id: manifest.t5.decoder_start_token_id,
+            max_target_len,
+            pad_token_id: pad,
+            eos_token_id: eos,
+            decoder_start_token_id: start,
             decoder_layers,
-            memory: match &model.weights().generator {
-                Some(_) => (0..decoder_layers).flat_map(generated_adapter).collect(),
-                None => Vec::new(),
-            },
+            memory,
             source_prefix: manifest.method.source_prefix(&task.name).to_owned(),
             method: manifest.method.method().to_string(),
             run: manifest.name.clone(),
@@ -248,22 +282,93 @@ impl Exporter {
             checkpoint_sha256: self.checkpoint.sha256.clone(),
             backbone_sha256: manifest.backbone.sha256.clone(),
             program: format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION")),
-            drafter: model.drafter().map(|drafter| drafter.transitions.clone()),
-            tokenizer: read_text(&self.backbone.join(TOKENIZER))?,
+            drafter,
+            tokenizer,
         })
     }
 }
 
-/// Hashes do not cover `config.json`. Dropout does not matter here, and training may have set another.
-fn check_config(backbone: &Backbone, trained: &T5Config) -> Result<(), ExportError> {
-    let found = T5Config { dropout_rate: trained.dropout_rate, ..backbone.config.clone() };
-    let fields = |config| serde_json::to_value(config).unwrap_or_default();
-    let (found, trained) = (fields(&found), fields(trained));
+/// A task's model, ready to be written.
+pub trait Exportable {
+    /// Its graph, weights still to be supplied.
+    fn graph(&self, opset: Opset) -> Result<BuiltModel, GraphError>;
+
+    /// The elements of a weight of its graph.
+    fn elements(&self, weight: &Weight) -> Result<Bytes, ModelError>;
+
+    /// What the written file is measured with.
+    fn oracle(&self, manifest: &Manifest, task: &Task) -> Result<Oracle, ExportError>;
+
+    /// What running the file takes.
+    fn interface(&self, manifest: &Manifest) -> Result<Interface, ExportError>;
+}
+
+/// The part of [`TaggerMetadata`] that kinds of models differ in.
+pub struct Interface {
+    pub(crate) kind: TaggerKind,
+    pub(crate) max_target_len: usize,
+    pub(crate) pad: i64,
+    pub(crate) eos: i64,
+    pub(crate) start: i64,
+    pub(crate) decoder_layers: usize,
+    /// Inner values that a decoder reads besides keys and values.
+    pub(crate) memory: Vec<String>,
+    pub(crate) drafter: Option<Transitions>,
+    pub(crate) tokenizer: String,
+}
+
+impl Exportable for TaskModel {
+    fn graph(&self, opset: Opset) -> Result<BuiltModel, GraphError> {
+        t5_graph(self.config(), self.weights(), self.draft_tags(), opset)
+    }
+
+    fn elements(&self, weight: &Weight) -> Result<Bytes, ModelError> {
+        let mut beside = added_tensors(self.weights());
+        if let Some(Drafter { weight, bias, .. }) = self.drafter() {
+            beside.extend([(DRAFTER_WEIGHT.to_owned(), weight), (DRAFTER_BIAS.to_owned(), bias)]);
+        }
+        match beside.get(&weight.name) {
+            Some(tensor) => self.stored(weight, tensor),
+            None => self.stored(weight, &self.folded_tensor(&weight.name)?),
+        }
+    }
+
+    fn oracle(&self, manifest: &Manifest, task: &Task) -> Result<Oracle, ExportError> {
+        let codec = SentT::from_file(self.folder().join(TOKENIZER))?;
+        let prefix = codec.encode_text(manifest.method.source_prefix(&task.name))?;
+        let limits = (manifest.max_source_len, manifest.max_target_len);
+        let probes = Probes::new(&codec, task, &prefix, self.config(), limits)?;
+        Ok(Oracle::new(self, probes)?)
+    }
+
+    fn interface(&self, manifest: &Manifest) -> Result<Interface, ExportError> {
+        let config = self.config();
+        Ok(Interface {
+            kind: TaggerKind::EncoderDecoder,
+            max_target_len: manifest.max_target_len,
+            pad: config.pad_token_id,
+            eos: config.eos_token_id,
+            start: config.decoder_start_token_id,
+            decoder_layers: config.layers(Stack::Decoder),
+            memory: match &self.weights().generator {
+                Some(_) => (0..config.layers(Stack::Decoder)).flat_map(generated_adapter).collect(),
+                None => Vec::new(),
+            },
+            drafter: self.drafter().map(|drafter| drafter.transitions.clone()),
+            tokenizer: read_text(&self.folder().join(TOKENIZER))?,
+        })
+    }
+}
+
+/// Hashes do not cover `config.json`.
+fn check_config<C: Serialize>(folder: &Path, found: &C, trained: &C) -> Result<(), ExportError> {
+    let fields = |config: &C| serde_json::to_value(config).unwrap_or_default();
+    let (found, trained) = (fields(found), fields(trained));
     let differing = trained.as_object().into_iter().flatten().find(|(field, value)| found[*field] != **value);
     match differing {
         None => Ok(()),
         Some((field, value)) => Err(ExportError::Config {
-            path: backbone.folder.join(CONFIG),
+            path: folder.join(CONFIG),
             field: field.clone(),
             found: found[field].to_string(),
             trained: value.to_string(),
@@ -275,8 +380,13 @@ fn check_config(backbone: &Backbone, trained: &T5Config) -> Result<(), ExportErr
 ///
 /// # Errors
 /// If the model's weights do not fit its configuration.
-pub fn graph(model: &TaskModel, metadata: &TaggerMetadata, opset: Opset) -> Result<BuiltModel, ExportError> {
-    Ok(t5_graph(model.config(), model.weights(), model.draft_tags(), opset)?
+pub fn graph(
+    model: &dyn Exportable,
+    metadata: &TaggerMetadata,
+    opset: Opset,
+) -> Result<BuiltModel, ExportError> {
+    Ok(model
+        .graph(opset)?
         .with_producer(PROGRAM, env!("CARGO_PKG_VERSION"))
         .with_metadata(metadata.to_properties()?))
 }
@@ -285,16 +395,8 @@ pub fn graph(model: &TaskModel, metadata: &TaggerMetadata, opset: Opset) -> Resu
 ///
 /// # Errors
 /// If a tensor cannot be had, folded or written.
-pub fn write(mut out: &mut dyn Write, built: &BuiltModel, model: TaskModel) -> Result<(), ExportError> {
-    let mut beside = added_tensors(model.weights());
-    if let Some(Drafter { weight, bias, .. }) = model.drafter() {
-        beside.extend([(DRAFTER_WEIGHT.to_owned(), weight), (DRAFTER_BIAS.to_owned(), bias)]);
-    }
-    let elements = |weight: &Weight| match beside.get(&weight.name) {
-        Some(tensor) => model.stored(weight, tensor),
-        None => model.stored(weight, &model.folded_tensor(&weight.name)?),
-    };
-    match write_model(&mut out, built, elements) {
+pub fn write(mut out: &mut dyn Write, built: &BuiltModel, model: &dyn Exportable) -> Result<(), ExportError> {
+    match write_model(&mut out, built, |weight: &Weight| model.elements(weight)) {
         Ok(_) => Ok(()),
         Err(WriteError::Source { name, source }) => Err(match source.downcast::<ModelError>() {
             Ok(error) => ExportError::Model(*error),
@@ -322,11 +424,9 @@ mod tests {
         let file = folder.path().join("snips.onnx");
         exporter.export("snips", &file, &Options::default(), &|_| {}).unwrap();
 
-        let codec = SentT::from_file(folder.path().join("backbone/tokenizer.json")).unwrap();
         let ladder = |task: &str| {
             let task = exporter.run().task(task).unwrap();
-            let probes = exporter.probes(&codec, task).unwrap();
-            let oracle = Oracle::new(&exporter.model(task).unwrap(), probes).unwrap();
+            let oracle = exporter.model(task).unwrap().oracle(&exporter.run().manifest, task).unwrap();
             let verification = Verification { tolerance: 1e-4, backends: BackendOptions::default() };
             oracle.compare(&file, &verification, &|_| {}).unwrap()
         };

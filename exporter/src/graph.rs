@@ -492,7 +492,7 @@ fn padding_bias(graph: &mut GraphBuilder, attention_mask: Value) -> Value {
 }
 
 /// `0..length` of `ids` `[batch, length]`.
-fn positions(graph: &mut GraphBuilder, ids: Value) -> Value {
+pub(crate) fn positions(graph: &mut GraphBuilder, ids: Value) -> Value {
     let length = graph.shape(ids, 1, 2);
     let length = graph.squeeze(length, &[0]);
     let (start, step) = (graph.i64(0), graph.i64(1));

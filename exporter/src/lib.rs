@@ -7,11 +7,13 @@
 //! - [`export`]: from a run to a file, whole and verified, or absent
 //! - [`generate`]: adapters made for each input, in plain ndarray
 //! - [`mod@reference`]: the same model in plain ndarray, the oracle of verification
+//! - [`bert`]: the same for `unipelt-bert`: graph, model, oracle
 //! - [`probe`]: the sentences that a file is verified on
 //! - [`verify`]: un-folded, folded and written model compared
 //! - [`summary`]: what an export reports
 
 mod arithmetic;
+pub mod bert;
 pub mod export;
 pub mod fold;
 pub mod generate;

@@ -1,5 +1,7 @@
 //! One task's model, un-folded: the backbone's tensors, the norms that training changed, and the generated weights.
 
+use std::path::Path;
+
 use hyperloader_core::backbone::{Backbone, BackboneError};
 use hyperloader_core::drafter::Drafter;
 use hyperloader_core::t5::{Attention, Stack, T5Config, names};
@@ -83,6 +85,11 @@ impl TaskModel {
     /// Number of tags that the drafter tells apart.
     pub fn draft_tags(&self) -> Option<usize> {
         self.drafter().map(|drafter| drafter.transitions.tags())
+    }
+
+    /// The backbone's folder.
+    pub fn folder(&self) -> &Path {
+        &self.backbone.folder
     }
 
     /// Its dimensions.

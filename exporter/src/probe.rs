@@ -6,7 +6,7 @@ use hyperloader_core::t5::T5Config;
 use ndarray::Array2;
 
 /// Of different lengths, so that padding counts.
-const SENTENCES: [&str; 3] =
+pub(crate) const SENTENCES: [&str; 3] =
     ["set an alarm for 7 am", "play some jazz by miles davis on saturday night", "hello"];
 
 /// Padded batches of ids, as the graph takes them.
@@ -63,7 +63,7 @@ fn tag(labels: &[String], sentence: usize, word: usize) -> &str {
     }
 }
 
-fn padded(rows: &[Vec<i64>], pad: i64) -> Array2<i64> {
+pub(crate) fn padded(rows: &[Vec<i64>], pad: i64) -> Array2<i64> {
     let width = rows.iter().map(Vec::len).max().unwrap_or(0);
     Array2::from_shape_fn((rows.len(), width), |(row, column)| rows[row].get(column).copied().unwrap_or(pad))
 }

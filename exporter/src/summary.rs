@@ -26,12 +26,14 @@ pub struct WeightGroup {
     pub readers: usize,
 }
 
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 11] = [
     "embedding",
     "head",
     "position tables",
     "adapters",
     "generator",
+    "LoRA",
+    "prefix",
     "norms",
     "feed-forward",
     "attention",
@@ -39,18 +41,39 @@ const PARTS: [&str; 9] = [
 ];
 
 fn part(name: &str) -> &'static str {
-    let [embedding, head, positions, adapters, generator, norms, feed_forward, attention, drafter] = PARTS;
+    let [
+        embedding,
+        head,
+        positions,
+        adapters,
+        generator,
+        lora,
+        prefix,
+        norms,
+        feed_forward,
+        attention,
+        drafter,
+    ] = PARTS;
     match name {
         names::SHARED => embedding,
         names::LM_HEAD => head,
+        _ if name.starts_with("classifier.") => head,
         _ if name.contains("relative_attention_bias") => positions,
         DRAFTER_WEIGHT | DRAFTER_BIAS => drafter,
-        _ if name.contains(".adapter.") => adapters,
+        _ if name.contains(".adapter.") || name.contains(".adapters.") => adapters,
         _ if name.starts_with("generator.") => generator,
-        _ if name.contains("layer_norm") => norms,
-        _ if name.contains("DenseReluDense") => feed_forward,
+        _ if name.contains(".lora_") => lora,
+        _ if name.contains(".prefix_") => prefix,
+        _ if name.contains("layer_norm") || name.contains("LayerNorm") => norms,
+        _ if name.contains("_embeddings.") => embedding,
+        _ if name.contains("DenseReluDense") || is_feed_forward(name) => feed_forward,
         _ => attention,
     }
+}
+
+/// Of a BERT, whose attention has an `output.dense` too.
+fn is_feed_forward(name: &str) -> bool {
+    name.contains(".intermediate.") || (name.contains(".output.dense.") && !name.contains(".attention."))
 }
 
 /// The weights of `built`, counted by part.

@@ -35,7 +35,7 @@ pub struct Rung {
     pub to: String,
     /// Largest absolute difference of a logit, over taught targets and greedy ones; infinite if one is NaN.
     pub difference: f64,
-    /// Probes whose greedy ids are those of the un-folded model.
+    /// Probes whose greedy ids, or tags, are those of the un-folded model.
     pub equal_greedy: usize,
 }
 
@@ -59,6 +59,8 @@ pub struct Ladder {
     pub tolerance: f64,
     /// Sentences that were run.
     pub probes: usize,
+    /// What must be equal for each of them: `greedy ids` or `tags`.
+    pub chosen: &'static str,
 }
 
 impl Rung {
@@ -88,9 +90,10 @@ impl fmt::Display for Ladder {
             let verdict = if rung.holds(self.tolerance, self.probes) { "ok" } else { "FAILED" };
             writeln!(
                 f,
-                "{:width$}  logits differ by {:.1e}, greedy ids equal in {} of {}: {verdict}",
+                "{:width$}  logits differ by {:.1e}, {} equal in {} of {}: {verdict}",
                 title(rung),
                 rung.difference,
+                self.chosen,
                 rung.equal_greedy,
                 self.probes,
             )?;
@@ -102,10 +105,22 @@ impl fmt::Display for Ladder {
     }
 }
 
+/// What every implementation is asked, and how a file is asked it.
+pub(crate) trait Exam: std::fmt::Debug {
+    /// The answers of a file that a backend has opened.
+    fn ask_file(&self, name: &str, graph: &mut dyn Graph) -> Result<Answers, BackendError>;
+
+    /// Sentences that are run.
+    fn probes(&self) -> usize;
+
+    /// What is chosen by the logits of a sentence.
+    fn chosen(&self) -> &'static str;
+}
+
 /// What the model computes un-folded and folded: what the written file is measured with.
 #[derive(Debug)]
-pub(crate) struct Oracle {
-    questions: Questions,
+pub struct Oracle {
+    exam: Box<dyn Exam>,
     /// Between the two forms.
     first_rung: Rung,
     folded: Answers,
@@ -122,11 +137,12 @@ struct Questions {
 
 /// What one implementation answers.
 #[derive(Debug)]
-struct Answers {
-    name: String,
-    /// `[positions, vocab]` after the probes' targets, then after the un-folded model's greedy ids.
-    logits: [Array2<f64>; 2],
-    equal_greedy: usize,
+pub(crate) struct Answers {
+    pub(crate) name: String,
+    /// `[positions, vocab]` after the probes' targets, then after the un-folded model's greedy ids; of a token classifier
+    /// `[positions, tags]` alone.
+    pub(crate) logits: Vec<Array2<f64>>,
+    pub(crate) equal_greedy: usize,
 }
 
 impl Oracle {
@@ -144,8 +160,12 @@ impl Oracle {
             questions.ask(name, |ids| logits(ids).map(States::into_rows))
         };
         let (un_folded, folded) = (ask(Form::UnFolded, "un-folded")?, ask(Form::Folded, "folded")?);
-        let first_rung = rung(&un_folded, &folded);
-        Ok(Self { questions, first_rung, folded })
+        Ok(Self::of(Box::new(questions), &un_folded, folded))
+    }
+
+    /// From the answers of both forms.
+    pub(crate) fn of(exam: Box<dyn Exam>, un_folded: &Answers, folded: Answers) -> Self {
+        Self { exam, first_rung: rung(un_folded, &folded), folded }
     }
 
     /// Runs the file at `path` in every backend that `options` allow, one at a time, and compares neighbours.
@@ -164,17 +184,29 @@ impl Oracle {
                 Ok(backend) => {
                     stage(&format!("running the file in {}", backend.description()));
                     let mut graph = backend.open_file(path)?;
-                    let probes = &self.questions.probes;
-                    let logits = |ids: &Array2<i64>| run(graph.as_mut(), probes, ids);
-                    let answers = self.questions.ask(&backend.description(), logits)?;
+                    let answers = self.exam.ask_file(&backend.description(), graph.as_mut())?;
                     rungs.push(rung(&above, &answers));
                     above = answers;
                 }
                 Err(why) => not_run.push(Absent { backend: kind.to_string(), reason: why.to_string() }),
             }
         }
-        let probes = self.questions.probes.input_ids.nrows();
-        Ok(Ladder { rungs, not_run, tolerance: options.tolerance, probes })
+        let (probes, chosen) = (self.exam.probes(), self.exam.chosen());
+        Ok(Ladder { rungs, not_run, tolerance: options.tolerance, probes, chosen })
+    }
+}
+
+impl Exam for Questions {
+    fn ask_file(&self, name: &str, graph: &mut dyn Graph) -> Result<Answers, BackendError> {
+        self.ask(name, |ids| run(graph, &self.probes, ids))
+    }
+
+    fn probes(&self) -> usize {
+        self.probes.input_ids.nrows()
+    }
+
+    fn chosen(&self) -> &'static str {
+        "greedy ids"
     }
 }
 
@@ -186,7 +218,7 @@ impl Questions {
         mut logits: impl FnMut(&Array2<i64>) -> Result<Array2<f64>, E>,
     ) -> Result<Answers, E> {
         let shown = self.greedy.slice(s![.., ..-1]).to_owned();
-        let logits = [logits(&self.probes.decoder_input_ids)?, logits(&shown)?];
+        let logits = vec![logits(&self.probes.decoder_input_ids)?, logits(&shown)?];
         let chosen: Vec<i64> = logits[1].outer_iter().map(|logits| argmax(&logits) as i64).collect();
         let rows = chosen.chunks(shown.ncols().max(1)).zip(self.greedy.outer_iter());
         let equal_greedy = rows.filter(|(chosen, greedy)| self.follows(chosen, greedy)).count();
@@ -228,14 +260,27 @@ fn run(
     probes: &Probes,
     decoder_input_ids: &Array2<i64>,
 ) -> Result<Array2<f64>, BackendError> {
+    let inputs = [
+        (INPUT_IDS, &probes.input_ids),
+        (ATTENTION_MASK, &probes.attention_mask),
+        (DECODER_INPUT_IDS, decoder_input_ids),
+    ];
+    run_file(graph, &inputs, decoder_input_ids.len())
+}
+
+/// The one output of a file, `[positions, width]`.
+pub(crate) fn run_file(
+    graph: &mut dyn Graph,
+    inputs: &[(&str, &Array2<i64>)],
+    positions: usize,
+) -> Result<Array2<f64>, BackendError> {
     let value = |ids: &Array2<i64>| Value::from_i64s(ids.shape(), ids.iter().copied().collect());
-    let outputs = graph.run(&[
-        (INPUT_IDS, &value(&probes.input_ids)?),
-        (ATTENTION_MASK, &value(&probes.attention_mask)?),
-        (DECODER_INPUT_IDS, &value(decoder_input_ids)?),
-    ])?;
+    let values = inputs.iter().map(|(name, ids)| Ok((*name, value(ids)?)));
+    let values = values.collect::<Result<Vec<_>, BackendError>>()?;
+    let named: Vec<(&str, &Value)> = values.iter().map(|(name, value)| (*name, value)).collect();
+    let outputs = graph.run(&named)?;
     let Some(logits) = outputs.first() else { return Ok(Array2::zeros((0, 0))) };
-    let vocab = logits.shape().last().copied().unwrap_or(0);
+    let width = logits.shape().last().copied().unwrap_or(0);
     let elements: Vec<f64> = logits.f32s()?.iter().map(|x| f64::from(*x)).collect();
-    Ok(Array2::from_shape_vec((decoder_input_ids.len(), vocab), elements).unwrap_or_default())
+    Ok(Array2::from_shape_vec((positions, width), elements).unwrap_or_default())
 }

@@ -188,7 +188,7 @@ fn an_untrained_run_and_one_that_diverged_are_refused_by_the_matrix_that_shows_i
 fn another_configuration_beside_the_same_weights_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let run = narrow_run(folder.path());
-    let t5 = T5Config { layer_norm_epsilon: 1e-5, ..run.manifest.t5.clone() };
+    let t5 = T5Config { layer_norm_epsilon: 1e-5, ..run.manifest.t5().unwrap().clone() };
     let config = folder.path().join("backbone/config.json");
     std::fs::write(config, serde_json::to_string(&t5).unwrap()).unwrap();
     let error = Exporter::open(run, Which::Best, None).unwrap_err();

@@ -68,7 +68,7 @@ fn exporter(folder: &Path, t5: &T5Config, adapters: AdapterHeads) -> Exporter {
 }
 
 fn narrow(exporter: &Exporter) -> TaskModel {
-    exporter.model(exporter.run().task(TASK).unwrap()).unwrap()
+    exporter.t5_model(exporter.run().task(TASK).unwrap()).unwrap()
 }
 
 /// The wide model by way of a folder in Hugging Face's layout, as the example makes it.
@@ -146,7 +146,7 @@ fn the_file_of_a_widened_model_decodes_to_the_narrow_models_ids_in_every_backend
         metadata.decoder_layers = wide_shape().num_decoder_layers.unwrap();
         let built = graph(&wide, &metadata, Opset::default()).unwrap();
         let path = folder.path().join("mtop.onnx");
-        write_checked(&path, |out| write(out, &built, wide), |_| Ok::<_, ExportError>(())).unwrap();
+        write_checked(&path, |out| write(out, &built, &wide), |_| Ok::<_, ExportError>(())).unwrap();
 
         let (ids, mask) = sources();
         let rows = |ids: &Array2<i64>| -> Vec<Vec<u32>> {

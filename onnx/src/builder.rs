@@ -349,6 +349,11 @@ impl GraphBuilder {
         self.op("Tanh", &[x], vec![])
     }
 
+    /// `Erf`: the error function.
+    pub fn erf(&mut self, x: Value) -> Value {
+        self.op("Erf", &[x], vec![])
+    }
+
     /// `Sigmoid`.
     pub fn sigmoid(&mut self, x: Value) -> Value {
         self.op("Sigmoid", &[x], vec![])

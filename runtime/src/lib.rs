@@ -17,9 +17,13 @@
 //! - [`split`]: cuts the one graph into an encoder, run once a batch, and a decoder, run several times
 //! - [`backend`]: one interface to ONNX Runtime (loaded when the program runs) and tract (compiled in)
 //! - [`decode`]: target ids from source ids
+//! - [`classifier`]: tags of source ids, for files that write no target
+//! - [`coding`]: words to ids and back to tags, for both kinds of files
 //! - [`output`]: tagged sentences as text for people and as JSON lines
 
 pub mod backend;
+pub mod classifier;
+pub mod coding;
 pub mod decode;
 pub mod model_file;
 pub mod output;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hyperloader_core::drafter::{ROLES, tag_count};
+use hyperloader_core::labels::bio_tags;
 use hyperloader_core::tagger::{
-    ATTENTION_MASK, DECODER_INPUT_IDS, DRAFT_TAGS, INPUT_IDS, LOGITS, MetadataError, TaggerMetadata,
+    ATTENTION_MASK, DECODER_INPUT_IDS, DRAFT_TAGS, INPUT_IDS, LOGITS, MetadataError, TaggerKind,
+    TaggerMetadata,
 };
 use hyperloader_onnx::proto::{GraphProto, ModelProto, TensorTypeProto, ValueInfoProto};
 use hyperloader_onnx::{Bytes, ElementType, ReadError, decode_model, read_model};
@@ -103,7 +105,7 @@ impl ModelFile {
             metadata(&model).map_err(|error| ModelFileError::Metadata { path: path.clone(), error })?;
         let empty = GraphProto::default();
         let graph = model.graph.as_ref().unwrap_or(&empty);
-        let vocab_size = check_interface(graph, metadata.drafter.is_some(), &path)?;
+        let vocab_size = check_interface(graph, &metadata, &path)?;
         check_drafter(&metadata, graph, &path)?;
         check_numbers(&metadata, vocab_size, &path)?;
         Ok(Self { path, model, metadata, vocab_size })
@@ -115,8 +117,9 @@ impl ModelFile {
     }
 
     /// The graph: inputs `input_ids` and `attention_mask` `[batch, source_len]`, `decoder_input_ids`
-    /// `[batch, target_len]`; output `logits` `[batch, target_len, vocab]`, and `draft_tags` `[batch, source_len, roles * tags]`
-    /// if the tagger has a drafter.
+    /// `[batch, target_len]`; output `logits` `[batch, target_len, vocab]`, and `draft_tags`
+    /// `[batch, source_len, roles * tags]` if the tagger has a drafter. A token classifier's lacks the last input and
+    /// gives `logits` `[batch, source_len, tags]`.
     pub fn model(&self) -> &ModelProto {
         &self.model
     }
@@ -126,7 +129,7 @@ impl ModelFile {
         &self.metadata
     }
 
-    /// The last dimension of `logits`: ids are below.
+    /// The last dimension of `logits`: ids, or the numbers of tags, are below.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
     }
@@ -139,7 +142,13 @@ fn metadata(model: &ModelProto) -> Result<TaggerMetadata, MetadataError> {
 }
 
 /// Checks names, types and ranks of inputs and outputs; gives the size of the vocabulary.
-fn check_interface(graph: &GraphProto, drafter: bool, path: &Path) -> Result<usize, ModelFileError> {
+fn check_interface(
+    graph: &GraphProto,
+    metadata: &TaggerMetadata,
+    path: &Path,
+) -> Result<usize, ModelFileError> {
+    let (kind, drafter) = (metadata.kind, metadata.drafter.is_some());
+    const SOURCE: &str = "`input_ids` i64 rank 2, `attention_mask` i64 rank 2";
     const INPUTS: &str =
         "`input_ids` i64 rank 2, `attention_mask` i64 rank 2, `decoder_input_ids` i64 rank 2";
     const OUTPUTS: &str = "`logits` f32 rank 3 of a fixed last dimension";
@@ -154,11 +163,15 @@ fn check_interface(graph: &GraphProto, drafter: bool, path: &Path) -> Result<usi
         expected,
     };
     let ids = |name| (name, Some(ElementType::I64), 2);
-    let expected = [INPUT_IDS, ATTENTION_MASK, DECODER_INPUT_IDS].map(ids);
+    let all = [INPUT_IDS, ATTENTION_MASK, DECODER_INPUT_IDS].map(ids);
+    let (expected, described) = match kind {
+        TaggerKind::EncoderDecoder => (&all[..], INPUTS),
+        TaggerKind::TokenClassifier => (&all[..2], SOURCE),
+    };
     let found: Vec<_> = graph.input.iter().map(signature).collect();
     let same = found.len() == expected.len() && expected.iter().all(|input| found.contains(input));
     if !same {
-        return Err(wrong("inputs", &graph.input, INPUTS));
+        return Err(wrong("inputs", &graph.input, described));
     }
     let is = |value: &ValueInfoProto, name| signature(value) == (name, Some(ElementType::F32), 3);
     let vocab_size = match &graph.output[..] {
@@ -213,7 +226,8 @@ fn check_numbers(metadata: &TaggerMetadata, vocab_size: usize, path: &Path) -> R
         ("max_target_len", metadata.max_target_len, MAX_TOKENS),
         ("decoder_layers", metadata.decoder_layers, 1024),
     ];
-    for (field, value, most) in counts {
+    let counted = if metadata.kind == TaggerKind::TokenClassifier { 1 } else { counts.len() };
+    for (field, value, most) in counts.into_iter().take(counted) {
         if !(1..=most).contains(&value) {
             return Err(ModelFileError::Field {
                 path: path.to_owned(),
@@ -222,6 +236,9 @@ fn check_numbers(metadata: &TaggerMetadata, vocab_size: usize, path: &Path) -> R
                 expected: format!("a number from 1 to {most}"),
             });
         }
+    }
+    if metadata.kind == TaggerKind::TokenClassifier {
+        return check_tags(metadata, vocab_size, path);
     }
     let ids = [
         ("pad_token_id", metadata.pad_token_id),
@@ -239,4 +256,17 @@ fn check_numbers(metadata: &TaggerMetadata, vocab_size: usize, path: &Path) -> R
         }
     }
     Ok(())
+}
+
+/// A classifier has a logit for `O` and two for each label; its ids are those of the tokenizer, which is not open yet.
+fn check_tags(metadata: &TaggerMetadata, logits: usize, path: &Path) -> Result<(), ModelFileError> {
+    if logits == bio_tags(&metadata.labels).len() {
+        return Ok(());
+    }
+    Err(ModelFileError::Field {
+        path: path.to_owned(),
+        field: "labels",
+        value: format!("a list of {}", metadata.labels.len()),
+        expected: format!("as many as {logits} logits have, `O` and two for each label"),
+    })
 }

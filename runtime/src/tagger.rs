@@ -4,13 +4,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use hyperloader_core::sentt::{Alignment, SentT, SentTError};
-use hyperloader_core::spans::{SpanMode, bio_to_spans, sbio_to_bio};
+use hyperloader_core::sentt::Alignment;
+use hyperloader_core::spans::{SpanMode, bio_to_spans};
 use hyperloader_core::tagger::TaggerMetadata;
 use hyperloader_core::words::{Word, WordRule, WordSplitting, is_whitespace};
 use serde::Serialize;
 
 use crate::backend::{Backend, BackendError, BackendOptions};
+use crate::classifier::Classifier;
+use crate::coding::{Coding, CodingError};
 use crate::decode::{Decoder, DecoderError, DraftFrom, Mode, Statistics};
 use crate::model_file::{ModelFile, ModelFileError};
 
@@ -77,7 +79,7 @@ pub enum OpenError {
         /// The file.
         path: String,
         /// What is wrong.
-        error: SentTError,
+        error: CodingError,
     },
     /// The tokenizer and the metadata disagree.
     #[error("`{path}`: metadata `{field}` is {metadata}, the tokenizer has {tokenizer}")]
@@ -90,6 +92,14 @@ pub enum OpenError {
         metadata: i64,
         /// The id in the tokenizer.
         tokenizer: u32,
+    },
+    /// The file's graph cannot be opened.
+    #[error("`{path}`: {error}")]
+    Classifier {
+        /// The file.
+        path: String,
+        /// The backend's reason.
+        error: BackendError,
     },
     /// The file's graph cannot be run.
     #[error("`{path}`: {error}")]
@@ -171,15 +181,55 @@ struct Prepared {
     source: Vec<u32>,
 }
 
+/// Runs batches of sources.
+#[derive(Debug)]
+enum Worker {
+    Decoder(Box<Decoder>),
+    Classifier(Classifier),
+}
+
+impl Worker {
+    fn new(
+        file: &ModelFile,
+        backend: &Backend,
+        coding: &Coding,
+        options: &TaggerOptions,
+    ) -> Result<Self, OpenError> {
+        let (model, metadata) = (file.model(), file.metadata());
+        let path = || file.path().display().to_string();
+        match coding {
+            Coding::SentT { codec, .. } => Decoder::new(backend, model, metadata, codec, options)
+                .map(|decoder| Self::Decoder(Box::new(decoder)))
+                .map_err(|error| OpenError::Decoder { path: path(), error }),
+            Coding::WordPiece { .. } => Classifier::new(backend, model, metadata)
+                .map(Self::Classifier)
+                .map_err(|error| OpenError::Classifier { path: path(), error }),
+        }
+    }
+
+    /// What [`Coding::tags`] takes, for each of `sources`.
+    fn run(&mut self, sources: &[Vec<u32>]) -> Result<Vec<Vec<u32>>, BackendError> {
+        match self {
+            Self::Decoder(decoder) => decoder.target_ids(sources),
+            Self::Classifier(classifier) => classifier.tag_ids(sources),
+        }
+    }
+
+    fn statistics(&self) -> Statistics {
+        match self {
+            Self::Decoder(decoder) => decoder.statistics(),
+            Self::Classifier(classifier) => classifier.statistics(),
+        }
+    }
+}
+
 /// An exported tagger, ready to run; threads can share it.
 #[derive(Debug)]
 pub struct Tagger {
     metadata: TaggerMetadata,
-    codec: SentT,
-    /// Ids in front of each source.
-    prefix: Vec<u32>,
+    coding: Coding,
     backend: Backend,
-    workers: Vec<Mutex<Decoder>>,
+    workers: Vec<Mutex<Worker>>,
     batch_size: usize,
     splitting: WordSplitting,
     align: Alignment,
@@ -201,19 +251,12 @@ impl Tagger {
     pub fn new(file: ModelFile, options: &TaggerOptions) -> Result<Self, OpenError> {
         let path = file.path().display().to_string();
         let metadata = file.metadata().clone();
-        let codec = SentT::from_bytes(metadata.tokenizer.as_bytes())
-            .map_err(|error| OpenError::Tokenizer { path: path.clone(), error })?;
-        check_tokens(&metadata, &codec, &path)?;
-        let prefix = codec
-            .encode_text(&metadata.source_prefix)
-            .map_err(|error| OpenError::Tokenizer { path: path.clone(), error })?;
+        let coding =
+            Coding::new(&metadata).map_err(|error| OpenError::Tokenizer { path: path.clone(), error })?;
+        check_tokens(&metadata, &coding, &path)?;
         let backend = Backend::load(&options.backend)?;
-        let worker = |_| {
-            let TaggerOptions { mode, draft_from, .. } = *options;
-            Decoder::new(&backend, file.model(), &metadata, &codec, mode, draft_from).map(Mutex::new)
-        };
-        let workers = (0..options.workers.max(1)).map(worker).collect::<Result<Vec<_>, _>>();
-        let workers = workers.map_err(|error| OpenError::Decoder { path, error })?;
+        let worker = |_| Worker::new(&file, &backend, &coding, options).map(Mutex::new);
+        let workers = (0..options.workers.max(1)).map(worker).collect::<Result<Vec<_>, _>>()?;
         let rule = match options.input {
             Input::Text => metadata.words.rule,
             Input::Words => WordRule::Whitespace,
@@ -221,8 +264,7 @@ impl Tagger {
         Ok(Self {
             splitting: WordSplitting { rule, ..metadata.words },
             metadata,
-            codec,
-            prefix,
+            coding,
             backend,
             workers,
             batch_size: options.batch_size.max(1),
@@ -242,7 +284,7 @@ impl Tagger {
 
     /// What decoding has cost since the tagger was opened.
     pub fn statistics(&self) -> Statistics {
-        let of = |worker: &Mutex<Decoder>| worker.lock().unwrap_or_else(PoisonError::into_inner).statistics();
+        let of = |worker: &Mutex<Worker>| worker.lock().unwrap_or_else(PoisonError::into_inner).statistics();
         self.workers.iter().map(of).fold(Statistics::default(), Statistics::plus)
     }
 
@@ -313,19 +355,19 @@ impl Tagger {
     }
 
     /// The target of each source, ids in and ids out, in batches as [`Tagger::tag`]: without the start token, with
-    /// `</s>` where the model wrote it.
+    /// `</s>` where the model wrote it; of a token classifier the number of each token's tag.
     ///
     /// # Errors
     /// As [`Tagger::tag`].
     pub fn target_ids(&self, sources: &[Vec<u32>]) -> Result<Vec<Vec<u32>>, BackendError> {
         let batches = batches(sources, self.batch_size);
         let next = AtomicUsize::new(0);
-        let work = |worker: &Mutex<Decoder>| {
+        let work = |worker: &Mutex<Worker>| {
             let mut worker = worker.lock().unwrap_or_else(PoisonError::into_inner);
             let mut done = Vec::new();
             while let Some(rows) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let batch: Vec<Vec<u32>> = rows.iter().map(|&row| sources[row].clone()).collect();
-                done.extend(rows.iter().copied().zip(worker.target_ids(&batch)?));
+                done.extend(rows.iter().copied().zip(worker.run(&batch)?));
             }
             Ok(done)
         };
@@ -347,16 +389,10 @@ impl Tagger {
     }
 
     fn prepare(&self, text: String, words: Vec<Word>) -> Result<Prepared, SentenceError> {
-        let limit = self.codec.max_words();
         if words.is_empty() {
             return Err(SentenceError::NoWord);
         }
-        if words.len() > limit {
-            return Err(SentenceError::TooManyWords { words: words.len(), limit });
-        }
-        let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-        let source = self.codec.encode_source(&texts).map_err(tokenizer_error)?;
-        let source = [self.prefix.as_slice(), &source].concat();
+        let source = self.coding.source(&texts(&words))?;
         let limit = self.metadata.max_source_len;
         if source.len() > limit {
             return Err(SentenceError::TooLong { tokens: source.len(), limit });
@@ -379,10 +415,8 @@ impl Tagger {
 
     fn finish(&self, sentence: Prepared, target: &[u32]) -> Result<Tagged, SentenceError> {
         let Prepared { text, words, .. } = sentence;
-        let sbio = self.codec.align_tags(target, words.len(), self.align);
-        let tags = sbio_to_bio(&sbio.map_err(tokenizer_error)?);
+        let (tags, complete) = self.coding.tags(&texts(&words), target, self.align)?;
         let spans = spans(&text, &words, &tags);
-        let complete = target.last() == Some(&self.codec.eos());
         Ok(Tagged { text, words, tags, spans, complete })
     }
 }
@@ -402,15 +436,13 @@ fn batches(sources: &[Vec<u32>], size: usize) -> Vec<Vec<usize>> {
     batches
 }
 
-fn tokenizer_error(error: SentTError) -> SentenceError {
-    SentenceError::Tokenizer(error.to_string())
+fn texts(words: &[Word]) -> Vec<&str> {
+    words.iter().map(|word| word.text.as_str()).collect()
 }
 
-fn check_tokens(metadata: &TaggerMetadata, codec: &SentT, path: &str) -> Result<(), OpenError> {
-    let tokens = [
-        ("pad_token_id", metadata.pad_token_id, codec.pad()),
-        ("eos_token_id", metadata.eos_token_id, codec.eos()),
-    ];
+fn check_tokens(metadata: &TaggerMetadata, coding: &Coding, path: &str) -> Result<(), OpenError> {
+    let [pad, end] = coding.pad_and_end();
+    let tokens = [("pad_token_id", metadata.pad_token_id, pad), ("eos_token_id", metadata.eos_token_id, end)];
     match tokens.into_iter().find(|(_, metadata, tokenizer)| *metadata != i64::from(*tokenizer)) {
         Some((field, metadata, tokenizer)) => {
             Err(OpenError::Token { path: path.to_owned(), field, metadata, tokenizer })

@@ -91,7 +91,7 @@ fn difference(run: &Run, task: &str) -> f64 {
         let encoded = t5.encode(&weights, &tensor(&source), &mask, Mode::Evaluation);
         t5.logits(&t5.decode(&weights, &tensor(&target), &encoded, &mask, Mode::Evaluation))
     });
-    let generated = task_weights(method, &run.manifest.t5, &tensors, task).unwrap();
+    let generated = task_weights(method, run.manifest.t5().unwrap(), &tensors, task).unwrap();
     let model = TaskModel::new(backbone, tensors.clone(), generated);
     let reference = Reference::new(&model, Form::Folded);
     let encoded = reference.encode(&source, &mask).unwrap();
@@ -114,7 +114,7 @@ fn a_sharded_float16_v1_1_is_trained_exported_and_run() {
     place.program("hl-train").args(arguments).assert().success();
 
     let run = Run::open(&place.path("runs/gated")).unwrap();
-    let trained_on = &run.manifest.t5;
+    let trained_on = run.manifest.t5().unwrap();
     assert_eq!((trained_on.tie_word_embeddings, trained_on.num_decoder_layers), (false, Some(3)));
     let difference = difference(&run, "atis");
     println!("trainer un-folded vs folded: {difference:.1e}");

@@ -142,7 +142,7 @@ fn assert_equal_logits(subject: &Subject, task: &str, examples: &[&Example], pat
     let real = ids(&batch.labels).mapv(|id| id != trainer.t5.config.pad_token_id);
 
     let tensors = run.read(run.checkpoint(Which::Best).unwrap()).unwrap();
-    let generated = task_weights(&run.manifest.method, &run.manifest.t5, &tensors, task).unwrap();
+    let generated = task_weights(&run.manifest.method, run.manifest.t5().unwrap(), &tensors, task).unwrap();
     let model = TaskModel::new(run.backbone(None).unwrap(), tensors, generated);
     let reference = Reference::new(&model, Form::Folded);
     let encoded = reference.encode(&inputs[0], &inputs[1]).unwrap();

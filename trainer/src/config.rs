@@ -1,5 +1,6 @@
 //! What a training is told: `hyperloader.toml`, read strictly; the command line overrides single values.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
@@ -61,7 +62,7 @@ pub enum ConfigError {
         /// Its value.
         value: String,
         /// What would do.
-        expected: &'static str,
+        expected: Cow<'static, str>,
     },
 }
 
@@ -333,7 +334,7 @@ impl Config {
             return Err(ConfigError::Value {
                 field: "name".to_owned(),
                 value: format!("`{name}`"),
-                expected,
+                expected: expected.into(),
             });
         }
         let at_least_one = [
@@ -421,7 +422,7 @@ fn check(field: &str, value: f64, fine: bool, expected: &'static str) -> Result<
     if fine {
         return Ok(());
     }
-    Err(ConfigError::Value { field: field.to_owned(), value: value.to_string(), expected })
+    Err(ConfigError::Value { field: field.to_owned(), value: value.to_string(), expected: expected.into() })
 }
 
 /// serde names the unknown field and all known ones in its message.

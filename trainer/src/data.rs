@@ -6,10 +6,13 @@ use std::ops::Range;
 use hyperloader_core::corpus::{CorpusError, CorpusSpec, Sentence, Splits, subset};
 use hyperloader_core::labels::{LabelError, LabelSet};
 use hyperloader_core::sentt::{SentT, SentTError};
-use hyperloader_core::spans::{Bio, bio_to_sbio};
+use hyperloader_core::spans::Bio;
 use tch::{Device, Kind, Tensor};
 
+use crate::coding::{Coded, Coding, CodingError};
 use crate::config::{Config, TooLong, TrainingConfig};
+
+pub use crate::coding::IGNORED;
 
 /// A corpus could not be turned into examples.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +39,7 @@ pub enum DataError {
         /// The task.
         task: String,
         /// The reason.
-        source: SentTError,
+        source: CodingError,
     },
     /// A split without a usable sentence.
     #[error("task `{task}` has no usable {split} sentence{reason}")]
@@ -53,9 +56,10 @@ pub enum DataError {
 /// A sentence, or a window of one, as the model sees it.
 #[derive(Debug, Clone)]
 pub struct Example {
-    /// SentT' source, `</s>` included.
+    /// What the model reads: a SentT' source, `</s>` included, or `[CLS]`, sub-words and `[SEP]`.
     pub source: Vec<i64>,
-    /// SentT' target, `</s>` included.
+    /// What it learns to give: a SentT' target, `</s>` included, or for each id of `source` the index of a BIO tag or
+    /// [`IGNORED`].
     pub target: Vec<i64>,
     /// The words, also those that were cut off `source`.
     pub words: Vec<String>,
@@ -95,7 +99,7 @@ pub struct TaskData {
 pub fn load_task(
     task: &str,
     spec: &CorpusSpec,
-    codec: &SentT,
+    codec: &dyn Coding,
     config: &Config,
 ) -> Result<TaskData, DataError> {
     let name = || task.to_owned();
@@ -109,9 +113,10 @@ pub fn load_task(
     let labels = LabelSet::from_tags(tags, &spec.train.display().to_string())
         .map_err(|source| DataError::Label { task: name(), source })?;
     let prefix = codec
-        .encode_text(config.method.source_prefix(task))
+        .prefix(config.method.source_prefix(task))
         .map_err(|source| DataError::Encode { task: name(), source })?;
-    let mut encoder = Encoder { codec, prefix, limits, skipped: 0, truncated: 0, windowed: 0 };
+    let mut encoder =
+        Encoder { codec, labels: &labels, prefix, limits, skipped: 0, truncated: 0, windowed: 0 };
     let mut encode = |sentences: &[Sentence], purpose| {
         encoder.examples(sentences, purpose).map_err(|source| DataError::Encode { task: name(), source })
     };
@@ -160,7 +165,8 @@ enum Purpose {
 }
 
 struct Encoder<'a> {
-    codec: &'a SentT,
+    codec: &'a dyn Coding,
+    labels: &'a LabelSet,
     /// Ids in front of each source.
     prefix: Vec<u32>,
     limits: &'a TrainingConfig,
@@ -170,7 +176,7 @@ struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    fn examples(&mut self, sentences: &[Sentence], purpose: Purpose) -> Result<Vec<Example>, SentTError> {
+    fn examples(&mut self, sentences: &[Sentence], purpose: Purpose) -> Result<Vec<Example>, CodingError> {
         let mut examples = Vec::with_capacity(sentences.len());
         for (index, sentence) in sentences.iter().enumerate() {
             let windows = match self.limits.too_long {
@@ -191,29 +197,25 @@ impl Encoder<'_> {
         sentence: &Sentence,
         window: Range<usize>,
         purpose: Purpose,
-    ) -> Result<Option<Example>, SentTError> {
+    ) -> Result<Option<Example>, CodingError> {
         let limits = self.limits;
         let (words, tags) = (&sentence.words[window.clone()], &sentence.tags[window.clone()]);
         // Words beyond the last sentinel can be neither read nor tagged.
         let readable = words.len().min(self.codec.max_words());
-        let source = [self.prefix.as_slice(), &self.codec.encode_source(&words[..readable])?].concat();
-        let target =
-            self.codec.encode_target(&sbio(&sentence.tags, window.start..window.start + readable))?;
-        let fits = readable == words.len()
-            && source.len() <= limits.max_source_len
-            && target.len() <= limits.max_target_len;
+        let read = window.start..window.start + readable;
+        let mut coded = self.codec.encode(&words[..readable], &sentence.tags, read, self.labels)?;
+        coded.source.splice(..0, self.prefix.iter().copied());
+        let fits = readable == words.len() && self.codec.fits(&coded, limits);
         if !fits && purpose == Purpose::Training && limits.too_long == TooLong::Skip {
             self.skipped += 1;
             return Ok(None);
         }
         self.truncated += usize::from(!fits);
-        let ids = |mut ids, limit| {
-            self.codec.truncate(&mut ids, limit);
-            ids.into_iter().map(i64::from).collect()
-        };
+        self.codec.truncate(&mut coded, limits);
+        let Coded { source, target } = coded;
         Ok(Some(Example {
-            source: ids(source, limits.max_source_len),
-            target: ids(target, limits.max_target_len),
+            source: source.into_iter().map(i64::from).collect(),
+            target,
             words: words.to_vec(),
             tags: tags.to_vec(),
             sentence: index,
@@ -222,7 +224,7 @@ impl Encoder<'_> {
 
     /// Consecutive ranges of words that each fit all limits, as few as possible. Training windows begin where no span goes on, if
     /// there is such a word.
-    fn windows(&self, sentence: &Sentence, purpose: Purpose) -> Result<Vec<Range<usize>>, SentTError> {
+    fn windows(&self, sentence: &Sentence, purpose: Purpose) -> Result<Vec<Range<usize>>, CodingError> {
         let tags = (purpose == Purpose::Training).then_some(&*sentence.tags);
         let goes_on =
             |at: usize| tags.is_some_and(|tags| matches!(Bio::parse(&tags[at]), Some(Bio::Inside(_))));
@@ -240,12 +242,12 @@ impl Encoder<'_> {
 
     /// One past the last word of the longest window from `start` on, of at least one word. Without `tags`, each counts as one token,
     /// the least that it can have.
-    fn reach(&self, words: &[String], tags: Option<&[String]>, start: usize) -> Result<usize, SentTError> {
+    fn reach(&self, words: &[String], tags: Option<&[String]>, start: usize) -> Result<usize, CodingError> {
+        // What stands around the words: a sentinel and `</s>`, or `[CLS]` and `[SEP]`.
         let (mut source, mut target) = (self.prefix.len() + 2, 2);
-        for at in start..words.len() {
-            source += 1 + self.codec.word(&words[at])?.len();
-            let tag = |tags| if at == start { sbio(tags, at..at + 1) } else { bio_to_sbio(&tags[at..=at]) };
-            target += 1 + tags.map_or(Ok(1), |tags| self.codec.word(&tag(tags)[0]).map(|ids| ids.len()))?;
+        for (at, word) in words.iter().enumerate().skip(start) {
+            source += self.codec.word_tokens(word)?;
+            target += self.codec.tag_tokens(tags, at, at == start)?;
             let fits = at - start < self.codec.max_words()
                 && source <= self.limits.max_source_len
                 && target <= self.limits.max_target_len;
@@ -257,17 +259,6 @@ impl Encoder<'_> {
     }
 }
 
-/// The sBIO tags of a window. One that begins inside a span opens it anew, for an `I` without a label before it means nothing.
-fn sbio(tags: &[String], window: Range<usize>) -> Vec<String> {
-    let mut sbio = bio_to_sbio(&tags[window.clone()]);
-    if let (1.., Some(Bio::Inside(label))) =
-        (window.start, tags.get(window.start).and_then(|tag| Bio::parse(tag)))
-    {
-        sbio[..1].fill(label.to_owned());
-    }
-    sbio
-}
-
 /// Examples of one task, right-padded to the longest.
 #[derive(Debug)]
 pub struct Batch {
@@ -275,7 +266,7 @@ pub struct Batch {
     pub input_ids: Tensor,
     /// 1 for a token, 0 for padding, `[batch, source_len]`, int64.
     pub attention_mask: Tensor,
-    /// Targets, padding ignored in the loss, `[batch, target_len]`, int64.
+    /// Targets, padding ignored in the loss, `[batch, target_len]`, int64; as long as the source where tags are its targets.
     pub labels: Tensor,
 }
 

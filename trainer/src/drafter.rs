@@ -14,7 +14,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor, no_grad};
 
-use crate::data::{Batch, Example};
+use crate::data::{Batch, Example, TaskData};
 use crate::model::{Mode, Tagger, TaggerError};
 use crate::parameters::to_host;
 
@@ -50,19 +50,13 @@ struct Words {
     previous: Tensor,
 }
 
-/// The tensors of the drafter of `task` (see [`names`]), fitted on its training `examples`. The same on every run on
+/// The tensors of the drafter of a task (see [`names`]), fitted on its training examples. The same on every run on
 /// the same device.
 ///
 /// # Errors
 /// If the model or the tokenizer fails.
-pub fn fit(
-    tagger: &Tagger,
-    codec: &SentT,
-    task: &str,
-    labels: &LabelSet,
-    examples: &[Example],
-    seed: u64,
-) -> Result<Tensors, FitError> {
+pub fn fit(tagger: &Tagger, codec: &SentT, data: &TaskData, seed: u64) -> Result<Tensors, FitError> {
+    let TaskData { name: task, labels, train: examples, .. } = data;
     let tags = tag_count(labels.len());
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut order: Vec<usize> = (0..examples.len()).collect();

@@ -1,13 +1,15 @@
 //! Validation loss by teacher forcing, and seqeval F1 by batched greedy decoding (reference section 3.6).
 
 use hyperloader_core::metrics::{MetricError, evaluate};
-use hyperloader_core::sentt::{Alignment, SentT, SentTError};
-use hyperloader_core::spans::{SpanMode, sbio_to_bio};
+use hyperloader_core::sentt::{Alignment, SentTError};
+use hyperloader_core::spans::SpanMode;
+use hyperloader_core::wordpiece::WordPieceError;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::{Details, Sentence};
-use crate::data::{Batch, Example};
-use crate::model::{Tagger, TaggerError};
+use crate::data::Example;
+use crate::learner::Learner;
+use crate::model::TaggerError;
 
 /// An evaluation failed.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +20,12 @@ pub enum EvaluationError {
     /// What the model wrote could not be decoded.
     #[error(transparent)]
     Decode(#[from] SentTError),
+    /// A word could not be encoded.
+    #[error(transparent)]
+    WordPiece(#[from] WordPieceError),
+    /// What the model computed is no batch of tags.
+    #[error("the model's output cannot be read: {0}")]
+    Tensor(String),
     /// Gold and prediction do not align.
     #[error(transparent)]
     Metric(#[from] MetricError),
@@ -59,10 +67,9 @@ pub struct Evaluation {
 /// Evaluates `task` on `examples`; gold tags come from the file and are never truncated.
 ///
 /// # Errors
-/// If the model fails, or the tokenizer cannot decode what it wrote.
+/// If the model fails, or what it wrote cannot be decoded.
 pub fn evaluate_task(
-    tagger: &Tagger,
-    codec: &SentT,
+    learner: &dyn Learner,
     task: &str,
     examples: &[Example],
     settings: &Settings,
@@ -74,17 +81,11 @@ pub fn evaluate_task(
     let mut predicted = vec![Vec::new(); examples.len()];
     for chunk in order.chunks(settings.batch_size) {
         let rows: Vec<&Example> = chunk.iter().map(|&at| &examples[at]).collect();
-        let batch = Batch::new(&rows, tagger.t5.config.pad_token_id, tagger.device());
-        let loss = tch::no_grad(|| tagger.loss(&batch, task, settings.label_smoothing, false))?;
+        let loss = tch::no_grad(|| learner.loss(task, &rows, settings.label_smoothing, false))?;
         sum += loss.sum;
         tokens += loss.tokens;
-        for (&at, ids) in chunk.iter().zip(tagger.greedy(
-            task,
-            &batch.input_ids,
-            &batch.attention_mask,
-            settings.max_target_len,
-        )?) {
-            predicted[at] = bio_tags(codec, &ids, examples[at].tags.len(), settings.alignment)?;
+        for (&at, tags) in chunk.iter().zip(learner.tags(task, &rows, settings)?) {
+            predicted[at] = tags;
         }
     }
     let words = join_windows(examples, examples.iter().map(|example| example.words.clone()));
@@ -119,17 +120,6 @@ fn join_windows(examples: &[Example], parts: impl IntoIterator<Item = Vec<String
         before = Some(example.sentence);
     }
     sentences
-}
-
-/// BIO tags of `words` words from generated ids.
-fn bio_tags(
-    codec: &SentT,
-    ids: &[i64],
-    words: usize,
-    alignment: Alignment,
-) -> Result<Vec<String>, SentTError> {
-    let ids: Vec<u32> = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect();
-    Ok(sbio_to_bio(&codec.align_tags(&ids, words, alignment)?))
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! hl-train: trains multi-task T5 taggers with libtorch
 
 pub mod analysis;
+pub mod bert;
 pub mod cli;
+pub mod coding;
 pub mod compare;
 pub mod config;
 pub mod corpora;
@@ -10,6 +12,7 @@ pub mod device;
 pub mod drafter;
 pub mod evaluate;
 pub mod hub;
+pub mod learner;
 pub mod loss;
 pub mod methods;
 pub mod model;

@@ -2,8 +2,11 @@
 
 use std::convert::Infallible;
 
-use hyperloader_core::method::{Init, MethodConfig, Sharing};
+use hyperloader_core::bert::BertConfig;
+use hyperloader_core::method::{Init, MethodConfig, MethodError, Sharing};
+use hyperloader_core::run::{Architecture, Manifest};
 use hyperloader_core::t5::T5Config;
+use hyperloader_core::unipelt::UnipeltBertConfig;
 use serde::Serialize;
 use tch::Device;
 
@@ -37,9 +40,24 @@ pub fn paper(variant: &str) -> Option<&'static str> {
         "adapters" => "222M/3.5M: the total is the backbone's alone",
         "lora" => "222M/0.84M: 0.844M only in units of 2^20; the total is the backbone's alone",
         "unipelt" => "220M/4.5M: the total is less than the backbone's",
+        "unipelt-bert" | "unipelt-bert-flat" => {
+            "110M/1.8M: unexplained; without its maps the prefix leaves 1,410,672"
+        }
         "hyperdecoder" => "239M/16M: as counted, decoder adapters that nothing uses included",
         "hyperdecoder-live" => "239M/16M: with decoder adapters that nothing uses",
         _ => return None,
+    })
+}
+
+/// Parameters of a run's model.
+///
+/// # Errors
+/// If its method and its backbone do not belong together.
+pub fn of_run(manifest: &Manifest) -> Result<ParameterCount, MethodError> {
+    let tasks: Vec<String> = manifest.tasks.iter().map(|task| task.name.clone()).collect();
+    Ok(match &manifest.architecture {
+        Architecture::T5(t5) => count(&manifest.method, t5, &tasks),
+        Architecture::Bert(bert) => count_bert(manifest.method.unipelt_bert()?, bert, &tasks),
     })
 }
 
@@ -59,4 +77,33 @@ pub fn count(method: &MethodConfig, t5: &T5Config, tasks: &[String]) -> Paramete
     let trainable = parameters.count() + trained.iter().map(|t| elements(&t.shape)).sum::<usize>();
     let total = parameters.count() + shapes.values().map(|shape| elements(shape)).sum::<usize>();
     ParameterCount { trainable, total, ratio: trainable as f64 / total as f64, all_tasks: models * trainable }
+}
+
+/// The elements that a training of `unipelt-bert` creates for each of `tasks`, classifiers left out: these have
+/// `hidden_size + 1` for each BIO tag.
+pub fn count_bert(method: &UnipeltBertConfig, bert: &BertConfig, tasks: &[String]) -> ParameterCount {
+    let elements = |shape: &[usize]| shape.iter().product::<usize>();
+    let untagged: Vec<_> = tasks.iter().take(1).map(|task| (task.clone(), 0)).collect();
+    let trainable =
+        method.trainable_tensors(bert, &untagged).iter().map(|t| elements(&t.shape)).sum::<usize>();
+    let total = trainable + bert.tensors().values().map(|shape| elements(shape)).sum::<usize>();
+    let ratio = trainable as f64 / total as f64;
+    ParameterCount { trainable, total, ratio, all_tasks: tasks.len() * trainable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_unipelt_bert_are_those_of_reference_section_2_1() {
+        let bert = BertConfig::preset("bert-base").unwrap();
+        let tasks: Vec<String> = (0..7).map(|n| format!("task{n}")).collect();
+        let flat = UnipeltBertConfig { prefix_hidden: 0, ..UnipeltBertConfig::default() };
+        let counted = count_bert(&flat, &bert, &tasks);
+        assert_eq!((counted.trainable, counted.all_tasks), (1_410_672, 7 * 1_410_672));
+        assert_eq!(counted.total, 1_410_672 + 108_891_648);
+        let made = count_bert(&UnipeltBertConfig::default(), &bert, &tasks);
+        assert_eq!(made.trainable, 1_410_672 - 184_320 + 9_857_024);
+    }
 }

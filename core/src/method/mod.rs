@@ -20,7 +20,9 @@ pub use self::full::FullConfig;
 pub use self::hyper::{AdapterHeads, HyperConfig, LoraConfig, LoraHeads, Site};
 pub use self::hyperdecoder::HyperdecoderConfig;
 pub use self::modules::{ModulesConfig, PairConfig};
+use crate::backbone;
 use crate::t5::T5Config;
+use crate::unipelt::UnipeltBertConfig;
 
 /// A method could not be configured.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,12 @@ pub enum MethodError {
         value: String,
         /// What would fit.
         expected: String,
+    },
+    /// The method runs on another kind of backbone.
+    #[error("method `{method}` runs on a {}", method.family())]
+    Backbone {
+        /// The method.
+        method: Method,
     },
     /// Task names must be there, differ, and be usable in a tensor's name.
     #[error("task name `{name}` {problem}")]
@@ -67,10 +75,13 @@ pub enum Method {
     UniPelt,
     /// All of T5.
     Full,
+    /// Gated LoRA, prefix and adapters on a BERT (Mao et al. 2022).
+    #[serde(rename = "unipelt-bert")]
+    UnipeltBert,
 }
 
 impl Method {
-    /// All methods.
+    /// All methods that run on a T5.
     pub const ALL: [Method; 8] = [
         Method::HyperLoader,
         Method::HyperFormerPlusPlus,
@@ -93,6 +104,15 @@ impl Method {
             Method::Lora => "lora",
             Method::UniPelt => "unipelt",
             Method::Full => "full",
+            Method::UnipeltBert => "unipelt-bert",
+        }
+    }
+
+    /// The kind of backbone that it runs on.
+    pub fn family(self) -> backbone::Family {
+        match self {
+            Method::UnipeltBert => backbone::Family::Bert,
+            _ => backbone::Family::T5,
         }
     }
 }
@@ -112,14 +132,27 @@ pub struct Variant {
     pub config: MethodConfig,
 }
 
-/// All variants of all methods.
+/// All variants of all methods that run on a T5.
 pub fn variants() -> Vec<Variant> {
     [hyper::variants(), hyperdecoder::variants(), modules::variants(), full::variants()].concat()
 }
 
+/// All variants of the method that runs on a BERT.
+pub fn bert_variants() -> Vec<Variant> {
+    let flat = UnipeltBertConfig { prefix_hidden: 0, ..UnipeltBertConfig::default() };
+    vec![
+        Variant { name: "unipelt-bert", config: UnipeltBertConfig::default().into() },
+        Variant { name: "unipelt-bert-flat", config: flat.into() },
+    ]
+}
+
 /// The variant of this name.
 pub fn variant(name: &str) -> Option<MethodConfig> {
-    variants().into_iter().find(|variant| variant.name == name).map(|variant| variant.config)
+    variants()
+        .into_iter()
+        .chain(bert_variants())
+        .find(|variant| variant.name == name)
+        .map(|variant| variant.config)
 }
 
 /// A method with its hyper-parameters; in files, a table with the field `method` (`hyperloader` where absent).
@@ -134,6 +167,8 @@ pub enum MethodConfig {
     Modules(ModulesConfig),
     /// All of T5.
     Full(FullConfig),
+    /// UniPELT on a BERT.
+    UnipeltBert(UnipeltBertConfig),
 }
 
 impl Default for MethodConfig {
@@ -157,6 +192,7 @@ impl MethodConfig {
                 Ok(Self::Modules(ModulesConfig::deserialize(deserializer)?.completed()))
             }
             Method::Full => Ok(Self::Full(FullConfig::deserialize(deserializer)?)),
+            Method::UnipeltBert => Ok(Self::UnipeltBert(UnipeltBertConfig::deserialize(deserializer)?)),
         }
     }
 
@@ -166,6 +202,18 @@ impl MethodConfig {
             Self::Hyperdecoder(config) => config,
             Self::Modules(config) => config,
             Self::Full(config) => config,
+            Self::UnipeltBert(config) => config,
+        }
+    }
+
+    /// The hyper-parameters of `unipelt-bert`.
+    ///
+    /// # Errors
+    /// If the method is another one.
+    pub fn unipelt_bert(&self) -> Result<&UnipeltBertConfig, MethodError> {
+        match self {
+            Self::UnipeltBert(config) => Ok(config),
+            _ => Err(MethodError::Backbone { method: self.method() }),
         }
     }
 
@@ -200,6 +248,31 @@ impl MethodConfig {
     pub fn validate(&self, t5: &T5Config, tasks: &[String]) -> Result<(), MethodError> {
         self.family().check(t5)?;
         check_tasks(tasks)
+    }
+}
+
+impl From<UnipeltBertConfig> for MethodConfig {
+    fn from(config: UnipeltBertConfig) -> Self {
+        Self::UnipeltBert(config)
+    }
+}
+
+/// What it has to say of a T5: nothing is trained there. See [`UnipeltBertConfig::trainable_tensors`].
+impl Family for UnipeltBertConfig {
+    fn method(&self) -> Method {
+        Method::UnipeltBert
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::Nothing
+    }
+
+    fn trainable_tensors(&self, _: &T5Config, _: &[String]) -> Vec<TrainableTensor> {
+        Vec::new()
+    }
+
+    fn check(&self, _: &T5Config) -> Result<(), MethodError> {
+        Err(MethodError::Backbone { method: Method::UnipeltBert })
     }
 }
 
@@ -328,7 +401,7 @@ fn check_lora(rank: usize, alpha: f64, t5: &T5Config) -> Result<(), MethodError>
     Ok(())
 }
 
-fn check_tasks(tasks: &[String]) -> Result<(), MethodError> {
+pub(crate) fn check_tasks(tasks: &[String]) -> Result<(), MethodError> {
     let problem = |name: &str, problem| Err(MethodError::Task { name: name.to_owned(), problem });
     if tasks.is_empty() {
         return problem("", "is missing: at least one task is needed");

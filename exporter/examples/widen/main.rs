@@ -66,7 +66,7 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let exporter = Exporter::open(Run::open(&args.run)?, Which::Best, args.backbone.as_deref())?;
     let task = exporter.run().task(&args.task)?;
-    let narrow = exporter.model(task)?;
+    let narrow = exporter.t5_model(task)?;
     let metadata = exporter.metadata(task, &narrow)?;
     let widening = Widening::new(&narrow, &T5Config::preset(&args.shape)?)?;
     if widening.has_adapters() && !args.drop_adapters {
@@ -86,7 +86,7 @@ fn main() -> Result<()> {
     let metadata = TaggerMetadata { decoder_layers: wide.config().layers(Stack::Decoder), ..metadata };
     let built = graph(&wide, &metadata, Opset::default())?;
     let file = args.out.join(format!("{}.onnx", task.name));
-    write_checked(&file, |out| write(out, &built, wide), |_| Ok::<_, ExportError>(()))?;
+    write_checked(&file, |out| write(out, &built, &wide), |_| Ok::<_, ExportError>(()))?;
     Ok(())
 }
 

@@ -58,7 +58,7 @@ pub fn task_weights(
         MethodConfig::Hyper(config) => config.task_weights(t5, checkpoint, task),
         MethodConfig::Hyperdecoder(config) => config.task_weights(t5, checkpoint, task),
         MethodConfig::Modules(config) => config.task_weights(t5, checkpoint, task),
-        MethodConfig::Full(_) => Ok(plain(t5)),
+        MethodConfig::Full(_) | MethodConfig::UnipeltBert(_) => Ok(plain(t5)),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use hyperloader_core::files::sha256;
 use hyperloader_core::method::{Init, MethodConfig};
-use hyperloader_core::run::{BackboneReference, FORMAT, Manifest, Run, Snapshot, Task};
+use hyperloader_core::run::{Architecture, BackboneReference, FORMAT, Manifest, Run, Snapshot, Task};
 use hyperloader_core::t5::T5Config;
 use hyperloader_core::tensors::{HostTensor, Tensors, write_tensors};
 use hyperloader_core::words::WordSplitting;
@@ -49,7 +49,7 @@ pub(crate) fn write_run(
         name: "random".into(),
         program: "random numbers".into(),
         method: method.clone(),
-        t5: t5.clone(),
+        architecture: Architecture::T5(t5.clone()),
         backbone: BackboneReference {
             path: "../../backbone".into(),
             sha256: sha256(&backbone.join("model.safetensors")).unwrap(),

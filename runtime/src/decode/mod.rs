@@ -23,6 +23,7 @@ use self::rows::Row;
 use self::target::Grammar;
 use crate::backend::{Backend, BackendError, Graph, Value};
 use crate::split::{self, Chosen, SplitError, WANTED, memory_names};
+use crate::tagger::TaggerOptions;
 
 /// How target ids are found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -150,18 +151,18 @@ struct Memory {
 }
 
 impl Decoder {
-    /// Cuts `model` in two and opens both parts, as far as `mode` needs them.
+    /// Cuts `model` in two and opens both parts, as far as the mode of `options` needs them.
     ///
     /// # Errors
-    /// If the model cannot be cut, the backend does not take a part, or `mode` needs what the model lacks.
+    /// If the model cannot be cut, the backend does not take a part, or the mode needs what the model lacks.
     pub fn new(
         backend: &Backend,
         model: &ModelProto,
         metadata: &TaggerMetadata,
         codec: &SentT,
-        mode: Mode,
-        from: DraftFrom,
+        options: &TaggerOptions,
     ) -> Result<Self, DecoderError> {
+        let TaggerOptions { mode, draft_from: from, .. } = *options;
         let open = |part, model: &ModelProto| {
             backend.open(model).map_err(|error| DecoderError::Backend { part, error })
         };

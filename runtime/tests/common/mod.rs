@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use hyperloader_core::drafter::ROLES;
 use hyperloader_core::tagger::{
     ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, DRAFT_TAGS, ENCODER_HIDDEN_STATES, FORMAT,
-    INPUT_IDS, LOGITS, TaggerMetadata, cross_key, cross_value,
+    INPUT_IDS, LOGITS, TaggerKind, TaggerMetadata, cross_key, cross_value,
 };
 use hyperloader_core::words::{WordRule, WordSplitting};
 use hyperloader_onnx::{Bytes, Dim, ElementType, GraphBuilder, Opset, Value, Weight, write_model};
@@ -62,6 +62,7 @@ pub(crate) fn lexicon_tagger() -> &'static Path {
 pub(crate) fn metadata() -> TaggerMetadata {
     TaggerMetadata {
         format: FORMAT,
+        kind: TaggerKind::EncoderDecoder,
         task: "lexicon".into(),
         labels: vec!["date_time".into(), "place".into()],
         words: WordSplitting { rule: WordRule::Punctuation, lowercase: true },

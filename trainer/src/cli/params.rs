@@ -2,17 +2,18 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use hyperloader_core::method::variant;
+use hyperloader_core::bert::BertConfig;
+use hyperloader_core::method::{MethodConfig, variant};
 use hyperloader_core::t5::T5Config;
 
 use super::{OutputFormat, method_names};
-use crate::params::{ParameterCount, count, paper};
+use crate::params::{ParameterCount, count, count_bert, paper};
 
 #[derive(Debug, Args)]
 pub(super) struct ParamsArguments {
-    /// Shape of a published checkpoint, such as `t5-base`
-    #[arg(long, value_name = "NAME", default_value = "t5-base")]
-    backbone_preset: String,
+    /// Shape of a published checkpoint [default: `t5-base`, or `bert-base` for methods on a BERT]
+    #[arg(long, value_name = "NAME")]
+    backbone_preset: Option<String>,
     /// Method as published, or a variant of one
     #[arg(long, value_name = "NAME", default_value = "hyperloader", value_parser = method_names())]
     method: String,
@@ -25,12 +26,22 @@ pub(super) struct ParamsArguments {
 }
 
 pub(super) fn run(arguments: &ParamsArguments) -> Result<()> {
-    let t5 = T5Config::preset(&arguments.backbone_preset)?;
     let tasks: Vec<String> = (1..=arguments.tasks).map(|n| format!("task-{n}")).collect();
     let method =
         variant(&arguments.method).context("every name that is accepted has its hyper-parameters")?;
-    method.validate(&t5, &tasks)?;
-    let counted = count(&method, &t5, &tasks);
+    let preset = |base| arguments.backbone_preset.as_deref().unwrap_or(base);
+    let (counted, on_base) = match &method {
+        MethodConfig::UnipeltBert(method) => {
+            let bert = BertConfig::preset(preset("bert-base"))?;
+            method.validate(&bert, &tasks)?;
+            (count_bert(method, &bert, &tasks), preset("bert-base") == "bert-base")
+        }
+        method => {
+            let t5 = T5Config::preset(preset("t5-base"))?;
+            method.validate(&t5, &tasks)?;
+            (count(method, &t5, &tasks), preset("t5-base") == "t5-base")
+        }
+    };
     match arguments.output_format {
         OutputFormat::Json => println!("{}", serde_json::to_string(&counted)?),
         OutputFormat::Text => {
@@ -39,7 +50,6 @@ pub(super) fn run(arguments: &ParamsArguments) -> Result<()> {
             if all_tasks != trainable {
                 println!("all tasks  {all_tasks}: each of {} has its own", tasks.len());
             }
-            let on_base = arguments.backbone_preset == "t5-base";
             if let Some(figures) = paper(&arguments.method).filter(|_| on_base) {
                 println!("paper      {figures}");
             }

@@ -25,7 +25,7 @@ pub use self::results::{Mean, Parameters, Results, Row, Scores, TaskScores};
 pub use self::significance::{Sample, Significance, paired_bootstrap, resample, test_all};
 pub use self::tables::{Report, write};
 use crate::config::Config;
-use crate::train::{CONFIG, End, Observer, Training};
+use crate::train::{CONFIG, End, Observer, TrainError, Training};
 
 /// What each method of a comparison is made of, in its folder.
 pub const METHODS: &str = "methods.toml";
@@ -170,7 +170,7 @@ impl Cell<'_> {
         match training.run(observer, stop)? {
             End::Stopped { step, .. } => Ok(CellEnd::Stopped { step }),
             End::Finished(outcome) => {
-                let scores = Scores::of(&outcome, &Run::open(&folder)?, samples);
+                let scores = Scores::of(&outcome, &Run::open(&folder)?, samples).map_err(TrainError::from)?;
                 scores.write(&folder)?;
                 Ok(CellEnd::Done(scores))
             }

@@ -236,6 +236,8 @@ impl Plan {
             }
         }
         let mut config = base.clone();
+        // Its runs are scored, not exported.
+        config.training.drafter = false;
         config.method = merged(&variant.config, &method).map_err(problem)?;
         if self.budget == Budget::Published {
             let published = published_budget(&name);
@@ -267,8 +269,8 @@ impl Plan {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        let fail = |field: &str, value: String, expected| {
-            Err(ConfigError::Value { field: field.to_owned(), value, expected })
+        let fail = |field: &str, value: String, expected: &'static str| {
+            Err(ConfigError::Value { field: field.to_owned(), value, expected: expected.into() })
         };
         if self.methods.is_empty() {
             return fail("methods", "empty".into(), "at least one method");

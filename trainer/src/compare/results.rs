@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hyperloader_core::files::{FileError, read_text, write_atomic};
+use hyperloader_core::method::MethodError;
 use hyperloader_core::metrics::Counts;
 use hyperloader_core::run::Run;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Cell;
 use super::{CompareError, Plan};
-use crate::params::count;
+use crate::params::of_run;
 use crate::train::Outcome;
 
 /// The scores of a run, in its folder.
@@ -53,10 +54,11 @@ pub struct TaskScores {
 
 impl Scores {
     /// The scores of a training that has ended; `samples` is what it saw.
-    pub fn of(outcome: &Outcome, run: &Run, samples: u64) -> Self {
-        let manifest = &run.manifest;
-        let names: Vec<String> = manifest.tasks.iter().map(|task| task.name.clone()).collect();
-        let counted = count(&manifest.method, &manifest.t5, &names);
+    ///
+    /// # Errors
+    /// If the run's method and its backbone do not belong together.
+    pub fn of(outcome: &Outcome, run: &Run, samples: u64) -> Result<Self, MethodError> {
+        let counted = of_run(&run.manifest)?;
         let triple = |counts: &Counts| [counts.correct, counts.predicted, counts.gold];
         let tasks = outcome.test.iter().map(|(task, evaluation)| {
             let sentences = evaluation.details.iter().flat_map(|details| &details.counts);
@@ -67,13 +69,13 @@ impl Scores {
             };
             (task.clone(), scores)
         });
-        Self {
+        Ok(Self {
             best_step: outcome.best_step,
             train_seconds: outcome.train_seconds,
             samples,
             parameters: Parameters { trainable: counted.trainable, total: counted.total },
             tasks: tasks.collect(),
-        }
+        })
     }
 
     /// Writes them into a run's folder: the run is done.

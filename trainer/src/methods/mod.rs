@@ -42,7 +42,7 @@ pub fn generate(
         MethodConfig::Hyper(config) => config.generate(t5, parameters, task),
         MethodConfig::Hyperdecoder(config) => config.generate(t5, parameters, task),
         MethodConfig::Modules(config) => config.generate(t5, parameters, task),
-        MethodConfig::Full(_) => Ok(plain(t5)),
+        MethodConfig::Full(_) | MethodConfig::UnipeltBert(_) => Ok(plain(t5)),
     }
 }
 

@@ -15,3 +15,4 @@ pub use layers::Mode;
 pub(crate) use layers::linear;
 pub use t5::T5;
 pub use tagger::{Placement, Precision, Tagger, TaggerError};
+pub(crate) use tagger::{check_trainable, unknown_task};

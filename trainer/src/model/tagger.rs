@@ -1,7 +1,7 @@
 //! A T5 with a method: everything that training needs of a model.
 
 use hyperloader_core::backbone::{Backbone, BackboneError};
-use hyperloader_core::method::MethodConfig;
+use hyperloader_core::method::{MethodConfig, TrainableTensor};
 use hyperloader_core::suggest;
 use hyperloader_core::task_weights::TaskWeights;
 use hyperloader_core::tensors::HostTensor;
@@ -128,17 +128,7 @@ impl Tagger {
     ) -> Result<Self, TaggerError> {
         let placement = placement.into();
         let list = method.trainable_tensors(&backbone.config, tasks);
-        for entry in &list {
-            let expected = || format!("{:?}", entry.shape);
-            let tensor = parameters.get(&entry.name).ok_or_else(|| MissingTensor(entry.name.clone()))?;
-            if !tensor.size().iter().map(|n| *n as usize).eq(entry.shape.iter().copied()) {
-                return Err(unexpected(&entry.name, tensor, expected()));
-            }
-        }
-        let known = |name: &str| list.iter().any(|entry| entry.name == name);
-        if let Some(stray) = parameters.iter().find(|p| !known(&p.name)) {
-            return Err(unexpected(&stray.name, &stray.tensor, "no such tensor".to_owned()));
-        }
+        check_trainable(&list, &parameters)?;
         let t5 = T5::new(&backbone.config, |name| match parameters.get(name) {
             Some(tensor) => Ok(tensor.shallow_clone()),
             None => Ok::<_, BackboneError>(placement.frozen(name, &backbone.tensor(name)?)),
@@ -157,11 +147,7 @@ impl Tagger {
     /// If there is no such task.
     pub fn task_weights(&self, task: &str) -> Result<TaskWeights<Tensor>, TaggerError> {
         if !self.tasks.iter().any(|t| t == task) {
-            return Err(TaggerError::UnknownTask {
-                task: task.to_owned(),
-                known: self.tasks.iter().map(|t| format!("`{t}`")).collect::<Vec<_>>().join(", "),
-                hint: suggest::hint(task, self.tasks.iter().map(String::as_str)),
-            });
+            return Err(unknown_task(task, self.tasks.iter().map(String::as_str)));
         }
         Ok(methods::generate(&self.method, &self.t5.config, &self.parameters, task)?)
     }
@@ -197,6 +183,34 @@ impl Tagger {
     ) -> Result<Vec<Vec<i64>>, TaggerError> {
         let weights = tch::no_grad(|| self.task_weights(task))?;
         Ok(self.t5.greedy(&weights, input_ids, attention_mask, max_len))
+    }
+}
+
+/// Checks that `parameters` are exactly the tensors of `list`.
+///
+/// # Errors
+/// Names the first that is missing, misshapen or unknown.
+pub(crate) fn check_trainable(list: &[TrainableTensor], parameters: &Parameters) -> Result<(), TaggerError> {
+    for entry in list {
+        let expected = || format!("{:?}", entry.shape);
+        let tensor = parameters.get(&entry.name).ok_or_else(|| MissingTensor(entry.name.clone()))?;
+        if !tensor.size().iter().map(|n| *n as usize).eq(entry.shape.iter().copied()) {
+            return Err(unexpected(&entry.name, tensor, expected()));
+        }
+    }
+    let known = |name: &str| list.iter().any(|entry| entry.name == name);
+    match parameters.iter().find(|p| !known(&p.name)) {
+        Some(stray) => Err(unexpected(&stray.name, &stray.tensor, "no such tensor".to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// The error of a task that is none of `tasks`.
+pub(crate) fn unknown_task<'a>(task: &str, tasks: impl Iterator<Item = &'a str> + Clone) -> TaggerError {
+    TaggerError::UnknownTask {
+        task: task.to_owned(),
+        known: tasks.clone().map(|t| format!("`{t}`")).collect::<Vec<_>>().join(", "),
+        hint: suggest::hint(task, tasks),
     }
 }
 

@@ -2,23 +2,22 @@
 
 use std::path::Path;
 
-use hyperloader_core::backbone::Backbone;
 use hyperloader_core::corpus::CorpusSpec;
 use hyperloader_core::files::{FileError, hexadecimal, sha256, write_atomic};
 use hyperloader_core::method::MethodConfig;
 use hyperloader_core::run::{self, BackboneReference, HubReference, Manifest, Run, Task};
-use hyperloader_core::sentt::SentT;
 use hyperloader_core::tensors::Tensors;
 use sha2::{Digest, Sha256};
 use tch::Device;
 
 use super::TrainError;
+use super::base::Base;
 use crate::config::{self, Config};
 use crate::data::{Example, TaskData, load_task};
 use crate::device;
 use crate::hub::Located;
-use crate::model::{Placement, Precision, Tagger, TaggerError};
-use crate::parameters::Parameters;
+use crate::learner::Learner;
+use crate::model::Precision;
 use crate::sampler::TaskSampler;
 
 /// The configuration that a run's folder keeps.
@@ -26,12 +25,10 @@ pub const CONFIG: &str = "config.toml";
 
 /// What a training is made from.
 pub(super) struct Materials {
-    pub(super) backbone: Backbone,
-    /// What it is on the hub, if it comes from there.
+    pub(super) base: Base,
+    /// What its backbone is on the hub, if it comes from there.
     pub(super) hub: Option<HubReference>,
-    pub(super) codec: SentT,
     pub(super) data: Vec<TaskData>,
-    pub(super) tasks: Vec<String>,
     pub(super) device: Device,
 }
 
@@ -41,32 +38,24 @@ impl Materials {
         let device = device::parse(&config.training.device)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         tch::set_num_threads(config.training.threads.unwrap_or(cores) as i32);
-        let legacy_bias = config.backbone.cross_attention_relative_bias;
         let Located { folder, hub } = config.backbone.locate(&mut |_| ())?;
-        let mut backbone = Backbone::open(&folder, legacy_bias)?;
-        if let Some(dropout) = config.training.dropout {
-            backbone.config.dropout_rate = dropout;
-        }
-        let tasks: Vec<String> = config.tasks.keys().cloned().collect();
-        config.method.validate(&backbone.config, &tasks)?;
-        let codec = backbone.codec()?;
+        let base = Base::open(config, &folder)?;
         let data = config
             .tasks
             .iter()
-            .map(|(task, spec)| load_task(task, spec, &codec, config))
+            .map(|(task, spec)| load_task(task, spec, base.codec(), config))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { backbone, hub, codec, data, tasks, device })
+        Ok(Self { base, hub, data, device })
     }
 
-    pub(super) fn tagger(
+    /// A model with fresh tensors, or with those of a checkpoint.
+    pub(super) fn learner(
         &self,
         config: &Config,
-        tensors: &Tensors,
+        checkpoint: Option<&Tensors>,
         precision: Precision,
-    ) -> Result<Tagger, TaggerError> {
-        let parameters = Parameters::from_tensors(tensors, self.device);
-        let placement = Placement { device: self.device, precision };
-        Tagger::with_parameters(&self.backbone, &config.method, &self.tasks, parameters, placement)
+    ) -> Result<Box<dyn Learner>, TrainError> {
+        self.base.learner(config, &self.data, checkpoint, (self.device, precision))
     }
 
     pub(super) fn sampler(&self, config: &Config) -> TaskSampler {
@@ -80,10 +69,10 @@ impl Materials {
     }
 }
 
-/// Refuses a warm start from a run of other tasks, another method or another backbone.
-pub(super) fn check_warm_start(config: &Config, backbone: &Backbone, run: &Run) -> Result<(), TrainError> {
+/// Refuses a warm start from a run of other tasks, another method or another backbone; a classifier's labels count too.
+pub(super) fn check_warm_start(config: &Config, materials: &Materials, run: &Run) -> Result<(), TrainError> {
     let Manifest { name, method, tasks, backbone: trained_on, .. } = &run.manifest;
-    let hash = backbone.hash()?;
+    let hash = materials.base.hash()?;
     let theirs: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
     let ours: Vec<&str> = config.tasks.keys().map(String::as_str).collect();
     let list = |names: &[&str]| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
@@ -99,10 +88,24 @@ pub(super) fn check_warm_start(config: &Config, backbone: &Backbone, run: &Run) 
         ("set of hyper-parameters", text(method), text(&config.method))
     } else if trained_on.sha256 != hash {
         ("backbone's SHA-256", trained_on.sha256.clone(), hash)
+    } else if let Some((theirs, ours)) = other_labels(materials, tasks) {
+        ("list of labels", theirs, ours)
     } else {
         return Ok(());
     };
     Err(TrainError::WarmStart { run: name.clone(), what, theirs, ours })
+}
+
+/// The labels of the first task whose classifier would have others, theirs and ours.
+fn other_labels(materials: &Materials, tasks: &[Task]) -> Option<(String, String)> {
+    if matches!(materials.base, Base::T5 { .. }) {
+        return None;
+    }
+    let show = |labels: &[String]| labels.iter().map(|l| format!("`{l}`")).collect::<Vec<_>>().join(", ");
+    tasks.iter().zip(&materials.data).find_map(|(theirs, ours)| {
+        let labels: Vec<String> = ours.labels.iter().map(str::to_owned).collect();
+        (theirs.labels != labels).then(|| (show(&theirs.labels), show(&labels)))
+    })
 }
 
 /// The folder of a new run, with its configuration.
@@ -119,13 +122,12 @@ pub(super) fn create_run(config: &Config, materials: &Materials) -> Result<Run, 
     if folder.exists() && !folder.join(CONFIG).is_file() {
         return Err(TrainError::Occupied(folder));
     }
-    let backbone = &materials.backbone;
     let manifest = Manifest {
         format: run::FORMAT,
         name: name.clone(),
         program: concat!("hl-train ", env!("CARGO_PKG_VERSION")).to_owned(),
         method: config.method.clone(),
-        t5: backbone.config.clone(),
+        architecture: materials.base.architecture(),
         backbone: backbone_reference(&folder, materials)?,
         tasks: manifest_tasks(config, &materials.data),
         max_source_len: config.training.max_source_len,
@@ -164,15 +166,15 @@ fn train_hash(data: &TaskData) -> String {
 }
 
 pub(super) fn backbone_reference(run: &Path, materials: &Materials) -> Result<BackboneReference, TrainError> {
-    let Materials { backbone, hub, .. } = materials;
+    let Materials { base, hub, .. } = materials;
     Ok(BackboneReference {
         path: match hub {
             // The cache stays where it is when a run is moved.
-            Some(_) => backbone.folder.clone(),
-            None => config::from_folder(&backbone.folder, run)?,
+            Some(_) => base.folder().to_owned(),
+            None => config::from_folder(base.folder(), run)?,
         },
-        sha256: backbone.hash()?,
-        tokenizer_sha256: sha256(&backbone.tokenizer())?,
+        sha256: base.hash()?,
+        tokenizer_sha256: sha256(&base.tokenizer())?,
         hub: hub.clone(),
     })
 }

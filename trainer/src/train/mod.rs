@@ -3,6 +3,7 @@
 //! A step depends on nothing but the checkpoint before it and its own number: batches are drawn again from the seed,
 //! dropout is seeded for each step. So a run that was cut and resumed is, on the CPU, the run that was not.
 
+mod base;
 mod error;
 mod materials;
 mod update;
@@ -26,10 +27,10 @@ use self::materials::{Materials, backbone_reference, check_warm_start, create_ru
 use self::update::{Update, caught, step_error, step_seed, update};
 use crate::config::Config;
 use crate::data::{Example, TaskData};
-use crate::drafter;
 use crate::evaluate::{Evaluation, Settings, evaluate_task};
+use crate::learner::Learner;
 use crate::loss::smoothing_floor;
-use crate::model::{Placement, Precision, Tagger, TaggerError};
+use crate::model::{Precision, TaggerError};
 use crate::optimizer::{AdamW, OptimizerState};
 use crate::report::OUTCOME;
 use crate::report::tensorboard::EventFile;
@@ -115,7 +116,7 @@ pub enum End {
 pub struct Training {
     config: Config,
     materials: Materials,
-    tagger: Tagger,
+    learner: Box<dyn Learner>,
     optimizer: AdamW,
     sampler: TaskSampler,
     run: Run,
@@ -140,21 +141,18 @@ impl Training {
     pub fn prepare(config: Config, warm_start: Option<&Run>) -> Result<Self, TrainError> {
         let materials = Materials::load(&config)?;
         let precision = config.training.precision;
-        let tagger = match warm_start {
-            None => {
-                let Materials { backbone, tasks, device, .. } = &materials;
-                let placement = Placement { device: *device, precision };
-                Tagger::new(backbone, &config.method, tasks, config.seed, placement)?
-            }
+        let tensors = match warm_start {
+            None => None,
             Some(run) => {
-                check_warm_start(&config, &materials.backbone, run)?;
-                materials.tagger(&config, &run.read(run.checkpoint(Which::Best)?)?, precision)?
+                check_warm_start(&config, &materials, run)?;
+                Some(run.read(run.checkpoint(Which::Best)?)?)
             }
         };
-        let optimizer = new_optimizer(&config, &tagger);
+        let learner = materials.learner(&config, tensors.as_ref(), precision)?;
+        let optimizer = new_optimizer(&config, &*learner);
         let run = create_run(&config, &materials)?;
         let lock = run.lock()?;
-        let mut training = Self::assemble(config, materials, tagger, optimizer, run, lock)?;
+        let mut training = Self::assemble(config, materials, learner, optimizer, run, lock)?;
         training.save(BTreeMap::new())?;
         Ok(training)
     }
@@ -175,13 +173,13 @@ impl Training {
         let (config, materials) = materials_of(config, &run)?;
         let lock = run.lock()?;
         let ResumePoint { step, tensors, state, passed_over } = run.resume()?;
-        let tagger = materials.tagger(&config, &tensors, config.training.precision)?;
-        let mut optimizer = new_optimizer(&config, &tagger);
+        let learner = materials.learner(&config, Some(&tensors), config.training.precision)?;
+        let mut optimizer = new_optimizer(&config, &*learner);
         optimizer
-            .restore(&tagger.parameters, &OptimizerState::from_tensors(state))
+            .restore(learner.parameters(), &OptimizerState::from_tensors(state))
             .map_err(TaggerError::from)?;
         let seconds = keep_metrics(&run.folder.join(METRICS), step)?;
-        let mut training = Self::assemble(config, materials, tagger, optimizer, run, lock)?;
+        let mut training = Self::assemble(config, materials, learner, optimizer, run, lock)?;
         training.done = step;
         training.seconds = seconds;
         for _ in 0..step {
@@ -195,7 +193,7 @@ impl Training {
     fn assemble(
         config: Config,
         materials: Materials,
-        tagger: Tagger,
+        learner: Box<dyn Learner>,
         optimizer: AdamW,
         run: Run,
         lock: File,
@@ -211,7 +209,7 @@ impl Training {
         Ok(Self {
             config,
             materials,
-            tagger,
+            learner,
             optimizer,
             sampler,
             run,
@@ -235,7 +233,7 @@ impl Training {
     /// # Errors
     /// If a step fails or a file cannot be written; the state before the step is saved where possible.
     pub fn run(mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<End, TrainError> {
-        observer.started(&self.run, &self.materials.data, self.tagger.parameters.count(), self.done);
+        observer.started(&self.run, &self.materials.data, self.learner.parameters().count(), self.done);
         for warning in &self.warnings {
             observer.warned(warning);
         }
@@ -284,8 +282,8 @@ impl Training {
         };
         tch::manual_seed(step_seed(self.config.seed, step));
         let learning_rate = self.schedule().lr(self.done);
-        let (tagger, optimizer) = (&mut self.tagger, &mut self.optimizer);
-        let update = || update(tagger, optimizer, &batch.task, &examples, settings, learning_rate);
+        let (learner, optimizer) = (&mut *self.learner, &mut self.optimizer);
+        let update = || update(learner, optimizer, &batch.task, &examples, settings, learning_rate);
         let Update { loss, tokens, grad_norm } = match caught(update) {
             Ok(update) => update?,
             Err(panic) => return Err(step_error(step, batch, panic.as_ref())),
@@ -298,7 +296,7 @@ impl Training {
         self.done = step;
         self.seconds += began.elapsed().as_secs_f64();
         let per_token = loss / tokens.max(1) as f64;
-        let floor = smoothing_floor(settings.label_smoothing, self.tagger.t5.config.vocab_size);
+        let floor = smoothing_floor(settings.label_smoothing, self.learner.classes(&batch.task));
         Ok(Step {
             step,
             task: batch.task,
@@ -336,8 +334,7 @@ impl Training {
     fn validate(&mut self, observer: &mut dyn Observer) -> Result<BTreeMap<String, f64>, TrainError> {
         let mut losses = BTreeMap::new();
         for task in &self.materials.data {
-            let codec = &self.materials.codec;
-            let evaluation = evaluate_task(&self.tagger, codec, &task.name, &task.valid, &self.settings())?;
+            let evaluation = evaluate_task(&*self.learner, &task.name, &task.valid, &self.settings())?;
             observer.evaluated(self.done, &task.name, &evaluation);
             let line = json!({ "step": self.done, "task": task.name, "evaluation": evaluation });
             log(&mut self.metrics, &self.metrics_path, &mut self.events, "validation", &line)?;
@@ -347,7 +344,7 @@ impl Training {
     }
 
     fn save(&mut self, losses: BTreeMap<String, f64>) -> Result<(), TrainError> {
-        let parameters = &self.tagger.parameters;
+        let parameters = self.learner.parameters();
         let (tensors, state) = (parameters.to_host(), self.optimizer.state(parameters).into_tensors());
         let snapshot = Snapshot { step: self.done, tensors: &tensors, state: Some(&state), losses };
         Ok(self.run.save(&snapshot, self.config.training.keep_last)?)
@@ -368,17 +365,18 @@ impl Training {
     fn outcome(mut self) -> Result<Outcome, TrainError> {
         let best = self.run.checkpoint(Which::Best)?.clone();
         // In the precision of the file that it will be exported to.
-        self.tagger = self.materials.tagger(&self.config, &self.run.read(&best)?, Precision::F32)?;
+        let tensors = self.run.read(&best)?;
+        self.learner = self.materials.learner(&self.config, Some(&tensors), Precision::F32)?;
         if self.config.training.drafter {
-            self.run.save_drafters(&drafters(&self.config, &self.materials, &self.tagger)?)?;
+            let drafters = drafters(&self.config, &self.materials, &*self.learner)?;
+            self.run.save_drafters(&drafters)?;
         }
         let (mut validation, mut test) = (BTreeMap::new(), BTreeMap::new());
         for task in &self.materials.data {
             for (split, scores) in [(&task.valid, &mut validation), (&task.test, &mut test)] {
                 if !split.is_empty() {
-                    let codec = &self.materials.codec;
                     let settings = Settings { details: true, ..self.settings() };
-                    let evaluation = evaluate_task(&self.tagger, codec, &task.name, split, &settings)?;
+                    let evaluation = evaluate_task(&*self.learner, &task.name, split, &settings)?;
                     scores.insert(task.name.clone(), evaluation);
                 }
             }
@@ -406,17 +404,16 @@ pub fn fit_drafters(config: Config, mut run: Run) -> Result<Run, TrainError> {
     let (config, materials) = materials_of(config, &run)?;
     let _lock = run.lock()?;
     let best = run.read(run.checkpoint(Which::Best)?)?;
-    let tagger = materials.tagger(&config, &best, Precision::F32)?;
-    run.save_drafters(&drafters(&config, &materials, &tagger)?)?;
+    let learner = materials.learner(&config, Some(&best), Precision::F32)?;
+    run.save_drafters(&drafters(&config, &materials, &*learner)?)?;
     Ok(run)
 }
 
 /// The drafters of all tasks.
-fn drafters(config: &Config, materials: &Materials, tagger: &Tagger) -> Result<Tensors, TrainError> {
+fn drafters(config: &Config, materials: &Materials, learner: &dyn Learner) -> Result<Tensors, TrainError> {
     let mut tensors = Tensors::new();
     for task in &materials.data {
-        let TaskData { name, labels, train, .. } = task;
-        tensors.extend(drafter::fit(tagger, &materials.codec, name, labels, train, config.seed)?);
+        tensors.extend(learner.drafter(task, config.seed)?);
     }
     Ok(tensors)
 }
@@ -448,9 +445,9 @@ fn materials_of(mut config: Config, run: &Run) -> Result<(Config, Materials), Tr
     Ok((config, materials))
 }
 
-fn new_optimizer(config: &Config, tagger: &Tagger) -> AdamW {
+fn new_optimizer(config: &Config, learner: &dyn Learner) -> AdamW {
     let settings = &config.training;
-    AdamW::new(&tagger.parameters, settings.weight_decay, settings.absent_gradient)
+    AdamW::new(learner.parameters(), settings.weight_decay, settings.absent_gradient)
 }
 
 /// The log in a run's folder: a JSON object a line, by `kind`.

@@ -4,15 +4,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{BatchName, TrainError};
 use crate::config::TrainingConfig;
-use crate::data::{Batch, Example};
-use crate::model::{Tagger, TaggerError};
+use crate::data::Example;
+use crate::learner::Learner;
+use crate::model::TaggerError;
 use crate::optimizer::AdamW;
 
 /// What an update was made from.
 pub(super) struct Update {
-    /// Label-smoothed, summed over the batch's target tokens, in nats.
+    /// Label-smoothed, summed over the batch's targets, in nats.
     pub(super) loss: f64,
-    /// Target tokens of the batch.
+    /// Targets of the batch.
     pub(super) tokens: i64,
     /// Global norm of the gradient before clipping.
     pub(super) grad_norm: f64,
@@ -20,7 +21,7 @@ pub(super) struct Update {
 
 /// Accumulates the gradients of a batch's parts and updates the parameters, unless loss or gradient is not finite.
 pub(super) fn update(
-    tagger: &mut Tagger,
+    learner: &mut dyn Learner,
     optimizer: &mut AdamW,
     task: &str,
     examples: &[&Example],
@@ -28,18 +29,18 @@ pub(super) fn update(
     learning_rate: f64,
 ) -> Result<Update, TaggerError> {
     let (mut loss, mut tokens) = (0.0, 0);
+    let share = learner.share(examples);
     for part in examples.chunks(examples.len().div_ceil(settings.gradient_accumulation)) {
-        let batch = Batch::new(part, tagger.t5.config.pad_token_id, tagger.device());
-        let part = tagger.loss(&batch, task, settings.label_smoothing, true)?;
+        let part = learner.loss(task, part, settings.label_smoothing, true)?;
         loss += part.sum;
         tokens += part.tokens;
-        tagger.parameters.backward(&part.surrogate);
+        learner.parameters_mut().backward(&(part.surrogate * share));
     }
     if !loss.is_finite() {
-        tagger.parameters.clear_gradients();
+        learner.parameters_mut().clear_gradients();
         return Ok(Update { loss, tokens, grad_norm: f64::NAN });
     }
-    let grad_norm = optimizer.step(&mut tagger.parameters, learning_rate, settings.max_grad_norm);
+    let grad_norm = optimizer.step(learner.parameters_mut(), learning_rate, settings.max_grad_norm);
     Ok(Update { loss, tokens, grad_norm })
 }
 

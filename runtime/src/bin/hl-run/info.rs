@@ -1,6 +1,6 @@
 //! `hl-run --info`: what a file says about itself.
 
-use hyperloader_core::tagger::TaggerMetadata;
+use hyperloader_core::tagger::{TaggerKind, TaggerMetadata};
 use hyperloader_runtime::ModelFile;
 use serde_json::{Map, Value};
 
@@ -22,7 +22,11 @@ fn fields(file: &ModelFile) -> Map<String, Value> {
     let value = serde_json::to_value(small).unwrap_or_default();
     let mut fields = value.as_object().cloned().unwrap_or_default();
     fields.insert("tokenizer".into(), format!("{} bytes", metadata.tokenizer.len()).into());
-    fields.insert("vocab_size".into(), file.vocab_size().into());
+    let width = match metadata.kind {
+        TaggerKind::EncoderDecoder => "vocab_size",
+        TaggerKind::TokenClassifier => "tags",
+    };
+    fields.insert(width.into(), file.vocab_size().into());
     fields
 }
 

@@ -77,7 +77,7 @@ fn is_internal(error: &anyhow::Error) -> bool {
     };
     match error.downcast_ref::<OpenError>() {
         Some(OpenError::Decoder { error: DecoderError::Backend { error, .. }, .. }) => failed(error),
-        Some(OpenError::Backend(error)) => failed(error),
+        Some(OpenError::Backend(error) | OpenError::Classifier { error, .. }) => failed(error),
         Some(_) => false,
         None => error.downcast_ref::<BackendError>().is_some(),
     }

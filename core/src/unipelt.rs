@@ -1,0 +1,343 @@
+//! UniPELT on a BERT (Mao et al. 2022; reference section 5.4): gated LoRA, prefix and Pfeiffer adapter in every layer, with a
+//! token classifier behind the last one. Each task has modules and a classifier of its own.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bert::BertConfig;
+use crate::method::{Init, Method, MethodError, TrainableTensor, check_tasks};
+
+/// Hyper-parameters of `unipelt-bert`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UnipeltBertConfig {
+    /// [`Method::UnipeltBert`].
+    pub method: Method,
+    /// Rank of the LoRA pairs on queries and values.
+    pub lora_rank: usize,
+    /// Positions put before the keys and values of every layer.
+    pub prefix_len: usize,
+    /// Hidden width of the two maps that make the prefix from its embedding; 0 trains the prefix itself.
+    pub prefix_hidden: usize,
+    /// `hidden_size` divided by it is an adapter's bottleneck.
+    pub adapter_reduction_factor: usize,
+    /// Whether a gate is the mean over padding too, as in the reference implementation: a sentence's tags then depend on
+    /// how far its batch is padded (reference section 8).
+    pub gate_over_padding: bool,
+}
+
+impl Default for UnipeltBertConfig {
+    fn default() -> Self {
+        Self {
+            method: Method::UnipeltBert,
+            lora_rank: 8,
+            prefix_len: 10,
+            prefix_hidden: 512,
+            adapter_reduction_factor: 16,
+            gate_over_padding: false,
+        }
+    }
+}
+
+/// A task's name and the number of its BIO tags: the width of its classifier.
+pub type TaskTags = (String, usize);
+
+impl UnipeltBertConfig {
+    /// Bottleneck of an adapter, `hidden_size / adapter_reduction_factor`.
+    pub fn bottleneck(&self, bert: &BertConfig) -> usize {
+        bert.hidden_size / self.adapter_reduction_factor.max(1)
+    }
+
+    /// Checks the hyper-parameters against a backbone and the task names.
+    ///
+    /// # Errors
+    /// Names the field or task and what would fit.
+    pub fn validate(&self, bert: &BertConfig, tasks: &[String]) -> Result<(), MethodError> {
+        let value = |field, value: usize, expected: &str| {
+            Err(MethodError::Value { field, value: value.to_string(), expected: expected.to_owned() })
+        };
+        let d = bert.hidden_size;
+        let factor = self.adapter_reduction_factor;
+        if factor == 0 || !d.is_multiple_of(factor) {
+            let expected = format!("a divisor of the backbone's `hidden_size` {d}");
+            return value("adapter_reduction_factor", factor, &expected);
+        }
+        if self.lora_rank == 0 || self.lora_rank > d {
+            return value("lora_rank", self.lora_rank, "a number from 1 to `hidden_size`");
+        }
+        if self.prefix_len == 0 || self.prefix_len > 1 << 10 {
+            return value("prefix_len", self.prefix_len, "a number from 1 to 1024");
+        }
+        if self.prefix_hidden > 1 << 16 {
+            return value("prefix_hidden", self.prefix_hidden, "a number from 0 to 65536");
+        }
+        check_tasks(tasks)
+    }
+
+    /// Every tensor that training creates, in a fixed order.
+    ///
+    /// LoRA and adapters start as reference section 5.4 says, all else as BERT's own maps and embeddings do: N(0, 0.02²)
+    /// and biases of 0.
+    pub fn trainable_tensors(&self, bert: &BertConfig, tasks: &[TaskTags]) -> Vec<TrainableTensor> {
+        tasks.iter().flat_map(|task| self.task_tensors(bert, task)).collect()
+    }
+
+    fn task_tensors(&self, bert: &BertConfig, (task, tags): &TaskTags) -> Vec<TrainableTensor> {
+        const NORMAL: Init = Init::Normal { std: 0.02 };
+        let d = bert.hidden_size;
+        let mut list = Vec::new();
+        let mut add = |part: &str, shape: &[usize], init| {
+            list.push(TrainableTensor { name: names::of_task(task, part), shape: shape.to_vec(), init });
+        };
+        let mut linear = |part: &str, [out, input]: [usize; 2]| {
+            add(&format!("{part}.weight"), &[out, input], NORMAL);
+            add(&format!("{part}.bias"), &[out], Init::Zeros);
+        };
+        let flat = 2 * bert.num_hidden_layers * d;
+        if self.prefix_hidden > 0 {
+            linear(names::PREFIX_INNER, [self.prefix_hidden, d]);
+            linear(names::PREFIX_OUTER, [flat, self.prefix_hidden]);
+        }
+        for layer in 0..bert.num_hidden_layers {
+            for site in names::LORA {
+                linear(&names::layer(layer, &format!("{site}.lora_gate")), [1, d]);
+            }
+            linear(&names::layer(layer, names::PREFIX_GATE), [1, d]);
+            linear(&names::layer(layer, names::ADAPTER_DOWN), [self.bottleneck(bert), d]);
+            linear(&names::layer(layer, names::ADAPTER_UP), [d, self.bottleneck(bert)]);
+            linear(&names::layer(layer, names::ADAPTER_GATE), [1, d]);
+        }
+        linear(names::CLASSIFIER, [*tags, d]);
+        match self.prefix_hidden {
+            0 => add(names::PREFIX, &[self.prefix_len, flat], NORMAL),
+            _ => add(names::PREFIX_EMBEDDING, &[self.prefix_len, d], NORMAL),
+        }
+        // Kaiming-uniform with a = sqrt(5) comes to 1/sqrt(fan_in).
+        let bound = (d as f64).powf(-0.5);
+        for layer in 0..bert.num_hidden_layers {
+            for site in names::LORA {
+                add(
+                    &names::layer(layer, &format!("{site}.lora_A")),
+                    &[self.lora_rank, d],
+                    Init::Uniform { bound },
+                );
+                add(&names::layer(layer, &format!("{site}.lora_B")), &[d, self.lora_rank], Init::Zeros);
+            }
+        }
+        list
+    }
+}
+
+/// A linear map with bias.
+#[derive(Debug, Clone)]
+pub struct Linear<T> {
+    /// `[out, in]`.
+    pub weight: T,
+    /// `[out]`.
+    pub bias: T,
+}
+
+/// The trained tensors of one task.
+#[derive(Debug, Clone)]
+pub struct UnipeltWeights<T> {
+    /// What all layers' prefixes are made from.
+    pub prefix: Prefix<T>,
+    /// The modules of each layer.
+    pub layers: Vec<PeltLayer<T>>,
+    /// From states to BIO tags, `[tags, hidden_size]`.
+    pub classifier: Linear<T>,
+}
+
+/// What the prefixes are made from; flat, `[prefix_len, 2 * layers * hidden_size]`, they are keys and values of each layer in
+/// turn, heads side by side.
+#[derive(Debug, Clone)]
+pub enum Prefix<T> {
+    /// `outer(tanh(inner(embedding)))`.
+    Made {
+        /// `[prefix_len, hidden_size]`.
+        embedding: T,
+        /// To `prefix_hidden`.
+        inner: Linear<T>,
+        /// To `2 * layers * hidden_size`.
+        outer: Linear<T>,
+    },
+    /// The flat prefix itself.
+    Flat(T),
+}
+
+/// The modules of a layer. A gate is the mean over positions of `sigmoid(w x + b)`, one number a sentence.
+#[derive(Debug, Clone)]
+pub struct PeltLayer<T> {
+    /// On the queries.
+    pub query: GatedLora<T>,
+    /// On the values.
+    pub value: GatedLora<T>,
+    /// The prefix' gate, from the layer's input, `[1, hidden_size]`.
+    pub prefix_gate: Linear<T>,
+    /// Behind the feed-forward layer.
+    pub adapter: GatedAdapter<T>,
+}
+
+/// `W x + b + g * (x A^T) B^T`: the gate takes the place of `alpha / rank`.
+#[derive(Debug, Clone)]
+pub struct GatedLora<T> {
+    /// `[rank, hidden_size]`.
+    pub a: T,
+    /// `[hidden_size, rank]`.
+    pub b: T,
+    /// From the layer's input, `[1, hidden_size]`.
+    pub gate: Linear<T>,
+}
+
+/// `g * up(relu(down(h)))`.
+#[derive(Debug, Clone)]
+pub struct GatedAdapter<T> {
+    /// `[bottleneck, hidden_size]`.
+    pub down: Linear<T>,
+    /// `[hidden_size, bottleneck]`.
+    pub up: Linear<T>,
+    /// From the adapter's input, `[1, hidden_size]`.
+    pub gate: Linear<T>,
+}
+
+impl<T> UnipeltWeights<T> {
+    /// A task's tensors; `tensor` is asked once for each name of [`UnipeltBertConfig::trainable_tensors`].
+    ///
+    /// # Errors
+    /// Those of `tensor`.
+    pub fn gather<E>(
+        config: &UnipeltBertConfig,
+        bert: &BertConfig,
+        task: &str,
+        mut tensor: impl FnMut(&str) -> Result<T, E>,
+    ) -> Result<Self, E> {
+        let mut get = |part: &str| tensor(&names::of_task(task, part));
+        let prefix = match config.prefix_hidden {
+            0 => Prefix::Flat(get(names::PREFIX)?),
+            _ => Prefix::Made {
+                embedding: get(names::PREFIX_EMBEDDING)?,
+                inner: linear(names::PREFIX_INNER, &mut get)?,
+                outer: linear(names::PREFIX_OUTER, &mut get)?,
+            },
+        };
+        let layers =
+            (0..bert.num_hidden_layers).map(|i| PeltLayer::gather(i, &mut get)).collect::<Result<_, E>>()?;
+        Ok(Self { prefix, layers, classifier: linear(names::CLASSIFIER, &mut get)? })
+    }
+}
+
+impl<T> PeltLayer<T> {
+    fn gather<E>(layer: usize, get: &mut impl FnMut(&str) -> Result<T, E>) -> Result<Self, E> {
+        let mut lora = |site: &str| -> Result<GatedLora<T>, E> {
+            Ok(GatedLora {
+                a: get(&names::layer(layer, &format!("{site}.lora_A")))?,
+                b: get(&names::layer(layer, &format!("{site}.lora_B")))?,
+                gate: linear(&names::layer(layer, &format!("{site}.lora_gate")), get)?,
+            })
+        };
+        let [query, value] = names::LORA;
+        let (query, value) = (lora(query)?, lora(value)?);
+        let mut map = |part| linear(&names::layer(layer, part), get);
+        Ok(Self {
+            query,
+            value,
+            prefix_gate: map(names::PREFIX_GATE)?,
+            adapter: GatedAdapter {
+                down: map(names::ADAPTER_DOWN)?,
+                up: map(names::ADAPTER_UP)?,
+                gate: map(names::ADAPTER_GATE)?,
+            },
+        })
+    }
+}
+
+fn linear<T, E>(part: &str, get: &mut impl FnMut(&str) -> Result<T, E>) -> Result<Linear<T>, E> {
+    Ok(Linear { weight: get(&format!("{part}.weight"))?, bias: get(&format!("{part}.bias"))? })
+}
+
+/// Names of the tensors: the reference implementation's, behind the task's.
+pub mod names {
+    /// What the prefix is made from, `[prefix_len, hidden_size]`.
+    pub const PREFIX_EMBEDDING: &str = "bert.encoder.prefix_enc_embed.weight";
+    /// First map of the prefix.
+    pub const PREFIX_INNER: &str = "bert.encoder.prefix_embed_MLP.0";
+    /// Second map of the prefix.
+    pub const PREFIX_OUTER: &str = "bert.encoder.prefix_embed_MLP.2";
+    /// The flat prefix, where it is trained itself; the reference implementation has no name for it.
+    pub const PREFIX: &str = "bert.encoder.prefix";
+    /// The classifier.
+    pub const CLASSIFIER: &str = "classifier";
+    /// Where a layer has LoRA: queries, values.
+    pub const LORA: [&str; 2] = ["attention.self.query", "attention.self.value"];
+    /// The prefix' gate of a layer.
+    pub const PREFIX_GATE: &str = "attention.self.prefix_gate";
+    /// First map of a layer's adapter.
+    pub const ADAPTER_DOWN: &str = "output.adapters.task.adapter_down.0";
+    /// Second map of a layer's adapter.
+    pub const ADAPTER_UP: &str = "output.adapters.task.adapter_up";
+    /// Gate of a layer's adapter.
+    pub const ADAPTER_GATE: &str = "output.adapters.task.gate";
+
+    pub use crate::bert::names::layer;
+
+    /// A task's tensor `part`.
+    pub fn of_task(task: &str, part: &str) -> String {
+        format!("unipelt.{task}.{part}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(config: &UnipeltBertConfig, tags: usize) -> usize {
+        let bert = BertConfig::preset("bert-base").unwrap();
+        let tasks = ["a".to_owned()];
+        config.validate(&bert, &tasks).unwrap();
+        let tensors = config.trainable_tensors(&bert, &[("a".to_owned(), tags)]);
+        tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum()
+    }
+
+    #[test]
+    fn trainable_counts_are_those_of_reference_sections_2_1_and_5_4() {
+        let head = |tags: usize| tags * 768 + tags;
+        let flat = UnipeltBertConfig { prefix_hidden: 0, ..UnipeltBertConfig::default() };
+        assert_eq!(count(&flat, 9), 1_410_672 + head(9));
+        assert_eq!(count(&UnipeltBertConfig::default(), 9), 1_410_672 - 184_320 + 9_857_024 + head(9));
+    }
+
+    #[test]
+    fn gathering_asks_for_every_tensor_once() {
+        let bert = BertConfig::preset("minilm-l12-h384").unwrap();
+        for prefix_hidden in [0, 7] {
+            let config = UnipeltBertConfig { prefix_hidden, ..UnipeltBertConfig::default() };
+            let mut asked = Vec::new();
+            let gathered = UnipeltWeights::gather(&config, &bert, "a", |name| {
+                asked.push(name.to_owned());
+                Ok::<_, ()>(())
+            });
+            assert_eq!(gathered.unwrap().layers.len(), 12);
+            let list = config.trainable_tensors(&bert, &[("a".to_owned(), 5)]);
+            let mut listed: Vec<String> = list.into_iter().map(|t| t.name).collect();
+            asked.sort();
+            listed.sort();
+            assert_eq!(asked, listed);
+        }
+    }
+
+    #[test]
+    fn impossible_hyper_parameters_are_named() {
+        let bert = BertConfig::preset("bert-base").unwrap();
+        let tasks = ["a".to_owned()];
+        let good = UnipeltBertConfig::default;
+        for (config, said) in [
+            (UnipeltBertConfig { adapter_reduction_factor: 5, ..good() }, "`adapter_reduction_factor` is 5"),
+            (UnipeltBertConfig { lora_rank: 0, ..good() }, "`lora_rank` is 0"),
+            (UnipeltBertConfig { prefix_len: 0, ..good() }, "`prefix_len` is 0"),
+            (UnipeltBertConfig { prefix_hidden: 1 << 20, ..good() }, "`prefix_hidden`"),
+        ] {
+            let message = config.validate(&bert, &tasks).unwrap_err().to_string();
+            assert!(message.contains(said), "{message}");
+        }
+        assert!(good().validate(&bert, &[]).unwrap_err().to_string().contains("missing"));
+    }
+}

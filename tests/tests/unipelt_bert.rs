@@ -1,0 +1,292 @@
+//! `unipelt-bert` from corpus to spans: trained on two tasks, exported, verified, and run in both runtimes.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // A test that cannot go on should fail.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hyperloader_core::labels::{LabelSet, bio_tags};
+use hyperloader_core::run::{Run, Which};
+use hyperloader_exporter::bert::model::BertModel;
+use hyperloader_exporter::bert::reference::BertReference;
+use hyperloader_runtime::{Backend, BackendKind, BackendOptions, Value as Tensor};
+use hyperloader_tests::{Workplace, fixture};
+use hyperloader_trainer::bert::{BertTagger, Start};
+use hyperloader_trainer::config::Config;
+use hyperloader_trainer::data::{Batch, Example, TaskData, load_task};
+use hyperloader_trainer::evaluate::Evaluation;
+use hyperloader_trainer::model::{Placement, Precision};
+use hyperloader_trainer::parameters::{Parameters, to_host};
+use hyperloader_trainer::train::{End, Observer, Step, Training};
+use ndarray::{Array2, Ix2};
+use serde_json::Value;
+use tch::Device;
+
+const TOLERANCE: f64 = 1e-4;
+const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];
+
+/// Two tasks of the excerpts on the tiny BERT.
+fn config(steps: u64, dropout: f64, more: &str) -> String {
+    let (backbone, corpora) = (fixture("backbones/bert-tiny"), fixture("corpora"));
+    let (backbone, corpora) = (backbone.display(), corpora.display());
+    format!(
+        "[backbone]\npath = \"{backbone}\"\n\n\
+         [method]\nmethod = \"unipelt-bert\"\n\
+         prefix_len = 5\nprefix_hidden = 32\nadapter_reduction_factor = 3\n\n\
+         [training]\nsteps = {steps}\nbatch_size = 8\nwarmup_steps = 5\nlearning_rate = 1e-2\nevaluate_every = 40\n\
+         label_smoothing = 0.0\ndropout = {dropout}\nthreads = 1\n{more}\n\
+         [task.snips]\nlayout = \"seq-in-out\"\ntrain = \"{corpora}/snips/train\"\nvalid = \"{corpora}/snips/valid\"\n\
+         test = \"{corpora}/snips/test\"\n\n\
+         [task.mtod]\nlayout = \"mtod\"\ntrain = \"{corpora}/mtod/en/train-en.tsv\"\n\
+         valid = \"{corpora}/mtod/en/eval-en.tsv\"\ntest = \"{corpora}/mtod/en/test-en.tsv\"\n"
+    )
+}
+
+fn jsonl(bytes: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(bytes).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A run that learned something, trained once for all tests.
+fn trained() -> Workplace {
+    let place = Workplace::new();
+    place.write("hyperloader.toml", config(200, 0.0, "fraction = 0.4"));
+    place.program("hl-train").args(["--quiet", "--name", "run"]).assert().success();
+    place
+}
+
+fn run_of(place: &Workplace) -> Run {
+    Run::open(&place.path("runs/run")).unwrap()
+}
+
+/// The run as the trainer sees it.
+fn tagger(run: &Run) -> BertTagger {
+    let backbone = run.bert_backbone(None).unwrap();
+    let tensors = run.read(run.checkpoint(Which::Best).unwrap()).unwrap();
+    let codec = Arc::new(backbone.codec().unwrap());
+    let labels: Vec<(String, LabelSet)> = run
+        .manifest
+        .tasks
+        .iter()
+        .map(|task| (task.name.clone(), LabelSet::new(task.labels.clone(), "run").unwrap()))
+        .collect();
+    let tasks = labels.iter().map(|(task, labels)| (task.as_str(), labels));
+    let method = run.manifest.method.unipelt_bert().unwrap();
+    let placement = Placement { device: Device::Cpu, precision: Precision::F32 };
+    let start = Start::Checkpoint(Parameters::from_tensors(&tensors, Device::Cpu));
+    BertTagger::new(&backbone, codec, method, tasks, start, placement).unwrap()
+}
+
+fn options(kind: BackendKind) -> BackendOptions {
+    BackendOptions { kind, threads: Some(1), ..BackendOptions::default() }
+}
+
+fn ids(tensor: &tch::Tensor) -> Array2<i64> {
+    to_host(tensor).into_dimensionality::<Ix2>().unwrap().mapv(|x| x as i64)
+}
+
+/// Logits of a file, `[batch * source_len, tags]`.
+fn file_logits(path: &Path, kind: BackendKind, inputs: [&Array2<i64>; 2]) -> Vec<f64> {
+    let mut graph = Backend::load(&options(kind)).unwrap().open_file(path).unwrap();
+    let [ids, mask] =
+        inputs.map(|ids| Tensor::from_i64s(ids.shape(), ids.iter().copied().collect()).unwrap());
+    let outputs = graph.run(&[("input_ids", &ids), ("attention_mask", &mask)]).unwrap();
+    outputs[0].f32s().unwrap().iter().map(|x| f64::from(*x)).collect()
+}
+
+/// Largest difference at tokens.
+fn largest(a: &[f64], b: &[f64], mask: &Array2<i64>) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let width = a.len() / mask.len();
+    let real = a.chunks(width).zip(b.chunks(width)).zip(mask).filter(|(_, mask)| **mask == 1);
+    let differences = real.flat_map(|((a, b), _)| a.iter().zip(b).map(|(a, b)| (a - b).abs()));
+    differences.fold(0.0, f64::max)
+}
+
+#[test]
+fn two_tasks_are_learned_exported_verified_and_run_the_same_in_both_runtimes() {
+    let place = trained();
+    let metrics = jsonl(&std::fs::read(place.path("runs/run/metrics.jsonl")).unwrap());
+    for task in ["snips", "mtod"] {
+        let validation = metrics.iter().filter(|m| m["kind"] == "validation" && m["task"] == task);
+        let losses: Vec<f64> = validation.map(|m| m["evaluation"]["loss"].as_f64().unwrap()).collect();
+        println!("{task}: validation losses {losses:.3?}");
+        let train = metrics.iter().filter(|m| m["kind"] == "train" && m["task"] == task);
+        let train: Vec<f64> = train.map(|m| m["loss"].as_f64().unwrap()).collect();
+        println!("{task}: training losses {train:.3?}");
+        assert!(train[train.len() - 1] < 0.8 * train[0], "{task}: {train:?}");
+    }
+    let outcome = metrics.iter().find(|m| m["kind"] == "outcome").unwrap();
+    let f1 = outcome["test"]["snips"]["f1"].as_f64().unwrap();
+    println!("snips: test F1 {f1:.3}");
+    assert!(f1 > 0.1, "{f1}");
+
+    let export = place.program("hl-export").args(["--all"]).assert().success();
+    let stderr = String::from_utf8_lossy(&export.get_output().stderr).into_owned();
+    println!("{stderr}");
+    for rung in ["un-folded vs folded", "folded vs ONNX Runtime", "vs tract"] {
+        let lines: Vec<&str> = stderr.lines().filter(|line| line.contains(rung)).collect();
+        assert_eq!(lines.len(), 2, "{rung}: {stderr}");
+        assert!(lines.iter().all(|line| line.ends_with("tags equal in 3 of 3: ok")), "{rung}: {stderr}");
+    }
+
+    let sentences = std::fs::read_to_string(fixture("corpora/snips/test/seq.in")).unwrap();
+    let sentences: Vec<&str> = sentences.lines().take(40).collect();
+    let tagged = |backend: &str, batch: &str| {
+        let mut run = place.program("hl-run");
+        run.args(["--model", "snips.onnx", "--backend", backend, "--batch-size", batch, "--threads", "1"]);
+        let run = run.args(["--output-format", "jsonl"]).write_stdin(sentences.join("\n"));
+        jsonl(&run.assert().success().get_output().stdout)
+    };
+    let together = tagged("ort", "32");
+    // Gates count tokens alone, so neighbours in a batch change nothing.
+    assert_eq!(tagged("ort", "1"), together);
+    assert_eq!(tagged("tract", "32"), together);
+    assert_eq!(together.len(), sentences.len());
+    let spans: Vec<&Value> = together.iter().flat_map(|line| line["spans"].as_array().unwrap()).collect();
+    println!("{} spans in {} sentences, such as {}", spans.len(), sentences.len(), spans[0]);
+    assert!(spans.len() > sentences.len() / 2);
+}
+
+#[test]
+fn logits_of_trainer_oracle_and_both_runtimes_agree_and_so_do_all_tags() {
+    tch::set_num_threads(1);
+    let place = trained();
+    let run = run_of(&place);
+    let tagger = tagger(&run);
+    let config = Config::from_file(&place.path("hyperloader.toml")).unwrap();
+    let codec = run.bert_backbone(None).unwrap().codec().unwrap();
+    let tensors = run.read(run.checkpoint(Which::Best).unwrap()).unwrap();
+    for task in &run.manifest.tasks {
+        let mut export = place.program("hl-export");
+        export.args(["--quiet", "--task", &task.name]).assert().success();
+        let path = place.path(&format!("{}.onnx", task.name));
+
+        let data = load_task(&task.name, &config.tasks[&task.name], &codec, &config).unwrap();
+        let tags = bio_tags(&task.labels).len();
+        let method = run.manifest.method.unipelt_bert().unwrap().clone();
+        let backbone = run.bert_backbone(None).unwrap();
+        let model = BertModel::new(backbone, method, tensors.clone(), &task.name, tags);
+        let oracle = BertReference::new(&model, model.prefixes().unwrap());
+        for examples in data.test.chunks(16).step_by(4) {
+            let examples: Vec<&Example> = examples.iter().collect();
+            let Batch { input_ids, attention_mask, .. } = Batch::new(&examples, 0, Device::Cpu);
+            let logits = tch::no_grad(|| tagger.logits(&task.name, [&input_ids, &attention_mask], false));
+            let trainer: Vec<f64> = to_host(&logits.unwrap()).iter().map(|x| f64::from(*x)).collect();
+            let (ids, mask) = (ids(&input_ids), ids(&attention_mask));
+            let exact: Vec<f64> = oracle.logits(&ids, &mask).unwrap().iter().copied().collect();
+            let [ort, tract] = BACKENDS.map(|kind| file_logits(&path, kind, [&ids, &mask]));
+            let tag = |logits: &[f64]| -> Vec<usize> {
+                let best = |row: &[f64]| (0..tags).rev().max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();
+                let rows = logits.chunks(tags).zip(&mask).filter(|(_, mask)| **mask == 1);
+                rows.map(|(row, _)| best(row)).collect()
+            };
+            for (name, logits) in [("trainer", &trainer), ("ONNX Runtime", &ort), ("tract", &tract)] {
+                let difference = largest(logits, &exact, &mask);
+                assert!(difference <= TOLERANCE, "{}: {name}: {difference:.1e}", task.name);
+                assert_eq!(tag(logits), tag(&exact), "{}: {name}", task.name);
+            }
+        }
+        println!("{}: every fourth 16 of {} sentences", task.name, data.test.len());
+    }
+}
+
+/// Asks to stop after a number of updates.
+struct StopAfter<'a>(u64, &'a AtomicBool);
+
+impl Observer for StopAfter<'_> {
+    fn started(&mut self, _: &Run, _: &[TaskData], _: usize, _: u64) {}
+    fn warned(&mut self, warning: &str) {
+        panic!("{warning}");
+    }
+    fn stepped(&mut self, step: &Step) {
+        self.1.store(step.step == self.0, Ordering::Relaxed);
+    }
+    fn evaluated(&mut self, _: u64, _: &str, _: &Evaluation) {}
+}
+
+#[test]
+fn a_run_that_was_stopped_and_resumed_ends_with_the_same_tensors() {
+    let place = Workplace::new();
+    let path = place.write("hyperloader.toml", config(12, 0.1, "fraction = 0.02\nsave_every = 4"));
+    let train = |name: &str, stop_after: u64| {
+        let config = Config { name: Some(name.to_owned()), ..Config::from_file(&path).unwrap() };
+        let stop = AtomicBool::new(false);
+        let training = Training::prepare(config, None).unwrap();
+        training.run(&mut StopAfter(stop_after, &stop), &stop).unwrap()
+    };
+    assert!(matches!(train("whole", 99), End::Finished(_)));
+    let End::Stopped { run, step } = train("cut", 7) else { panic!("not stopped") };
+    assert_eq!(step, 7);
+    let config = Config::from_file(&run.join("config.toml")).unwrap();
+    let (stop, run) = (AtomicBool::new(false), Run::open(&run).unwrap());
+    let end = Training::resume(config, run).unwrap().run(&mut StopAfter(99, &stop), &stop).unwrap();
+    assert!(matches!(end, End::Finished(_)));
+    let last =
+        |name: &str| std::fs::read(place.path(&format!("runs/{name}/checkpoints/step-000012.safetensors")));
+    assert_eq!(last("cut").unwrap(), last("whole").unwrap());
+}
+
+/// Exit code, stdout and stderr of `hl-train` with a changed configuration; no run is left.
+fn train_transcript(name: &str, config: &str) {
+    let place = Workplace::new();
+    place.write("hyperloader.toml", config);
+    let transcript = place.transcript(place.program("hl-train").args(["--steps", "1", "--quiet"]));
+    assert!(!place.path("runs").exists(), "{transcript}");
+    insta::assert_snapshot!(name, transcript);
+}
+
+#[test]
+fn backbones_and_options_of_the_other_kind_of_method_are_refused() {
+    let good = config(1, 0.0, "");
+    let t5 = fixture("backbones/t5-nano").to_string_lossy().into_owned();
+    let bert = fixture("backbones/bert-tiny").to_string_lossy().into_owned();
+    train_transcript("t5_folder_for_unipelt_bert", &good.replace(&bert, &t5));
+    let hyperloader = hyperloader_tests::tiny_config();
+    train_transcript("bert_folder_for_hyperloader", &hyperloader.replace(&t5, &bert));
+    let method = "method = \"unipelt-bert\"\n";
+    for (name, from, to) in [
+        ("lora_for_unipelt_bert", method, format!("{method}lora = {{ rank = 4 }}\n")),
+        ("task_embedding_for_unipelt_bert", method, format!("{method}task_embed_dim = 32\n")),
+        ("unipelt_for_hyperloader", method, String::new()),
+        ("unipelt_bert_rank", "prefix_len = 5", "lora_rank = 0".to_owned()),
+        ("unipelt_bert_field", "prefix_len = 5", "prefix_length = 5".to_owned()),
+        ("bert_positions", "batch_size = 8", "max_source_len = 200".to_owned()),
+    ] {
+        assert!(good.contains(from), "{from}");
+        train_transcript(name, &good.replace(from, &to));
+    }
+}
+
+#[test]
+fn a_warm_start_on_other_labels_is_refused() {
+    let place = Workplace::new();
+    let first = config(2, 0.0, "fraction = 0.02");
+    place.write("hyperloader.toml", first.clone());
+    place.program("hl-train").args(["--quiet", "--name", "first"]).assert().success();
+    place.write("hyperloader.toml", first.replace("fraction = 0.02", "fraction = 0.04"));
+    let mut train = place.program("hl-train");
+    train.args(["--quiet", "--name", "second", "--warm-start", "runs/first"]);
+    let output = train.output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("cannot start from run `first`: its list of labels is `"), "{message}");
+    assert!(!place.path("runs/second").exists());
+}
+
+#[test]
+fn an_export_on_the_backbone_of_the_other_kind_is_refused() {
+    let place = Workplace::new();
+    place.write("hyperloader.toml", config(2, 0.0, "fraction = 0.02"));
+    place.program("hl-train").args(["--quiet", "--name", "bert"]).assert().success();
+    let nano = fixture("runs/nano");
+    for (name, run, task, backbone) in [
+        ("export_of_bert_on_t5", Path::new("runs/bert"), "snips", "backbones/t5-nano"),
+        ("export_of_t5_on_bert", nano.as_path(), "snips", "backbones/bert-tiny"),
+    ] {
+        let mut export = place.program("hl-export");
+        export.args(["--quiet", "--task", task, "--run"]).arg(run).arg("--backbone").arg(fixture(backbone));
+        insta::assert_snapshot!(name, place.transcript(&mut export));
+    }
+    assert_eq!(place.files(), ["hyperloader.toml", "runs"]);
+}

@@ -200,7 +200,7 @@ def main():
     add("--python", type=Path, help="a Python with the packages of requirements.txt; without it, no peers in Python")
     add("--candle", type=Path, help="the candle peer; without it, no such row")
     add("--backends", default="ort,tract")
-    add("--decode", default="greedy", help="modes, greedy first; the last one is that of the extra rows")
+    add("--decode", default="greedy,verified", help="modes, greedy first; the last one is that of the extra rows")
     add("--batch-sizes", default="1,4,8,16,32")
     add("--limit", type=int, default=200)
     add("--rounds", type=int, default=3)

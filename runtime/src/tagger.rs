@@ -198,7 +198,7 @@ impl Worker {
         let (model, metadata) = (file.model(), file.metadata());
         let path = || file.path().display().to_string();
         match coding {
-            Coding::SentT { codec, .. } => Decoder::new(backend, model, metadata, codec, options)
+            Coding::SentT { codec, .. } => Decoder::new(backend, file, codec, options)
                 .map(|decoder| Self::Decoder(Box::new(decoder)))
                 .map_err(|error| OpenError::Decoder { path: path(), error }),
             Coding::WordPiece { .. } => Classifier::new(backend, model, metadata)

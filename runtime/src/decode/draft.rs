@@ -91,7 +91,7 @@ impl Drafter<'_> {
         }
         let hint = |slot: &Slot| {
             let chosen = choices.get(slot.start.checked_sub(from)?..)?;
-            let drafted = &target[slot.start..];
+            let drafted = target.get(slot.start..)?;
             let length = self.grammar.ids(slot.tag).len();
             let agreed = chosen.iter().zip(drafted).take(length + 1).take_while(|(a, b)| a == b).count();
             let tag = match agreed > length {
@@ -250,6 +250,12 @@ mod tests {
         let target = &choices[..1 + grammar.ids(TIME).len()];
         let next = [target, &drafter.draft(&sentence, target, &hints).ids].concat();
         assert_eq!(next, ids(&["time", "O", "time"]));
+        // A draft that was cut, in the middle of a tag or before one, is no trap.
+        for length in 0..draft.ids.len() {
+            for asked in [length, length + 1] {
+                drafter.hints(&sentence, &draft.ids[..length], &draft.slots, 0, &behind[..asked]);
+            }
+        }
         let plain = Drafter { redraft: false, ..drafter };
         assert!(plain.hints(&sentence, &draft.ids, &draft.slots, 0, &behind).is_empty());
     }

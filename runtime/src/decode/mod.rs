@@ -13,7 +13,7 @@ mod target;
 use hyperloader_core::drafter::{ROLES, Transitions, read_from};
 use hyperloader_core::labels::{LabelError, LabelSet};
 use hyperloader_core::sentt::{SentT, SentTError};
-use hyperloader_core::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, TaggerMetadata};
+use hyperloader_core::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
 use hyperloader_onnx::proto::ModelProto;
 use serde::Serialize;
 
@@ -22,6 +22,7 @@ use self::legal::LegalIds;
 use self::rows::Row;
 use self::target::Grammar;
 use crate::backend::{Backend, BackendError, Graph, Value};
+use crate::model_file::ModelFile;
 use crate::split::{self, Chosen, SplitError, WANTED, memory_names};
 use crate::tagger::TaggerOptions;
 
@@ -73,6 +74,14 @@ pub enum DecoderError {
     /// The labels cannot be told apart by their ids.
     #[error(transparent)]
     Labels(#[from] LabelError),
+    /// The graph cannot write what a well-formed target needs.
+    #[error("a well-formed target needs id {id}, the graph's vocabulary has {vocab_size}")]
+    Vocabulary {
+        /// The id.
+        id: u32,
+        /// Size of the vocabulary.
+        vocab_size: usize,
+    },
     /// Tags are to be drafted by a classifier that the file lacks.
     #[error(
         "the tagger has no drafter\nhint: `hl-train drafter` fits one, `hl-export` then adds it; or decode in another mode"
@@ -91,6 +100,8 @@ struct Limits {
     start: i64,
     /// Most ids of a target, `</s>` included.
     max_target_len: usize,
+    /// Ids are below.
+    vocab_size: usize,
 }
 
 /// What decoding has cost so far.
@@ -151,17 +162,17 @@ struct Memory {
 }
 
 impl Decoder {
-    /// Cuts `model` in two and opens both parts, as far as the mode of `options` needs them.
+    /// Cuts the model of `file` in two and opens both parts, as far as the mode of `options` needs them.
     ///
     /// # Errors
     /// If the model cannot be cut, the backend does not take a part, or the mode needs what the model lacks.
     pub fn new(
         backend: &Backend,
-        model: &ModelProto,
-        metadata: &TaggerMetadata,
+        file: &ModelFile,
         codec: &SentT,
         options: &TaggerOptions,
     ) -> Result<Self, DecoderError> {
+        let (model, metadata, vocab_size) = (file.model(), file.metadata(), file.vocab_size());
         let TaggerOptions { mode, draft_from: from, .. } = *options;
         let open = |part, model: &ModelProto| {
             backend.open(model).map_err(|error| DecoderError::Backend { part, error })
@@ -177,7 +188,11 @@ impl Decoder {
         let legal = match mode {
             Mode::Constrained => {
                 let labels = LabelSet::new(metadata.labels.clone(), "metadata `labels`")?;
-                Some(LegalIds::new(&labels, codec)?)
+                let legal = LegalIds::new(&labels, codec)?;
+                if let Some(&id) = legal.vocabulary().iter().find(|id| **id as usize >= vocab_size) {
+                    return Err(DecoderError::Vocabulary { id, vocab_size });
+                }
+                Some(legal)
             }
             _ => None,
         };
@@ -203,6 +218,7 @@ impl Decoder {
                 start: metadata.decoder_start_token_id,
                 // A tag for each word is promised, however long the target gets.
                 max_target_len: if mode == Mode::Constrained { usize::MAX } else { metadata.max_target_len },
+                vocab_size,
             },
             statistics: Statistics::default(),
         })

@@ -87,7 +87,8 @@ impl Row {
             return;
         }
         let draft = drafter.draft(&self.sentence, &self.target, hints);
-        self.target.extend(draft.ids);
+        // The tokenizer may have ids that the graph has no rows for.
+        self.target.extend(draft.ids.iter().take_while(|id| (**id as usize) < limits.vocab_size));
         self.target.truncate(limits.max_target_len);
         self.slots = draft.slots;
     }
@@ -127,7 +128,7 @@ fn repeated(target: &[u32]) -> &[u32] {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { pad: 0, eos: 1, start: 0, max_target_len: 6 };
+    const LIMITS: Limits = Limits { pad: 0, eos: 1, start: 0, max_target_len: 6, vocab_size: 99 };
 
     #[test]
     fn a_circle_is_drafted_once_more() {

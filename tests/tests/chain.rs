@@ -21,20 +21,24 @@ fn the_three_programs_work_one_after_the_other_with_no_options_but_the_documente
     let of = |kind: &str| metrics.iter().filter(|m| m["kind"] == kind).count();
     assert_eq!((of("train"), of("validation"), of("outcome")), (2, 4, 1));
 
+    // Fitted at the end of the training, and again the same.
+    let drafters = || std::fs::read(place.path("runs/hyperloader-1/drafters.safetensors")).unwrap();
+    let fitted = drafters();
+    place.program("hl-train").args(["drafter", "--threads", "1"]).assert().success();
+    assert!(drafters() == fitted);
+
     place.program("hl-export").args(["--task", "atis"]).assert().success();
     let sentence = "show me flights from boston to denver";
-    let tags: Vec<Vec<Value>> = ["ort", "tract"]
+    let tags: Vec<Vec<Value>> = [("ort", "verified"), ("tract", "verified"), ("ort", "greedy")]
         .iter()
-        .map(|backend| {
-            let run = place
-                .program("hl-run")
-                .args(["--model", "atis.onnx", "--backend", backend, "--output-format", "jsonl", sentence])
-                .assert()
-                .success();
+        .map(|(backend, decode)| {
+            let mut run = place.program("hl-run");
+            run.args(["--model", "atis.onnx", "--backend", backend, "--decode", decode]);
+            let run = run.args(["--output-format", "jsonl", sentence]).assert().success();
             jsonl(&run.get_output().stdout)
         })
         .collect();
-    assert_eq!(tags[0], tags[1]);
+    assert!(tags.iter().all(|other| *other == tags[0]), "{tags:?}");
     assert_eq!(tags[0][0]["text"], sentence);
     assert_eq!(place.files(), ["atis.onnx", "hyperloader.toml", "runs"]);
 }

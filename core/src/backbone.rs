@@ -210,10 +210,7 @@ impl Backbone {
             return Err(BackboneError::OnlySentencePiece(self.folder.clone()));
         }
         let codec = SentT::from_file(&path)?;
-        let (tokens, rows) = (codec.vocabulary_size(), self.config.vocab_size);
-        if tokens > rows {
-            return Err(BackboneError::Vocabulary { path, tokens, rows });
-        }
+        check_vocabulary(&path, codec.vocabulary_size(), self.config.vocab_size)?;
         Ok(codec)
     }
 
@@ -228,6 +225,14 @@ impl Backbone {
     /// If a file cannot be read.
     pub fn hash(&self) -> Result<String, BackboneError> {
         Ok(self.weights.hash()?)
+    }
+}
+
+/// Checks that each of a tokenizer's ids has a row in the embedding.
+pub(crate) fn check_vocabulary(path: &Path, tokens: usize, rows: usize) -> Result<(), BackboneError> {
+    match tokens > rows {
+        true => Err(BackboneError::Vocabulary { path: path.to_owned(), tokens, rows }),
+        false => Ok(()),
     }
 }
 

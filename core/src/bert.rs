@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::{BackboneError, CONFIG, TOKENIZER};
+use crate::backbone::{BackboneError, CONFIG, TOKENIZER, check_vocabulary};
 use crate::files::{FileError, read_text};
 use crate::tensors::HostTensor;
 use crate::weights::Weights;
@@ -326,10 +326,7 @@ impl BertBackbone {
     pub fn codec(&self) -> Result<WordPiece, BackboneError> {
         let path = self.tokenizer();
         let codec = WordPiece::from_file(&path)?;
-        let (tokens, rows) = (codec.vocabulary_size(), self.config.vocab_size);
-        if tokens > rows {
-            return Err(BackboneError::Vocabulary { path, tokens, rows });
-        }
+        check_vocabulary(&path, codec.vocabulary_size(), self.config.vocab_size)?;
         Ok(codec)
     }
 

@@ -279,10 +279,7 @@ pub mod names {
 
     pub use crate::bert::names::layer;
 
-    /// A task's tensor `part`.
-    pub fn of_task(task: &str, part: &str) -> String {
-        format!("unipelt.{task}.{part}")
-    }
+    pub use crate::method::names::of_task;
 }
 
 #[cfg(test)]

@@ -20,8 +20,7 @@ use hyperloader_core::sentt::SentT;
 use hyperloader_core::spans::{SpanMode, sbio_to_bio};
 use hyperloader_core::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
 use hyperloader_runtime::{
-    Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Mode, ModelFile, Statistics, Tagger,
-    TaggerOptions, Value,
+    Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Mode, ModelFile, Tagger, TaggerOptions, Value,
 };
 use serde::Serialize;
 
@@ -84,75 +83,51 @@ fn main() -> Result<()> {
 }
 
 fn compare(arguments: &Arguments, task: &str, path: &Path, sentences: &[Sentence]) -> Result<()> {
-    let file = ModelFile::open(path)?;
-    let codec = SentT::from_bytes(file.metadata().tokenizer.as_bytes())?;
-    let limit = file.metadata().max_source_len;
-    let lowercase = file.metadata().words.lowercase;
-    let word = |word: &String| if lowercase { word.to_lowercase() } else { word.clone() };
-    let encode =
-        |sentence: &Sentence| codec.encode_source(&sentence.words.iter().map(word).collect::<Vec<_>>()).ok();
-    let (sources, gold): (Vec<Vec<u32>>, Vec<&Vec<String>>) = sentences
-        .iter()
-        .filter_map(|sentence| Some((encode(sentence).filter(|s| s.len() <= limit)?, &sentence.tags)))
-        .unzip();
-    let skipped = sentences.len() - sources.len();
-    let backend = BackendOptions {
-        kind: arguments.backend,
-        threads: Some(arguments.threads),
-        ..BackendOptions::default()
-    };
-    let run = |mode, draft_from| -> Result<(Vec<Vec<u32>>, Statistics, f64)> {
-        let options = TaggerOptions {
-            backend: backend.clone(),
-            batch_size: arguments.batch_size,
-            mode,
-            draft_from,
-            ..TaggerOptions::default()
+    let metadata = ModelFile::open(path)?.metadata().clone();
+    let codec = SentT::from_bytes(metadata.tokenizer.as_bytes())?;
+    let open = |mode, draft_from| {
+        let backend = BackendOptions {
+            kind: arguments.backend,
+            threads: Some(arguments.threads),
+            ..BackendOptions::default()
         };
-        let tagger = Tagger::open(path, &options)?;
+        let batch_size = arguments.batch_size;
+        Tagger::open(
+            path,
+            &TaggerOptions { backend, batch_size, mode, draft_from, ..TaggerOptions::default() },
+        )
+    };
+    let greedy = open(Mode::Greedy, DraftFrom::Outside)?;
+    let taken = |sentence: &Sentence| Some((greedy.source_ids(&sentence.words).ok()?, sentence.tags.clone()));
+    let (sources, gold): (Vec<Vec<u32>>, Vec<Vec<String>>) = sentences.iter().filter_map(taken).unzip();
+    let oracle = greedy.target_ids(&sources)?;
+    drop(greedy);
+    for (name, mode, from) in ways(arguments, metadata.drafter.is_some()) {
+        let tagger = open(mode, from)?;
         let began = Instant::now();
         let ids = tagger.target_ids(&sources)?;
-        Ok((ids, tagger.statistics(), began.elapsed().as_secs_f64()))
-    };
-    let mut ways = vec![("greedy", Mode::Greedy, DraftFrom::Outside)];
-    if file.metadata().drafter.is_some() {
-        ways.push(("verified, classifier", Mode::Verified, DraftFrom::Classifier));
-    }
-    if !arguments.brief || file.metadata().drafter.is_none() {
-        ways.push(("verified, jacobi", Mode::Verified, DraftFrom::Jacobi));
-    }
-    if !arguments.brief {
-        ways.push(("verified, outside", Mode::Verified, DraftFrom::Outside));
-        ways.push(("constrained", Mode::Constrained, DraftFrom::Classifier));
-        if file.metadata().drafter.is_some() {
-            ways.push(("draft", Mode::Draft, DraftFrom::Classifier));
-        }
-    }
-    let mut greedy: Option<Vec<Vec<u32>>> = None;
-    for (name, mode, from) in ways {
-        let (ids, statistics, seconds) = run(mode, from)?;
-        let oracle = greedy.get_or_insert_with(|| ids.clone());
+        let seconds = began.elapsed().as_secs_f64();
+        let statistics = tagger.statistics();
         let different: Vec<usize> = (0..ids.len()).filter(|&at| ids[at] != oracle[at]).collect();
-        let tags = |(ids, gold): (&Vec<u32>, &&Vec<String>)| {
+        let tags = |(ids, gold): (&Vec<u32>, &Vec<String>)| {
             Ok(sbio_to_bio(&codec.align_tags(ids, gold.len(), Alignment::Order)?))
         };
         let predicted = ids.iter().zip(&gold).map(tags).collect::<Result<Vec<_>>>()?;
-        let mut margins = Vec::new();
-        if mode == Mode::Verified {
-            for &at in &different {
-                let (position, margin) = margin(path, &backend, &sources[at], &oracle[at], &ids[at])?;
-                margins.push((at, position, margin));
-            }
-        }
-        let gold: Vec<&[String]> = gold.iter().map(|tags| tags.as_slice()).collect();
-        let gold: Vec<Vec<String>> = gold.iter().map(|tags| tags.to_vec()).collect();
+        let part = |at: usize| {
+            let (position, margin) = margin(path, tagger.backend(), &sources[at], [&oracle[at], &ids[at]])?;
+            Ok((at, position, margin))
+        };
+        let margins = match mode {
+            Mode::Verified => different.iter().map(|&at| part(at)).collect::<Result<Vec<_>>>()?,
+            _ => vec![],
+        };
         let row = Row {
             task: task.to_owned(),
             backend: arguments.backend.to_string(),
             batch_size: arguments.batch_size,
             mode: name.to_owned(),
             sentences: ids.len(),
-            skipped,
+            skipped: sentences.len() - sources.len(),
             different: different.len(),
             passes_per_sentence: statistics.passes as f64 / statistics.sentences.max(1) as f64,
             fallbacks: statistics.fallbacks,
@@ -165,22 +140,35 @@ fn compare(arguments: &Arguments, task: &str, path: &Path, sentences: &[Sentence
     Ok(())
 }
 
+/// The ways that are compared, with their names.
+fn ways(arguments: &Arguments, drafter: bool) -> Vec<(&'static str, Mode, DraftFrom)> {
+    let all = [
+        ("greedy", Mode::Greedy, DraftFrom::Outside),
+        ("verified, classifier", Mode::Verified, DraftFrom::Classifier),
+        ("verified, jacobi", Mode::Verified, DraftFrom::Jacobi),
+        ("verified, outside", Mode::Verified, DraftFrom::Outside),
+        ("constrained", Mode::Constrained, DraftFrom::Classifier),
+        ("draft", Mode::Draft, DraftFrom::Classifier),
+    ];
+    let best = if drafter { all[1].0 } else { all[2].0 };
+    let wanted = |(name, mode, from): &(&str, Mode, DraftFrom)| match arguments.brief {
+        true => *mode == Mode::Greedy || *name == best,
+        false => drafter || *mode == Mode::Constrained || *from != DraftFrom::Classifier,
+    };
+    all.into_iter().filter(wanted).collect()
+}
+
 /// Where two targets part, and how far apart the logits of their ids are there in the whole graph.
-fn margin(
-    path: &Path,
-    options: &BackendOptions,
-    source: &[u32],
-    one: &[u32],
-    other: &[u32],
-) -> Result<(usize, f64)> {
+fn margin(path: &Path, backend: &Backend, source: &[u32], targets: [&[u32]; 2]) -> Result<(usize, f64)> {
+    let [one, other] = targets;
     let position = one.iter().zip(other).take_while(|(a, b)| a == b).count();
-    let mut graph = Backend::load(options)?.open_file(path)?;
+    let start = ModelFile::open(path)?.metadata().decoder_start_token_id;
     let row = |ids: Vec<i64>| Value::from_i64s(&[1, ids.len()], ids);
-    let targets = std::iter::once(0).chain(one[..position].iter().map(|id| i64::from(*id))).collect();
-    let outputs = graph.run(&[
+    let before = std::iter::once(start).chain(one[..position].iter().map(|id| i64::from(*id))).collect();
+    let outputs = backend.open_file(path)?.run(&[
         (INPUT_IDS, &row(source.iter().map(|id| i64::from(*id)).collect())?),
         (ATTENTION_MASK, &row(vec![1; source.len()])?),
-        (DECODER_INPUT_IDS, &row(targets)?),
+        (DECODER_INPUT_IDS, &row(before)?),
     ])?;
     let logits = outputs[0].f32s()?;
     let last = &logits[logits.len() - logits.len() / (position + 1)..];

@@ -290,7 +290,7 @@ impl Tagger {
 
     /// Sentences that are worth tagging together: more only take memory, fewer make worse batches.
     pub fn window(&self) -> usize {
-        LOOKAHEAD * self.batch_size * self.workers.len()
+        LOOKAHEAD.saturating_mul(self.batch_size).saturating_mul(self.workers.len())
     }
 
     /// Tags sentences as they come, [`Tagger::window`] at a time and in bounded memory; one result each, in order. Ends
@@ -342,16 +342,15 @@ impl Tagger {
         &self,
         sentences: &[Vec<W>],
     ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
-        let splitting = WordSplitting { rule: WordRule::Whitespace, ..self.splitting };
-        let prepare = |words: &Vec<W>| {
-            let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-            check_words(&words)?;
-            let text = words.join(" ");
-            let words = splitting.split(&text);
-            self.prepare(text, words)
-        };
-        let prepared = sentences.iter().map(prepare).collect();
-        self.tag_prepared(prepared)
+        self.tag_prepared(sentences.iter().map(|words| self.prepare_words(words)).collect())
+    }
+
+    /// The source ids of a sentence's `words`, as [`Tagger::tag_words`] makes them.
+    ///
+    /// # Errors
+    /// If the tagger does not take the sentence.
+    pub fn source_ids<W: AsRef<str>>(&self, words: &[W]) -> Result<Vec<u32>, SentenceError> {
+        self.prepare_words(words).map(|sentence| sentence.source)
     }
 
     /// The target of each source, ids in and ids out, in batches as [`Tagger::tag`]: without the start token, with
@@ -386,6 +385,14 @@ impl Tagger {
             }
         }
         Ok(targets)
+    }
+
+    fn prepare_words<W: AsRef<str>>(&self, words: &[W]) -> Result<Prepared, SentenceError> {
+        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+        check_words(&words)?;
+        let text = words.join(" ");
+        let words = WordSplitting { rule: WordRule::Whitespace, ..self.splitting }.split(&text);
+        self.prepare(text, words)
     }
 
     fn prepare(&self, text: String, words: Vec<Word>) -> Result<Prepared, SentenceError> {

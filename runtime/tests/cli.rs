@@ -155,7 +155,7 @@ fn help_and_version_are_data() {
               [default: 1]
 
           --decode <MODE>
-              How target ids are found
+              How target ids are found; a token classifier has none
 
               Possible values:
               - verified:    The ids of `greedy`, several in one pass: a draft of the whole target is
@@ -330,7 +330,7 @@ fn bad_lines_of_stdin_are_reported_and_the_others_tagged() {
     let mut stdin = b"set 7 am\r\n\ncall \xff\xfe\nParis\n \t \n".to_vec();
     stdin.extend(["set"; 12].join(" ").bytes());
     stdin.extend(b"\nnew forever");
-    let texts = ["32", "2", "1"].map(|batch_size| {
+    let texts = ["32", "2", "1", "18446744073709551615"].map(|batch_size| {
         let args =
             model(&["--output-format", "jsonl", "--backend", "tract", "--quiet", "--batch-size", batch_size]);
         transcript(&setup.run_with_stdin(&args, &stdin))

@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{lexicon_bytes, metadata, model_bytes};
+use common::{drafter_bytes, lexicon_bytes, metadata, model_bytes, with_drafter};
 use hyperloader_core::tagger::TaggerMetadata;
 use hyperloader_onnx::{ElementType, GraphBuilder, Opset, write_model};
 use hyperloader_runtime::{ModelFile, Tagger, TaggerOptions};
@@ -85,6 +85,25 @@ fn numbers_that_cannot_be_are_refused_by_name() {
     "#);
 }
 
+#[test]
+fn a_drafter_must_be_whole_and_of_as_many_tags_as_there_are_labels() {
+    let table = |tags: usize| Some(vec![vec![0.0; tags]; tags].try_into().unwrap());
+    let messages = [
+        // Transitions without scores, of another number of tags, scores without transitions.
+        refused(lexicon_bytes(&TaggerMetadata { drafter: table(4), ..metadata() })),
+        refused(drafter_bytes(&TaggerMetadata { drafter: table(5), ..metadata() }, 1.0)),
+        refused(drafter_bytes(&metadata(), 1.0)),
+        refused(drafter_bytes(
+            &TaggerMetadata { drafter: table(3), labels: vec!["place".into()], ..metadata() },
+            1.0,
+        )),
+    ];
+    let mut properties = TaggerMetadata { drafter: table(1), ..metadata() }.to_properties().unwrap();
+    properties.insert("hyperloader.drafter".into(), "[[0.5, 1]]".into());
+    let ragged = refused(model_bytes(properties));
+    insta::assert_snapshot!([&messages[..], &[ragged]].concat().join("\n"));
+}
+
 /// A graph with other inputs and outputs.
 fn other_graph(properties: BTreeMap<String, String>) -> Vec<u8> {
     let mut graph = GraphBuilder::new("other", Opset::default());
@@ -119,8 +138,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_damaged_file_is_refused_or_runs(at in 0.0..1.0_f64, byte in any::<u8>(), length in 1usize..8) {
-        let mut bytes = lexicon_bytes(&metadata());
+    fn a_damaged_file_is_refused_or_runs(
+        at in 0.0..1.0_f64, byte in any::<u8>(), length in 1usize..8, drafter in any::<bool>(),
+    ) {
+        let mut bytes = if drafter { with_drafter(1.0) } else { lexicon_bytes(&metadata()) };
         let at = (bytes.len() as f64 * at) as usize;
         let end = bytes.len().min(at + length);
         bytes[at..end].fill(byte);

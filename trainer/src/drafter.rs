@@ -12,18 +12,20 @@ use hyperloader_core::tensors::Tensors;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use tch::{Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::data::{Batch, Example, TaskData};
 use crate::model::{Mode, Tagger, TaggerError};
-use crate::parameters::to_host;
+use crate::optimizer::{AbsentGradient, AdamW};
+use crate::parameters::{Parameters, to_host};
+use crate::schedule::{Decay, Schedule};
 
 /// Training sentences that are looked at, at most.
 const SENTENCES: usize = 2000;
 /// Sentences of a pass.
 const BATCH: usize = 32;
 /// Words of an update.
-const WORDS: i64 = 512;
+const WORDS: usize = 512;
 /// Times that every word is learnt from.
 const EPOCHS: usize = 12;
 /// Highest learning rate, for states of unit size; it falls to 0.
@@ -75,8 +77,8 @@ pub fn fit(tagger: &Tagger, codec: &SentT, data: &TaskData, seed: u64) -> Result
     let (weight, bias, transitions) = classifier(words, &sets, &mut random);
     let d = tagger.t5.config.d_model as i64;
     let rows = (ROLES * tags) as i64;
-    // `[tags, roles * d_model]` -> `[roles * tags, d_model]`; what does not depend on a state is added once.
-    let weight = weight.view([tags as i64, ROLES as i64, d]).transpose(0, 1).reshape([rows, d]);
+    // `[roles * d_model, tags]` -> `[roles * tags, d_model]`; what does not depend on a state is added once.
+    let weight = weight.view([ROLES as i64, d, tags as i64]).transpose(1, 2).reshape([rows, d]);
     let bias = Tensor::cat(&[bias, Tensor::zeros([rows - tags as i64], (Kind::Float, tagger.device()))], 0);
     let tensors =
         [(names::weight(task), weight), (names::bias(task), bias), (names::transitions(task), transitions)];
@@ -198,48 +200,57 @@ impl<'a> Teacher<'a> {
     }
 }
 
-/// Logistic regression by Adam: weight `[tags, roles * d_model]`, bias `[tags]` and transitions `[tags, tags]`. Where only
-/// a set of tags is known, the likelihood of the whole set is maximised.
+/// Logistic regression: weight `[roles * d_model, tags]`, bias `[tags]` and transitions `[tags, tags]`. Where only a set of
+/// tags is known, the likelihood of the whole set is maximised.
 fn classifier(words: Words, sets: &Tensor, random: &mut ChaCha8Rng) -> (Tensor, Tensor, Tensor) {
-    let tags = sets.size()[1];
     let Words { states, tags: wanted, previous } = words;
-    let (count, width) = (states.size()[0], states.size()[1]);
-    let device = states.device();
+    let (count, tags) = (states.size()[0], sets.size()[1]);
+    // States of unit size, so that one learning rate serves all backbones.
     let size = states.square().mean(None).sqrt().clamp_min(1e-6);
     let states = states / &size;
-    // A row for each input: the states, a constant, and the tag before.
-    let inputs = width + 1 + tags;
-    let mut weight = Tensor::zeros([inputs, tags], (Kind::Float, device));
-    let (mut mean, mut square) = (weight.zeros_like(), weight.zeros_like());
-    let batches = (count + WORDS - 1) / WORDS;
-    let updates = EPOCHS as i64 * batches;
+    let mut parameters =
+        zeros(&[(WEIGHT, &[states.size()[1], tags]), (BIAS, &[tags]), (TABLE, &[tags, tags])], sets);
+    let mut optimizer = AdamW::new(&parameters, 0.0, AbsentGradient::Skip);
+    let updates = EPOCHS * (count as usize).div_ceil(WORDS);
+    let schedule = Schedule { base: LEARNING_RATE, warmup: 0, total: updates as u64, decay: Decay::Linear };
     let mut order: Vec<i64> = (0..count).collect();
-    let mut update = 0;
+    let mut done = 0;
     for _ in 0..EPOCHS {
         order.shuffle(random);
-        for chunk in order.chunks(WORDS as usize) {
-            update += 1;
-            let at = Tensor::from_slice(chunk).to_device(device);
-            let before = previous.index_select(0, &at).one_hot(tags).to_kind(Kind::Float);
-            let constant = Tensor::ones([chunk.len() as i64, 1], (Kind::Float, device));
-            let x = Tensor::cat(&[states.index_select(0, &at), constant, before], 1);
-            let guess = x.matmul(&weight).softmax(-1, Kind::Float);
-            let within = &guess * sets.index_select(0, &wanted.index_select(0, &at));
-            let share = within.sum_dim_intlist([-1_i64].as_slice(), true, Kind::Float).clamp_min(1e-9);
-            let errors = guess - within / share;
-            let gradient = x.transpose(0, 1).matmul(&errors) / chunk.len() as f64;
-            let (b1, b2) = (0.9_f64, 0.99_f64);
-            mean = mean * b1 + &gradient * (1.0 - b1);
-            square = square * b2 + gradient.square() * (1.0 - b2);
-            let rate = LEARNING_RATE * (1.0 - (update - 1) as f64 / updates as f64);
-            let unbiased = |sum: &Tensor, decay: f64| sum / (1.0 - decay.powi(update));
-            let step = unbiased(&mean, b1) / (unbiased(&square, b2).sqrt() + 1e-8);
-            weight -= step * rate;
+        for chunk in order.chunks(WORDS) {
+            let at = Tensor::from_slice(chunk).to_device(states.device());
+            let pick = |tensor: &Tensor| tensor.index_select(0, &at);
+            let [weight, bias, table] = of(&parameters);
+            let scores = pick(&states).matmul(weight) + bias + table.index_select(0, &pick(&previous));
+            // What is outside of a word's set is as good as impossible.
+            let outside = (1.0 - sets.index_select(0, &pick(&wanted))) * -1e9;
+            let over = [-1_i64];
+            let possible: Tensor = &scores + outside;
+            let within = possible.logsumexp(over.as_slice(), false);
+            let loss = (scores.logsumexp(over.as_slice(), false) - within).mean(None);
+            parameters.backward(&loss);
+            optimizer.step(&mut parameters, schedule.lr(done), f64::INFINITY);
+            done += 1;
         }
     }
-    let states = weight.narrow(0, 0, width) / size;
-    let rest = |from, length| weight.narrow(0, from, length);
-    (states.transpose(0, 1).contiguous(), rest(width, 1).squeeze_dim(0), rest(width + 1, tags))
+    let [weight, bias, table] = of(&parameters).map(Tensor::detach);
+    (weight / size, bias, table)
+}
+
+const WEIGHT: &str = "weight";
+const BIAS: &str = "bias";
+const TABLE: &str = "transitions";
+
+/// Tensors of zeros where `beside` lies, to be trained.
+fn zeros(shapes: &[(&str, &[i64])], beside: &Tensor) -> Parameters {
+    let zero = |(name, shape): &(&str, &[i64])| {
+        ((*name).to_owned(), to_host(&Tensor::zeros(*shape, (Kind::Float, Device::Cpu))))
+    };
+    Parameters::from_tensors(&shapes.iter().map(zero).collect(), beside.device())
+}
+
+fn of(parameters: &Parameters) -> [&Tensor; 3] {
+    [WEIGHT, BIAS, TABLE].map(|name| parameters.get(name).expect("it was made"))
 }
 
 #[cfg(test)]
@@ -275,9 +286,9 @@ mod tests {
         };
         let x = words.states.copy();
         let before = words.previous.copy();
-        let sets = Tensor::eye(3, (Kind::Float, tch::Device::Cpu));
+        let sets = Tensor::eye(3, (Kind::Float, Device::Cpu));
         let (weight, bias, transitions) = classifier(words, &sets, &mut random);
-        let scores = x.matmul(&weight.transpose(0, 1)) + bias + transitions.index_select(0, &before);
+        let scores = x.matmul(&weight) + bias + transitions.index_select(0, &before);
         let wrong = scores.argmax(-1, false).not_equal_tensor(&Tensor::from_slice(&tags)).sum(Kind::Int64);
         assert_eq!(wrong.int64_value(&[]), 0);
     }
@@ -292,12 +303,12 @@ mod tests {
         let words = Words {
             states: Tensor::from_slice(&tags).one_hot(3).to_kind(Kind::Float),
             tags: Tensor::from_slice(&known),
-            previous: Tensor::zeros([900], (Kind::Int64, tch::Device::Cpu)),
+            previous: Tensor::zeros([900], (Kind::Int64, Device::Cpu)),
         };
         let x = words.states.copy();
         let sets = Tensor::from_slice(&[1_f32, 0., 0., 0., 1., 0., 0., 0., 1., 0., 1., 1.]).view([4, 3]);
         let (weight, bias, _) = classifier(words, &sets, &mut random);
-        let scores = x.matmul(&weight.transpose(0, 1)) + bias;
+        let scores = x.matmul(&weight) + bias;
         let wrong = scores.argmax(-1, false).not_equal_tensor(&Tensor::from_slice(&tags)).sum(Kind::Int64);
         assert_eq!(wrong.int64_value(&[]), 0);
     }

@@ -51,11 +51,13 @@ pub trait Learner {
         settings: &Settings,
     ) -> Result<Vec<Vec<String>>, EvaluationError>;
 
-    /// The tensors of the drafter of a task; none for a model that has no use for one.
+    /// The tensors of the drafter of a task; `None` for a model that decodes nothing.
     ///
     /// # Errors
     /// If it cannot be fitted.
-    fn drafter(&self, task: &TaskData, seed: u64) -> Result<Tensors, FitError>;
+    fn drafter(&self, _task: &TaskData, _seed: u64) -> Result<Option<Tensors>, FitError> {
+        Ok(None)
+    }
 }
 
 /// A T5 that writes SentT' targets.
@@ -114,8 +116,8 @@ impl Learner for TextTagger {
         targets.iter().zip(examples).map(tags).collect()
     }
 
-    fn drafter(&self, task: &TaskData, seed: u64) -> Result<Tensors, FitError> {
-        drafter::fit(&self.tagger, &self.codec, task, seed)
+    fn drafter(&self, task: &TaskData, seed: u64) -> Result<Option<Tensors>, FitError> {
+        drafter::fit(&self.tagger, &self.codec, task, seed).map(Some)
     }
 }
 

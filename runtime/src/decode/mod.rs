@@ -172,7 +172,7 @@ impl Decoder {
         codec: &SentT,
         options: &TaggerOptions,
     ) -> Result<Self, DecoderError> {
-        let (model, metadata, vocab_size) = (file.model(), file.metadata(), file.vocab_size());
+        let (model, metadata) = (file.model(), file.metadata());
         let TaggerOptions { mode, draft_from: from, .. } = *options;
         let open = |part, model: &ModelProto| {
             backend.open(model).map_err(|error| DecoderError::Backend { part, error })
@@ -186,14 +186,7 @@ impl Decoder {
             return Err(DecoderError::NoDrafter);
         }
         let legal = match mode {
-            Mode::Constrained => {
-                let labels = LabelSet::new(metadata.labels.clone(), "metadata `labels`")?;
-                let legal = LegalIds::new(&labels, codec)?;
-                if let Some(&id) = legal.vocabulary().iter().find(|id| **id as usize >= vocab_size) {
-                    return Err(DecoderError::Vocabulary { id, vocab_size });
-                }
-                Some(legal)
-            }
+            Mode::Constrained => Some(legal_ids(file, codec)?),
             _ => None,
         };
         let memory_names = if mode == Mode::Draft { vec![] } else { memory_names(metadata) };
@@ -218,7 +211,7 @@ impl Decoder {
                 start: metadata.decoder_start_token_id,
                 // A tag for each word is promised, however long the target gets.
                 max_target_len: if mode == Mode::Constrained { usize::MAX } else { metadata.max_target_len },
-                vocab_size,
+                vocab_size: file.vocab_size(),
             },
             statistics: Statistics::default(),
         })
@@ -245,22 +238,23 @@ impl Decoder {
             rows.iter_mut().for_each(|row| row.draft(drafter, &Hints::new(), self.limits));
         }
         let mut targets = vec![vec![]; sources.len()];
-        while !rows.is_empty() {
-            if self.mode != Mode::Draft {
-                self.pass(&memory, &mut rows)?;
-            }
-            let done = |row: &Row| row.ended() || self.mode == Mode::Draft;
-            if rows.iter().any(done) {
-                let stay: Vec<usize> = (0..rows.len()).filter(|&at| !done(&rows[at])).collect();
+        while self.decoder.is_some() && !rows.iter().all(Row::ended) {
+            self.pass(&memory, &mut rows)?;
+            if rows.iter().any(Row::ended) {
+                let stay: Vec<usize> = (0..rows.len()).filter(|&at| !rows[at].ended()).collect();
                 memory.keep(&stay)?;
-                let (ended, left) = rows.into_iter().partition(done);
-                rows = left;
-                for row in ended {
+                for row in rows.extract_if(.., |row| row.ended()) {
                     self.statistics.add(&row);
                     let index = row.index;
                     targets[index] = row.into_ids();
                 }
             }
+        }
+        // Drafts that nothing verifies.
+        for row in rows {
+            self.statistics.add(&row);
+            let index = row.index;
+            targets[index] = row.into_ids();
         }
         Ok(targets)
     }
@@ -358,12 +352,7 @@ impl Decoder {
                     legal.choices(row, &self.grammar, limits, &wanted, mine)
                 }
             };
-            let drafter = (self.mode != Mode::Greedy).then_some(Drafter {
-                grammar: &self.grammar,
-                transitions: self.transitions.as_ref(),
-                redraft: self.redraft,
-            });
-            row.take(&choices, drafter, limits);
+            row.take(&choices, self.drafter(), limits);
         }
         Ok(())
     }
@@ -408,6 +397,17 @@ impl Decoder {
             true => Ok(chosen),
             false => Err(BackendError::Shape { shape: vec![count, per_position], found }),
         }
+    }
+}
+
+/// The ids of well-formed targets, all of which the graph of `file` can write.
+fn legal_ids(file: &ModelFile, codec: &SentT) -> Result<LegalIds, DecoderError> {
+    let labels = LabelSet::new(file.metadata().labels.clone(), "metadata `labels`")?;
+    let legal = LegalIds::new(&labels, codec)?;
+    let vocab_size = file.vocab_size();
+    match legal.vocabulary().iter().find(|id| **id as usize >= vocab_size) {
+        Some(&id) => Err(DecoderError::Vocabulary { id, vocab_size }),
+        None => Ok(legal),
     }
 }
 

@@ -109,7 +109,10 @@ impl Row {
         self.target.extend(choices.get(agreed));
         self.accepted = self.target.len();
         self.passes += 1;
-        self.ended = self.target.last() == Some(&limits.eos) || self.accepted >= limits.max_target_len;
+        // A position without a choice cannot be gone beyond.
+        self.ended = choices.is_empty()
+            || self.target.last() == Some(&limits.eos)
+            || self.accepted >= limits.max_target_len;
         if let Some(drafter) = drafter {
             self.draft(drafter, &hints.unwrap_or_default(), limits);
         }

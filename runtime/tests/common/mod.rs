@@ -93,7 +93,11 @@ pub(crate) fn lexicon_bytes(metadata: &TaggerMetadata) -> Vec<u8> {
 /// The bytes of the tagger with a drafter that scores each word's tag of the lexicon with `sign`, all others with 0.
 pub(crate) fn with_drafter(sign: f32) -> Vec<u8> {
     let tags = vec![vec![0.0; TAGS.len()]; TAGS.len()];
-    let metadata = TaggerMetadata { drafter: Some(tags.try_into().unwrap()), ..metadata() };
+    drafter_bytes(&TaggerMetadata { drafter: Some(tags.try_into().unwrap()), ..metadata() }, sign)
+}
+
+/// The same with any metadata.
+pub(crate) fn drafter_bytes(metadata: &TaggerMetadata, sign: f32) -> Vec<u8> {
     bytes(metadata.to_properties().unwrap(), Some(sign))
 }
 

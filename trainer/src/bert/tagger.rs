@@ -6,14 +6,12 @@ use hyperloader_core::backbone::BackboneError;
 use hyperloader_core::bert::BertBackbone;
 use hyperloader_core::bert::{BertConfig, names};
 use hyperloader_core::labels::{LabelSet, bio_tags};
-use hyperloader_core::tensors::Tensors;
 use hyperloader_core::unipelt::{TaskTags, UnipeltBertConfig, UnipeltWeights};
 use hyperloader_core::wordpiece::WordPiece;
 use tch::{Device, Kind, Reduction, Tensor};
 
 use super::Bert;
-use crate::data::{Batch, Example, IGNORED, TaskData};
-use crate::drafter::FitError;
+use crate::data::{Batch, Example, IGNORED};
 use crate::evaluate::{EvaluationError, Settings};
 use crate::learner::Learner;
 use crate::loss::StepLoss;
@@ -180,9 +178,5 @@ impl Learner for BertTagger {
             all.push(self.codec.encode(&example.words)?.first.into_iter().map(tag).collect());
         }
         Ok(all)
-    }
-
-    fn drafter(&self, _: &TaskData, _: u64) -> Result<Tensors, FitError> {
-        Ok(Tensors::new())
     }
 }

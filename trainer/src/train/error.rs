@@ -52,6 +52,9 @@ pub enum TrainError {
     /// A drafter could not be fitted.
     #[error("drafter: {0}")]
     Drafter(#[from] FitError),
+    /// A drafter was asked for where none can be of use.
+    #[error("run `{0}` is a token classifier, which decodes nothing: there is nothing to draft")]
+    NothingToDraft(String),
     /// The run's name is taken.
     #[error("run `{path}` exists\nhint: go on with it by `--resume {path}`, choose another `--name`, or remove the folder", path = .0.display())]
     Exists(PathBuf),

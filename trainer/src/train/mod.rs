@@ -367,8 +367,9 @@ impl Training {
         // In the precision of the file that it will be exported to.
         let tensors = self.run.read(&best)?;
         self.learner = self.materials.learner(&self.config, Some(&tensors), Precision::F32)?;
-        if self.config.training.drafter {
-            let drafters = drafters(&self.config, &self.materials, &*self.learner)?;
+        if self.config.training.drafter
+            && let Some(drafters) = drafters(&self.config, &self.materials, &*self.learner)?
+        {
             self.run.save_drafters(&drafters)?;
         }
         let (mut validation, mut test) = (BTreeMap::new(), BTreeMap::new());
@@ -405,17 +406,21 @@ pub fn fit_drafters(config: Config, mut run: Run) -> Result<Run, TrainError> {
     let _lock = run.lock()?;
     let best = run.read(run.checkpoint(Which::Best)?)?;
     let learner = materials.learner(&config, Some(&best), Precision::F32)?;
-    run.save_drafters(&drafters(&config, &materials, &*learner)?)?;
+    let drafters = drafters(&config, &materials, &*learner)?;
+    let drafters = drafters.ok_or_else(|| TrainError::NothingToDraft(run.manifest.name.clone()))?;
+    run.save_drafters(&drafters)?;
     Ok(run)
 }
 
-/// The drafters of all tasks.
-fn drafters(config: &Config, materials: &Materials, learner: &dyn Learner) -> Result<Tensors, TrainError> {
-    let mut tensors = Tensors::new();
-    for task in &materials.data {
-        tensors.extend(learner.drafter(task, config.seed)?);
-    }
-    Ok(tensors)
+/// The drafters of all tasks; `None` if the model decodes nothing.
+fn drafters(
+    config: &Config,
+    materials: &Materials,
+    learner: &dyn Learner,
+) -> Result<Option<Tensors>, TrainError> {
+    let of_tasks = materials.data.iter().map(|task| learner.drafter(task, config.seed));
+    let of_tasks: Option<Vec<Tensors>> = of_tasks.collect::<Result<_, _>>()?;
+    Ok(of_tasks.map(|tensors| tensors.into_iter().flatten().collect()))
 }
 
 /// What a run was made from, if it is still the same.

@@ -54,7 +54,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "1", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
 
-    /// How target ids are found
+    /// How target ids are found; a token classifier has none
     #[arg(long, value_enum, default_value_t, value_name = "MODE")]
     decode: Mode,
 

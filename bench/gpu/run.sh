@@ -62,3 +62,14 @@ for precision in f32 bf16; do
     measure "$python" bench/train/peer.py --backbone "$work/base/backbone" --steps 60 --batch "$batch" --device cuda --precision "$precision"
   done
 done
+
+echo "== attention, plain and fused (hl-train takes the fused one where nothing is dropped)"
+for dropout in 0.1 0; do
+  "$python" bench/train/attention.py --device cuda --dropout "$dropout"
+done
+
+echo "== two runs in deterministic mode (the same bits)"
+for name in one two; do
+  "$built/hl-train" --quiet --device cuda --deterministic --steps 40 --evaluate-every 40 --runs "$work/runs" --name "$name" > /dev/null
+done
+cmp "$work"/runs/{one,two}/checkpoints/step-000040.safetensors && echo ok

@@ -6,6 +6,7 @@ the loss is a label-smoothed cross entropy over the full logits, the optimiser i
 import argparse
 import json
 import math
+import resource
 import statistics
 import time
 from pathlib import Path
@@ -83,7 +84,7 @@ class HyperLoader(nn.Module):
         tensors = {k: v.float() for k, v in load_file(Path(folder) / "model.safetensors").items()}
         self.frozen = {k: v for k, v in tensors.items() if "layer_norm" not in k}
         self.norms = nn.ParameterDict({k.replace(".", "/"): v for k, v in tensors.items() if "layer_norm" in k})
-        self.layers = {"encoder": c["num_layers"], "decoder": c.get("num_decoder_layers", c["num_layers"])}
+        self.layers = {"encoder": c["num_layers"], "decoder": c.get("num_decoder_layers") or c["num_layers"]}
         inner = c["num_heads"] * c["d_kv"]
         self.tasks = nn.ParameterDict({task: torch.randn(64) for task in tasks})
         self.hyper = nn.ModuleDict({
@@ -161,6 +162,7 @@ def main():
     parser.add_argument("--target", type=int, default=24)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     options = parser.parse_args()
@@ -168,6 +170,7 @@ def main():
     torch.manual_seed(1)
     model = HyperLoader(options.backbone, ["a", "b", "c"]).to(options.device)
     model.frozen = {name: tensor.to(options.device) for name, tensor in model.frozen.items()}
+    model.config["dropout_rate"] = options.dropout
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.0)
     # The same made-up batch as trainer/examples/step_speed.rs: every row full, ids spread over the vocabulary.
@@ -190,7 +193,8 @@ def main():
         times.append(time.perf_counter() - began)
     times = times[options.steps // 3:]
     print(json.dumps({"engine": "pytorch-eager", "device": options.device, "precision": options.precision,
-                      "batch": options.batch, "median_s": statistics.median(times), "min_s": min(times)}))
+                      "batch": options.batch, "median_s": statistics.median(times), "min_s": min(times),
+                      "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
 
 
 if __name__ == "__main__":

@@ -182,6 +182,8 @@ pub struct TrainingConfig {
     pub device: String,
     /// Precision of products with frozen matrices while training; final scores are computed in float32.
     pub precision: Precision,
+    /// Whether equal runs on one GPU give equal bits, at some cost in speed; on the CPU they always do.
+    pub deterministic: bool,
     /// Threads of one operation; the machine's cores where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
@@ -216,6 +218,7 @@ impl Default for TrainingConfig {
             drafter: true,
             device: "auto".into(),
             precision: Precision::F32,
+            deterministic: false,
             threads: None,
         }
     }

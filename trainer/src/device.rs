@@ -20,6 +20,9 @@ pub enum DeviceError {
         /// What is missing.
         reason: String,
     },
+    /// This libtorch cannot be told to be deterministic.
+    #[error("`training.deterministic` is not available: {0}")]
+    NoDeterminism(String),
     /// There are fewer GPUs.
     #[error("device `cuda:{index}` is not available: {count} CUDA devices are visible, counted from 0")]
     NoSuchGpu {
@@ -81,6 +84,38 @@ fn load_cuda_library() -> Result<(), String> {
     let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
     std::mem::forget(library.map_err(|e| e.to_string())?);
     Ok(())
+}
+
+/// Whether equal runs on one GPU give equal bits, at some cost in speed: libtorch then takes no operation that adds up
+/// in changing order, and fails where it knows of no other. On the CPU they always do. Holds for the whole process.
+///
+/// # Errors
+/// If this libtorch does not have the switch.
+#[cfg(unix)]
+pub fn set_deterministic(on: bool) -> Result<(), DeviceError> {
+    use std::ffi::c_void;
+    let process = libloading::os::unix::Library::this();
+    // tch has no binding of the switch, `at::globalContext().setDeterministicAlgorithms(on, warn_only)`.
+    // SAFETY: both are exported by the libtorch that this version of tch is linked with, with these C++ signatures; a
+    // method's object comes first in the calling convention of Unix.
+    #[allow(unsafe_code)]
+    let set = || unsafe {
+        let context = process.get::<unsafe extern "C" fn() -> *mut c_void>(b"_ZN2at13globalContextEv")?;
+        let switch = process.get::<unsafe extern "C" fn(*mut c_void, bool, bool)>(
+            b"_ZN2at7Context26setDeterministicAlgorithmsEbb",
+        )?;
+        switch(context(), on, false);
+        Ok(())
+    };
+    set().map_err(|error: libloading::Error| DeviceError::NoDeterminism(error.to_string()))
+}
+
+#[cfg(not(unix))]
+pub fn set_deterministic(on: bool) -> Result<(), DeviceError> {
+    match on {
+        true => Err(DeviceError::NoDeterminism("it is built for Unix only".to_owned())),
+        false => Ok(()),
+    }
 }
 
 #[cfg(not(unix))]

@@ -7,6 +7,7 @@ use clap::Parser;
 use hyperloader_trainer::cli::{Arguments, is_users_error, run};
 
 fn main() -> ExitCode {
+    fix_cublas_workspace();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(answer) => {
@@ -20,6 +21,19 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("hl-train: error: {}", message(&error));
             ExitCode::from(if is_users_error(&error) { 1 } else { 2 })
+        }
+    }
+}
+
+/// cuBLAS adds up in one order only with a workspace of fixed size, which it reads from the environment. The size is what
+/// libtorch takes anyway.
+fn fix_cublas_workspace() {
+    const NAME: &str = "CUBLAS_WORKSPACE_CONFIG";
+    if std::env::var_os(NAME).is_none() {
+        // SAFETY: no other thread runs yet.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::env::set_var(NAME, ":4096:8");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a tagger promises beyond its numbers: seeds, strictness, batches, dropout.
+//! What a tagger promises beyond its numbers: seeds, strictness, batches, dropout, determinism.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -7,6 +7,7 @@ use hyperloader_core::backbone::Backbone;
 use hyperloader_core::method::{HyperConfig, Method, MethodConfig, variant};
 use hyperloader_core::tensors::HostTensor;
 use hyperloader_trainer::data::Batch;
+use hyperloader_trainer::device::set_deterministic;
 use hyperloader_trainer::model::{Mode, Tagger};
 use hyperloader_trainer::parameters::Parameters;
 use tch::{Device, Kind, Tensor};
@@ -210,4 +211,19 @@ fn without_dropout_training_computes_what_evaluation_does() {
     let batch = batch();
     let loss = |training| tagger.loss(&batch, "mtop", 0.1, training).unwrap().sum;
     assert_eq!(loss(true), loss(false));
+}
+
+#[cfg(unix)]
+#[test]
+fn where_nothing_deterministic_is_known_an_operation_is_refused() {
+    // `put_` without accumulation is such a one, on the CPU too.
+    let put = || {
+        let (index, source) = (Tensor::from_slice(&[0_i64]), Tensor::from_slice(&[1_f32]));
+        Tensor::from_slice(&[0_f32]).f_put_(&index, &source, false).map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(put(), Ok(()));
+    set_deterministic(true).unwrap();
+    assert!(put().unwrap_err().contains("deterministic"));
+    set_deterministic(false).unwrap();
+    assert_eq!(put(), Ok(()));
 }

@@ -69,6 +69,9 @@ pub(super) struct TrainArguments {
     /// `auto`, `cpu` or `cuda[:N]`
     #[arg(long)]
     device: Option<String>,
+    /// Equal runs on one GPU give equal bits, at some cost in speed; on the CPU they always do
+    #[arg(long)]
+    deterministic: bool,
     /// Threads of one operation
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -81,7 +84,7 @@ pub(super) struct TrainArguments {
         value_name = "RUN",
         num_args = 0..=1,
         conflicts_with_all = [
-            "name", "backbone", "method", "method_option", "data", "tasks", "labels", "fraction", "steps", "batch_size", "learning_rate", "evaluate_every", "seed", "warm_start"
+            "name", "backbone", "method", "method_option", "data", "tasks", "labels", "fraction", "steps", "batch_size", "learning_rate", "evaluate_every", "seed", "deterministic", "warm_start"
         ]
     )]
     resume: Option<Option<PathBuf>>,
@@ -219,6 +222,7 @@ fn override_config(config: &mut Config, arguments: &TrainArguments) {
     put(&mut config.training.learning_rate, &arguments.learning_rate);
     put(&mut config.training.evaluate_every, &arguments.evaluate_every);
     put(&mut config.training.device, &arguments.device);
+    config.training.deterministic |= arguments.deterministic;
     config.name = arguments.name.clone().or(config.name.take());
     config.training.threads = arguments.threads.or(config.training.threads);
 }

@@ -115,12 +115,16 @@ impl AttentionLayer {
         mode: Mode,
     ) -> Tensor {
         let queries = self.split(&linear_with_lora(n, &self.q, weights.q.as_ref()));
-        let mut scores = queries.matmul(&keys.transpose(-1, -2));
-        scores += bias;
-        let probabilities = mode.dropout(scores.softmax(-1, None));
+        let context = if mode.drops() {
+            let mut scores = queries.matmul(&keys.transpose(-1, -2));
+            scores += bias;
+            mode.dropout(scores.softmax(-1, None)).matmul(values)
+        } else {
+            // Twice as fast on the CPU; with dropout it has no fused kernel there.
+            Tensor::scaled_dot_product_attention(&queries, keys, values, Some(bias), 0.0, false, 1.0, false)
+        };
         let size = n.size();
-        let context = probabilities.matmul(values).transpose(1, 2);
-        linear(&context.reshape([size[0], size[1], -1]), &self.o)
+        linear(&context.transpose(1, 2).reshape([size[0], size[1], -1]), &self.o)
     }
 }
 

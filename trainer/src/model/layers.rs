@@ -17,10 +17,15 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Whether anything is dropped.
+    pub(super) fn drops(self) -> bool {
+        matches!(self, Mode::Training { dropout } if dropout > 0.0)
+    }
+
     /// Dropout in training, nothing otherwise.
     pub(super) fn dropout(self, x: Tensor) -> Tensor {
         match self {
-            Mode::Training { dropout } if dropout > 0.0 => x.dropout(dropout, true),
+            Mode::Training { dropout } if self.drops() => x.dropout(dropout, true),
             _ => x,
         }
     }

@@ -1,7 +1,6 @@
 //! Opens a model file; every size in it is checked before anything trusts it.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,9 +9,10 @@ use prost::bytes::Bytes;
 
 use crate::element::ElementType;
 use crate::proto::{GraphProto, ModelProto, TensorProto};
+use crate::weight_file::WeightFile;
 
 /// Protobuf messages end at 2 GiB.
-const MAX_BYTES: u64 = i32::MAX as u64;
+pub(crate) const MAX_BYTES: u64 = i32::MAX as u64;
 
 /// A file could not be read as a model.
 #[derive(Debug, thiserror::Error)]
@@ -43,17 +43,12 @@ pub enum ReadError {
     },
 }
 
-/// Reads the model in the file `path`. Weights share the one buffer that the file is read into.
+/// Opens the model in the file `path`. Weights share the one map of the file.
 ///
 /// # Errors
 /// [`ReadError`] names the file, and the tensor or field where one is at fault.
 pub fn read_model(path: &Path) -> Result<ModelProto, ReadError> {
-    let io_error = |source| ReadError::Io { path: path.into(), source };
-    let bytes = fs::metadata(path).map_err(io_error)?.len();
-    if bytes > MAX_BYTES {
-        return Err(ReadError::TooLarge { path: path.into(), bytes });
-    }
-    decode_model(fs::read(path).map_err(io_error)?.into(), path)
+    WeightFile::open(path)?.model()
 }
 
 /// Decodes a model from `bytes`, which came from the file `path`. Weights share `bytes`.

@@ -2,7 +2,8 @@
 //!
 //! A protobuf message may be written as the concatenation of encodings of its parts, and a length is known from the
 //! shapes before any element is: the graph without the weights is encoded by prost, the weights follow as entries of
-//! `GraphProto.initializer` written here. The bytes equal prost's encoding of the whole model.
+//! `GraphProto.initializer` written here. The bytes equal prost's encoding of the whole model, but for blanks that align
+//! the elements of large weights, so that a runtime can use them where they lie in the file.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -20,6 +21,12 @@ const MAX_BYTES: u64 = i32::MAX as u64;
 const MODEL_GRAPH: u32 = 7;
 const GRAPH_INITIALIZER: u32 = 5;
 const TENSOR_RAW_DATA: u32 = 9;
+const TENSOR_DOC_STRING: u32 = 12;
+
+/// The elements of large weights begin at multiples of this many bytes of the file: a line of a cache.
+pub(crate) const ALIGNMENT: usize = 64;
+/// Weights of as many bytes are large.
+const LARGE: usize = 1024;
 
 /// A model could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +80,8 @@ where
 {
     let (model_head, model_tail) = split_model(&built.model);
     let (graph_head, graph_tail) = split_graph(built.model.graph.as_ref());
-    let headers: Vec<Vec<u8>> = built.weights.iter().map(tensor_header).collect();
-    let graph_bytes = (graph_head.len() + graph_tail.len()) as u64
-        + built.weights.iter().zip(&headers).map(|(weight, header)| entry_len(weight, header)).sum::<u64>();
+    let start = model_head.len() + prost::encoding::key_len(MODEL_GRAPH) + graph_head.len();
+    let (headers, graph_bytes) = headers(&built.weights, start, graph_head.len() + graph_tail.len());
 
     let mut head = model_head;
     encode_key(MODEL_GRAPH, WireType::LengthDelimited, &mut head);
@@ -130,20 +136,58 @@ fn split_graph(graph: Option<&GraphProto>) -> (Vec<u8>, Vec<u8>) {
     (head.encode_to_vec(), tail.encode_to_vec())
 }
 
-/// A weight's `TensorProto` up to the length of `raw_data`, which is the last field that we set.
-fn tensor_header(weight: &Weight) -> Vec<u8> {
-    let tensor = TensorProto::from_raw(&weight.name, weight.element_type, &weight.dims, Bytes::new());
-    let mut header = tensor.encode_to_vec();
-    if weight.byte_count() > 0 {
-        encode_key(TENSOR_RAW_DATA, WireType::LengthDelimited, &mut header);
-        encode_varint(weight.byte_count() as u64, &mut header);
+/// The headers of all weights and the length of a graph with `others` bytes besides them. The first entry begins at
+/// `start`, not counting the graph's length itself.
+fn headers(weights: &[Weight], start: usize, others: usize) -> (Vec<Vec<u8>>, u64) {
+    // Blanks depend on how many bytes the graph's length takes, and it in turn on the blanks: more of it are tried until
+    // they fit.
+    let mut length_len = 1;
+    loop {
+        let first = start + length_len;
+        let mut position = first;
+        let headers: Vec<Vec<u8>> = weights
+            .iter()
+            .map(|weight| {
+                let header = tensor_header(weight, position);
+                position += prefix_len(weight, &header) + header.len() + weight.byte_count();
+                header
+            })
+            .collect();
+        let graph_bytes = (others + position - first) as u64;
+        if encoded_len_varint(graph_bytes) <= length_len {
+            return (headers, graph_bytes);
+        }
+        length_len += 1;
     }
-    header
 }
 
-fn entry_len(weight: &Weight, header: &[u8]) -> u64 {
+/// A weight's `TensorProto` up to the length of `raw_data`, which is the last field that we set; its entry begins at
+/// `position` in the file.
+fn tensor_header(weight: &Weight, position: usize) -> Vec<u8> {
+    let tensor = TensorProto::from_raw(&weight.name, weight.element_type, &weight.dims, Bytes::new());
+    let plain = |blanks: Option<usize>| {
+        let mut header = tensor.encode_to_vec();
+        if let Some(blanks) = blanks {
+            prost::encoding::string::encode(TENSOR_DOC_STRING, &" ".repeat(blanks), &mut header);
+        }
+        if weight.byte_count() > 0 {
+            encode_key(TENSOR_RAW_DATA, WireType::LengthDelimited, &mut header);
+            encode_varint(weight.byte_count() as u64, &mut header);
+        }
+        header
+    };
+    let aligned = |header: &Vec<u8>| (position + prefix_len(weight, header) + header.len()) % ALIGNMENT == 0;
+    let blanks = std::iter::once(None).chain((0..2 * ALIGNMENT).map(Some));
+    match weight.byte_count() < LARGE {
+        true => plain(None),
+        false => blanks.map(plain).find(aligned).unwrap_or_else(|| plain(None)),
+    }
+}
+
+/// Bytes in front of an entry's header: its key and its length.
+fn prefix_len(weight: &Weight, header: &[u8]) -> usize {
     let tensor = (header.len() + weight.byte_count()) as u64;
-    prost::encoding::key_len(GRAPH_INITIALIZER) as u64 + encoded_len_varint(tensor) as u64 + tensor
+    prost::encoding::key_len(GRAPH_INITIALIZER) + encoded_len_varint(tensor)
 }
 
 fn write_entry(out: &mut impl Write, header: &[u8], raw_data: &[u8]) -> io::Result<()> {

@@ -3,14 +3,17 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io;
+use std::path::Path;
 
 use common::{counting_elements, two_stage_model};
 use hyperloader_onnx::proto::{ModelProto, TensorProto};
 use hyperloader_onnx::{
-    BuiltModel, Bytes, ElementType, GraphBuilder, Opset, WriteError, decode_model, read_model, write_model,
+    BuiltModel, Bytes, ElementType, GraphBuilder, Opset, WeightFile, WriteError, decode_model, read_model,
+    write_model,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -40,6 +43,59 @@ fn streamed_bytes_equal_prosts_encoding() {
         let built = two_stage_model(opset);
         assert_eq!(written(&built), filled(&built).encode_to_vec());
     }
+}
+
+/// A model that only has these weights: lengths of their names, numbers of their elements.
+fn weights_only(weights: &[(usize, usize)]) -> BuiltModel {
+    let mut graph = GraphBuilder::new("weights", Opset::default());
+    for (at, &(name, count)) in weights.iter().enumerate() {
+        let name = format!("{at}{}", "w".repeat(name));
+        let weight = graph.weight(&name, ElementType::F32, &[count]);
+        let copy = graph.identity(weight);
+        graph.output(copy, &format!("out{at}"), ElementType::F32, &[count.into()]);
+    }
+    graph.finish().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn large_weights_are_aligned_and_parts_refer_to_them(
+        weights in prop::collection::vec((0_usize..200, prop_oneof![0_usize..600, 4000_usize..4300]), 1..6),
+    ) {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("model.onnx");
+        let built = weights_only(&weights);
+        let bytes = written(&built);
+        fs::write(&path, &bytes).unwrap();
+        let file = WeightFile::open(&path).unwrap();
+        let (part, base) = file.refer(&file.model().unwrap()).unwrap();
+        prop_assert_eq!(Path::new(&base), folder.path().canonicalize().unwrap());
+        for (tensor, whole) in part.graph.unwrap().initializer.iter().zip(filled(&built).graph.unwrap().initializer) {
+            prop_assert_eq!((&tensor.name, &tensor.dims), (&whole.name, &whole.dims));
+            if whole.raw_data.len() >= 1024 {
+                let entries = tensor.external_data.iter().map(|entry| (entry.key.as_str(), entry.value.as_str()));
+                let entries: BTreeMap<&str, &str> = entries.collect();
+                let number = |key| entries[key].parse::<usize>().unwrap();
+                prop_assert_eq!((entries["location"], number("offset") % 64), ("model.onnx", 0));
+                prop_assert!(tensor.raw_data.is_empty() && tensor.data_location == 1);
+                prop_assert_eq!(&bytes[number("offset")..][..number("length")], &whole.raw_data[..]);
+            } else if tensor.external_data.is_empty() {
+                prop_assert_eq!(&tensor.raw_data, &whole.raw_data);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_does_not_lie_in_the_file_is_not_referred_to() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("model.onnx");
+    let built = weights_only(&[(3, 1000)]);
+    fs::write(&path, written(&built)).unwrap();
+    let elsewhere = filled(&built);
+    assert_eq!(WeightFile::open(&path).unwrap().refer(&elsewhere).unwrap().0, elsewhere);
 }
 
 #[test]

@@ -21,7 +21,10 @@ use hyperloader_core::corpus::{CorpusSpec, Layout, Sentence, Split};
 use hyperloader_core::metrics::evaluate;
 use hyperloader_core::sentt::SentT;
 use hyperloader_core::spans::SpanMode;
-use hyperloader_runtime::{BackendKind, BackendOptions, Mode, ModelFile, Tagged, Tagger, TaggerOptions};
+use hyperloader_core::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
+use hyperloader_runtime::{
+    BackendKind, BackendOptions, Mode, ModelFile, Tagged, Tagger, TaggerOptions, Value,
+};
 use serde_json::json;
 
 /// Sentences that are tagged before any is timed.
@@ -124,12 +127,17 @@ fn measure(args: &Args, sentences: &[Vec<String>], gold: &[Vec<String>], sources
     let predicted: Vec<Vec<String>> = tagged.iter().map(|sentence| sentence.tags.clone()).collect();
     let scores = evaluate(gold, &predicted, SpanMode::Default)?.micro;
     let decode = args.decode.to_possible_value().context("a mode without a name")?;
+    let floor_s = match args.batch_sizes.contains(&1) {
+        true => Some(floor(args, &tagger, sources, &ids)?),
+        false => None,
+    };
     let record = json!({
         "engine": format!("hl-run {} {}", tagger.backend().kind(), decode.get_name()),
         "load_s": load_s,
         "batches": batches,
         "peak_kib_batch_1": peak_kib_batch_1,
         "peak_kib": peak_kib,
+        "floor_s": floor_s,
         "ids": ids,
         "spans": tagged.iter().map(|sentence| &sentence.spans).collect::<Vec<_>>(),
         "f1": scores.f1,
@@ -161,6 +169,31 @@ fn one_by_one(tagger: &Tagger, sentences: &[Vec<String>]) -> Result<serde_json::
         ensure!(tagged.iter().all(Result::is_ok), "`{}` cannot be tagged", words.join(" "));
     }
     Ok(json!({"seconds": began.elapsed().as_secs_f64(), "latencies": latencies}))
+}
+
+/// Seconds of one encoder pass and one decoder pass over the whole target for each sentence: what no decoder that checks
+/// its output can do without.
+fn floor(args: &Args, tagger: &Tagger, sources: &[Vec<u32>], targets: &[Vec<u32>]) -> Result<f64> {
+    let start = ModelFile::open(&args.model)?.metadata().decoder_start_token_id;
+    let mut graph = tagger.backend().open_file(&args.model)?;
+    let row = |ids: Vec<i64>| Value::from_i64s(&[1, ids.len()], ids);
+    let wide = |ids: &[u32]| ids.iter().map(|id| i64::from(*id)).collect::<Vec<_>>();
+    let mut run = |source: &[u32], target: &[u32]| -> Result<f64> {
+        let before = [&[start], &wide(&target[..target.len().saturating_sub(1)])[..]].concat();
+        let inputs = [row(wide(source))?, row(vec![1; source.len()])?, row(before)?];
+        let began = Instant::now();
+        graph.run(&[
+            (INPUT_IDS, &inputs[0]),
+            (ATTENTION_MASK, &inputs[1]),
+            (DECODER_INPUT_IDS, &inputs[2]),
+        ])?;
+        Ok(began.elapsed().as_secs_f64())
+    };
+    let mut pairs = sources.iter().zip(targets);
+    for (source, target) in pairs.clone().take(WARM_UP) {
+        run(source, target)?;
+    }
+    pairs.try_fold(0.0, |sum, (source, target)| Ok(sum + run(source, target)?))
 }
 
 /// Most memory that this process had resident, in KiB.

@@ -1,10 +1,10 @@
 //! Tags of source tokens from a token classifier: one pass, no target is written.
 
-use hyperloader_core::tagger::{ATTENTION_MASK, INPUT_IDS, TaggerMetadata};
-use hyperloader_onnx::proto::ModelProto;
+use hyperloader_core::tagger::{ATTENTION_MASK, INPUT_IDS};
 
 use crate::backend::{Backend, BackendError, Graph, Value};
 use crate::decode::Statistics;
+use crate::model_file::ModelFile;
 
 /// A token classifier, ready to run.
 #[derive(Debug)]
@@ -15,19 +15,15 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Opens `model`: inputs `input_ids` and `attention_mask` `[batch, source_len]`, output `logits`
+    /// Opens a token classifier: inputs `input_ids` and `attention_mask` `[batch, source_len]`, output `logits`
     /// `[batch, source_len, tags]`.
     ///
     /// # Errors
     /// If the backend does not take it.
-    pub fn new(
-        backend: &Backend,
-        model: &ModelProto,
-        metadata: &TaggerMetadata,
-    ) -> Result<Self, BackendError> {
+    pub fn new(backend: &Backend, file: &ModelFile) -> Result<Self, BackendError> {
         Ok(Self {
-            graph: backend.open(model)?,
-            pad: metadata.pad_token_id,
+            graph: backend.open(file.model(), file.weights())?,
+            pad: file.metadata().pad_token_id,
             statistics: Statistics::default(),
         })
     }

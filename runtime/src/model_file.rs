@@ -10,7 +10,7 @@ use hyperloader_core::tagger::{
     TaggerMetadata,
 };
 use hyperloader_onnx::proto::{GraphProto, ModelProto, TensorTypeProto, ValueInfoProto};
-use hyperloader_onnx::{Bytes, ElementType, ReadError, decode_model, read_model};
+use hyperloader_onnx::{Bytes, ElementType, ReadError, WeightFile, decode_model};
 
 /// Far beyond any exported tagger: T5 has 100 sentinels, so its sentences have at most 99 words.
 const MAX_TOKENS: usize = 1 << 16;
@@ -73,6 +73,7 @@ fn reason(error: &ReadError) -> String {
 pub struct ModelFile {
     path: PathBuf,
     model: ModelProto,
+    weights: Option<WeightFile>,
     metadata: TaggerMetadata,
     vocab_size: usize,
 }
@@ -85,8 +86,9 @@ impl ModelFile {
     /// its graph or metadata are not a tagger's.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelFileError> {
         let path = path.as_ref();
-        let model = read_model(path).map_err(|error| ModelFileError::Read { error })?;
-        Self::check(model, path)
+        let read = |error| ModelFileError::Read { error };
+        let weights = WeightFile::open(path).map_err(read)?;
+        Ok(Self { weights: Some(weights.clone()), ..Self::check(weights.model().map_err(read)?, path)? })
     }
 
     /// As [`ModelFile::open`], with the file's bytes in memory; `path` only stands in errors.
@@ -108,7 +110,7 @@ impl ModelFile {
         let vocab_size = check_interface(graph, &metadata, &path)?;
         check_drafter(&metadata, graph, &path)?;
         check_numbers(&metadata, vocab_size, &path)?;
-        Ok(Self { path, model, metadata, vocab_size })
+        Ok(Self { path, model, weights: None, metadata, vocab_size })
     }
 
     /// Where the file is.
@@ -122,6 +124,11 @@ impl ModelFile {
     /// gives `logits` `[batch, source_len, tags]`.
     pub fn model(&self) -> &ModelProto {
         &self.model
+    }
+
+    /// The file that the graph's weights lie in, if they were not given as bytes.
+    pub fn weights(&self) -> Option<&WeightFile> {
+        self.weights.as_ref()
     }
 
     /// What it says about itself.

@@ -195,13 +195,12 @@ impl Worker {
         coding: &Coding,
         options: &TaggerOptions,
     ) -> Result<Self, OpenError> {
-        let (model, metadata) = (file.model(), file.metadata());
         let path = || file.path().display().to_string();
         match coding {
             Coding::SentT { codec, .. } => Decoder::new(backend, file, codec, options)
                 .map(|decoder| Self::Decoder(Box::new(decoder)))
                 .map_err(|error| OpenError::Decoder { path: path(), error }),
-            Coding::WordPiece { .. } => Classifier::new(backend, model, metadata)
+            Coding::WordPiece { .. } => Classifier::new(backend, file)
                 .map(Self::Classifier)
                 .map_err(|error| OpenError::Classifier { path: path(), error }),
         }

@@ -289,11 +289,14 @@ fn values_go_from_one_backend_into_another() {
     let (start, wanted) = (Value::from_i64s(&[1, 1], vec![0]), Value::from_i64s(&[1], vec![0]));
     let (start, wanted) = (start.unwrap(), wanted.unwrap());
     for (first, second) in [(&ort, &tract), (&tract, &ort)] {
-        let memory =
-            first.open(&encoder).unwrap().run(&[(INPUT_IDS, &input_ids), (ATTENTION_MASK, &mask)]).unwrap();
+        let memory = first
+            .open(&encoder, None)
+            .unwrap()
+            .run(&[(INPUT_IDS, &input_ids), (ATTENTION_MASK, &mask)])
+            .unwrap();
         let mut inputs = vec![(DECODER_INPUT_IDS, &start), (ATTENTION_MASK, &mask), (WANTED, &wanted)];
         inputs.extend(names.iter().map(String::as_str).zip(&memory));
-        let next = second.open(&decoder).unwrap().run(&inputs).unwrap();
+        let next = second.open(&decoder, None).unwrap().run(&inputs).unwrap();
         assert_eq!((next[0].shape(), next[0].i64s().unwrap().len()), (vec![1, 1], 1));
         assert!(next[0].f32s().is_err());
     }

@@ -36,6 +36,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use hyperloader_onnx::WeightFile;
 use hyperloader_onnx::proto::ModelProto;
 
 pub use value::Value;
@@ -290,14 +291,21 @@ impl Backend {
         &self.notices
     }
 
-    /// Opens a model in memory.
+    /// Opens a model in memory. If its weights lie in the file `weights`, ONNX Runtime takes them from there by itself,
+    /// which saves two copies of them.
     ///
     /// # Errors
     /// [`BackendError::Open`] with the runtime's reason.
-    pub fn open(&self, model: &ModelProto) -> Result<Box<dyn Graph>, BackendError> {
+    pub fn open(
+        &self,
+        model: &ModelProto,
+        weights: Option<&WeightFile>,
+    ) -> Result<Box<dyn Graph>, BackendError> {
+        #[cfg(not(feature = "ort"))]
+        let _ = weights;
         match &self.runtime {
             #[cfg(feature = "ort")]
-            Runtime::Ort(ort) => ort.open(model),
+            Runtime::Ort(ort) => ort.open(model, weights),
             #[cfg(feature = "tract")]
             Runtime::Tract(tract) => tract.open(model),
         }

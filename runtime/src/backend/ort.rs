@@ -6,6 +6,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hyperloader_onnx::WeightFile;
 use hyperloader_onnx::proto::ModelProto;
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
@@ -18,6 +19,8 @@ use super::value::{Elements, Storage};
 use super::{BackendError, BackendKind, BackendOptions, Device, Graph, Value, ort_library};
 
 const KIND: BackendKind = BackendKind::Ort;
+/// The key of the folder that a model in memory takes weights from.
+const EXTERNAL_FOLDER: &str = "session.model_external_initializers_file_folder_path";
 
 /// ONNX Runtime allows one library and one environment a process.
 static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
@@ -68,9 +71,20 @@ impl Ort {
         format!("ONNX Runtime{version} on {}", self.device)
     }
 
-    pub(super) fn open(&self, model: &ModelProto) -> Result<Box<dyn Graph>, BackendError> {
-        let bytes = model.encode_to_vec();
-        let session = self.session_builder()?.commit_from_memory(&bytes).map_err(open_error)?;
+    pub(super) fn open(
+        &self,
+        model: &ModelProto,
+        weights: Option<&WeightFile>,
+    ) -> Result<Box<dyn Graph>, BackendError> {
+        let mut builder = self.session_builder()?;
+        let bytes = match weights.and_then(|weights| weights.refer(model)) {
+            Some((model, folder)) => {
+                builder = builder.with_config_entry(EXTERNAL_FOLDER, folder).map_err(open_error)?;
+                model.encode_to_vec()
+            }
+            None => model.encode_to_vec(),
+        };
+        let session = builder.commit_from_memory(&bytes).map_err(open_error)?;
         Ok(Box::new(OrtGraph { session }))
     }
 

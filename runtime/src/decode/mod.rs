@@ -175,7 +175,7 @@ impl Decoder {
         let (model, metadata) = (file.model(), file.metadata());
         let TaggerOptions { mode, draft_from: from, .. } = *options;
         let open = |part, model: &ModelProto| {
-            backend.open(model).map_err(|error| DecoderError::Backend { part, error })
+            backend.open(model, file.weights()).map_err(|error| DecoderError::Backend { part, error })
         };
         let classifier = metadata.drafter.clone().filter(|_| match mode {
             Mode::Greedy => false,

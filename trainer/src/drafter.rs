@@ -21,7 +21,7 @@ use crate::parameters::{Parameters, to_host};
 use crate::schedule::{Decay, Schedule};
 
 /// Training sentences that are looked at, at most.
-const SENTENCES: usize = 2000;
+const SENTENCES: usize = 8000;
 /// Sentences of a pass.
 const BATCH: usize = 32;
 /// Words of an update.

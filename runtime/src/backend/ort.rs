@@ -19,6 +19,9 @@ use super::value::{Elements, Storage};
 use super::{BackendError, BackendKind, BackendOptions, Device, Graph, Value, ort_library};
 
 const KIND: BackendKind = BackendKind::Ort;
+/// The key of: threads that wait for work stop doing so busily when a run ends. Encoder and decoder are two sessions with
+/// threads of their own, and those of one would keep the cores from those of the other.
+const STOP_SPINNING: &str = "session.force_spinning_stop";
 /// The key of the folder that a model in memory takes weights from.
 const EXTERNAL_FOLDER: &str = "session.model_external_initializers_file_folder_path";
 
@@ -94,7 +97,9 @@ impl Ort {
     }
 
     fn session_builder(&self) -> Result<SessionBuilder, BackendError> {
-        let mut builder = Session::builder(&self.environment).map_err(open_error)?;
+        let mut builder = Session::builder(&self.environment)
+            .and_then(|builder| Ok(builder.with_config_entry(STOP_SPINNING, "1")?))
+            .map_err(open_error)?;
         if let Some(threads) = self.threads {
             builder = builder.with_intra_threads(threads).map_err(open_error)?;
         }

@@ -8,7 +8,7 @@ use prost::bytes::Bytes;
 
 use crate::proto::{ModelProto, StringStringEntryProto, TensorProto};
 use crate::read::{MAX_BYTES, ReadError, decode_model};
-use crate::write::ALIGNMENT;
+use crate::write::{ALIGNMENT, LARGE};
 
 /// A tensor's elements lie in another file, `TensorProto.DataLocation.EXTERNAL`.
 const EXTERNAL: i32 = 1;
@@ -50,7 +50,8 @@ impl WeightFile {
     /// A part of this file's model, with references in place of the weights that lie in the file, and the folder that they
     /// are relative to. `None` if nothing can refer to the file.
     ///
-    /// Weights that are not aligned stay: runtimes use elements where they lie.
+    /// Weights that are not aligned stay, for runtimes use elements where they lie, and so do small ones, which they may want
+    /// to know early: shapes and axes.
     pub fn refer(&self, part: &ModelProto) -> Option<(ModelProto, String)> {
         // Runtimes refuse to leave the folder, be it through a link.
         let path = fs::canonicalize(&self.path).ok()?;
@@ -72,10 +73,11 @@ impl WeightFile {
         Some((part, folder.into()))
     }
 
-    /// Where in the file a tensor's elements lie, if they do and are aligned.
+    /// Where in the file a large tensor's elements lie, if they do and are aligned.
     fn offset(&self, tensor: &TensorProto) -> Option<usize> {
         let (file, elements) = (self.bytes.as_ptr_range(), tensor.raw_data.as_ptr_range());
-        let inside = !tensor.raw_data.is_empty() && file.start <= elements.start && elements.end <= file.end;
+        let inside =
+            tensor.raw_data.len() >= LARGE && file.start <= elements.start && elements.end <= file.end;
         let offset = inside.then(|| elements.start as usize - file.start as usize)?;
         (offset % ALIGNMENT == 0).then_some(offset)
     }

@@ -26,7 +26,7 @@ const TENSOR_DOC_STRING: u32 = 12;
 /// The elements of large weights begin at multiples of this many bytes of the file: a line of a cache.
 pub(crate) const ALIGNMENT: usize = 64;
 /// Weights of as many bytes are large.
-const LARGE: usize = 1024;
+pub(crate) const LARGE: usize = 1024;
 
 /// A model could not be written.
 #[derive(Debug, thiserror::Error)]

@@ -165,7 +165,7 @@ fn headers(weights: &[Weight], start: usize, others: usize) -> (Vec<Vec<u8>>, u6
 /// `position` in the file.
 fn tensor_header(weight: &Weight, position: usize) -> Vec<u8> {
     let tensor = TensorProto::from_raw(&weight.name, weight.element_type, &weight.dims, Bytes::new());
-    let plain = |blanks: Option<usize>| {
+    let with_blanks = |blanks: Option<usize>| {
         let mut header = tensor.encode_to_vec();
         if let Some(blanks) = blanks {
             prost::encoding::string::encode(TENSOR_DOC_STRING, &" ".repeat(blanks), &mut header);
@@ -176,12 +176,11 @@ fn tensor_header(weight: &Weight, position: usize) -> Vec<u8> {
         }
         header
     };
-    let aligned = |header: &Vec<u8>| (position + prefix_len(weight, header) + header.len()) % ALIGNMENT == 0;
-    let blanks = std::iter::once(None).chain((0..2 * ALIGNMENT).map(Some));
-    match weight.byte_count() < LARGE {
-        true => plain(None),
-        false => blanks.map(plain).find(aligned).unwrap_or_else(|| plain(None)),
-    }
+    let aligned =
+        |header: &Vec<u8>| (position + prefix_len(weight, header) + header.len()).is_multiple_of(ALIGNMENT);
+    let mut candidates = std::iter::once(None).chain((0..2 * ALIGNMENT).map(Some)).map(with_blanks);
+    let large = weight.byte_count() >= LARGE;
+    candidates.find(|header| !large || aligned(header)).unwrap_or_else(|| with_blanks(None))
 }
 
 /// Bytes in front of an entry's header: its key and its length.

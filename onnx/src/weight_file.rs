@@ -1,6 +1,7 @@
 //! A model file that is mapped into memory, and models that refer to the weights in it.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -18,6 +19,8 @@ const EXTERNAL: i32 = 1;
 pub struct WeightFile {
     path: PathBuf,
     bytes: Bytes,
+    /// What cannot be mapped (a pipe) is read, and cannot be referred to.
+    mapped: bool,
 }
 
 impl WeightFile {
@@ -35,8 +38,17 @@ impl WeightFile {
         // SAFETY: the map is only read; a file that another process cuts short meanwhile is outside our contract, as for
         // every reader of mapped weights. `hl-export` replaces whole files.
         #[allow(unsafe_code)]
-        let map = unsafe { Mmap::map(&file) }.map_err(io_error)?;
-        Ok(Self { path: path.into(), bytes: Bytes::from_owner(map) })
+        let map = unsafe { Mmap::map(&file) };
+        let mapped = map.is_ok();
+        let bytes = match map {
+            Ok(map) => Bytes::from_owner(map),
+            Err(_) => {
+                let mut bytes = Vec::new();
+                file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(io_error)?;
+                bytes.into()
+            }
+        };
+        Ok(Self { path: path.into(), bytes, mapped })
     }
 
     /// The model; its weights share the file's bytes.
@@ -54,7 +66,7 @@ impl WeightFile {
     /// to know early: shapes and axes.
     pub fn refer(&self, part: &ModelProto) -> Option<(ModelProto, String)> {
         // Runtimes refuse to leave the folder, be it through a link.
-        let path = fs::canonicalize(&self.path).ok()?;
+        let path = fs::canonicalize(&self.path).ok().filter(|_| self.mapped)?;
         let (folder, name) = (path.parent()?.to_str()?, path.file_name()?.to_str()?);
         let mut part = part.clone();
         for tensor in part.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {

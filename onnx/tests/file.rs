@@ -6,7 +6,9 @@ mod common;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
+#[cfg(unix)]
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use common::{counting_elements, two_stage_model};
@@ -96,6 +98,23 @@ fn what_does_not_lie_in_the_file_is_not_referred_to() {
     fs::write(&path, written(&built)).unwrap();
     let elsewhere = filled(&built);
     assert_eq!(WeightFile::open(&path).unwrap().refer(&elsewhere).unwrap().0, elsewhere);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_read_and_not_referred_to() {
+    let built = weights_only(&[(3, 1000)]);
+    let (reader, mut writer) = io::pipe().unwrap();
+    let bytes = written(&built);
+    let thread = std::thread::spawn(move || writer.write_all(&bytes));
+    let path = format!("/dev/fd/{}", reader.as_raw_fd());
+    let file = WeightFile::open(path.as_ref()).unwrap();
+    thread.join().unwrap().unwrap();
+    assert_eq!(
+        file.model().unwrap().graph,
+        decode_model(written(&built).into(), path.as_ref()).unwrap().graph
+    );
+    assert!(file.refer(&filled(&built)).is_none());
 }
 
 #[test]

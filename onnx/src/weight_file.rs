@@ -30,10 +30,11 @@ impl WeightFile {
     /// [`ReadError`] if it cannot be read or is larger than any model.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let io_error = |source| ReadError::Io { path: path.into(), source };
-        let bytes = fs::metadata(path).map_err(io_error)?.len();
-        if bytes > MAX_BYTES {
-            return Err(ReadError::TooLarge { path: path.into(), bytes });
-        }
+        let check = |bytes| match bytes > MAX_BYTES {
+            true => Err(ReadError::TooLarge { path: path.into(), bytes }),
+            false => Ok(()),
+        };
+        check(fs::metadata(path).map_err(io_error)?.len())?;
         let file = File::open(path).map_err(io_error)?;
         // SAFETY: the map is only read; a file that another process cuts short meanwhile is outside our contract, as for
         // every reader of mapped weights. `hl-export` replaces whole files.
@@ -44,7 +45,9 @@ impl WeightFile {
             Ok(map) => Bytes::from_owner(map),
             Err(_) => {
                 let mut bytes = Vec::new();
-                file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(io_error)?;
+                // A pipe may never end.
+                file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io_error)?;
+                check(bytes.len() as u64)?;
                 bytes.into()
             }
         };

@@ -14,9 +14,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use crate::builder::{BuiltModel, Weight};
 use crate::proto::{GraphProto, ModelProto, TensorProto};
-
-/// Protobuf readers refuse messages above 2 GiB.
-const MAX_BYTES: u64 = i32::MAX as u64;
+use crate::read::MAX_BYTES;
 
 const MODEL_GRAPH: u32 = 7;
 const GRAPH_INITIALIZER: u32 = 5;
@@ -81,11 +79,12 @@ where
     let (model_head, model_tail) = split_model(&built.model);
     let (graph_head, graph_tail) = split_graph(built.model.graph.as_ref());
     let start = model_head.len() + prost::encoding::key_len(MODEL_GRAPH) + graph_head.len();
-    let (headers, graph_bytes) = headers(&built.weights, start, graph_head.len() + graph_tail.len());
+    let (headers, graph_bytes, length_len) =
+        headers(&built.weights, start, graph_head.len() + graph_tail.len());
 
     let mut head = model_head;
     encode_key(MODEL_GRAPH, WireType::LengthDelimited, &mut head);
-    encode_varint(graph_bytes, &mut head);
+    head.extend(varint_of(graph_bytes, length_len));
     let bytes = head.len() as u64 + graph_bytes + model_tail.len() as u64;
     if bytes > MAX_BYTES {
         return Err(WriteError::TooLarge { bytes });
@@ -136,11 +135,10 @@ fn split_graph(graph: Option<&GraphProto>) -> (Vec<u8>, Vec<u8>) {
     (head.encode_to_vec(), tail.encode_to_vec())
 }
 
-/// The headers of all weights and the length of a graph with `others` bytes besides them. The first entry begins at
-/// `start`, not counting the graph's length itself.
-fn headers(weights: &[Weight], start: usize, others: usize) -> (Vec<Vec<u8>>, u64) {
-    // Blanks depend on how many bytes the graph's length takes, and it in turn on the blanks: more of it are tried until
-    // they fit.
+/// The headers of all weights, the length of a graph with `others` bytes besides them, and in how many bytes that length is
+/// to be written. The first entry begins at `start`, not counting these.
+fn headers(weights: &[Weight], start: usize, others: usize) -> (Vec<Vec<u8>>, u64, usize) {
+    // Blanks depend on how many bytes the graph's length takes, and it in turn on the blanks: more are tried until it fits.
     let mut length_len = 1;
     loop {
         let first = start + length_len;
@@ -155,10 +153,15 @@ fn headers(weights: &[Weight], start: usize, others: usize) -> (Vec<Vec<u8>>, u6
             .collect();
         let graph_bytes = (others + position - first) as u64;
         if encoded_len_varint(graph_bytes) <= length_len {
-            return (headers, graph_bytes);
+            return (headers, graph_bytes, length_len);
         }
         length_len += 1;
     }
+}
+
+/// `value` as a varint of exactly `len` bytes, which may be more than it needs: readers take zeros at its end.
+fn varint_of(value: u64, len: usize) -> impl Iterator<Item = u8> {
+    (0..len).map(move |at| (value >> (7 * at)) as u8 & 0x7f | if at + 1 < len { 0x80 } else { 0 })
 }
 
 /// A weight's `TensorProto` up to the length of `raw_data`, which is the last field that we set; its entry begins at

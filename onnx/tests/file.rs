@@ -91,6 +91,25 @@ proptest! {
 }
 
 #[test]
+fn weights_are_aligned_wherever_the_graphs_length_takes_one_byte_more() {
+    // A length of 16,384 takes a third byte, which moves all weights and so the blanks before them.
+    for name in 0..200 {
+        let bytes = Bytes::from(written(&weights_only(&[(name, 4064), (7, 300)])));
+        let model = decode_model(bytes.clone(), "model.onnx".as_ref()).unwrap();
+        for tensor in model.graph.unwrap().initializer {
+            let offset = tensor.raw_data.as_ptr() as usize - bytes.as_ptr() as usize;
+            assert_eq!(offset % 64, 0, "a name of {name}");
+        }
+    }
+    for count in 3700..4097 {
+        let bytes = Bytes::from(written(&weights_only(&[(3, count)])));
+        let model = decode_model(bytes.clone(), "model.onnx".as_ref()).unwrap();
+        let offset = model.graph.unwrap().initializer[0].raw_data.as_ptr() as usize - bytes.as_ptr() as usize;
+        assert_eq!(offset % 64, 0, "{count} elements");
+    }
+}
+
+#[test]
 fn what_does_not_lie_in_the_file_is_not_referred_to() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("model.onnx");

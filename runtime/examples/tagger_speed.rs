@@ -11,7 +11,6 @@
 #![allow(clippy::print_stdout)]
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -26,6 +25,9 @@ use hyperloader_runtime::{
     BackendKind, BackendOptions, Mode, ModelFile, Tagged, Tagger, TaggerOptions, Value,
 };
 use serde_json::json;
+
+#[path = "../../bench/peak_memory.rs"]
+mod peak_memory;
 
 /// Sentences that are tagged before any is timed.
 const WARM_UP: usize = 3;
@@ -110,7 +112,7 @@ fn measure(args: &Args, sentences: &[Vec<String>], gold: &[Vec<String>], sources
     for &size in &args.batch_sizes {
         if size == 1 {
             batches.insert(size, one_by_one(&tagger, sentences)?);
-            peak_kib_batch_1 = Some(peak_kib()?);
+            peak_kib_batch_1 = Some(peak_memory::kib()?);
         } else {
             // Two taggers in memory would be measured as one.
             drop(tagger);
@@ -121,7 +123,7 @@ fn measure(args: &Args, sentences: &[Vec<String>], gold: &[Vec<String>], sources
             batches.insert(size, json!({"seconds": began.elapsed().as_secs_f64()}));
         }
     }
-    let peak_kib = peak_kib()?;
+    let peak_kib = peak_memory::kib()?;
     let ids = tagger.target_ids(sources)?;
     let tagged: Vec<Tagged> = tagger.tag_words(sentences)?.into_iter().collect::<Result<_, _>>()?;
     let predicted: Vec<Vec<String>> = tagged.iter().map(|sentence| sentence.tags.clone()).collect();
@@ -194,11 +196,4 @@ fn floor(args: &Args, tagger: &Tagger, sources: &[Vec<u32>], targets: &[Vec<u32>
         run(source, target)?;
     }
     pairs.try_fold(0.0, |sum, (source, target)| Ok(sum + run(source, target)?))
-}
-
-/// Most memory that this process had resident, in KiB.
-fn peak_kib() -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status").context("`/proc/self/status` cannot be read")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no `VmHWM`")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

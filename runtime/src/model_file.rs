@@ -44,6 +44,20 @@ pub enum ModelFileError {
         /// What can be.
         expected: String,
     },
+    /// A part of the drafter has not the tags of the tagger.
+    #[error("`{}`: {part} is of width {found}, expected {expected} for {labels} labels", path.display())]
+    Drafter {
+        /// The file.
+        path: PathBuf,
+        /// Which part.
+        part: &'static str,
+        /// Its width.
+        found: usize,
+        /// The width that it should have.
+        expected: usize,
+        /// Labels of the tagger.
+        labels: usize,
+    },
     /// The graph's inputs or outputs are not a tagger's.
     #[error("`{}`: the graph's {side} are {found}, a tagger's are {expected}", path.display())]
     Interface {
@@ -210,21 +224,17 @@ fn describe(value: &ValueInfoProto) -> String {
 /// Checks that the drafter's two parts have a tag for each label, and for `O` and `I`.
 fn check_drafter(metadata: &TaggerMetadata, graph: &GraphProto, path: &Path) -> Result<(), ModelFileError> {
     let Some(transitions) = &metadata.drafter else { return Ok(()) };
-    let tags = tag_count(metadata.labels.len());
+    let labels = metadata.labels.len();
+    let tags = tag_count(labels);
     let scored = graph.output.get(1).and_then(ValueInfoProto::last_dimension).unwrap_or(0);
-    for (field, found, expected) in
-        [("drafter", transitions.tags(), tags), (DRAFT_TAGS, scored, ROLES * tags)]
-    {
-        if found != expected {
-            return Err(ModelFileError::Field {
-                path: path.to_owned(),
-                field,
-                value: format!("of width {found}"),
-                expected: format!("{expected} for {} labels", metadata.labels.len()),
-            });
+    let parts =
+        [("metadata `drafter`", transitions.tags(), tags), ("output `draft_tags`", scored, ROLES * tags)];
+    match parts.into_iter().find(|(_, found, expected)| found != expected) {
+        Some((part, found, expected)) => {
+            Err(ModelFileError::Drafter { path: path.to_owned(), part, found, expected, labels })
         }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn check_numbers(metadata: &TaggerMetadata, vocab_size: usize, path: &Path) -> Result<(), ModelFileError> {

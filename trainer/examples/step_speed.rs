@@ -4,7 +4,6 @@
 //! `cargo run --release --package hyperloader-trainer --example step_speed -- BACKBONE [STEPS] [BATCH] [DEVICE] [PRECISION] [DROPOUT]`
 #![allow(clippy::print_stdout)] // The figures are its data.
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -18,6 +17,9 @@ use hyperloader_trainer::model::{Placement, Precision, Tagger};
 use hyperloader_trainer::optimizer::{AbsentGradient, AdamW};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
+
+#[path = "../../bench/peak_memory.rs"]
+mod peak_memory;
 
 const SOURCE_LEN: i64 = 30;
 const TARGET_LEN: i64 = 24;
@@ -79,7 +81,7 @@ fn main() -> Result<()> {
             "median_s": whole,
             "forward_and_head_s": forward, "backward_s": backward, "optimizer_s": update,
             "gflop": flop / 1e9, "gflop_per_s": flop / whole / 1e9, "product_gflop_per_s": rate / 1e9,
-            "peak_mib": peak_kib()? / 1024 })
+            "peak_mib": peak_memory::kib()? / 1024 })
     );
     Ok(())
 }
@@ -132,11 +134,4 @@ fn product_rate(config: &T5Config, rows: i64, device: Device) -> f64 {
         .collect();
     seconds.sort_by(f64::total_cmp);
     (2 * tokens * d * ff) as f64 / seconds[seconds.len() / 2]
-}
-
-/// Most memory that this process had resident, in KiB.
-fn peak_kib() -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status").context("`/proc/self/status` cannot be read")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no `VmHWM`")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

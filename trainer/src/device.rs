@@ -21,7 +21,9 @@ pub enum DeviceError {
         reason: String,
     },
     /// This libtorch cannot be told to be deterministic.
-    #[error("`training.deterministic` is not available: {0}")]
+    #[error(
+        "`training.deterministic` is not available: {0}\nhint: leave it out; runs on the CPU repeat to the bit without it"
+    )]
     NoDeterminism(String),
     /// There are fewer GPUs.
     #[error("device `cuda:{index}` is not available: {count} CUDA devices are visible, counted from 0")]
@@ -110,6 +112,10 @@ pub fn set_deterministic(on: bool) -> Result<(), DeviceError> {
     set().map_err(|error: libloading::Error| DeviceError::NoDeterminism(error.to_string()))
 }
 
+/// As on Unix, where it can be done.
+///
+/// # Errors
+/// If it is asked for.
 #[cfg(not(unix))]
 pub fn set_deterministic(on: bool) -> Result<(), DeviceError> {
     match on {

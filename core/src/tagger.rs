@@ -10,7 +10,7 @@ use crate::packed;
 use crate::words::WordSplitting;
 
 /// Version of the file's layout that this code writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 const PREFIX: &str = "hyperloader.";
 
 /// Graph input: source ids, `[batch, source_len]`, int64.
@@ -28,6 +28,21 @@ pub const DRAFT_TAGS: &str = "draft_tags";
 pub const ENCODER_HIDDEN_STATES: &str = "encoder_hidden_states";
 /// Inner value: the decoder's output after its final norm, `[batch, target_len, d_model]`.
 pub const DECODER_HIDDEN_STATES: &str = "decoder_hidden_states";
+
+/// Inner value: where each target token stands, `[1, target_len, 1]`, int64: as the decoder's attention asks from it.
+pub const QUERY_POSITIONS: &str = "query_positions";
+/// Inner value: where each target token stands, `[1, 1, target_len]`, int64: as the decoder's self-attention looks at it.
+pub const KEY_POSITIONS: &str = "key_positions";
+
+/// Inner value: keys of a decoder block's self-attention, `[batch, heads, target_len, d_kv]`.
+pub fn self_key(block: usize) -> String {
+    format!("self_key.{block}")
+}
+
+/// Inner value: values of a decoder block's self-attention, `[batch, heads, target_len, d_kv]`.
+pub fn self_value(block: usize) -> String {
+    format!("self_value.{block}")
+}
 
 /// Inner value: keys of a decoder block's cross-attention, `[batch, heads, source_len, d_kv]`.
 pub fn cross_key(block: usize) -> String {

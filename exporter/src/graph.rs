@@ -12,7 +12,7 @@ use hyperloader_core::method::names::adapter as adapter_name;
 use hyperloader_core::t5::{Attention, FeedForward, Stack, T5Config, names};
 use hyperloader_core::tagger::{
     ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, DRAFT_TAGS, ENCODER_HIDDEN_STATES, INPUT_IDS,
-    LOGITS, cross_key, cross_value,
+    KEY_POSITIONS, LOGITS, QUERY_POSITIONS, cross_key, cross_value, self_key, self_value,
 };
 use hyperloader_core::task_weights::{Activation, Adapter, Placement, TaskWeights};
 use hyperloader_core::tensors::HostTensor;
@@ -150,8 +150,8 @@ impl T5<'_> {
         let mut states = self.embed(graph, ids);
         let bias = graph.scoped("bias", |graph| {
             let positions = positions(graph, ids);
-            let bias =
-                self.relative_bias(graph, Stack::Encoder, Attention::SelfAttention, positions, positions);
+            let (queries, keys) = (query_positions(graph, positions), key_positions(graph, positions));
+            let bias = self.relative_bias(graph, Stack::Encoder, Attention::SelfAttention, queries, keys);
             graph.add(bias, padding)
         });
         for block in 0..self.config.layers(Stack::Encoder) {
@@ -167,16 +167,24 @@ impl T5<'_> {
     fn decoder(&self, graph: &mut GraphBuilder, ids: Value, source: &Source) -> Value {
         let &Source { attention_mask, padding, encoded, ref generated } = source;
         let mut states = self.embed(graph, ids);
-        let target = graph.scoped("positions", |graph| positions(graph, ids));
+        let (queries, keys) = graph.scoped("positions", |graph| {
+            let positions = positions(graph, ids);
+            (query_positions(graph, positions), key_positions(graph, positions))
+        });
+        let target = Dim::from("target_len");
+        let dims = [1.into(), target.clone(), 1.into()];
+        graph.name_value(queries, QUERY_POSITIONS, ElementType::I64, &dims);
+        graph.name_value(keys, KEY_POSITIONS, ElementType::I64, &[1.into(), 1.into(), target]);
         let self_bias = graph.scoped("bias", |graph| {
-            self.relative_bias(graph, Stack::Decoder, Attention::SelfAttention, target, target)
+            self.relative_bias(graph, Stack::Decoder, Attention::SelfAttention, queries, keys)
         });
         let cross_bias = match self.config.cross_attention_relative_bias {
             false => padding,
             true => graph.scoped("cross_bias", |graph| {
                 let source = positions(graph, attention_mask);
+                let source = key_positions(graph, source);
                 let bias =
-                    self.relative_bias(graph, Stack::Decoder, Attention::CrossAttention, target, source);
+                    self.relative_bias(graph, Stack::Decoder, Attention::CrossAttention, queries, source);
                 graph.add(bias, padding)
             }),
         };
@@ -236,11 +244,8 @@ impl T5<'_> {
             let norm = names::attention_norm(stack, block, place.kind);
             let normed = self.rms_norm(graph, "layer_norm", &norm, states);
             let mixed = graph.scoped("SelfAttention", |graph| {
-                let keys = self.project(graph, place, "k", normed);
-                let keys = self.split_heads(graph, keys, &[0, 2, 3, 1]);
-                let values = self.project(graph, place, "v", normed);
-                let values = self.split_heads(graph, values, &[0, 2, 1, 3]);
-                self.attend(graph, place, normed, &Memory { keys, values }, bias)
+                let memory = self.memory(graph, place, normed);
+                self.attend(graph, place, normed, &memory, bias)
             });
             self.joined(graph, (stack, block, 0), states, mixed, adapter)
         })
@@ -259,25 +264,36 @@ impl T5<'_> {
             let norm = names::attention_norm(place.stack, block, place.kind);
             let normed = self.rms_norm(graph, "layer_norm", &norm, states);
             let mixed = graph.scoped("EncDecAttention", |graph| {
-                let memory = self.cross_memory(graph, place, encoded);
+                let memory = self.memory(graph, place, encoded);
                 self.attend(graph, place, normed, &memory, bias)
             });
             graph.add(states, mixed)
         })
     }
 
-    /// Keys and values over the encoder's output, under the names that the graph is split at.
-    fn cross_memory(&self, graph: &mut GraphBuilder, place: Place, encoded: Value) -> Memory {
-        let T5Config { num_heads, d_kv, .. } = *self.config;
-        let dims = ["batch".into(), num_heads.into(), "source_len".into(), d_kv.into()];
-        let mut part = |part, name: String| {
-            let projected = self.project(graph, place, part, encoded);
-            let heads = self.split_heads(graph, projected, &[0, 2, 1, 3]);
-            graph.name_value(heads, &name, ElementType::F32, &dims);
-            heads
+    /// Keys and values over `states`, the decoder's under the names that the graph is split at.
+    fn memory(&self, graph: &mut GraphBuilder, place: Place, states: Value) -> Memory {
+        let mut part = |part| {
+            let projected = self.project(graph, place, part, states);
+            self.split_heads(graph, projected)
         };
-        let keys = part("k", cross_key(place.block));
-        let values = part("v", cross_value(place.block));
+        let (keys, values) = (part("k"), part("v"));
+        let block = place.block;
+        let names = match (place.stack, place.kind) {
+            (Stack::Encoder, _) => None,
+            (Stack::Decoder, Attention::SelfAttention) => {
+                Some(([self_key(block), self_value(block)], "target_len"))
+            }
+            (Stack::Decoder, Attention::CrossAttention) => {
+                Some(([cross_key(block), cross_value(block)], "source_len"))
+            }
+        };
+        if let Some(([key, value], length)) = names {
+            let T5Config { num_heads, d_kv, .. } = *self.config;
+            let dims = ["batch".into(), num_heads.into(), length.into(), d_kv.into()];
+            graph.name_value(keys, &key, ElementType::F32, &dims);
+            graph.name_value(values, &value, ElementType::F32, &dims);
+        }
         let keys = graph.scoped("k", |graph| graph.transpose(keys, &[0, 1, 3, 2]));
         Memory { keys, values }
     }
@@ -293,7 +309,7 @@ impl T5<'_> {
         bias: Value,
     ) -> Value {
         let queries = self.project(graph, place, "q", queries);
-        let queries = self.split_heads(graph, queries, &[0, 2, 1, 3]);
+        let queries = self.split_heads(graph, queries);
         let scores = graph.matmul(queries, memory.keys);
         let scores = graph.add(scores, bias);
         let weights = graph.softmax(scores, -1);
@@ -303,10 +319,10 @@ impl T5<'_> {
         self.project(graph, place, "o", mixed)
     }
 
-    /// `[batch, length, inner]` as heads, `[batch, length, heads, d_kv]` permuted by `permutation`.
-    fn split_heads(&self, graph: &mut GraphBuilder, states: Value, permutation: &[i64]) -> Value {
+    /// `[batch, length, inner]` as heads, `[batch, heads, length, d_kv]`.
+    fn split_heads(&self, graph: &mut GraphBuilder, states: Value) -> Value {
         let heads = graph.reshape(states, &[0, 0, self.config.num_heads as i64, self.config.d_kv as i64]);
-        graph.transpose(heads, permutation)
+        graph.transpose(heads, &[0, 2, 1, 3])
     }
 
     /// `q`, `k`, `v` (to `[.., inner]`) or `o` (to `[.., d_model]`) of an attention.
@@ -422,7 +438,7 @@ impl T5<'_> {
     }
 
     /// The table of a kind of attention, looked up at key position - query position, cut off where all farther ones
-    /// have one entry: `[1, heads, query_len, key_len]` of positions `[query_len]` and `[key_len]`.
+    /// have one entry: `[1, heads, query_len, key_len]` of positions `[1, query_len, 1]` and `[1, 1, key_len]`.
     ///
     /// The decoder's later positions are masked by the table, not by comparing positions: tract 0.23.9 rewrites
     /// a `Where` over a comparison of two `Range`s to a wrong shape.
@@ -438,13 +454,12 @@ impl T5<'_> {
         let dims = [self.config.num_heads, distances.clone().count()];
         let table = graph.weight(&names::relative_bias(stack, kind), ElementType::F32, &dims);
         let (first, last) = (graph.i64(*distances.start()), graph.i64(*distances.end()));
-        let (queries, keys) = (graph.unsqueeze(queries, &[1]), graph.unsqueeze(keys, &[0]));
         let distance = graph.sub(keys, queries);
         let distance = graph.max(distance, first);
         let distance = graph.min(distance, last);
         let column = graph.sub(distance, first);
         let bias = graph.gather(table, column, 1);
-        graph.unsqueeze(bias, &[0])
+        graph.transpose(bias, &[1, 0, 2, 3])
     }
 }
 
@@ -489,6 +504,16 @@ fn padding_bias(graph: &mut GraphBuilder, attention_mask: Value) -> Value {
     let padding = graph.sub(one, mask);
     let bias = graph.mul(padding, masked);
     graph.unsqueeze(bias, &[1, 2])
+}
+
+/// `[1, query_len, 1]` of positions `[query_len]`.
+fn query_positions(graph: &mut GraphBuilder, positions: Value) -> Value {
+    graph.unsqueeze(positions, &[0, 2])
+}
+
+/// `[1, 1, key_len]` of positions `[key_len]`.
+fn key_positions(graph: &mut GraphBuilder, positions: Value) -> Value {
+    graph.unsqueeze(positions, &[0, 1])
 }
 
 /// `0..length` of `ids` `[batch, length]`.

@@ -320,12 +320,18 @@ impl ValueInfoProto {
         }
     }
 
-    /// The last dimension, if the value is a tensor and that dimension is a fixed number above 0.
-    pub fn last_dimension(&self) -> Option<usize> {
-        match self.tensor_type()?.shape.as_ref()?.dim.last()?.value {
+    /// The dimensions, if the value is a tensor of a known rank: those that are a fixed number above 0.
+    pub fn dimensions(&self) -> Option<Vec<Option<usize>>> {
+        let size = |dimension: &Dimension| match dimension.value {
             Some(DimensionValue::DimValue(size)) => usize::try_from(size).ok().filter(|&size| size > 0),
             _ => None,
-        }
+        };
+        Some(self.tensor_type()?.shape.as_ref()?.dim.iter().map(size).collect())
+    }
+
+    /// The last dimension, if the value is a tensor and that dimension is a fixed number above 0.
+    pub fn last_dimension(&self) -> Option<usize> {
+        self.dimensions()?.pop()?
     }
 
     /// The type as a tensor's; `None` for sequences, maps and untyped values.

@@ -63,6 +63,7 @@ impl Classifier {
             sentences: sources.len(),
             passes: sources.len(),
             ids: sources.iter().map(Vec::len).sum(),
+            mistakes: 0,
             fallbacks: 0,
         });
         let rows = logits.chunks(width * length).zip(sources);

@@ -1,8 +1,8 @@
 //! Cuts the one graph of a tagger in memory into an encoder, run once a batch, and a decoder, run several times.
 
 use hyperloader_core::tagger::{
-    ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, DRAFT_TAGS, INPUT_IDS, LOGITS, TaggerMetadata,
-    cross_key, cross_value,
+    ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, DRAFT_TAGS, INPUT_IDS, KEY_POSITIONS, LOGITS,
+    QUERY_POSITIONS, TaggerMetadata, cross_key, cross_value, self_key, self_value,
 };
 use hyperloader_onnx::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
@@ -20,12 +20,23 @@ pub const WANTED: &str = "wanted";
 /// Names of what is added to the decoder begin so, lest they clash.
 const ADDED: &str = "hl-run/";
 
+/// Dimension of earlier passes' tokens and this one's, as tract reads it.
+const ALL_LEN: &str = "past_len+target_len";
+
 /// A graph cannot be cut in two.
 #[derive(Debug, thiserror::Error)]
 pub enum SplitError {
     /// A value at which it is cut is missing, or the parts hang together otherwise.
     #[error(transparent)]
     Extract(#[from] ExtractError),
+    /// The self-attention's keys or values are not what can be kept.
+    #[error(
+        "`{name}` is not `[batch, heads, target_len, d_kv]` of fixed `heads` and `d_kv`, or nothing reads it"
+    )]
+    Cache {
+        /// The value.
+        name: String,
+    },
     /// The head does not read the decoder's output.
     #[error("`{LOGITS}` does not depend on the value `{DECODER_HIDDEN_STATES}`")]
     NoHead,
@@ -36,6 +47,16 @@ pub enum SplitError {
 pub fn memory_names(metadata: &TaggerMetadata) -> Vec<String> {
     let cross = (0..metadata.decoder_layers).flat_map(|block| [cross_key(block), cross_value(block)]);
     cross.chain(metadata.memory.iter().cloned()).collect()
+}
+
+/// Names of the self-attention's keys and values, block by block.
+pub fn cache_names(metadata: &TaggerMetadata) -> Vec<String> {
+    (0..metadata.decoder_layers).flat_map(|block| [self_key(block), self_value(block)]).collect()
+}
+
+/// Name of the decoder's input for what earlier passes gave as the value `name` of [`cache_names`].
+pub fn past(name: &str) -> String {
+    format!("past_{name}")
 }
 
 /// What the decoder puts out.
@@ -62,32 +83,84 @@ pub fn encoder(model: &ModelProto, memory: &[String], drafter: bool) -> Result<M
 /// `memory` to what is `chosen` behind each wanted position. Only those go through the head, and the vocabulary's logits
 /// never leave the graph.
 ///
+/// The ids may be those behind others that an earlier pass has seen. Of those, the self-attention's keys and values are
+/// given, one input named by [`past`] for each name of `cache`, `[batch, heads, past_len, d_kv]`; theirs and those of the
+/// ids come out behind what is chosen, `[batch, heads, past_len + target_len, d_kv]` each. `query_positions`
+/// `[batch, target_len, 1]` and `key_positions` `[batch, 1, past_len + target_len]` say where all of them stand in the
+/// target; what a past holds too much is given a position behind all others.
+///
 /// # Errors
 /// If `model` lacks one of these values, or its head does not read `decoder_hidden_states`.
-pub fn decoder(model: &ModelProto, memory: &[String], chosen: Chosen<'_>) -> Result<ModelProto, SplitError> {
-    let inputs: Vec<&str> =
-        [DECODER_INPUT_IDS, ATTENTION_MASK].into_iter().chain(memory.iter().map(String::as_str)).collect();
-    let mut decoder = extract(model, &inputs, &[LOGITS])?;
+pub fn decoder(
+    model: &ModelProto,
+    memory: &[String],
+    cache: &[String],
+    chosen: Chosen<'_>,
+) -> Result<ModelProto, SplitError> {
+    let inputs = [DECODER_INPUT_IDS, ATTENTION_MASK, QUERY_POSITIONS, KEY_POSITIONS].into_iter();
+    let inputs: Vec<&str> = inputs.chain(memory.iter().map(String::as_str)).collect();
+    let outputs: Vec<&str> = [LOGITS].into_iter().chain(cache.iter().map(String::as_str)).collect();
+    let mut decoder = extract(model, &inputs, &outputs)?;
     if let Some(graph) = &mut decoder.graph {
         keep_wanted_positions(graph)?;
-        match chosen {
+        go_on_behind_a_past(graph, cache)?;
+        graph.output[0] = match chosen {
             Chosen::Ids => choose_next_ids(graph),
             Chosen::Logits(ids) => keep_logits(graph, ids),
-        }
+        };
     }
     Ok(decoder)
 }
 
+/// Heads and their width of the value `name` of [`cache_names`].
+///
+/// # Errors
+/// If `graph` does not say.
+pub fn cache_shape(graph: &GraphProto, name: &str) -> Result<[usize; 2], SplitError> {
+    match graph.typed_value(name).and_then(ValueInfoProto::dimensions).as_deref() {
+        Some(&[_, Some(heads), _, Some(d_kv)]) => Ok([heads, d_kv]),
+        _ => Err(SplitError::Cache { name: name.into() }),
+    }
+}
+
+/// Puts the past before each value of `cache` wherever it is read.
+fn go_on_behind_a_past(graph: &mut GraphProto, cache: &[String]) -> Result<(), SplitError> {
+    let (batch, queries) = (Dim::from("batch"), Dim::from("target_len"));
+    let positions = [
+        (QUERY_POSITIONS, [batch.clone(), queries, 1.into()]),
+        (KEY_POSITIONS, [batch.clone(), 1.into(), ALL_LEN.into()]),
+    ];
+    for (name, dims) in positions {
+        let input = graph.input.iter_mut().find(|input| input.name == name);
+        input.into_iter().for_each(|input| *input = ValueInfoProto::tensor(name, ElementType::I64, &dims));
+    }
+    for (name, output) in cache.iter().zip(1..) {
+        let error = || SplitError::Cache { name: name.clone() };
+        let [heads, d_kv] = cache_shape(graph, name)?;
+        let maker = graph.node.iter().position(|node| node.output.contains(name)).ok_or_else(error)?;
+        let all = format!("all_{name}");
+        let concat = node("Concat", &[&past(name), name], &all, vec![AttributeProto::int("axis", 2)]);
+        let all = &concat.output[0];
+        if replace_reads(graph, name, all) == 0 {
+            return Err(error());
+        }
+        let dims = |length: &str| [batch.clone(), heads.into(), length.into(), d_kv.into()];
+        graph.input.push(ValueInfoProto::tensor(&past(name), ElementType::F32, &dims("past_len")));
+        graph.output[output] = ValueInfoProto::tensor(all, ElementType::F32, &dims(ALL_LEN));
+        graph.node.insert(maker + 1, concat);
+    }
+    Ok(())
+}
+
+/// Lets all nodes that read `from` read `to`; says how many inputs that were.
+fn replace_reads(graph: &mut GraphProto, from: &str, to: &str) -> usize {
+    let inputs = graph.node.iter_mut().flat_map(|node| &mut node.input);
+    inputs.filter(|input| *input == from).map(|input| to.clone_into(input)).count()
+}
+
 /// Puts `[batch, target_len, d_model]` -> `[wanted, 1, d_model]` between the decoder and its head.
 fn keep_wanted_positions(graph: &mut GraphProto) -> Result<(), SplitError> {
-    let kept = format!("{ADDED}wanted_hidden_states");
-    let mut readers = 0;
-    for input in graph.node.iter_mut().flat_map(|node| &mut node.input) {
-        if input == DECODER_HIDDEN_STATES {
-            input.clone_from(&kept);
-            readers += 1;
-        }
-    }
+    let readers = replace_reads(graph, DECODER_HIDDEN_STATES, &format!("{ADDED}wanted_hidden_states"));
     let maker =
         graph.node.iter().position(|node| node.output.iter().any(|name| name == DECODER_HIDDEN_STATES));
     let width = graph.typed_value(DECODER_HIDDEN_STATES).and_then(ValueInfoProto::last_dimension);
@@ -112,7 +185,8 @@ fn keep_wanted_positions(graph: &mut GraphProto) -> Result<(), SplitError> {
     Ok(())
 }
 
-fn choose_next_ids(graph: &mut GraphProto) {
+/// Adds the argmax and gives the output.
+fn choose_next_ids(graph: &mut GraphProto) -> ValueInfoProto {
     graph.node.push(NodeProto {
         output: vec![NEXT_IDS.into()],
         ..node(
@@ -122,11 +196,11 @@ fn choose_next_ids(graph: &mut GraphProto) {
             vec![AttributeProto::int("axis", -1), AttributeProto::int("keepdims", 0)],
         )
     });
-    graph.output =
-        vec![ValueInfoProto::tensor(NEXT_IDS, ElementType::I64, &[Dim::from("wanted"), Dim::from(1)])];
+    ValueInfoProto::tensor(NEXT_IDS, ElementType::I64, &["wanted".into(), 1.into()])
 }
 
-fn keep_logits(graph: &mut GraphProto, ids: &[u32]) {
+/// Adds the choice of these ids' logits and gives the output.
+fn keep_logits(graph: &mut GraphProto, ids: &[u32]) -> ValueInfoProto {
     let kept = format!("{ADDED}ids");
     let numbers: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
     graph.initializer.push(integers(&kept, &numbers));
@@ -134,8 +208,7 @@ fn keep_logits(graph: &mut GraphProto, ids: &[u32]) {
         output: vec![SOME_LOGITS.into()],
         ..node("Gather", &[LOGITS, &kept], SOME_LOGITS, vec![AttributeProto::int("axis", 2)])
     });
-    let dims = [Dim::from("wanted"), Dim::from(1), Dim::from(ids.len())];
-    graph.output = vec![ValueInfoProto::tensor(SOME_LOGITS, ElementType::F32, &dims)];
+    ValueInfoProto::tensor(SOME_LOGITS, ElementType::F32, &["wanted".into(), 1.into(), ids.len().into()])
 }
 
 /// A node whose only output, and itself, are named `name` under [`ADDED`].

@@ -429,7 +429,7 @@ fn info_describes_the_file_and_runs_nothing() {
     snapshot!(transcript(&setup.run(&model(&["--info"]))), @r#"
     exit code 0
     stdout
-    format                  1
+    format                  2
     task                    lexicon
     labels                  date_time, place
     words                   rule punctuation, lowercase true
@@ -452,7 +452,7 @@ fn info_describes_the_file_and_runs_nothing() {
     snapshot!(transcript(&setup.run(&model(&["--info", "--output-format", "jsonl"]))), @r#"
     exit code 0
     stdout
-    {"format":1,"task":"lexicon","labels":["date_time","place"],"words":{"rule":"punctuation","lowercase":true},"max_source_len":22,"max_target_len":24,"pad_token_id":0,"eos_token_id":1,"decoder_start_token_id":0,"decoder_layers":2,"method":"none","run":"lexicon","step":0,"checkpoint_sha256":"00","backbone_sha256":"ff","program":"tests","tokenizer":"[SIZE] bytes","vocab_size":33}
+    {"format":2,"task":"lexicon","labels":["date_time","place"],"words":{"rule":"punctuation","lowercase":true},"max_source_len":22,"max_target_len":24,"pad_token_id":0,"eos_token_id":1,"decoder_start_token_id":0,"decoder_layers":2,"method":"none","run":"lexicon","step":0,"checkpoint_sha256":"00","backbone_sha256":"ff","program":"tests","tokenizer":"[SIZE] bytes","vocab_size":33}
     stderr
     "#);
 }

@@ -28,7 +28,7 @@ fn files_that_are_not_ours_are_refused_with_the_reason() {
     let missing = ModelFile::open(folder.path().join("missing.onnx")).unwrap_err().to_string();
     let bytes = lexicon_bytes(&metadata());
     let newer = metadata().to_properties().map(|mut properties| {
-        properties.insert("hyperloader.format".into(), "2".into());
+        properties.insert("hyperloader.format".into(), "3".into());
         properties
     });
     let messages = [
@@ -55,7 +55,7 @@ fn files_that_are_not_ours_are_refused_with_the_reason() {
     `a.onnx`: not a HyperLoader tagger: metadata `hyperloader.format` is missing
     hint: `hl-export --task TASK` writes one
 
-    `a.onnx`: the tagger's format is 2, this program reads 1
+    `a.onnx`: the tagger's format is 3, this program reads 2
     hint: export it again
 
     `a.onnx`: the graph's inputs are `input_ids` f32 rank 1, a tagger's are `input_ids` i64 rank 2, `attention_mask` i64 rank 2, `decoder_input_ids` i64 rank 2

@@ -5,7 +5,9 @@ mod common;
 
 use common::{MAX_TARGET_LEN, lexicon_bytes, lexicon_tagger, metadata, with_drafter};
 use hyperloader_core::sentt::SentT;
-use hyperloader_core::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
+use hyperloader_core::tagger::{
+    ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, KEY_POSITIONS, QUERY_POSITIONS,
+};
 use hyperloader_runtime::{
     Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Input, Mode, ModelFile, OpenError,
     SentenceError, Tagged, Tagger, TaggerOptions, Value, split,
@@ -146,9 +148,13 @@ fn verified_ids_are_greedy_ids_in_fewer_passes() {
         }
         let (expected, steps) = run(&regular, kind, Mode::Greedy, DraftFrom::Jacobi, 16);
         assert_eq!(steps.passes, steps.ids);
-        let (ids, jacobi) = run(&regular, kind, Mode::Verified, DraftFrom::Jacobi, 16);
+        // Together, targets are verified in shorter pieces.
+        let (ids, together) = run(&regular, kind, Mode::Verified, DraftFrom::Jacobi, 16);
+        assert_eq!((&ids, together.ids, together.fallbacks), (&expected, steps.ids, 0));
+        assert!(together.passes < steps.passes);
+        let (ids, jacobi) = run(&regular, kind, Mode::Verified, DraftFrom::Jacobi, 1);
         assert_eq!((ids, jacobi.ids, jacobi.fallbacks), (expected, steps.ids, 0));
-        let (_, outside) = run(&regular, kind, Mode::Verified, DraftFrom::Outside, 16);
+        let (_, outside) = run(&regular, kind, Mode::Verified, DraftFrom::Outside, 1);
         let passes = [jacobi, outside, steps].map(|statistics| statistics.passes);
         assert!(passes.is_sorted_by(|a, b| a < b) && 4 * passes[0] < passes[2], "{passes:?}");
     }
@@ -160,21 +166,23 @@ fn a_drafter_that_knows_the_tags_needs_one_pass_and_one_that_is_wrong_changes_no
     let greedy = open(&TaggerOptions { mode: Mode::Greedy, ..options(BackendKind::Ort) });
     let [odd_ids, regular_ids] = [&odd, &regular].map(|sources| greedy.target_ids(sources).unwrap());
     for kind in BACKENDS {
-        let open = |sign, mode| {
+        let open = |sign, mode, batch_size| {
             let file = ModelFile::from_bytes(with_drafter(sign), "drafter.onnx").unwrap();
-            Tagger::new(file, &TaggerOptions { mode, ..options(kind) }).unwrap()
+            Tagger::new(file, &TaggerOptions { mode, batch_size, ..options(kind) }).unwrap()
         };
-        let right = open(1.0, Mode::Verified);
+        let [right, wrong] = [1.0, -1.0].map(|sign| open(sign, Mode::Verified, 1));
         assert_eq!(right.target_ids(&regular).unwrap(), regular_ids);
-        assert_eq!(right.statistics().passes, regular.len());
-        let wrong = open(-1.0, Mode::Verified);
+        assert_eq!((right.statistics().passes, right.statistics().mistakes), (regular.len(), 0));
         assert_eq!(wrong.target_ids(&regular).unwrap(), regular_ids);
-        assert!(wrong.statistics().passes > regular.len());
+        assert!(wrong.statistics().passes > regular.len() && wrong.statistics().mistakes > 0);
+        for tagger in [1.0, -1.0].map(|sign| open(sign, Mode::Verified, 8)) {
+            assert_eq!(tagger.target_ids(&regular).unwrap(), regular_ids);
+        }
         for tagger in [right, wrong] {
             assert_eq!(tagger.target_ids(&odd).unwrap(), odd_ids);
         }
-        assert_eq!(open(1.0, Mode::Draft).target_ids(&regular).unwrap(), regular_ids);
-        assert_ne!(open(-1.0, Mode::Draft).target_ids(&regular).unwrap(), regular_ids);
+        assert_eq!(open(1.0, Mode::Draft, 8).target_ids(&regular).unwrap(), regular_ids);
+        assert_ne!(open(-1.0, Mode::Draft, 8).target_ids(&regular).unwrap(), regular_ids);
     }
 }
 
@@ -279,15 +287,19 @@ fn logits_of_the_backends_agree() {
 fn values_go_from_one_backend_into_another() {
     let [ort, tract] = BACKENDS.map(|kind| Backend::load(&options(kind).backend).unwrap());
     let file = ModelFile::open(lexicon_tagger()).unwrap();
-    let names = split::memory_names(file.metadata());
+    let (names, cache) = (split::memory_names(file.metadata()), split::cache_names(file.metadata()));
     let encoder = split::encoder(file.model(), &names, false).unwrap();
-    let decoder = split::decoder(file.model(), &names, Chosen::Ids).unwrap();
+    let decoder = split::decoder(file.model(), &names, &cache, Chosen::Ids).unwrap();
     let source = &many_sources()[3];
     let input_ids =
         Value::from_i64s(&[1, source.len()], source.iter().map(|&id| i64::from(id)).collect()).unwrap();
     let mask = Value::from_i64s(&[1, source.len()], vec![1; source.len()]).unwrap();
     let (start, wanted) = (Value::from_i64s(&[1, 1], vec![0]), Value::from_i64s(&[1], vec![0]));
     let (start, wanted) = (start.unwrap(), wanted.unwrap());
+    let position = Value::from_i64s(&[1, 1, 1], vec![0]).unwrap();
+    let [heads, d_kv] = split::cache_shape(file.model().graph.as_ref().unwrap(), &cache[0]).unwrap();
+    let nothing = Value::from_f32s(&[1, heads, 0, d_kv], vec![]).unwrap();
+    let past: Vec<String> = cache.iter().map(|name| split::past(name)).collect();
     for (first, second) in [(&ort, &tract), (&tract, &ort)] {
         let memory = first
             .open(&encoder, None)
@@ -295,6 +307,8 @@ fn values_go_from_one_backend_into_another() {
             .run(&[(INPUT_IDS, &input_ids), (ATTENTION_MASK, &mask)])
             .unwrap();
         let mut inputs = vec![(DECODER_INPUT_IDS, &start), (ATTENTION_MASK, &mask), (WANTED, &wanted)];
+        inputs.extend([(QUERY_POSITIONS, &position), (KEY_POSITIONS, &position)]);
+        inputs.extend(past.iter().map(|name| (name.as_str(), &nothing)));
         inputs.extend(names.iter().map(String::as_str).zip(&memory));
         let next = second.open(&decoder, None).unwrap().run(&inputs).unwrap();
         assert_eq!((next[0].shape(), next[0].i64s().unwrap().len()), (vec![1, 1], 1));

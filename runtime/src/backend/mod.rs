@@ -276,6 +276,16 @@ impl Backend {
         }
     }
 
+    /// Whether it runs on a GPU.
+    pub fn uses_gpu(&self) -> bool {
+        match &self.runtime {
+            #[cfg(feature = "ort")]
+            Runtime::Ort(ort) => matches!(ort.device(), Device::Cuda(_)),
+            #[cfg(feature = "tract")]
+            Runtime::Tract(_) => false,
+        }
+    }
+
     /// Name, version and device: `ONNX Runtime 1.31.1 on cpu`.
     pub fn description(&self) -> String {
         match &self.runtime {

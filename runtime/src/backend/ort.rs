@@ -69,6 +69,11 @@ impl Ort {
         Ok((ort, notice))
     }
 
+    /// Never [`Device::Auto`].
+    pub(super) fn device(&self) -> Device {
+        self.device
+    }
+
     pub(super) fn description(&self) -> String {
         let version = self.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
         format!("ONNX Runtime{version} on {}", self.device)

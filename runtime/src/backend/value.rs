@@ -49,8 +49,12 @@ impl Value {
     /// If there are no such rows.
     pub(crate) fn select_rows(&self, rows: &[usize]) -> Result<Self, BackendError> {
         fn select<T: Copy>(elements: &[T], stride: usize, rows: &[usize]) -> Vec<T> {
-            let row = |&row: &usize| elements.get(row * stride..(row + 1) * stride).unwrap_or_default();
-            rows.iter().flat_map(row).copied().collect()
+            let mut selected = Vec::with_capacity(rows.len() * stride);
+            for row in rows {
+                selected
+                    .extend_from_slice(elements.get(row * stride..(row + 1) * stride).unwrap_or_default());
+            }
+            selected
         }
         let mut shape = self.shape();
         let stride = shape.iter().skip(1).product();

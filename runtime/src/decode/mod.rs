@@ -1,30 +1,41 @@
 //! Target ids from source ids.
 //!
 //! All ways run the same loop: a pass of the decoder decides some positions of each target, and a row that has ended
-//! leaves the batch. They differ in how many positions a pass decides. Step by step (`greedy`) it is one. With a draft
-//! of the whole target (`verified`) it is all of them: drafted ids are kept as far as the decoder would have chosen
-//! them itself, so what comes out is what `greedy` gives (cf. Ge et al. 2022, arXiv 2205.10350).
+//! leaves the batch. What is certain is not run again, for the self-attention's keys and values of it are kept. The ways
+//! differ in how many positions a pass decides. Step by step (`greedy`) it is one. With a draft of the whole target
+//! (`verified`) it is all of them: drafted ids are kept as far as the decoder would have chosen them itself, so what
+//! comes out is what `greedy` gives (cf. Ge et al. 2022, arXiv 2205.10350).
 
 mod draft;
 mod legal;
+mod past;
 mod rows;
 mod target;
 
 use hyperloader_core::drafter::{ROLES, Transitions, read_from};
 use hyperloader_core::labels::{LabelError, LabelSet};
 use hyperloader_core::sentt::{SentT, SentTError};
-use hyperloader_core::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
+use hyperloader_core::tagger::{
+    ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, KEY_POSITIONS, QUERY_POSITIONS, TaggerMetadata,
+};
 use hyperloader_onnx::proto::ModelProto;
 use serde::Serialize;
 
 use self::draft::{Drafter, Hints, Sentence};
 use self::legal::LegalIds;
+use self::past::{Cache, Past};
 use self::rows::Row;
 use self::target::Grammar;
 use crate::backend::{Backend, BackendError, Graph, Value};
 use crate::model_file::ModelFile;
-use crate::split::{self, Chosen, SplitError, WANTED, memory_names};
+use crate::split::{self, Chosen, SplitError, WANTED, cache_names, memory_names};
 use crate::tagger::TaggerOptions;
+
+/// What a pass of the decoder costs beside its tokens, in tokens: on a CPU the weights' way from memory (T5-base's work in
+/// `bench/decode`: 20 ms, and 1.4 ms a token).
+const CPU_PASS_COST: f64 = 20.0;
+/// On a GPU it is the start of the kernels, and tokens cost next to nothing: a guess.
+const GPU_PASS_COST: f64 = 500.0;
 
 /// How target ids are found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -102,6 +113,8 @@ struct Limits {
     max_target_len: usize,
     /// Ids are below.
     vocab_size: usize,
+    /// Most ids of a target that one pass decides.
+    horizon: usize,
 }
 
 /// What decoding has cost so far.
@@ -113,6 +126,8 @@ pub struct Statistics {
     pub passes: usize,
     /// Ids written.
     pub ids: usize,
+    /// Drafted ids that the decoder would not have chosen, as far as it looked.
+    pub mistakes: usize,
     /// Sentences whose drafts failed so often that they were given up.
     pub fallbacks: usize,
 }
@@ -122,6 +137,7 @@ impl Statistics {
         self.sentences += 1;
         self.passes += row.passes;
         self.ids += row.target().len();
+        self.mistakes += row.mistakes;
         self.fallbacks += usize::from(row.fell_back());
     }
 
@@ -131,6 +147,7 @@ impl Statistics {
             sentences: self.sentences + other.sentences,
             passes: self.passes + other.passes,
             ids: self.ids + other.ids,
+            mistakes: self.mistakes + other.mistakes,
             fallbacks: self.fallbacks + other.fallbacks,
         }
     }
@@ -143,12 +160,15 @@ pub struct Decoder {
     /// Absent where nothing is verified.
     decoder: Option<Box<dyn Graph>>,
     memory_names: Vec<String>,
+    cache: Cache,
     grammar: Grammar,
     /// Absent without a classifier.
     transitions: Option<Transitions>,
     legal: Option<LegalIds>,
     mode: Mode,
     redraft: bool,
+    /// What a pass costs beside its tokens, in tokens.
+    pass_cost: f64,
     limits: Limits,
     statistics: Statistics,
 }
@@ -194,17 +214,22 @@ impl Decoder {
         let encoder = split::encoder(model, &memory_names, classifier.is_some())?;
         let decoder = match mode {
             Mode::Draft => None,
-            _ => Some(open("decoder", &split::decoder(model, &memory_names, chosen)?)?),
+            _ => {
+                let decoder = split::decoder(model, &memory_names, &cache_names(metadata), chosen)?;
+                Some(open("decoder", &decoder)?)
+            }
         };
         Ok(Self {
             encoder: open("encoder", &encoder)?,
             decoder,
             memory_names,
+            cache: cache(model, metadata)?,
             grammar: Grammar::new(codec, &metadata.labels)?,
             transitions: classifier,
             legal,
             mode,
             redraft: from != DraftFrom::Outside,
+            pass_cost: if backend.uses_gpu() { GPU_PASS_COST } else { CPU_PASS_COST },
             limits: Limits {
                 pad: metadata.pad_token_id,
                 eos: codec.eos(),
@@ -212,6 +237,7 @@ impl Decoder {
                 // A tag for each word is promised, however long the target gets.
                 max_target_len: if mode == Mode::Constrained { usize::MAX } else { metadata.max_target_len },
                 vocab_size: file.vocab_size(),
+                horizon: usize::MAX,
             },
             statistics: Statistics::default(),
         })
@@ -232,6 +258,7 @@ impl Decoder {
             return Ok(vec![]);
         }
         let (mut memory, sentences) = self.encode(sources)?;
+        let mut past = Past::new(&self.cache, sources.len())?;
         let rows = sentences.into_iter().enumerate();
         let mut rows: Vec<Row> = rows.map(|(k, sentence)| Row::new(k, sentence, self.limits)).collect();
         if let Some(drafter) = self.drafter() {
@@ -239,10 +266,12 @@ impl Decoder {
         }
         let mut targets = vec![vec![]; sources.len()];
         while self.decoder.is_some() && !rows.iter().all(Row::ended) {
-            self.pass(&memory, &mut rows)?;
+            self.limits.horizon = self.horizon(rows.len());
+            self.pass(&memory, &mut past, &mut rows)?;
             if rows.iter().any(Row::ended) {
                 let stay: Vec<usize> = (0..rows.len()).filter(|&at| !rows[at].ended()).collect();
                 memory.keep(&stay)?;
+                past.keep(&stay)?;
                 for row in rows.extract_if(.., |row| row.ended()) {
                     self.statistics.add(&row);
                     let index = row.index;
@@ -266,6 +295,18 @@ impl Decoder {
             transitions: transitions.as_ref(),
             redraft: *redraft,
         })
+    }
+
+    /// Most ids of each of `rows` targets that a pass had better decide. More of them share its cost, fewer are decided in
+    /// vain, behind one that is wrong: `(h + cost / rows) / (h - rate h^2 / 2)` for each that counts is least at this `h`.
+    fn horizon(&self, rows: usize) -> usize {
+        // Of one target alone, a pass over more ids hardly takes longer.
+        if rows == 1 {
+            return usize::MAX;
+        }
+        let Statistics { mistakes, ids, .. } = self.statistics;
+        let rate = (mistakes + 1) as f64 / (ids + 50) as f64;
+        (2.0 * self.pass_cost / (rows as f64 * rate)).sqrt().ceil() as usize
     }
 
     /// Runs the encoder over `sources`, padded at the end to the longest.
@@ -321,8 +362,8 @@ impl Decoder {
         Ok(sources.iter().enumerate().map(sentence).collect())
     }
 
-    /// One pass of the decoder over all `rows`.
-    fn pass(&mut self, memory: &Memory, rows: &mut [Row]) -> Result<(), BackendError> {
+    /// One pass of the decoder over what `rows` have not settled yet.
+    fn pass(&mut self, memory: &Memory, past: &mut Past, rows: &mut [Row]) -> Result<(), BackendError> {
         let limits = self.limits;
         let wanted: Vec<Vec<usize>> = rows
             .iter()
@@ -331,11 +372,11 @@ impl Decoder {
                 Some(legal) => legal.open_positions(row, &self.grammar, limits),
             })
             .collect();
-        let chosen = self.choose(memory, rows, &wanted)?;
+        let seen = self.choose(memory, past, rows, &wanted)?;
         let (mut ids, mut logits): (&[i64], &[f32]) = (&[], &[]);
-        match (&chosen, &self.legal) {
-            (Some(chosen), None) => ids = chosen.i64s()?,
-            (Some(chosen), Some(_)) => logits = chosen.f32s()?,
+        match (&seen, &self.legal) {
+            (Some(seen), None) => ids = seen.chosen.i64s()?,
+            (Some(seen), Some(_)) => logits = seen.chosen.f32s()?,
             (None, _) => {}
         }
         for (row, wanted) in rows.iter_mut().zip(wanted) {
@@ -354,7 +395,11 @@ impl Decoder {
             };
             row.take(&choices, self.drafter(), limits);
         }
-        Ok(())
+        let Some(Seen { length, all, .. }) = seen else { return Ok(()) };
+        // The decoder's input at k is the id before position k: it has seen the ids before the newest one.
+        let settled: Vec<usize> =
+            rows.iter().zip(past.tokens()).map(|(row, seen)| row.accepted() - seen).collect();
+        past.extend(all, length, settled.into_iter().map(|tokens| tokens.min(length)))
     }
 
     /// What the decoder says at the `wanted` positions of each row: the most likely id, or the logits of the legal ones,
@@ -362,42 +407,72 @@ impl Decoder {
     fn choose(
         &mut self,
         memory: &Memory,
+        past: &Past,
         rows: &[Row],
         wanted: &[Vec<usize>],
-    ) -> Result<Option<Value>, BackendError> {
+    ) -> Result<Option<Seen>, BackendError> {
         let Some(decoder) = &mut self.decoder else { return Ok(None) };
+        let tokens = past.tokens();
         // The choice at position k is made behind the start token and k ids.
-        let length = wanted.iter().filter_map(|wanted| wanted.last()).max().map_or(0, |last| last + 1);
-        let count: usize = wanted.iter().map(Vec::len).sum();
-        if count == 0 {
-            return Ok(None);
-        }
+        let ends = tokens.iter().zip(wanted).filter_map(|(tokens, wanted)| Some(wanted.last()? + 1 - tokens));
+        let Some(length) = ends.max() else { return Ok(None) };
         let mut ids = Vec::with_capacity(rows.len() * length);
-        for row in rows {
-            ids.push(self.limits.start);
-            ids.extend(row.target().iter().take(length - 1).map(|&id| i64::from(id)));
+        for (row, tokens) in rows.iter().zip(tokens) {
+            let inputs = [self.limits.start].into_iter().chain(row.target().iter().map(|&id| i64::from(id)));
+            ids.extend(inputs.skip(*tokens).take(length));
             ids.resize(ids.len().next_multiple_of(length), self.limits.pad);
         }
-        let flat = wanted
-            .iter()
-            .enumerate()
-            .flat_map(|(row, wanted)| wanted.iter().map(move |position| (row * length + position) as i64));
+        let flat = tokens.iter().zip(wanted).enumerate().flat_map(|(row, (tokens, wanted))| {
+            wanted.iter().map(move |position| (row * length + position - tokens) as i64)
+        });
+        let flat: Vec<i64> = flat.collect();
+        let count = flat.len();
         let targets = Value::from_i64s(&[rows.len(), length], ids)?;
-        let flat = Value::from_i64s(&[count], flat.collect())?;
+        let flat = Value::from_i64s(&[count], flat)?;
+        let [queries, keys] = past.positions(length)?;
+        let past = self.cache.inputs.iter().map(String::as_str).zip(past.values());
         let cross = self.memory_names.iter().map(String::as_str).zip(&memory.cross);
-        let inputs: Vec<(&str, &Value)> =
-            [(DECODER_INPUT_IDS, &targets), (ATTENTION_MASK, &memory.attention_mask), (WANTED, &flat)]
-                .into_iter()
-                .chain(cross)
-                .collect();
-        let chosen = decoder.run(&inputs)?.into_iter().next();
+        let inputs: Vec<(&str, &Value)> = [
+            (DECODER_INPUT_IDS, &targets),
+            (ATTENTION_MASK, &memory.attention_mask),
+            (QUERY_POSITIONS, &queries),
+            (KEY_POSITIONS, &keys),
+            (WANTED, &flat),
+        ]
+        .into_iter()
+        .chain(cross)
+        .chain(past)
+        .collect();
+        let mut outputs = decoder.run(&inputs)?.into_iter();
         let per_position = self.legal.as_ref().map_or(1, |legal| legal.vocabulary().len());
-        let found = chosen.as_ref().map_or(0, |chosen| chosen.shape().iter().product());
-        match found == count * per_position {
-            true => Ok(chosen),
-            false => Err(BackendError::Shape { shape: vec![count, per_position], found }),
+        match outputs.next() {
+            Some(chosen) if chosen.shape().iter().product::<usize>() == count * per_position => {
+                Ok(Some(Seen { length, chosen, all: outputs.collect() }))
+            }
+            other => {
+                let found = other.map_or(0, |chosen| chosen.shape().iter().product());
+                Err(BackendError::Shape { shape: vec![count, per_position], found })
+            }
         }
     }
+}
+
+/// What a pass of the decoder gave.
+struct Seen {
+    /// Tokens of each row that it covered.
+    length: usize,
+    /// Of each wanted position.
+    chosen: Value,
+    /// The self-attention's keys and values of all tokens so far, each `[rows, heads, columns + length, d_kv]`.
+    all: Vec<Value>,
+}
+
+/// What `model` can keep of its targets' tokens.
+fn cache(model: &ModelProto, metadata: &TaggerMetadata) -> Result<Cache, SplitError> {
+    let names = cache_names(metadata);
+    let shape = model.graph.as_ref().zip(names.first()).map(|(graph, name)| split::cache_shape(graph, name));
+    let [heads, d_kv] = shape.transpose()?.unwrap_or_default();
+    Ok(Cache { inputs: names.iter().map(|name| split::past(name)).collect(), heads, d_kv })
 }
 
 /// The ids of well-formed targets, all of which the graph of `file` can write.

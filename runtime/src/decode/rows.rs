@@ -24,6 +24,8 @@ pub(super) struct Row {
     ended: bool,
     /// Decoder passes that it took part in.
     pub(super) passes: usize,
+    /// Passes that found a drafted id wrong.
+    pub(super) mistakes: usize,
 }
 
 impl Row {
@@ -37,6 +39,7 @@ impl Row {
             failures: 0,
             ended: limits.max_target_len == 0,
             passes: 0,
+            mistakes: 0,
         }
     }
 
@@ -65,11 +68,18 @@ impl Row {
         &self.target
     }
 
-    /// The positions of the target that the next pass decides: those drafted, and the next one if there is one.
+    /// How many of its ids are certain.
+    pub(super) fn accepted(&self) -> usize {
+        self.accepted
+    }
+
+    /// The positions of the target that the next pass decides: those drafted, and the next one if there is one, as far as
+    /// the horizon.
     pub(super) fn undecided(&self, limits: Limits) -> std::ops::Range<usize> {
         let ends = self.target.len() > self.accepted && self.target.last() == Some(&limits.eos);
         let end = self.target.len() + usize::from(!ends);
-        self.accepted..end.min(limits.max_target_len)
+        let horizon = self.accepted.saturating_add(limits.horizon);
+        self.accepted..end.min(limits.max_target_len).min(horizon)
     }
 
     /// Drafts the rest from what is certain. Once drafts have failed too often, only what would repeat the target: a
@@ -105,6 +115,7 @@ impl Row {
         if !drafted.is_empty() && !self.fell_back() {
             self.failures = if agreed > 0 { 0 } else { self.failures + 1 };
         }
+        self.mistakes += usize::from(agreed < drafted.len().min(choices.len()));
         self.target.truncate(from + agreed);
         self.target.extend(choices.get(agreed));
         self.accepted = self.target.len();
@@ -131,7 +142,23 @@ fn repeated(target: &[u32]) -> &[u32] {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { pad: 0, eos: 1, start: 0, max_target_len: 6, vocab_size: 99 };
+    const LIMITS: Limits =
+        Limits { pad: 0, eos: 1, start: 0, max_target_len: 6, vocab_size: 99, horizon: usize::MAX };
+
+    #[test]
+    fn a_row_goes_on_where_the_horizon_was() {
+        let limits = Limits { horizon: 2, ..LIMITS };
+        let mut row = Row::new(0, Sentence::default(), limits);
+        row.target.extend([9, 8, 7, 1]);
+        assert_eq!(row.undecided(limits), 0..2);
+        row.take(&[9, 8], None, limits);
+        assert_eq!((row.target(), row.accepted(), row.mistakes), (&[9, 8][..], 2, 0));
+        row.target.extend([7, 1]);
+        assert_eq!(row.undecided(limits), 2..4);
+        row.take(&[6, 1], None, limits);
+        assert_eq!((row.target(), row.accepted(), row.mistakes), (&[9, 8, 6][..], 3, 1));
+        assert!(!row.ended());
+    }
 
     #[test]
     fn a_circle_is_drafted_once_more() {

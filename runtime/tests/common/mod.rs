@@ -1,9 +1,10 @@
 //! A tiny tagger with the interface of an exported one, whose tags are known: it looks each word up in a lexicon.
 //!
-//! Its parts are those of a T5: a decoder of two blocks attends to the encoder's output and writes into the space of
-//! the embedding. In block 0, the query is the last target token, a key is the token before a source token, and its
-//! value is the embedding of that token's tag: after `<extra_id_1>` the tag of the word behind `<extra_id_1>` is read
-//! off. Block 1 adds noise, so that no number is round.
+//! Its parts are those of a T5: a decoder of two blocks attends to its own tokens and to the encoder's output and writes
+//! into the space of the embedding. In block 0, the query is the last target token. The self-attention looks at the token
+//! before it: after `<extra_id_1>` and a tag comes `<extra_id_2>`. A key of the cross-attention is the token before a
+//! source token, and its value is the embedding of that token's tag: after `<extra_id_1>` the tag of the word behind
+//! `<extra_id_1>` is read off. Block 1 adds noise, so that no number is round.
 #![allow(dead_code, reason = "not every test uses every part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,7 +15,8 @@ use std::sync::OnceLock;
 use hyperloader_core::drafter::ROLES;
 use hyperloader_core::tagger::{
     ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, DRAFT_TAGS, ENCODER_HIDDEN_STATES, FORMAT,
-    INPUT_IDS, LOGITS, TaggerKind, TaggerMetadata, cross_key, cross_value,
+    INPUT_IDS, KEY_POSITIONS, LOGITS, QUERY_POSITIONS, TaggerKind, TaggerMetadata, cross_key, cross_value,
+    self_key, self_value,
 };
 use hyperloader_core::words::{WordRule, WordSplitting};
 use hyperloader_onnx::{Bytes, Dim, ElementType, GraphBuilder, Opset, Value, Weight, write_model};
@@ -179,8 +181,11 @@ fn build(graph: &mut GraphBuilder, drafter: Option<f32>) {
     let tags = lookup(graph, "tag_of", input_ids);
     let memory =
         [(before, tags), (linear(graph, "noise_key", encoded), linear(graph, "noise_value", encoded))];
-    let memory: Vec<(Value, Value)> =
-        (0..).zip(memory).map(|(block, (key, value))| named_memory(graph, block, key, value)).collect();
+    let cross = |block| [cross_key(block), cross_value(block)];
+    let memory: Vec<(Value, Value)> = (0..)
+        .zip(memory)
+        .map(|(block, memory)| named_memory(graph, cross(block), "source_len", memory))
+        .collect();
 
     let row = graph.unsqueeze(mask, &[1, 2]);
     let (one, much) = (graph.f32(1.0), graph.f32(-1e9));
@@ -188,12 +193,18 @@ fn build(graph: &mut GraphBuilder, drafter: Option<f32>) {
     let bias = graph.mul(hole, much);
     let last = lookup(graph, "embedding", decoder_input_ids);
     let mut states = lookup(graph, "next_of", decoder_input_ids);
+    let look_back = look_back(graph, decoder_input_ids);
     let after = lookup(graph, "after_tag_of", decoder_input_ids);
-    let after = shifted(graph, decoder_input_ids, after);
-    states = graph.add(states, after);
-    for (block, (key, value)) in memory.into_iter().enumerate() {
-        let read = graph.scoped(&format!("block.{block}"), |graph| attend(graph, last, key, value, bias));
-        states = graph.add(states, read);
+    let noise = linear(graph, "noise_value", last);
+    for (block, ((key, value), own)) in memory.into_iter().zip([after, noise]).enumerate() {
+        graph.scoped(&format!("block.{block}"), |graph| {
+            let (own_key, own_value) =
+                named_memory(graph, [self_key(block), self_value(block)], "target_len", (last, own));
+            let read = attend(graph, last, own_key, own_value, look_back);
+            states = graph.add(states, read);
+            let read = attend(graph, last, key, value, bias);
+            states = graph.add(states, read);
+        });
     }
     graph.name_value(states, DECODER_HIDDEN_STATES, ElementType::F32, &hidden("target_len"));
 
@@ -252,12 +263,36 @@ fn split_heads(graph: &mut GraphBuilder, x: Value) -> Value {
     graph.transpose(heads, &[0, 2, 1, 3])
 }
 
-fn named_memory(graph: &mut GraphBuilder, block: usize, key: Value, value: Value) -> (Value, Value) {
-    let dims = ["batch".into(), HEADS.into(), "source_len".into(), (WIDTH / HEADS).into()];
+fn named_memory(
+    graph: &mut GraphBuilder,
+    names: [String; 2],
+    length: &str,
+    (key, value): (Value, Value),
+) -> (Value, Value) {
+    let dims = ["batch".into(), HEADS.into(), length.into(), (WIDTH / HEADS).into()];
     let (key, value) = (split_heads(graph, key), split_heads(graph, value));
-    graph.name_value(key, &cross_key(block), ElementType::F32, &dims);
-    graph.name_value(value, &cross_value(block), ElementType::F32, &dims);
+    graph.name_value(key, &names[0], ElementType::F32, &dims);
+    graph.name_value(value, &names[1], ElementType::F32, &dims);
     (key, value)
+}
+
+/// Lets each target token look at the one before it, and the first at itself: `[1, heads, target_len, target_len]`.
+fn look_back(graph: &mut GraphBuilder, ids: Value) -> Value {
+    let length = graph.shape(ids, 1, 2);
+    let length = graph.squeeze(length, &[0]);
+    let (zero, one) = (graph.i64(0), graph.i64(1));
+    let positions = graph.range(zero, length, one);
+    let (queries, keys) = (graph.unsqueeze(positions, &[0, 2]), graph.unsqueeze(positions, &[0, 1]));
+    graph.name_value(queries, QUERY_POSITIONS, ElementType::I64, &[1.into(), "target_len".into(), 1.into()]);
+    graph.name_value(keys, KEY_POSITIONS, ElementType::I64, &[1.into(), 1.into(), "target_len".into()]);
+    let distance = graph.sub(keys, queries);
+    let farthest = graph.i64(-2);
+    let distance = graph.max(distance, farthest);
+    let distance = graph.min(distance, one);
+    let column = graph.sub(distance, farthest);
+    let table = graph.weight("by_distance", ElementType::F32, &[HEADS, 4]);
+    let bias = graph.gather(table, column, 1);
+    graph.transpose(bias, &[1, 0, 2, 3])
 }
 
 fn attend(graph: &mut GraphBuilder, query: Value, key: Value, value: Value, bias: Value) -> Value {
@@ -310,6 +345,8 @@ fn weights() -> BTreeMap<&'static str, Vec<f32>> {
         ("noise_key", noise(&mut random)),
         ("noise_value", noise(&mut random)),
         ("draft_of", draft),
+        // Two before and farther, one before, itself, behind.
+        ("by_distance", [-1e9, 150.0, 0.0, -1e9].repeat(HEADS)),
         ("embedding", embedding),
     ])
 }

@@ -50,16 +50,17 @@ fn run(args: &Args, reporter: &mut Reporter) -> Result<()> {
     Ok(())
 }
 
-/// `900 sentences in 4.50 s: 200.0 a second; 1.20 decoder passes and 40.2 tokens each; drafts of 3 were given up`
+/// `9 sentences in 0.50 s: 18.0 a second; 1.20 decoder passes, 40.2 tokens and 0.30 wrong drafts each; drafts of 3 were given up`
 fn statistics(statistics: Statistics, elapsed: Duration) -> String {
-    let Statistics { sentences, passes, ids, fallbacks } = statistics;
+    let Statistics { sentences, passes, ids, mistakes, fallbacks } = statistics;
     let (seconds, each) = (elapsed.as_secs_f64(), |count: usize| count as f64 / sentences.max(1) as f64);
     format!(
-        "{sentences} sentences in {seconds:.2} s: {:.1} a second; {:.2} decoder passes and {:.1} tokens each; \
-         drafts of {fallbacks} were given up",
+        "{sentences} sentences in {seconds:.2} s: {:.1} a second; {:.2} decoder passes, {:.1} tokens and \
+         {:.2} wrong drafts each; drafts of {fallbacks} were given up",
         sentences as f64 / seconds,
         each(passes),
         each(ids),
+        each(mistakes),
     )
 }
 

@@ -1,0 +1,184 @@
+//! What the decoder's self-attention has seen of a batch's targets: keys and values, kept from one pass to the next, so
+//! that a pass covers only what is behind the certain tokens.
+//!
+//! What a pass gives goes into the next as it is, also for drafted tokens that were wrong: they only get a position that
+//! nothing looks at, and leave when rows do, or when they are too many.
+
+use crate::backend::{BackendError, Value};
+
+/// Stands behind every token: nothing looks at it.
+const NOWHERE: i64 = i32::MAX as i64;
+/// Columns per token of the longest row beyond which those without a token are removed, which is a copy.
+const SLACK: usize = 4;
+
+/// What is kept of each token.
+#[derive(Debug)]
+pub(super) struct Cache {
+    /// The decoder's inputs for it.
+    pub(super) inputs: Vec<String>,
+    /// Heads and their width, of each.
+    pub(super) heads: usize,
+    pub(super) d_kv: usize,
+}
+
+/// The past of a batch.
+#[derive(Debug)]
+pub(super) struct Past {
+    /// One for each of the cache's inputs, `[rows, heads, columns, d_kv]`.
+    values: Vec<Value>,
+    /// Of each row, the position in its target of each column.
+    columns: Vec<Vec<i64>>,
+    /// Of each row, how many tokens it has; their positions are those from 0 on.
+    tokens: Vec<usize>,
+}
+
+impl Past {
+    /// Of `rows` targets that have not begun.
+    pub(super) fn new(cache: &Cache, rows: usize) -> Result<Self, BackendError> {
+        let nothing = |_| Value::from_f32s(&[rows, cache.heads, 0, cache.d_kv], vec![]);
+        let values = cache.inputs.iter().map(nothing).collect::<Result<_, _>>()?;
+        Ok(Self { values, columns: vec![vec![]; rows], tokens: vec![0; rows] })
+    }
+
+    /// The cache's inputs.
+    pub(super) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// Of each row, tokens of the decoder's input that need not be run again.
+    pub(super) fn tokens(&self) -> &[usize] {
+        &self.tokens
+    }
+
+    /// Where `length` tokens behind each row's stand, `[rows, length, 1]`, and where all that they look at does,
+    /// `[rows, 1, columns + length]`.
+    pub(super) fn positions(&self, length: usize) -> Result<[Value; 2], BackendError> {
+        let rows = self.tokens.len();
+        let fresh = |tokens: usize| (tokens..tokens + length).map(|position| position as i64);
+        let seen = self.columns.iter().zip(&self.tokens);
+        let queries = self.tokens.iter().flat_map(|tokens| fresh(*tokens)).collect();
+        let keys = seen.flat_map(|(columns, tokens)| columns.iter().copied().chain(fresh(*tokens)));
+        let width = self.columns.first().map_or(0, Vec::len) + length;
+        Ok([
+            Value::from_i64s(&[rows, length, 1], queries)?,
+            Value::from_i64s(&[rows, 1, width], keys.collect())?,
+        ])
+    }
+
+    /// Takes what a pass over `length` more tokens of each row gave for the cache's inputs. As many of them as `certain`
+    /// says for each row are kept.
+    pub(super) fn extend(
+        &mut self,
+        values: Vec<Value>,
+        length: usize,
+        certain: impl Iterator<Item = usize>,
+    ) -> Result<(), BackendError> {
+        for (old, new) in self.values.iter().zip(&values) {
+            let mut shape = old.shape();
+            shape[2] += length;
+            if new.shape() != shape {
+                return Err(BackendError::Shape { shape, found: new.shape().iter().product() });
+            }
+        }
+        self.values = values;
+        for ((columns, tokens), certain) in self.columns.iter_mut().zip(&mut self.tokens).zip(certain) {
+            let position = |at| if at < certain { (*tokens + at) as i64 } else { NOWHERE };
+            columns.extend((0..length).map(position));
+            *tokens += certain;
+        }
+        let longest = self.tokens.iter().max().map_or(0, |tokens| *tokens);
+        match self.columns.first().is_some_and(|columns| columns.len() > SLACK * (longest + 1)) {
+            true => self.keep(&(0..self.tokens.len()).collect::<Vec<_>>()),
+            false => Ok(()),
+        }
+    }
+
+    /// Leaves only these rows, and no columns without a token but what fills the shorter rows.
+    pub(super) fn keep(&mut self, rows: &[usize]) -> Result<(), BackendError> {
+        let tokens: Vec<usize> = rows.iter().map(|&row| self.tokens[row]).collect();
+        let longest = tokens.iter().max().map_or(0, |tokens| *tokens);
+        let columns: Vec<Vec<usize>> = rows
+            .iter()
+            .map(|&row| {
+                let columns = self.columns[row].iter().enumerate();
+                columns.filter(|(_, position)| **position != NOWHERE).map(|(column, _)| column).collect()
+            })
+            .collect();
+        for value in &mut self.values {
+            let (shape, elements) = (value.shape(), value.f32s()?);
+            let [_, heads, width, d_kv] = shape[..] else {
+                return Err(BackendError::Shape { shape, found: elements.len() });
+            };
+            let mut kept = Vec::with_capacity(rows.len() * heads * longest * d_kv);
+            for (&row, columns) in rows.iter().zip(&columns) {
+                for head in 0..heads {
+                    let start = (row * heads + head) * width;
+                    for column in columns {
+                        let at = (start + column) * d_kv;
+                        kept.extend_from_slice(&elements[at..at + d_kv]);
+                    }
+                    kept.resize(kept.len() + (longest - columns.len()) * d_kv, 0.0);
+                }
+            }
+            *value = Value::from_f32s(&[rows.len(), heads, longest, d_kv], kept)?;
+        }
+        let position = |tokens: usize| move |at| if at < tokens { at as i64 } else { NOWHERE };
+        self.columns = tokens.iter().map(|&tokens| (0..longest).map(position(tokens)).collect()).collect();
+        self.tokens = tokens;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `[rows, 2, columns, 1]`: row, head and column can be read off.
+    fn value(rows: usize, columns: usize) -> Value {
+        let element = |row: usize, head: usize, column: usize| (100 * row + 10 * head + column) as f32;
+        let elements = (0..rows)
+            .flat_map(|row| (0..2).flat_map(move |head| (0..columns).map(move |at| element(row, head, at))));
+        Value::from_f32s(&[rows, 2, columns, 1], elements.collect()).unwrap()
+    }
+
+    fn empty(rows: usize) -> Past {
+        Past::new(&Cache { inputs: vec!["past_key".into()], heads: 2, d_kv: 1 }, rows).unwrap()
+    }
+
+    #[test]
+    fn wrong_tokens_stand_nowhere_and_leave_with_a_row() {
+        let mut past = empty(3);
+        past.extend(vec![value(3, 3)], 3, [1, 3, 2].into_iter()).unwrap();
+        past.extend(vec![value(3, 5)], 2, [2, 1, 0].into_iter()).unwrap();
+        assert_eq!(past.tokens(), [3, 4, 2]);
+        let [queries, keys] = past.positions(2).unwrap();
+        assert_eq!((queries.shape(), queries.i64s().unwrap()), (vec![3, 2, 1], &[3, 4, 4, 5, 2, 3][..]));
+        assert_eq!(keys.shape(), [3, 1, 7]);
+        let n = NOWHERE;
+        let expected = [0, n, n, 1, 2, 3, 4, 0, 1, 2, 3, n, 4, 5, 0, 1, n, n, n, 2, 3];
+        assert_eq!(keys.i64s().unwrap(), expected);
+        past.keep(&[0, 2]).unwrap();
+        assert_eq!(past.values()[0].shape(), [2, 2, 3, 1]);
+        let expected = [0, 3, 4, 10, 13, 14, 200, 201, 0, 210, 211, 0].map(|n| n as f32);
+        assert_eq!(past.values()[0].f32s().unwrap(), expected);
+        assert_eq!(past.positions(1).unwrap()[1].i64s().unwrap(), [0, 1, 2, 3, 0, 1, n, 2]);
+    }
+
+    #[test]
+    fn a_past_does_not_grow_with_what_is_wrong() {
+        let mut past = empty(1);
+        for _ in 0..100 {
+            let columns = past.values()[0].shape()[2];
+            past.extend(vec![value(1, columns + 9)], 9, [1].into_iter()).unwrap();
+        }
+        assert_eq!(past.tokens(), [100]);
+        assert!(past.values()[0].shape()[2] <= SLACK * 101);
+    }
+
+    #[test]
+    fn what_a_backend_gives_must_have_the_shape_of_what_is_kept() {
+        for wrong in [value(1, 2), value(2, 3)] {
+            assert!(empty(1).extend(vec![wrong], 3, [1].into_iter()).is_err());
+        }
+    }
+}

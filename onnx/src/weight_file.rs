@@ -54,6 +54,11 @@ impl WeightFile {
         Ok(Self { path: path.into(), bytes, mapped })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The model; its weights share the file's bytes.
     ///
     /// # Errors

@@ -196,6 +196,11 @@ fn help_and_version_are_data() {
           --ort-lib <FILE>
               ONNX Runtime's library [default: ORT_DYLIB_PATH, else looked for]
 
+          --cache[=<DIR>]
+              Keep what ONNX Runtime makes of the model on the CPU in `NAME.onnx.cache`, in DIR or
+              beside the model: later starts are faster, and all workers and programs share its weights.
+              Takes twice the model's size
+
           --stats
               At the end, write to stderr what decoding has cost
 

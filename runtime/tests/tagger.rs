@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use common::{MAX_TARGET_LEN, lexicon_bytes, lexicon_tagger, metadata, with_drafter};
 use hyperloader_core::sentt::SentT;
 use hyperloader_core::tagger::{
@@ -333,6 +336,53 @@ fn inputs_that_do_not_fit_are_errors() {
             assert!(message.starts_with(&format!("{kind} failed to run the graph: ")), "{message}");
         }
     }
+}
+
+#[test]
+fn what_is_kept_of_a_file_gives_its_ids_and_is_made_again_when_it_or_the_file_has_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, cache) = (folder.path().join("a.onnx"), folder.path().join("a.onnx.cache"));
+    std::fs::copy(lexicon_tagger(), &model).unwrap();
+    let options = || {
+        let mut options = options(BackendKind::Ort);
+        options.backend.cache = Some(folder.path().to_owned());
+        options
+    };
+    let sources = many_sources();
+    let expected =
+        open(&TaggerOptions { backend: BackendOptions::default(), ..options() }).target_ids(&sources);
+    let expected = expected.unwrap();
+    let check =
+        || assert_eq!(Tagger::open(&model, &options()).unwrap().target_ids(&sources).unwrap(), expected);
+    let entries = || {
+        let entries = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
+        entries.collect::<BTreeSet<_>>()
+    };
+    check();
+    let first = entries();
+    let files = |entry: &PathBuf| {
+        let files = std::fs::read_dir(entry).unwrap();
+        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(first.len(), 2, "encoder and decoder: {first:?}");
+    assert!(first.iter().all(|entry| files(entry).contains("graph.onnx")));
+    check();
+    assert_eq!(entries(), first);
+    for entry in &first {
+        std::fs::write(entry.join("graph.onnx"), "half of a gra").unwrap();
+    }
+    check();
+    check();
+    assert_eq!(entries(), first);
+    // Another file of the same name.
+    std::fs::write(&model, with_drafter(1.0)).unwrap();
+    check();
+    assert!(entries().is_disjoint(&first), "{:?}", entries());
+    // A folder that is none.
+    let mut nowhere = options();
+    nowhere.backend.cache = Some(model.clone());
+    let message = Tagger::open(&model, &nowhere).unwrap_err().to_string();
+    assert!(message.contains("the cache of the model cannot be written in"), "{message}");
 }
 
 #[test]

@@ -27,6 +27,8 @@ compile_error!(
 #[cfg(feature = "ort")]
 mod ort;
 #[cfg(feature = "ort")]
+mod ort_cache;
+#[cfg(feature = "ort")]
 mod ort_library;
 #[cfg(feature = "tract")]
 mod tract;
@@ -77,6 +79,14 @@ pub enum BackendError {
         kind: BackendKind,
         /// The device.
         device: Device,
+        /// The reason.
+        reason: String,
+    },
+    /// What ONNX Runtime makes of the graph cannot be kept on disk.
+    #[error("the cache of the model cannot be written in `{}`: {reason}\nhint: another folder, or no cache at all", folder.display())]
+    Cache {
+        /// The folder.
+        folder: PathBuf,
         /// The reason.
         reason: String,
     },
@@ -187,6 +197,9 @@ pub struct BackendOptions {
     pub threads: Option<usize>,
     /// ONNX Runtime's library; looked for where absent, see [`Backend::load`].
     pub ort_lib: Option<PathBuf>,
+    /// Where ONNX Runtime, on the CPU, keeps what it makes of a model file, in a folder `NAME.onnx.cache`: a model that is
+    /// opened again starts faster, and all sessions and processes share its weights. It takes twice the model's size.
+    pub cache: Option<PathBuf>,
 }
 
 /// A graph, ready to run.

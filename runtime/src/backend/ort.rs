@@ -10,13 +10,14 @@ use hyperloader_onnx::WeightFile;
 use hyperloader_onnx::proto::ModelProto;
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
-use ort::session::builder::SessionBuilder;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, TensorRef};
 use prost::Message;
 
+use super::ort_cache::Entry;
 use super::value::{Elements, Storage};
-use super::{BackendError, BackendKind, BackendOptions, Device, Graph, Value, ort_library};
+use super::{BackendError, BackendKind, BackendOptions, Device, Graph, Value, ort_cache, ort_library};
 
 const KIND: BackendKind = BackendKind::Ort;
 /// The key of: threads that wait for work stop doing so busily when a run ends. Encoder and decoder are two sessions with
@@ -36,6 +37,8 @@ pub(super) struct Ort {
     /// Never [`Device::Auto`].
     device: Device,
     threads: Option<usize>,
+    /// Where to keep what it makes of model files.
+    cache: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Ort {
@@ -52,7 +55,8 @@ impl Ort {
     pub(super) fn load(options: &BackendOptions) -> Result<(Self, Option<String>), BackendError> {
         let (path, environment) = environment(options)?;
         let version = ort_library::version_of(&path);
-        let mut ort = Self { environment, version, device: options.device, threads: options.threads };
+        let BackendOptions { device, threads, ref cache, .. } = *options;
+        let mut ort = Self { environment, version, device, threads, cache: cache.clone() };
         if options.device != Device::Auto {
             ort.session_builder()?;
             return Ok((ort, None));
@@ -84,21 +88,56 @@ impl Ort {
         model: &ModelProto,
         weights: Option<&WeightFile>,
     ) -> Result<Box<dyn Graph>, BackendError> {
-        let mut builder = self.session_builder()?;
-        let bytes = match weights.and_then(|weights| weights.refer(model)) {
-            Some((model, folder)) => {
-                builder = builder.with_config_entry(EXTERNAL_FOLDER, folder).map_err(open_error)?;
-                model.encode_to_vec()
+        let referred = weights.and_then(|weights| Some((weights, weights.refer(model)?)));
+        let session = match (referred, &self.cache) {
+            (Some((weights, (graph, folder))), Some(cache)) if self.device == Device::Cpu => {
+                return self.open_kept(&Entry::new(cache, &graph.encode_to_vec(), weights)?, &graph, &folder);
             }
-            None => model.encode_to_vec(),
+            (Some((_, (graph, folder))), _) => {
+                self.referring(&folder)?.commit_from_memory(&graph.encode_to_vec())
+            }
+            (None, _) => self.session_builder()?.commit_from_memory(&model.encode_to_vec()),
         };
-        let session = builder.commit_from_memory(&bytes).map_err(open_error)?;
-        Ok(Box::new(OrtGraph { session }))
+        Ok(Box::new(OrtGraph { session: session.map_err(open_error)? }))
+    }
+
+    /// Opens what is kept of `graph`; makes it first if it is not there, or not what it should be.
+    fn open_kept(
+        &self,
+        entry: &Entry,
+        graph: &ModelProto,
+        folder: &str,
+    ) -> Result<Box<dyn Graph>, BackendError> {
+        let open = || -> Result<Box<dyn Graph>, BackendError> {
+            // It is optimised.
+            let builder = self.session_builder()?.with_optimization_level(GraphOptimizationLevel::Disable);
+            let session = builder.map_err(open_error)?.commit_from_file(entry.graph()).map_err(open_error)?;
+            Ok(Box::new(OrtGraph { session }))
+        };
+        if entry.graph().exists() {
+            match open() {
+                Ok(graph) => return Ok(graph),
+                Err(_) => entry.remove()?,
+            }
+        }
+        entry.write(|path| {
+            let mut builder = self.referring(folder)?.with_optimized_model_path(path).map_err(open_error)?;
+            for (key, value) in ort_cache::WRITING {
+                builder = builder.with_config_entry(key, value).map_err(open_error)?;
+            }
+            builder.commit_from_memory(&graph.encode_to_vec()).map_err(open_error).map(drop)
+        })?;
+        open()
     }
 
     pub(super) fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError> {
         let session = self.session_builder()?.commit_from_file(path).map_err(open_error)?;
         Ok(Box::new(OrtGraph { session }))
+    }
+
+    /// For a graph whose weights lie in a file in `folder`.
+    fn referring(&self, folder: &str) -> Result<SessionBuilder, BackendError> {
+        self.session_builder()?.with_config_entry(EXTERNAL_FOLDER, folder).map_err(open_error)
     }
 
     fn session_builder(&self) -> Result<SessionBuilder, BackendError> {

@@ -106,8 +106,8 @@ impl Args {
         let backends = BackendOptions {
             kind: BackendKind::Auto,
             device: Device::Cpu,
-            threads: None,
             ort_lib: self.ort_lib.clone(),
+            ..BackendOptions::default()
         };
         let verification = Verification { tolerance: self.atol, backends };
         Options { opset: self.opset, verification: (!self.no_verify).then_some(verification) }

@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
 use hyperloader_runtime::{
@@ -70,6 +70,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
 
+    /// Keep what ONNX Runtime makes of the model on the CPU in `NAME.onnx.cache`, in DIR or beside the model: later starts
+    /// are faster, and all workers and programs share its weights. Takes twice the model's size
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
+    cache: Option<Option<PathBuf>>,
+
     /// At the end, write to stderr what decoding has cost
     #[arg(long)]
     pub(crate) stats: bool,
@@ -107,6 +112,12 @@ impl Args {
         self.threads.map(usize::from).or_else(share)
     }
 
+    /// The folder of `--cache`: the model's unless told otherwise.
+    fn cache(&self) -> Option<PathBuf> {
+        let beside = || self.model.parent().unwrap_or(Path::new("")).to_owned();
+        Some(self.cache.clone()?.unwrap_or_else(beside))
+    }
+
     pub(crate) fn options(&self) -> TaggerOptions {
         TaggerOptions {
             backend: BackendOptions {
@@ -114,6 +125,7 @@ impl Args {
                 device: self.device,
                 threads: self.threads(),
                 ort_lib: self.ort_lib.clone(),
+                cache: self.cache(),
             },
             batch_size: self.batch_size.get(),
             input: self.input_format,

@@ -13,7 +13,7 @@ use hyperloader_core::tensors::HostTensor;
 use hyperloader_exporter::graph::{t5_graph, weight_elements};
 use hyperloader_onnx::proto::ModelProto;
 use hyperloader_onnx::{Opset, Weight, decode_model, write_model};
-use hyperloader_runtime::split::{self, Chosen, WANTED};
+use hyperloader_runtime::split::{self, Chosen, NOWHERE, WANTED};
 use hyperloader_runtime::{Backend, BackendOptions, Graph, Value};
 use ndarray::ArrayD;
 use rand::{RngExt, SeedableRng};
@@ -24,8 +24,6 @@ const PASSES: [usize; 9] = [1, 14, 1, 1, 1, 109, 1, 1, 11];
 const LENGTH: usize = 140;
 const VOCABULARY: usize = 40;
 const SOURCE_LEN: usize = 7;
-/// Stands behind every token.
-const NOWHERE: i64 = i32::MAX as i64;
 
 fn config(cross_attention_relative_bias: bool) -> T5Config {
     T5Config {

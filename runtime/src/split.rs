@@ -20,6 +20,9 @@ pub const WANTED: &str = "wanted";
 /// Names of what is added to the decoder begin so, lest they clash.
 const ADDED: &str = "hl-run/";
 
+/// A position behind all others, in `key_positions`: nothing looks at what stands there.
+pub const NOWHERE: i64 = i32::MAX as i64;
+
 /// Dimension of earlier passes' tokens and this one's, as tract reads it.
 const ALL_LEN: &str = "past_len+target_len";
 
@@ -87,7 +90,7 @@ pub fn encoder(model: &ModelProto, memory: &[String], drafter: bool) -> Result<M
 /// given, one input named by [`past`] for each name of `cache`, `[batch, heads, past_len, d_kv]`; theirs and those of the
 /// ids come out behind what is chosen, `[batch, heads, past_len + target_len, d_kv]` each. `query_positions`
 /// `[batch, target_len, 1]` and `key_positions` `[batch, 1, past_len + target_len]` say where all of them stand in the
-/// target; what a past holds too much is given a position behind all others.
+/// target; what a past holds too much stands [`NOWHERE`].
 ///
 /// # Errors
 /// If `model` lacks one of these values, or its head does not read `decoder_hidden_states`.

@@ -374,10 +374,31 @@ fn what_is_kept_of_a_file_gives_its_ids_and_is_made_again_when_it_or_the_file_ha
     check();
     check();
     assert_eq!(entries(), first);
-    // Another file of the same name.
+    // What processes that were killed have left, and what another one still writes.
+    let [left, new] = [".new-left", ".new-new"].map(|name| cache.join(name));
+    for folder in [&left, &new] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    let hours = std::time::Duration::from_secs(2 * 60 * 60);
+    let times = std::fs::FileTimes::new().set_modified(std::time::SystemTime::now() - hours);
+    std::fs::File::open(&left).unwrap().set_times(times).unwrap();
+    // The file has changed.
     std::fs::write(&model, with_drafter(1.0)).unwrap();
     check();
     assert!(entries().is_disjoint(&first), "{:?}", entries());
+    assert!(!left.exists() && new.exists());
+    // Another file of the same name.
+    let second = entries();
+    let other = folder.path().join("b").join("a.onnx");
+    std::fs::create_dir(other.parent().unwrap()).unwrap();
+    std::fs::copy(lexicon_tagger(), &other).unwrap();
+    assert_eq!(Tagger::open(&other, &options()).unwrap().target_ids(&sources).unwrap(), expected);
+    assert!(entries().is_superset(&second) && entries().len() == second.len() + 2);
+    let tract = TaggerOptions {
+        backend: BackendOptions { kind: BackendKind::Tract, ..options().backend },
+        ..options()
+    };
+    assert_eq!(Tagger::open(&model, &tract).unwrap().backend().notices(), ["tract keeps no cache of models"]);
     // A folder that is none.
     let mut nowhere = options();
     nowhere.backend.cache = Some(model.clone());
@@ -404,4 +425,33 @@ fn a_file_whose_parts_disagree_is_refused() {
     `a.onnx`: metadata `eos_token_id` is 2, the tokenizer has 1
     `a.onnx`: the model has no typed value `cross_key.2`
     "#);
+}
+
+#[test]
+fn a_graph_that_does_not_say_what_can_be_kept_is_refused() {
+    let with = |change: &dyn Fn(&mut hyperloader_onnx::proto::GraphProto)| {
+        let mut model =
+            hyperloader_onnx::decode_model(lexicon_bytes(&metadata()).into(), "a.onnx".as_ref()).unwrap();
+        change(model.graph.as_mut().unwrap());
+        let file = ModelFile::from_bytes(prost::Message::encode_to_vec(&model), "a.onnx").unwrap();
+        Tagger::new(file, &options(BackendKind::Tract)).unwrap_err().to_string()
+    };
+    let messages = [
+        with(&|graph| graph.value_info.retain(|value| value.name != "self_key.0")),
+        with(&|graph| graph.value_info.retain(|value| value.name != "key_positions")),
+        with(&|graph| {
+            let dims = ["batch", "heads", "target_len", "d_kv"].map(hyperloader_onnx::Dim::from);
+            let value = graph.value_info.iter_mut().find(|value| value.name == "self_value.1").unwrap();
+            *value = hyperloader_onnx::proto::ValueInfoProto::tensor(
+                "self_value.1",
+                hyperloader_onnx::ElementType::F32,
+                &dims,
+            );
+        }),
+    ];
+    insta::assert_snapshot!(messages.join("\n"), @r"
+    `a.onnx`: the model has no typed value `self_key.0`
+    `a.onnx`: the model has no typed value `key_positions`
+    `a.onnx`: `self_value.1` is not `[batch, heads, target_len, d_kv]` of fixed `heads` and `d_kv`, or nothing reads it
+    ");
 }

@@ -223,7 +223,7 @@ enum Runtime {
 #[derive(Debug)]
 pub struct Backend {
     runtime: Runtime,
-    /// Why `auto` did not take something better.
+    /// What it does otherwise than one might expect.
     notices: Vec<String>,
 }
 
@@ -261,7 +261,9 @@ impl Backend {
     #[cfg(feature = "ort")]
     fn load_ort(options: &BackendOptions) -> Result<Self, BackendError> {
         let (ort, notice) = ort::Ort::load(options)?;
-        Ok(Self { runtime: Runtime::Ort(ort), notices: notice.into_iter().collect() })
+        let gpu = options.cache.is_some() && ort.device() != Device::Cpu;
+        let uncached = gpu.then(|| format!("no cache of models is kept on {}", ort.device()));
+        Ok(Self { runtime: Runtime::Ort(ort), notices: notice.into_iter().chain(uncached).collect() })
     }
 
     #[cfg(not(feature = "ort"))]
@@ -271,7 +273,8 @@ impl Backend {
 
     #[cfg(feature = "tract")]
     fn load_tract(options: &BackendOptions) -> Result<Self, BackendError> {
-        Ok(Self { runtime: Runtime::Tract(tract::Tract::load(options)?), notices: vec![] })
+        let notices = options.cache.iter().map(|_| "tract keeps no cache of models".to_owned()).collect();
+        Ok(Self { runtime: Runtime::Tract(tract::Tract::load(options)?), notices })
     }
 
     #[cfg(not(feature = "tract"))]
@@ -309,7 +312,7 @@ impl Backend {
         }
     }
 
-    /// Why `auto` did not take ONNX Runtime or a GPU, where it did not.
+    /// Why `auto` did not take ONNX Runtime or a GPU, where it did not; that no cache is kept, where one was asked for.
     pub fn notices(&self) -> &[String] {
         &self.notices
     }

@@ -1,10 +1,10 @@
 //! What ONNX Runtime makes of a graph when it opens it, kept on disk: fused operators, and weights laid out for its
 //! products. They are mapped from there, so that sessions and processes share one copy.
 
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use hyperloader_core::files::hexadecimal;
 use hyperloader_onnx::WeightFile;
@@ -16,6 +16,11 @@ use super::BackendError;
 const GRAPH: &str = "graph.onnx";
 const WEIGHTS: &str = "graph.weights";
 
+/// Begins the names of folders that are being written.
+const UNFINISHED: &str = ".new-";
+/// Nobody writes for so long.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
+
 /// Settings of a session that is to write its graph for later ones.
 pub(super) const WRITING: [(&str, &str); 3] = [
     ("session.optimized_model_external_initializers_file_name", WEIGHTS),
@@ -26,11 +31,14 @@ pub(super) const WRITING: [(&str, &str); 3] = [
 /// Where a graph is, or will be, kept.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// `NAME.onnx.cache`: entries of one model's parts.
+    /// `NAME.onnx.cache`: entries of the parts of models of this name.
     folder: PathBuf,
-    /// Begins the names of all entries that still are of use.
-    current: String,
-    name: String,
+    /// Begins the names of all entries of the model's file.
+    file: String,
+    /// Goes on in the names of those that still are of use.
+    version: String,
+    /// Ends the name: the part.
+    graph: String,
 }
 
 impl Entry {
@@ -43,16 +51,18 @@ impl Entry {
         let version = || {
             let file = fs::metadata(weights.path())?;
             let modified = file.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-            Ok(format!("{} {modified}", file.len()))
+            let path = fs::canonicalize(weights.path())?;
+            Ok((path, format!("{} {modified} {} {}", file.len(), ort::info(), processor())))
         };
-        let version = version().map_err(|error| failed(&folder, &error))?;
+        let (path, version) = version().map_err(|error: io::Error| failed(&folder, &error))?;
         let short = |bytes: &[u8]| hexadecimal(&Sha256::digest(bytes)[..8]);
-        let current = short(format!("{version} {} {}", ort::info(), processor()).as_bytes());
-        Ok(Self { folder, name: format!("{current}-{}", short(graph)), current })
+        let file = short(path.as_os_str().as_encoded_bytes());
+        Ok(Self { folder, file, version: short(version.as_bytes()), graph: short(graph) })
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.join(&self.name)
+        let Self { folder, file, version, graph } = self;
+        folder.join(format!("{file}-{version}-{graph}"))
     }
 
     /// The graph's file.
@@ -67,13 +77,14 @@ impl Entry {
         write: impl FnOnce(&Path) -> Result<(), BackendError>,
     ) -> Result<(), BackendError> {
         let new = self.new_folder().map_err(|error| failed(&self.folder, &error))?;
-        write(&new.path().join(GRAPH))?;
+        // Be it the disk or the graph: without a cache, the backend says which.
+        write(&new.path().join(GRAPH)).map_err(|error| failed(&self.folder, &error))?;
         self.keep(new.path()).map_err(|error| failed(&self.folder, &error))
     }
 
     fn new_folder(&self) -> io::Result<TempDir> {
         fs::create_dir_all(&self.folder)?;
-        tempfile::Builder::new().prefix(".new-").tempdir_in(&self.folder)
+        tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&self.folder)
     }
 
     fn keep(&self, new: &Path) -> io::Result<()> {
@@ -89,14 +100,23 @@ impl Entry {
             _ => {}
         }
         for entry in fs::read_dir(&self.folder)?.flatten() {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if !name.starts_with('.') && !name.starts_with(&self.current) {
+            if self.supersedes(&entry) {
                 // If another process removes it too, so be it.
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
         Ok(())
+    }
+
+    /// Whether `entry` is of what the model's file was before, or was left by a process that ended too early.
+    fn supersedes(&self, entry: &DirEntry) -> bool {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let left = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        match name.strip_prefix(&self.file) {
+            Some(rest) => !rest.starts_with(&format!("-{}-", self.version)),
+            None => name.starts_with(UNFINISHED) && left().is_some_and(|age| age > ABANDONED),
+        }
     }
 
     /// Removes an entry that cannot be used.
@@ -105,7 +125,7 @@ impl Entry {
     }
 }
 
-fn failed(folder: &Path, error: &io::Error) -> BackendError {
+fn failed(folder: &Path, error: &impl ToString) -> BackendError {
     BackendError::Cache { folder: folder.to_owned(), reason: error.to_string() }
 }
 

@@ -100,7 +100,7 @@ pub enum DecoderError {
     NoDrafter,
 }
 
-/// What the loop needs to know of a model.
+/// What the loop needs to know of a model, and how far a pass looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Limits {
     /// Padding of sources, and of targets that are shorter than others.
@@ -397,9 +397,8 @@ impl Decoder {
         }
         let Some(Seen { length, all, .. }) = seen else { return Ok(()) };
         // The decoder's input at k is the id before position k: it has seen the ids before the newest one.
-        let settled: Vec<usize> =
-            rows.iter().zip(past.tokens()).map(|(row, seen)| row.accepted() - seen).collect();
-        past.extend(all, length, settled.into_iter().map(|tokens| tokens.min(length)))
+        let settled = rows.iter().zip(past.tokens()).map(|(row, seen)| (row.accepted() - seen).min(length));
+        past.extend(all, length, settled)
     }
 
     /// What the decoder says at the `wanted` positions of each row: the most likely id, or the logits of the legal ones,
@@ -417,7 +416,7 @@ impl Decoder {
         let ends = tokens.iter().zip(wanted).filter_map(|(tokens, wanted)| Some(wanted.last()? + 1 - tokens));
         let Some(length) = ends.max() else { return Ok(None) };
         let mut ids = Vec::with_capacity(rows.len() * length);
-        for (row, tokens) in rows.iter().zip(tokens) {
+        for (row, tokens) in rows.iter().zip(&tokens) {
             let inputs = [self.limits.start].into_iter().chain(row.target().iter().map(|&id| i64::from(id)));
             ids.extend(inputs.skip(*tokens).take(length));
             ids.resize(ids.len().next_multiple_of(length), self.limits.pad);

@@ -5,9 +5,8 @@
 //! nothing looks at, and leave when rows do, or when they are too many.
 
 use crate::backend::{BackendError, Value};
+use crate::split::NOWHERE;
 
-/// Stands behind every token: nothing looks at it.
-const NOWHERE: i64 = i32::MAX as i64;
 /// Columns per token of the longest row beyond which those without a token are removed, which is a copy.
 const SLACK: usize = 4;
 
@@ -27,9 +26,8 @@ pub(super) struct Past {
     /// One for each of the cache's inputs, `[rows, heads, columns, d_kv]`.
     values: Vec<Value>,
     /// Of each row, the position in its target of each column.
+    /// Those of its tokens are 0, 1, 2, ...; all else stands [`NOWHERE`].
     columns: Vec<Vec<i64>>,
-    /// Of each row, how many tokens it has; their positions are those from 0 on.
-    tokens: Vec<usize>,
 }
 
 impl Past {
@@ -37,7 +35,7 @@ impl Past {
     pub(super) fn new(cache: &Cache, rows: usize) -> Result<Self, BackendError> {
         let nothing = |_| Value::from_f32s(&[rows, cache.heads, 0, cache.d_kv], vec![]);
         let values = cache.inputs.iter().map(nothing).collect::<Result<_, _>>()?;
-        Ok(Self { values, columns: vec![vec![]; rows], tokens: vec![0; rows] })
+        Ok(Self { values, columns: vec![vec![]; rows] })
     }
 
     /// The cache's inputs.
@@ -46,17 +44,19 @@ impl Past {
     }
 
     /// Of each row, tokens of the decoder's input that need not be run again.
-    pub(super) fn tokens(&self) -> &[usize] {
-        &self.tokens
+    pub(super) fn tokens(&self) -> Vec<usize> {
+        let tokens = |columns: &Vec<i64>| columns.iter().filter(|position| **position != NOWHERE).count();
+        self.columns.iter().map(tokens).collect()
     }
 
     /// Where `length` tokens behind each row's stand, `[rows, length, 1]`, and where all that they look at does,
     /// `[rows, 1, columns + length]`.
     pub(super) fn positions(&self, length: usize) -> Result<[Value; 2], BackendError> {
-        let rows = self.tokens.len();
+        let rows = self.columns.len();
         let fresh = |tokens: usize| (tokens..tokens + length).map(|position| position as i64);
-        let seen = self.columns.iter().zip(&self.tokens);
-        let queries = self.tokens.iter().flat_map(|tokens| fresh(*tokens)).collect();
+        let tokens = self.tokens();
+        let queries = tokens.iter().flat_map(|tokens| fresh(*tokens)).collect();
+        let seen = self.columns.iter().zip(&tokens);
         let keys = seen.flat_map(|(columns, tokens)| columns.iter().copied().chain(fresh(*tokens)));
         let width = self.columns.first().map_or(0, Vec::len) + length;
         Ok([
@@ -81,22 +81,21 @@ impl Past {
             }
         }
         self.values = values;
-        for ((columns, tokens), certain) in self.columns.iter_mut().zip(&mut self.tokens).zip(certain) {
-            let position = |at| if at < certain { (*tokens + at) as i64 } else { NOWHERE };
+        let mut longest = 0;
+        let before = self.tokens();
+        for ((columns, tokens), certain) in self.columns.iter_mut().zip(before).zip(certain) {
+            let position = |at| if at < certain { (tokens + at) as i64 } else { NOWHERE };
             columns.extend((0..length).map(position));
-            *tokens += certain;
+            longest = longest.max(tokens + certain);
         }
-        let longest = self.tokens.iter().max().map_or(0, |tokens| *tokens);
         match self.columns.first().is_some_and(|columns| columns.len() > SLACK * (longest + 1)) {
-            true => self.keep(&(0..self.tokens.len()).collect::<Vec<_>>()),
+            true => self.keep(&(0..self.columns.len()).collect::<Vec<_>>()),
             false => Ok(()),
         }
     }
 
     /// Leaves only these rows, and no columns without a token but what fills the shorter rows.
     pub(super) fn keep(&mut self, rows: &[usize]) -> Result<(), BackendError> {
-        let tokens: Vec<usize> = rows.iter().map(|&row| self.tokens[row]).collect();
-        let longest = tokens.iter().max().map_or(0, |tokens| *tokens);
         let columns: Vec<Vec<usize>> = rows
             .iter()
             .map(|&row| {
@@ -104,6 +103,7 @@ impl Past {
                 columns.filter(|(_, position)| **position != NOWHERE).map(|(column, _)| column).collect()
             })
             .collect();
+        let longest = columns.iter().map(Vec::len).max().unwrap_or(0);
         for value in &mut self.values {
             let (shape, elements) = (value.shape(), value.f32s()?);
             let [_, heads, width, d_kv] = shape[..] else {
@@ -123,8 +123,8 @@ impl Past {
             *value = Value::from_f32s(&[rows.len(), heads, longest, d_kv], kept)?;
         }
         let position = |tokens: usize| move |at| if at < tokens { at as i64 } else { NOWHERE };
-        self.columns = tokens.iter().map(|&tokens| (0..longest).map(position(tokens)).collect()).collect();
-        self.tokens = tokens;
+        let positions = |columns: &Vec<usize>| (0..longest).map(position(columns.len())).collect();
+        self.columns = columns.iter().map(positions).collect();
         Ok(())
     }
 }

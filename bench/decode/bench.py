@@ -37,6 +37,8 @@ class Bench:
             for decode in o.decode.split(","):
                 engines[f"hl-run {backend} {decode}"] = self.library(o.out / o.file, backend, decode)
         main = o.backends.split(",")[0], o.decode.split(",")[-1]
+        for backend in o.backends.split(",") if o.int8 else []:
+            engines[f"hl-run {backend} {main[1]}, int8"] = self.library(o.int8, backend, main[1])
         if o.adapters:
             engines[f"hl-run {' '.join(main)}, with adapters"] = self.library(o.adapters, *main)
         engines[PROGRAM] = lambda sizes: self.program(*main)
@@ -193,6 +195,7 @@ def main():
     add = parser.add_argument
     add("out", type=Path, help="the folder that run.sh prepared")
     add("--file", required=True, help="the tagger's file in it")
+    add("--int8", type=Path, help="the tagger in bytes, measured as a row for each backend")
     add("--adapters", type=Path, help="a tagger that has adapters besides, measured as a row of its own")
     add("--sentences", type=Path, required=True, help="what `tagger_speed --sources` printed")
     add("--corpus", type=Path, required=True, help="the test split that they come from")

@@ -35,12 +35,17 @@ if [ "${CANDLE:-1}" = 1 ]; then
   candle=(--candle "$out/candle/release/candle-peer")
 fi
 
-[ -f "$out/$task.onnx" ] || "$built/examples/widen" --run "$run" --backbone "$backbone" --task "$task" "$out"
+widen() { "$built/examples/widen" --backbone "$backbone" --task "$task" "$@"; }
+[ -f "$out/$task.onnx" ] || widen --run "$run" "$out"
+if [ ! -f "$out/int8/$task.onnx" ]; then
+  widen --precision int8 --run "$run" "$out/int8"
+  rm -r "$out/int8/hf"
+fi
 adapters=()
 if [ -n "$adapters_run" ]; then
   wide=$out/adapters
   if [ ! -f "$wide/$task.onnx" ]; then
-    "$built/examples/widen" --drop-adapters --run "$adapters_run" --backbone "$backbone" --task "$task" "$wide"
+    widen --drop-adapters --run "$adapters_run" "$wide"
     # Without its adapters it is no model to compare with.
     rm -r "$wide/hf"
   fi
@@ -50,5 +55,5 @@ fi
 "$peers" bench/decode/peers.py prepare "$out" --sentences "$out/sentences.jsonl"
 # shellcheck disable=SC2086 # several flags may be given
 "$peers" bench/decode/bench.py "$out" --file "$task.onnx" --sentences "$out/sentences.jsonl" --corpus "$test_file" \
-  --hl-run "$built/hl-run" --tagger-speed "$built/examples/tagger_speed" --python "$peers" \
+  --int8 "$out/int8/$task.onnx" --hl-run "$built/hl-run" --tagger-speed "$built/examples/tagger_speed" --python "$peers" \
   "${candle[@]}" "${adapters[@]}" ${BENCH_FLAGS:-}

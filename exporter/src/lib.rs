@@ -10,6 +10,7 @@
 //! - [`bert`]: the same for `unipelt-bert`: graph, model, oracle
 //! - [`probe`]: the sentences that a file is verified on
 //! - [`verify`]: un-folded, folded and written model compared
+//! - [`quantize`]: the same model in bytes
 //! - [`summary`]: what an export reports
 
 mod arithmetic;
@@ -21,6 +22,7 @@ pub mod graph;
 pub mod materialise;
 pub mod model;
 pub mod probe;
+pub mod quantize;
 pub mod reference;
 pub mod summary;
 pub mod verify;

@@ -11,19 +11,22 @@ use ndarray::{Array2, Array3, ArrayView1, ArrayView2, Axis, Ix1, Ix2, s};
 use crate::arithmetic::{activate, argmax, gelu_new, layer_norm, rms_norm, softmax};
 use crate::generate::{GeneratedAdapter, generate};
 use crate::model::{ModelError, TaskModel, shaped, wide};
+use crate::quantize::{product, stored};
 
 /// Added to masked scores. Far below any score, and finite: a row without a visible key is no NaN.
 const MASKED: f64 = -1e9;
 /// Rows of the head that are widened to float64 together.
 const HEAD_ROWS: usize = 4096;
 
-/// Where LoRA is computed.
+/// Where LoRA is computed, and in what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// As in training: `W x + scale * B (A x)`.
     UnFolded,
     /// Folded into the matrix, as in an exported file: `W' x`.
     Folded,
+    /// Folded, with large matrices in bytes, as in a file of [`crate::export::Precision::Int8`].
+    Int8,
 }
 
 /// Vectors for every position of every sentence of a batch.
@@ -210,6 +213,10 @@ impl<'a> Reference<'a> {
 
     fn embed(&self, ids: &Array2<i64>) -> Result<States, ModelError> {
         let table: Array2<f32> = shaped(names::SHARED, self.model.tensor(names::SHARED)?)?;
+        let table = match self.form {
+            Form::Int8 => stored(&table.view()),
+            Form::UnFolded | Form::Folded => table,
+        };
         let mut rows = Array2::zeros((ids.len(), table.ncols()));
         for (mut row, id) in rows.outer_iter_mut().zip(ids) {
             let index = usize::try_from(*id).unwrap_or(usize::MAX);
@@ -301,6 +308,9 @@ impl<'a> Reference<'a> {
         let name = self.config().head_name();
         let matrix: Array2<f32> = shaped(name, self.model.tensor(name)?)?;
         let scaled = x.rows * self.config().head_scale();
+        if self.form == Form::Int8 {
+            return Ok(States { rows: product(&scaled, &matrix.view()), length: x.length });
+        }
         let mut rows = Array2::zeros((scaled.nrows(), matrix.nrows()));
         let parts = matrix.axis_chunks_iter(Axis(0), HEAD_ROWS);
         for (part, mut out) in parts.zip(rows.axis_chunks_iter_mut(Axis(1), HEAD_ROWS)) {
@@ -323,6 +333,10 @@ impl<'a> Reference<'a> {
         lora: Option<&Lora<HostTensor>>,
     ) -> Result<Array2<f64>, ModelError> {
         match (self.form, lora) {
+            (Form::Int8, _) => {
+                let matrix: Array2<f32> = shaped(name, self.model.folded_tensor(name)?)?;
+                Ok(product(x, &matrix.view()))
+            }
             (Form::Folded, _) => Ok(x.dot(&wide::<Ix2>(name, &self.model.folded_tensor(name)?)?.t())),
             (Form::UnFolded, lora) => {
                 let y = x.dot(&wide::<Ix2>(name, &self.model.tensor(name)?)?.t());

@@ -10,6 +10,7 @@ use ndarray::{Array2, ArrayView1, s};
 use serde::Serialize;
 
 use crate::arithmetic::argmax;
+use crate::export::Precision;
 use crate::model::{ModelError, TaskModel};
 use crate::probe::Probes;
 use crate::reference::{Form, Reference, States};
@@ -26,6 +27,18 @@ pub struct Verification {
     pub backends: BackendOptions,
 }
 
+/// What two neighbours on the ladder must have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Demand {
+    /// Logits within the ladder's tolerance, and what is chosen by them.
+    Equal,
+    /// Logits within this.
+    Within(f64),
+    /// Nothing: they are different models, and their difference is to be known.
+    Nothing,
+}
+
 /// Two neighbours on the ladder.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rung {
@@ -37,6 +50,8 @@ pub struct Rung {
     pub difference: f64,
     /// Probes whose greedy ids, or tags, are those of the un-folded model.
     pub equal_greedy: usize,
+    /// What it takes to hold.
+    pub demand: Demand,
 }
 
 /// A backend that was not run.
@@ -61,23 +76,33 @@ pub struct Ladder {
     pub probes: usize,
     /// What must be equal for each of them: `greedy ids` or `tags`.
     pub chosen: &'static str,
+    file_was_run: bool,
 }
 
 impl Rung {
     fn holds(&self, tolerance: f64, probes: usize) -> bool {
-        self.difference <= tolerance && self.equal_greedy == probes
+        self.is_close(tolerance) && (self.demand != Demand::Equal || self.equal_greedy == probes)
+    }
+
+    /// Whether logits differ by no more than they may.
+    pub(crate) fn is_close(&self, tolerance: f64) -> bool {
+        match self.demand {
+            Demand::Equal => self.difference <= tolerance,
+            Demand::Within(most) => self.difference <= most,
+            Demand::Nothing => true,
+        }
     }
 }
 
 impl Ladder {
-    /// Whether every rung is within tolerance, with equal greedy ids.
+    /// Whether every rung is as it must be.
     pub fn holds(&self) -> bool {
         self.rungs.iter().all(|rung| rung.holds(self.tolerance, self.probes))
     }
 
     /// Whether the written file was run at all.
     pub fn file_was_run(&self) -> bool {
-        self.rungs.len() > 1
+        self.file_was_run
     }
 }
 
@@ -87,7 +112,11 @@ impl fmt::Display for Ladder {
         let title = |rung: &Rung| format!("{} vs {}", rung.from, rung.to);
         let width = self.rungs.iter().map(|rung| title(rung).len()).max().unwrap_or(0);
         for rung in &self.rungs {
-            let verdict = if rung.holds(self.tolerance, self.probes) { "ok" } else { "FAILED" };
+            let verdict = match rung.holds(self.tolerance, self.probes) {
+                true if rung.demand == Demand::Nothing => "the price of bytes",
+                true => "ok",
+                false => "FAILED",
+            };
             writeln!(
                 f,
                 "{:width$}  logits differ by {:.1e}, {} equal in {} of {}: {verdict}",
@@ -121,9 +150,12 @@ pub(crate) trait Exam: std::fmt::Debug {
 #[derive(Debug)]
 pub struct Oracle {
     exam: Box<dyn Exam>,
-    /// Between the two forms.
-    first_rung: Rung,
-    folded: Answers,
+    /// Between the model's forms.
+    rungs: Vec<Rung>,
+    /// Of the form that is written.
+    written: Answers,
+    /// Of the written form and its file.
+    demand: Demand,
 }
 
 /// What every implementation is asked.
@@ -146,8 +178,8 @@ pub(crate) struct Answers {
 }
 
 impl Oracle {
-    /// Runs `model` in both forms.
-    pub(crate) fn new(model: &TaskModel, probes: Probes) -> Result<Self, ModelError> {
+    /// Runs `model` in all forms up to the one that is written.
+    pub(crate) fn new(model: &TaskModel, probes: Probes, precision: Precision) -> Result<Self, ModelError> {
         let un_folded = Reference::new(model, Form::UnFolded);
         let encoded = un_folded.encode(&probes.input_ids, &probes.attention_mask)?;
         let greedy = un_folded.greedy(&encoded, &probes.attention_mask, GREEDY_LEN)?;
@@ -159,13 +191,32 @@ impl Oracle {
             let logits = |ids: &Array2<i64>| reference.decode(&encoded, attention_mask, ids);
             questions.ask(name, |ids| logits(ids).map(States::into_rows))
         };
-        let (un_folded, folded) = (ask(Form::UnFolded, "un-folded")?, ask(Form::Folded, "folded")?);
-        Ok(Self::of(Box::new(questions), &un_folded, folded))
+        let un_folded = ask(Form::UnFolded, "un-folded")?;
+        let folded = ask(Form::Folded, "folded")?;
+        let int8 = match precision {
+            Precision::F32 => None,
+            Precision::Int8 => Some(ask(Form::Int8, "int8")?),
+        };
+        let oracle = Self::of(Box::new(questions), &un_folded, folded);
+        Ok(match int8 {
+            None => oracle,
+            Some(int8) => oracle.in_bytes(int8),
+        })
     }
 
-    /// From the answers of both forms.
+    /// From the answers of the forms un-folded and folded.
     pub(crate) fn of(exam: Box<dyn Exam>, un_folded: &Answers, folded: Answers) -> Self {
-        Self { exam, first_rung: rung(un_folded, &folded), folded }
+        let rungs = vec![rung(un_folded, &folded, Demand::Equal)];
+        Self { exam, rungs, written: folded, demand: Demand::Equal }
+    }
+
+    /// For a file in bytes. Where two implementations differ in the last digit they may round an element to different
+    /// bytes, and what is behind it changes as much as it does by rounding at all: twice that is the bound.
+    fn in_bytes(mut self, int8: Answers) -> Self {
+        let price = rung(&self.written, &int8, Demand::Nothing);
+        let demand = Demand::Within(2.0 * price.difference);
+        self.rungs.push(price);
+        Self { written: int8, demand, ..self }
     }
 
     /// Runs the file at `path` in every backend that `options` allow, one at a time, and compares neighbours.
@@ -175,24 +226,25 @@ impl Oracle {
         options: &Verification,
         stage: &dyn Fn(&str),
     ) -> Result<Ladder, BackendError> {
-        let mut rungs = vec![self.first_rung];
-        // Logits of one neighbour only are kept: they are large.
-        let mut above = self.folded;
+        let Self { exam, mut rungs, written: mut above, demand } = self;
+        let forms = rungs.len();
         let mut not_run = Vec::new();
         for kind in [BackendKind::Ort, BackendKind::Tract] {
             match Backend::load(&BackendOptions { kind, ..options.backends.clone() }) {
                 Ok(backend) => {
                     stage(&format!("running the file in {}", backend.description()));
                     let mut graph = backend.open_file(path)?;
-                    let answers = self.exam.ask_file(&backend.description(), graph.as_mut())?;
-                    rungs.push(rung(&above, &answers));
+                    let answers = exam.ask_file(&backend.description(), graph.as_mut())?;
+                    rungs.push(rung(&above, &answers, demand));
+                    // Logits of one neighbour only are kept: they are large.
                     above = answers;
                 }
                 Err(why) => not_run.push(Absent { backend: kind.to_string(), reason: why.to_string() }),
             }
         }
-        let (probes, chosen) = (self.exam.probes(), self.exam.chosen());
-        Ok(Ladder { rungs, not_run, tolerance: options.tolerance, probes, chosen })
+        let (probes, chosen) = (exam.probes(), exam.chosen());
+        let file_was_run = rungs.len() > forms;
+        Ok(Ladder { rungs, not_run, tolerance: options.tolerance, probes, chosen, file_was_run })
     }
 }
 
@@ -240,10 +292,10 @@ impl Questions {
     }
 }
 
-fn rung(from: &Answers, to: &Answers) -> Rung {
+fn rung(from: &Answers, to: &Answers, demand: Demand) -> Rung {
     let pairs = from.logits.iter().zip(&to.logits);
     let difference = pairs.map(|(from, to)| largest_difference(from, to)).fold(0.0, f64::max);
-    Rung { from: from.name.clone(), to: to.name.clone(), difference, equal_greedy: to.equal_greedy }
+    Rung { from: from.name.clone(), to: to.name.clone(), difference, equal_greedy: to.equal_greedy, demand }
 }
 
 fn largest_difference(a: &Array2<f64>, b: &Array2<f64>) -> f64 {

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::{HyperCase, TOLERANCE, ids, random_run};
-use hyperloader_core::method::{HyperConfig, LoraConfig, MethodConfig};
+use hyperloader_core::method::{HyperConfig, HyperdecoderConfig, LoraConfig, MethodConfig};
 use hyperloader_core::run::{Run, Snapshot, Which};
-use hyperloader_core::t5::T5Config;
+use hyperloader_core::t5::{FeedForward, T5Config};
 use hyperloader_core::tagger::TaggerMetadata;
-use hyperloader_exporter::export::{ExportError, Exported, Exporter, Options};
+use hyperloader_exporter::export::{ExportError, Exported, Exporter, Options, Precision};
 use hyperloader_exporter::verify::Verification;
-use hyperloader_onnx::read_model;
+use hyperloader_onnx::{Opset, read_model};
 use hyperloader_runtime::backend::{Backend, BackendKind, BackendOptions, Value};
 use ndarray::Array2;
 
@@ -126,6 +126,36 @@ fn a_verified_file_says_what_it_is_and_where_it_comes_from() {
     assert_eq!(exported.parameters, exported.weights.iter().map(|group| group.parameters).sum::<usize>());
     assert!(exported.weights.iter().all(|group| group.bytes == 4 * group.parameters));
     assert_eq!(files(folder.path()), ["backbone", "runs", "snips.onnx"]);
+}
+
+#[test]
+fn every_kind_of_model_can_be_written_in_bytes() {
+    let plain = T5Config { num_layers: 1, vocab_size: 32_200, ..T5Config::preset("t5-nano").unwrap() };
+    let gated = T5Config {
+        feed_forward_proj: FeedForward::GatedGelu,
+        tie_word_embeddings: false,
+        cross_attention_relative_bias: true,
+        ..plain.clone()
+    };
+    let hyperloader = || HyperConfig { reduction_factor: 4, ..HyperConfig::default() }.into();
+    let generated = HyperdecoderConfig::default().into();
+    for (t5, method, opset) in [
+        (gated, hyperloader(), Opset::V18),
+        (plain.clone(), hyperloader(), Opset::V17),
+        (plain, generated, Opset::V18),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = random_run::write(folder.path(), &t5, &method, &["mtop"]);
+        let path = folder.path().join("mtop.onnx");
+        let options = Options { precision: Precision::Int8, opset, ..verified(1e-4) };
+        let exported = export(run, "mtop", &path, &options).unwrap();
+        let ladder = exported.ladder.unwrap();
+        let forms: Vec<&str> = ladder.rungs.iter().map(|rung| rung.to.as_str()).collect();
+        assert_eq!(forms[..2], ["folded", "int8"], "{ladder}");
+        assert_eq!(forms.len(), 4, "{ladder}");
+        assert!(ladder.rungs[1].difference > 1e-3, "{ladder}");
+        assert!(2 * exported.bytes < 4 * exported.parameters as u64, "{} bytes", exported.bytes);
+    }
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub enum WriteError {
     /// The file would be too large for protobuf.
     #[error(
         "the model takes {bytes} bytes, more than the {MAX_BYTES} that an ONNX file holds\n\
-         hint: export with 16-bit weights"
+         hint: `--precision int8` takes a quarter of it"
     )]
     TooLarge {
         /// Bytes of the whole file.

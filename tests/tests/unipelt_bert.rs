@@ -275,7 +275,7 @@ fn a_warm_start_on_other_labels_is_refused() {
 }
 
 #[test]
-fn an_export_on_the_backbone_of_the_other_kind_is_refused() {
+fn an_export_on_the_backbone_of_the_other_kind_or_in_bytes_is_refused() {
     let place = Workplace::new();
     place.write("hyperloader.toml", config(2, 0.0, "fraction = 0.02"));
     place.program("hl-train").args(["--quiet", "--name", "bert"]).assert().success();
@@ -288,5 +288,8 @@ fn an_export_on_the_backbone_of_the_other_kind_is_refused() {
         export.args(["--quiet", "--task", task, "--run"]).arg(run).arg("--backbone").arg(fixture(backbone));
         insta::assert_snapshot!(name, place.transcript(&mut export));
     }
+    let mut export = place.program("hl-export");
+    export.args(["--quiet", "--task", "snips", "--run", "runs/bert", "--precision", "int8"]);
+    insta::assert_snapshot!("export_of_bert_in_bytes", place.transcript(&mut export));
     assert_eq!(place.files(), ["hyperloader.toml", "runs"]);
 }

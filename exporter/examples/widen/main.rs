@@ -25,8 +25,9 @@ use hyperloader_core::run::{Run, Which};
 use hyperloader_core::t5::{FeedForward, Stack, T5Config};
 use hyperloader_core::tagger::TaggerMetadata;
 use hyperloader_core::tensors::{Tensors, write_tensors};
-use hyperloader_exporter::export::{ExportError, Exporter, graph, write};
+use hyperloader_exporter::export::{ExportError, Exportable, Exporter, Precision, graph, write};
 use hyperloader_exporter::model::TaskModel;
+use hyperloader_exporter::quantize::Quantized;
 use hyperloader_onnx::Opset;
 use serde_json::{Value, json};
 
@@ -52,6 +53,10 @@ struct Args {
     /// The published T5 whose widths, heads and depth are taken
     #[arg(long, default_value = "t5-base", value_name = "NAME")]
     shape: String,
+
+    /// What the large matrices of OUT/TASK.onnx are stored as
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
 
     /// Leave the run's adapters out of OUT/hf, which is another model then; OUT/TASK.onnx has them
     #[arg(long)]
@@ -84,9 +89,13 @@ fn main() -> Result<()> {
     let wide = TaskModel::new(Backbone::open(&folder, legacy_bias)?, Tensors::new(), widening.adapters())
         .with_drafter(widening.drafter());
     let metadata = TaggerMetadata { decoder_layers: wide.config().layers(Stack::Decoder), ..metadata };
-    let built = graph(&wide, &metadata, Opset::default())?;
+    let wide: Box<dyn Exportable> = match args.precision {
+        Precision::F32 => Box::new(wide),
+        Precision::Int8 => Box::new(Quantized::new(wide)?),
+    };
+    let built = graph(&*wide, &metadata, Opset::default())?;
     let file = args.out.join(format!("{}.onnx", task.name));
-    write_checked(&file, |out| write(out, &built, &wide), |_| Ok::<_, ExportError>(()))?;
+    write_checked(&file, |out| write(out, &built, &*wide), |_| Ok::<_, ExportError>(()))?;
     Ok(())
 }
 

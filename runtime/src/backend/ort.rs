@@ -144,6 +144,9 @@ impl Ort {
         let mut builder = Session::builder(&self.environment)
             .and_then(|builder| Ok(builder.with_config_entry(STOP_SPINNING, "1")?))
             .map_err(open_error)?;
+        if byte_products_saturate() {
+            builder = builder.with_precise_qmm().map_err(open_error)?;
+        }
         if let Some(threads) = self.threads {
             builder = builder.with_intra_threads(threads).map_err(open_error)?;
         }
@@ -157,6 +160,15 @@ impl Ort {
         }
         Ok(builder)
     }
+}
+
+/// Whether products of unsigned by signed bytes overflow as ONNX Runtime computes them: on x86-64 without VNNI.
+fn byte_products_saturate() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let saturate = !is_x86_feature_detected!("avx512vnni") && !is_x86_feature_detected!("avxvnni");
+    #[cfg(not(target_arch = "x86_64"))]
+    let saturate = false;
+    saturate
 }
 
 fn open_error<R>(error: ort::Error<R>) -> BackendError {

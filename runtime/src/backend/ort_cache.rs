@@ -149,6 +149,7 @@ fn processor() -> String {
         is_x86_feature_detected!("fma"),
         is_x86_feature_detected!("avx512f"),
         is_x86_feature_detected!("avx512vnni"),
+        is_x86_feature_detected!("avxvnni"),
     ];
     #[cfg(not(target_arch = "x86_64"))]
     let features: [bool; 0] = [];

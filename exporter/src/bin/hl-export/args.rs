@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Parser, ValueEnum};
 use hyperloader_core::run::Which;
-use hyperloader_exporter::export::Options;
+use hyperloader_exporter::export::{Options, Precision};
 use hyperloader_exporter::verify::Verification;
 use hyperloader_onnx::Opset;
 use hyperloader_runtime::backend::{BackendKind, BackendOptions, Device};
@@ -49,6 +49,10 @@ pub(crate) struct Args {
     /// ONNX operator set
     #[arg(long, value_name = "N", default_value = "18", value_parser = opset)]
     opset: Opset,
+
+    /// What the large matrices are stored as
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
 
     /// Largest difference of two logits that verification tolerates
     #[arg(long, value_name = "X", default_value = "1e-4", value_parser = tolerance)]
@@ -110,7 +114,11 @@ impl Args {
             ..BackendOptions::default()
         };
         let verification = Verification { tolerance: self.atol, backends };
-        Options { opset: self.opset, verification: (!self.no_verify).then_some(verification) }
+        Options {
+            opset: self.opset,
+            precision: self.precision,
+            verification: (!self.no_verify).then_some(verification),
+        }
     }
 }
 

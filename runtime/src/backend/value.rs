@@ -1,5 +1,7 @@
 //! Tensors that go into and come out of a graph.
 
+use ndarray::{ArrayD, ArrayViewD, Axis, AxisDescription, Slice};
+
 use crate::backend::BackendError;
 
 /// A tensor of `f32` or `i64`, row major. What a backend gave stays in its memory until somebody reads it, so that it
@@ -67,6 +69,38 @@ impl Value {
         }
     }
 
+    /// Tensors of `f32` one after the other along the first axis; those that are smaller along another are filled up with
+    /// zeros at its end.
+    ///
+    /// # Errors
+    /// If they have another type, or unlike ranks.
+    pub(crate) fn stacked(values: &[Self]) -> Result<Self, BackendError> {
+        let views = values.iter().map(Self::view).collect::<Result<Vec<_>, _>>()?;
+        let mut shape = vec![0; views.first().map_or(0, ArrayViewD::ndim)];
+        for view in &views {
+            let (rows, sizes) = view.shape().split_first().unwrap_or((&0, &[]));
+            check_count(&[shape.len()], view.ndim())?;
+            shape.iter_mut().take(1).for_each(|all| *all += rows);
+            shape.iter_mut().skip(1).zip(sizes).for_each(|(most, size)| *most = (*most).max(*size));
+        }
+        let mut all = ArrayD::zeros(shape.as_slice());
+        let mut start = 0;
+        for view in views {
+            let from = |axis| if axis == Axis(0) { start } else { 0 };
+            let place =
+                |at: AxisDescription| Slice::from(from(at.axis)..from(at.axis) + view.len_of(at.axis));
+            all.slice_each_axis_mut(place).assign(&view);
+            start += view.shape().first().unwrap_or(&0);
+        }
+        Self::from_f32s(&shape, all.into_raw_vec_and_offset().0)
+    }
+
+    fn view(&self) -> Result<ArrayViewD<'_, f32>, BackendError> {
+        let (shape, elements) = (self.shape(), self.f32s()?);
+        let misfit = |_| BackendError::Shape { shape: shape.clone(), found: elements.len() };
+        ArrayViewD::from_shape(shape.as_slice(), elements).map_err(misfit)
+    }
+
     /// Its shape.
     pub fn shape(&self) -> Vec<usize> {
         match &self.0 {
@@ -130,6 +164,18 @@ mod tests {
         let selected = value.select_rows(&[2, 0]).unwrap();
         assert_eq!((selected.shape(), selected.i64s().unwrap()), (vec![2, 2], &[5, 6, 1, 2][..]));
         assert!(value.select_rows(&[3]).is_err());
+    }
+
+    #[test]
+    fn values_are_stacked_along_the_first_axis_and_filled_up_along_the_others() {
+        let [long, short] = [([1, 3], vec![1.0, 2.0, 3.0]), ([2, 2], vec![4.0, 5.0, 6.0, 7.0])]
+            .map(|(shape, elements)| Value::from_f32s(&shape, elements).unwrap());
+        let flat = Value::from_f32s(&[2], vec![8.0, 9.0]).unwrap();
+        let stacked = Value::stacked(&[short, long]).unwrap();
+        let expected = [4.0, 5.0, 0.0, 6.0, 7.0, 0.0, 1.0, 2.0, 3.0];
+        assert_eq!((stacked.shape(), stacked.f32s().unwrap()), (vec![3, 3], &expected[..]));
+        assert!(Value::stacked(&[stacked, flat]).is_err());
+        assert_eq!(Value::stacked(&[]).unwrap().shape(), [0; 0]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod draft;
 mod legal;
 mod past;
+mod plan;
 mod rows;
 mod target;
 
@@ -24,6 +25,7 @@ use serde::Serialize;
 use self::draft::{Drafter, Hints, Sentence};
 use self::legal::LegalIds;
 use self::past::{Cache, Past};
+use self::plan::{horizon, parts_of_like_length};
 use self::rows::Row;
 use self::target::Grammar;
 use crate::backend::{Backend, BackendError, Graph, Value};
@@ -266,7 +268,7 @@ impl Decoder {
         }
         let mut targets = vec![vec![]; sources.len()];
         while self.decoder.is_some() && !rows.iter().all(Row::ended) {
-            self.limits.horizon = self.horizon(rows.len());
+            self.limits.horizon = self.horizon(&rows);
             self.pass(&memory, &mut past, &mut rows)?;
             if rows.iter().any(Row::ended) {
                 let stay: Vec<usize> = (0..rows.len()).filter(|&at| !rows[at].ended()).collect();
@@ -297,37 +299,54 @@ impl Decoder {
         })
     }
 
-    /// Most ids of each of `rows` targets that a pass had better decide. More of them share its cost, fewer are decided in
-    /// vain, behind one that is wrong: `(h + cost / rows) / (h - rate h^2 / 2)` for each that counts is least at this `h`.
-    fn horizon(&self, rows: usize) -> usize {
-        // Of one target alone, a pass over more ids hardly takes longer.
-        if rows == 1 {
-            return usize::MAX;
-        }
+    /// Most ids of a target that a pass over `rows` had better decide.
+    fn horizon(&self, rows: &[Row]) -> usize {
         let Statistics { mistakes, ids, .. } = self.statistics;
         let rate = (mistakes + 1) as f64 / (ids + 50) as f64;
-        (2.0 * self.pass_cost / (rows as f64 * rate)).sqrt().ceil() as usize
+        let limits = Limits { horizon: usize::MAX, ..self.limits };
+        let left: Vec<usize> = rows.iter().map(|row| row.undecided(limits).len()).collect();
+        horizon(&left, rate, self.pass_cost)
     }
 
-    /// Runs the encoder over `sources`, padded at the end to the longest.
+    /// Runs the encoder over `sources`, once, or for parts of them where that saves padding.
     fn encode(&mut self, sources: &[Vec<u32>]) -> Result<(Memory, Vec<Sentence>), BackendError> {
-        let length = sources.iter().map(Vec::len).max().unwrap_or(0);
-        let mut ids = Vec::with_capacity(sources.len() * length);
-        let mut mask = Vec::with_capacity(sources.len() * length);
-        for source in sources {
-            let padding = length - source.len();
-            ids.extend(source.iter().map(|&id| i64::from(id)));
-            ids.extend(std::iter::repeat_n(self.limits.pad, padding));
-            mask.extend(std::iter::repeat_n(1, source.len()));
-            mask.extend(std::iter::repeat_n(0, padding));
+        let lengths: Vec<usize> = sources.iter().map(Vec::len).collect();
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let mut parts = Vec::new();
+        let mut sentences = Vec::new();
+        for part in parts_of_like_length(&lengths, self.pass_cost) {
+            let (cross, drafted) = self.encode_part(&sources[part])?;
+            parts.push(cross);
+            sentences.extend(drafted);
         }
-        let shape = [sources.len(), length];
-        let input_ids = Value::from_i64s(&shape, ids)?;
-        let attention_mask = Value::from_i64s(&shape, mask)?;
+        let cross = match parts.len() {
+            1 => parts.remove(0),
+            _ => {
+                let mut parts: Vec<_> = parts.into_iter().map(Vec::into_iter).collect();
+                // Each is freed as soon as it is copied.
+                let stacked =
+                    |_| Value::stacked(&parts.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>());
+                (0..self.memory_names.len()).map(stacked).collect::<Result<_, _>>()?
+            }
+        };
+        Ok((Memory { attention_mask: mask(&lengths, longest)?, cross }, sentences))
+    }
+
+    /// What the encoder gives for `sources`, padded at the end to the longest, and what they are drafted from.
+    fn encode_part(&mut self, sources: &[Vec<u32>]) -> Result<(Vec<Value>, Vec<Sentence>), BackendError> {
+        let lengths: Vec<usize> = sources.iter().map(Vec::len).collect();
+        let length = lengths.iter().copied().max().unwrap_or(0);
+        let mut ids = Vec::with_capacity(sources.len() * length);
+        for source in sources {
+            ids.extend(source.iter().map(|&id| i64::from(id)));
+            ids.extend(std::iter::repeat_n(self.limits.pad, length - source.len()));
+        }
+        let input_ids = Value::from_i64s(&[sources.len(), length], ids)?;
+        let attention_mask = mask(&lengths, length)?;
         let mut cross = self.encoder.run(&[(INPUT_IDS, &input_ids), (ATTENTION_MASK, &attention_mask)])?;
         let scores = if self.transitions.is_some() { cross.pop() } else { None };
         let sentences = self.sentences(sources, length, scores.as_ref())?;
-        Ok((Memory { attention_mask, cross }, sentences))
+        Ok((cross, sentences))
     }
 
     /// Words of each source and their scores, summed from the classifier's `[batch, length, roles * tags]`.
@@ -483,6 +502,12 @@ fn legal_ids(file: &ModelFile, codec: &SentT) -> Result<LegalIds, DecoderError> 
         Some(&id) => Err(DecoderError::Vocabulary { id, vocab_size }),
         None => Ok(legal),
     }
+}
+
+/// 1 for each token and 0 for padding, `[batch, longest]`.
+fn mask(lengths: &[usize], longest: usize) -> Result<Value, BackendError> {
+    let row = |&length: &usize| (0..longest).map(move |at| i64::from(at < length));
+    Value::from_i64s(&[lengths.len(), longest], lengths.iter().flat_map(row).collect())
 }
 
 impl Memory {

@@ -360,7 +360,7 @@ mod tests {
         let mut graph = GraphBuilder::new("products", opset);
         let tokens = Dim::from("tokens");
         let x = graph.input("x", ElementType::F32, &[tokens.clone(), WIDTH.into()]);
-        let ids = graph.input("ids", ElementType::I64, &[tokens.clone()]);
+        let ids = graph.input("ids", ElementType::I64, std::slice::from_ref(&tokens));
         let weight = |graph: &mut GraphBuilder, name, dims| graph.weight(name, ElementType::F32, dims);
         let columns = weight(&mut graph, "columns", &[WIDTH, OUT]);
         let rows = weight(&mut graph, "rows", &[OUT, WIDTH]);

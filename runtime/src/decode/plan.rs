@@ -61,7 +61,7 @@ mod tests {
         let ends = [4, 4, 4, 4, 4, 4, 4, 100];
         assert_eq!(
             (horizon(&[100; 8], 0.035, 20.0), horizon(&ends, 0.035, 20.0)),
-            (10, 4),
+            (11, 4),
             "most end before"
         );
         assert_eq!(horizon(&[1; 32], 0.035, 20.0), 1, "step by step");

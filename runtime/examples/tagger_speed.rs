@@ -74,14 +74,6 @@ struct Args {
     /// ONNX Runtime's library
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
-
-    /// Where ONNX Runtime keeps what it makes of the tagger
-    #[arg(long, value_name = "DIR")]
-    cache: Option<PathBuf>,
-
-    /// Sessions
-    #[arg(long, default_value = "1", value_name = "N")]
-    workers: usize,
 }
 
 fn main() -> Result<()> {
@@ -162,11 +154,9 @@ fn open(args: &Args, batch_size: usize) -> Result<Tagger> {
         kind: args.backend,
         threads: Some(args.threads),
         ort_lib: args.ort_lib.clone(),
-        cache: args.cache.clone(),
         ..BackendOptions::default()
     };
-    let (workers, mode) = (args.workers, args.decode);
-    let options = TaggerOptions { backend, batch_size, workers, mode, ..TaggerOptions::default() };
+    let options = TaggerOptions { backend, batch_size, mode: args.decode, ..TaggerOptions::default() };
     Ok(Tagger::open(&args.model, &options)?)
 }
 

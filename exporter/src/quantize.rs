@@ -2,11 +2,11 @@
 //!
 //! A matrix is stored as integers from -127 to 127 with a scale for each output channel, its largest magnitude / 127.
 //! What is multiplied with it is brought to bytes as it comes, each token by its own largest magnitude (token-wise
-//! quantization: Yao et al. 2022, arXiv 2206.01861, section 3.1), so that a sentence's tags do not depend on those beside
-//! it in a batch. Sums of integers are exact: they do not depend on how many tokens a pass covers either.
+//! quantization: Yao et al. 2022, arXiv 2206.01861), and sums of integers are exact: a product gives a token the same
+//! whatever stands beside it.
 //!
-//! Norms, adapters, position tables and whatever else is small stay in float32: they cost nothing, and they are what a
-//! task has of its own. Operators are ONNX's own, as in the model in float32.
+//! Only the backbone's large matrices are. Norms, adapters, generators and position tables stay in float32: they cost
+//! little, and they are what a task has of its own. Operators are ONNX's own, as in the model in float32.
 
 use std::collections::{HashMap, HashSet};
 
@@ -94,7 +94,8 @@ impl Quantized {
     /// # Errors
     /// If its graph cannot be built.
     pub fn new(model: TaskModel) -> Result<Self, GraphError> {
-        let matrices = matrices(&model.graph(Opset::default())?);
+        let backbone = model.config().tensors();
+        let matrices = matrices(&model.graph(Opset::default())?, |name| backbone.contains_key(name));
         Ok(Self { model, matrices })
     }
 
@@ -178,15 +179,15 @@ impl Exportable for Quantized {
     }
 }
 
-/// The large weights of `built` that are read as matrices, always in one way.
-fn matrices(built: &BuiltModel) -> HashMap<String, Matrix> {
+/// The large weights of `built`, as far as they are `eligible`, that are read as matrices, always in one way.
+fn matrices(built: &BuiltModel, eligible: impl Fn(&str) -> bool) -> HashMap<String, Matrix> {
     let nodes = || built.model.graph.iter().flat_map(|graph| &graph.node);
     let matrix = |weight: &Weight| {
         let &[rows, columns] = &weight.dims[..] else { return None };
         let mut readers = nodes().filter(|node| node.input.contains(&weight.name));
         let channels = Channels::read_by(readers.next()?, &weight.name)?;
         let one_way = readers.all(|node| Channels::read_by(node, &weight.name) == Some(channels));
-        let taken = one_way && is_large(rows, columns);
+        let taken = one_way && is_large(rows, columns) && eligible(&weight.name);
         taken.then(|| (weight.name.clone(), Matrix { dims: [rows, columns], channels }))
     };
     built.weights.iter().filter_map(matrix).collect()
@@ -355,7 +356,12 @@ mod tests {
         random(WIDTH, SMALL)
     }
 
-    /// `x columns`, `x rows^T`, `x small`, and the rows `ids`.
+    /// A task's own, in float32.
+    fn own() -> Array2<f32> {
+        random(WIDTH, WIDTH)
+    }
+
+    /// `x columns`, `x rows^T`, `x small`, `x own`, and the rows `ids`.
     fn built(opset: Opset) -> BuiltModel {
         let mut graph = GraphBuilder::new("products", opset);
         let tokens = Dim::from("tokens");
@@ -365,17 +371,19 @@ mod tests {
         let columns = weight(&mut graph, "columns", &[WIDTH, OUT]);
         let rows = weight(&mut graph, "rows", &[OUT, WIDTH]);
         let small = weight(&mut graph, "small", &[WIDTH, SMALL]);
+        let own = weight(&mut graph, "own", &[WIDTH, WIDTH]);
         let outputs = [
             (graph.matmul(x, columns), "by_columns", OUT),
             (graph.matmul_transposed(x, rows), "by_rows", OUT),
             (graph.matmul(x, small), "by_small", SMALL),
+            (graph.matmul(x, own), "by_own", WIDTH),
             (graph.gather(rows, ids, 0), "looked_up", WIDTH),
         ];
         for (value, name, width) in outputs {
             graph.output(value, name, ElementType::F32, &[tokens.clone(), width.into()]);
         }
         let built = graph.finish().unwrap();
-        let matrices = matrices(&built);
+        let matrices = matrices(&built, |name| name != "own");
         in_bytes(built, &matrices, opset)
     }
 
@@ -385,7 +393,8 @@ mod tests {
             let (matrix, axis) = match scaled {
                 "columns" => (columns(), Axis(1)),
                 "rows" => (rows(), Axis(0)),
-                _ => return Ok(small().iter().flat_map(|x| x.to_le_bytes()).collect()),
+                "small" => return Ok(small().iter().flat_map(|x| x.to_le_bytes()).collect()),
+                _ => return Ok(own().iter().flat_map(|x| x.to_le_bytes()).collect()),
             };
             let (integers, scales) = quantized(&matrix.view(), axis);
             Ok(match weight.name.ends_with(SCALE) {
@@ -413,7 +422,7 @@ mod tests {
     #[test]
     fn large_matrices_are_bytes_and_small_ones_are_not() {
         insta::assert_snapshot!(built(Opset::default()).summary(), @r"
-        graph `products`: 21 nodes, opset 18, ir 8
+        graph `products`: 22 nodes, opset 18, ir 8
         inputs
           x f32 [tokens, 128]
           ids i64 [tokens]
@@ -421,6 +430,7 @@ mod tests {
           by_columns f32 [tokens, 150]
           by_rows f32 [tokens, 150]
           by_small f32 [tokens, 3]
+          by_own f32 [tokens, 128]
           looked_up f32 [tokens, 128]
         inner values
         operators
@@ -428,7 +438,7 @@ mod tests {
           Cast 3
           Div 2
           Gather 2
-          MatMul 1
+          MatMul 2
           MatMulInteger 2
           Max 1
           Mul 5
@@ -436,7 +446,7 @@ mod tests {
           ReduceMax 1
           Transpose 1
           Unsqueeze 1
-        initializers 10, 39089 elements
+        initializers 11, 55473 elements
         ");
     }
 
@@ -471,6 +481,7 @@ mod tests {
                     product(&wide, &columns().t()),
                     product(&wide, &rows().view()),
                     product(&wide, &small().t()),
+                    wide.dot(&own().mapv(f64::from)),
                     Array2::from_shape_fn((5, WIDTH), |(row, column)| {
                         table[[ids[row] as usize, column]].into()
                     }),

@@ -137,7 +137,8 @@ fn every_kind_of_model_can_be_written_in_bytes() {
         cross_attention_relative_bias: true,
         ..plain.clone()
     };
-    let hyperloader = || HyperConfig { reduction_factor: 4, ..HyperConfig::default() }.into();
+    // Adapters as large as matrices of the backbone, which stay in float32.
+    let hyperloader = || HyperConfig { reduction_factor: 1, ..HyperConfig::default() }.into();
     let generated = HyperdecoderConfig::default().into();
     for (t5, method, opset) in [
         (gated, hyperloader(), Opset::V18),
@@ -154,7 +155,12 @@ fn every_kind_of_model_can_be_written_in_bytes() {
         assert_eq!(forms[..2], ["folded", "int8"], "{ladder}");
         assert_eq!(forms.len(), 4, "{ladder}");
         assert!(ladder.rungs[1].difference > 1e-3, "{ladder}");
-        assert!(2 * exported.bytes < 4 * exported.parameters as u64, "{} bytes", exported.bytes);
+        for group in &exported.weights {
+            let large = ["embedding", "head", "feed-forward", "attention"].contains(&group.part);
+            let fits =
+                if large { group.bytes < 2 * group.parameters } else { group.bytes == 4 * group.parameters };
+            assert!(fits, "{group:?}");
+        }
     }
 }
 

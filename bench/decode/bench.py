@@ -54,13 +54,13 @@ class Bench:
     def library(self, model, backend, decode):
         o = self.options
         command = [o.tagger_speed, "--model", model, "--layout", o.layout, "--corpus", o.corpus, "--limit", o.limit,
-                   "--threads", o.threads, "--backend", backend, "--decode", decode, "--batch-sizes"]
+                   "--threads", o.threads, "--backend", backend, "--device", o.device, "--decode", decode, "--batch-sizes"]
         return lambda sizes: self.record([*command, ",".join(map(str, sizes))])
 
     def peer(self, engine):
         o = self.options
         command = [o.python, Path(__file__).with_name("peers.py"), "run", engine, o.out, "--sentences", o.sentences,
-                   "--limit", o.limit, "--threads", o.threads, "--batch-sizes"]
+                   "--limit", o.limit, "--threads", o.threads, "--device", o.device, "--batch-sizes"]
         return lambda sizes: self.record([*command, ",".join(map(str, sizes))])
 
     def record(self, command):
@@ -210,6 +210,7 @@ def main():
     add("--limit", type=int, default=200)
     add("--rounds", type=int, default=3)
     add("--threads", type=int, default=2)
+    add("--device", default="cpu", help="of hl-run's library and of transformers")
     add("--only", action="append", help="only this engine, by name; may be repeated")
     options = parser.parse_args()
     bench = Bench(options)

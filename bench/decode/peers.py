@@ -62,17 +62,18 @@ def prepare(out, sentences):
 class HuggingFace:
     """`generate` of transformers, in PyTorch or over optimum's ONNX files."""
 
-    def __init__(self, engine, out, threads, limit):
+    def __init__(self, engine, out, threads, limit, device):
         import torch
 
         torch.set_num_threads(threads)
-        self.torch, self.limit = torch, limit
+        self.torch, self.limit, self.device = torch, limit, device
         # Modules are imported before the clock starts: loading is reading a model.
         if engine == "transformers":
             from transformers import T5ForConditionalGeneration
 
             began = time.perf_counter()
             self.model = T5ForConditionalGeneration.from_pretrained(out / "hf", dtype=torch.float32).eval()
+            self.model.to(device)
         else:
             from onnxruntime import SessionOptions
             from optimum.onnxruntime import ORTModelForSeq2SeqLM
@@ -89,15 +90,15 @@ class HuggingFace:
         ids = torch.tensor([source + [0] * (length - len(source)) for source in sources])
         mask = (torch.arange(length)[None, :] < torch.tensor([len(s) for s in sources])[:, None]).long()
         with torch.inference_mode():
-            targets = self.model.generate(input_ids=ids, attention_mask=mask, do_sample=False, num_beams=1,
-                                          max_new_tokens=self.limit)
+            targets = self.model.generate(input_ids=ids.to(self.device), attention_mask=mask.to(self.device),
+                                          do_sample=False, num_beams=1, max_new_tokens=self.limit)
         return [cut(row[1:]) for row in targets.tolist()]
 
 
 class CTranslate2:
     """CTranslate2's translator; it takes and gives tokens, so that ids are looked up outside the clock."""
 
-    def __init__(self, engine, out, threads, limit):
+    def __init__(self, engine, out, threads, limit, _):
         compute, mkl = CTRANSLATE2[engine]
         if mkl is not None:
             os.environ["CT2_USE_MKL"] = mkl
@@ -127,9 +128,9 @@ def peak_kib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def measure(engine, out, sentences, batch_sizes, limit, threads):
+def measure(engine, out, sentences, batch_sizes, limit, threads, device):
     _, sources, max_target_len = read_sentences(sentences, limit)
-    peer = (CTranslate2 if engine in CTRANSLATE2 else HuggingFace)(engine, out, threads, max_target_len)
+    peer = (CTranslate2 if engine in CTRANSLATE2 else HuggingFace)(engine, out, threads, max_target_len, device)
     for source in sources[:WARM_UP]:
         peer.generate([source])
     record = {"engine": engine, "load_s": peer.load_s, "batches": {}}
@@ -166,6 +167,7 @@ def main():
             sub.add_argument("--batch-sizes", default="1")
             sub.add_argument("--limit", type=int, default=200)
             sub.add_argument("--threads", type=int, default=2)
+            sub.add_argument("--device", default="cpu", help="for transformers; all others run on the CPU")
         sub.add_argument("out", type=Path)
         sub.add_argument("--sentences", type=Path, required=True)
     options = parser.parse_args()
@@ -173,7 +175,8 @@ def main():
         prepare(options.out, options.sentences)
         return
     sizes = [int(size) for size in options.batch_sizes.split(",")]
-    print(json.dumps(measure(options.engine, options.out, options.sentences, sizes, options.limit, options.threads)))
+    print(json.dumps(measure(options.engine, options.out, options.sentences, sizes, options.limit, options.threads,
+                             options.device)))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ use hyperloader_core::sentt::SentT;
 use hyperloader_core::spans::SpanMode;
 use hyperloader_core::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
 use hyperloader_runtime::{
-    BackendKind, BackendOptions, Mode, ModelFile, Tagged, Tagger, TaggerOptions, Value,
+    BackendKind, BackendOptions, Device, Mode, ModelFile, Tagged, Tagger, TaggerOptions, Value,
 };
 use serde_json::json;
 
@@ -66,6 +66,10 @@ struct Args {
     /// Runtime that runs the graph
     #[arg(long, value_enum, default_value_t)]
     backend: BackendKind,
+
+    /// Where it runs: `cpu`, `cuda`, `cuda:N`
+    #[arg(long, default_value = "cpu", value_name = "DEVICE")]
+    device: Device,
 
     /// How target ids are found
     #[arg(long, value_enum, default_value_t)]
@@ -152,6 +156,7 @@ fn measure(args: &Args, sentences: &[Vec<String>], gold: &[Vec<String>], sources
 fn open(args: &Args, batch_size: usize) -> Result<Tagger> {
     let backend = BackendOptions {
         kind: args.backend,
+        device: args.device,
         threads: Some(args.threads),
         ort_lib: args.ort_lib.clone(),
         ..BackendOptions::default()

@@ -83,7 +83,7 @@ fn by_row() -> AttributeProto {
 
 /// A task's model whose large matrices are written as int8.
 #[derive(Debug)]
-pub struct Quantized {
+pub(crate) struct Quantized {
     model: TaskModel,
     matrices: HashMap<String, Matrix>,
 }
@@ -93,7 +93,7 @@ impl Quantized {
     ///
     /// # Errors
     /// If its graph cannot be built.
-    pub fn new(model: TaskModel) -> Result<Self, GraphError> {
+    pub(crate) fn new(model: TaskModel) -> Result<Self, GraphError> {
         let backbone = model.config().tensors();
         let matrices = matrices(&model.graph(Opset::default())?, |name| backbone.contains_key(name));
         Ok(Self { model, matrices })

@@ -33,10 +33,10 @@ pub struct Verification {
 pub enum Demand {
     /// Logits within the ladder's tolerance, and what is chosen by them.
     Equal,
-    /// Logits within this.
+    /// Logits within the ladder's tolerance and this much more.
     Within(f64),
-    /// Nothing: they are different models, and their difference is to be known.
-    Nothing,
+    /// Logits that are numbers: they are different models, and their difference is to be known.
+    Finite,
 }
 
 /// Two neighbours on the ladder.
@@ -88,8 +88,8 @@ impl Rung {
     pub(crate) fn is_close(&self, tolerance: f64) -> bool {
         match self.demand {
             Demand::Equal => self.difference <= tolerance,
-            Demand::Within(most) => self.difference <= most,
-            Demand::Nothing => true,
+            Demand::Within(more) => self.difference <= tolerance + more,
+            Demand::Finite => self.difference.is_finite(),
         }
     }
 }
@@ -113,7 +113,7 @@ impl fmt::Display for Ladder {
         let width = self.rungs.iter().map(|rung| title(rung).len()).max().unwrap_or(0);
         for rung in &self.rungs {
             let verdict = match rung.holds(self.tolerance, self.probes) {
-                true if rung.demand == Demand::Nothing => "the price of bytes",
+                true if rung.demand == Demand::Finite => "the price of bytes",
                 true => "ok",
                 false => "FAILED",
             };
@@ -213,7 +213,7 @@ impl Oracle {
     /// For a file in bytes. Where two implementations differ in the last digit they may round an element to different
     /// bytes, and what is behind it changes as much as it does by rounding at all: twice that is the bound.
     fn in_bytes(mut self, int8: Answers) -> Self {
-        let price = rung(&self.written, &int8, Demand::Nothing);
+        let price = rung(&self.written, &int8, Demand::Finite);
         let demand = Demand::Within(2.0 * price.difference);
         self.rungs.push(price);
         Self { written: int8, demand, ..self }

@@ -57,14 +57,21 @@ fn a_file_in_bytes_is_small_and_finds_nearly_the_same_spans_in_both_runtimes() {
             "jsonl",
         ]);
         let output = run.write_stdin(sentences.join("\n")).assert().success().get_output().stdout.clone();
-        let lines: Vec<String> = spans(&output).lines().map(str::to_owned).collect();
-        lines
+        let mut sentence = 0;
+        let mut found = Vec::new();
+        for line in spans(&output).lines() {
+            match line.starts_with("  ") {
+                true => found.push((sentence, line.to_owned())),
+                false => sentence += 1,
+            }
+        }
+        found
     };
     let exact = found("f32", "tract");
-    assert!(exact.len() > 2 * sentences.len(), "{exact:?}");
+    assert!(exact.len() > sentences.len(), "{exact:?}");
     for backend in ["ort", "tract"] {
         let close = found("int8", backend);
-        let kept = exact.iter().filter(|line| close.contains(line)).count();
+        let kept = exact.iter().filter(|span| close.contains(span)).count();
         assert!(10 * kept >= 9 * exact.len(), "{backend}: {kept} of {}", exact.len());
     }
 }

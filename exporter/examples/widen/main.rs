@@ -25,9 +25,8 @@ use hyperloader_core::run::{Run, Which};
 use hyperloader_core::t5::{FeedForward, Stack, T5Config};
 use hyperloader_core::tagger::TaggerMetadata;
 use hyperloader_core::tensors::{Tensors, write_tensors};
-use hyperloader_exporter::export::{ExportError, Exportable, Exporter, Precision, graph, write};
+use hyperloader_exporter::export::{ExportError, Exporter, Precision, graph, write};
 use hyperloader_exporter::model::TaskModel;
-use hyperloader_exporter::quantize::Quantized;
 use hyperloader_onnx::Opset;
 use serde_json::{Value, json};
 
@@ -89,10 +88,7 @@ fn main() -> Result<()> {
     let wide = TaskModel::new(Backbone::open(&folder, legacy_bias)?, Tensors::new(), widening.adapters())
         .with_drafter(widening.drafter());
     let metadata = TaggerMetadata { decoder_layers: wide.config().layers(Stack::Decoder), ..metadata };
-    let wide: Box<dyn Exportable> = match args.precision {
-        Precision::F32 => Box::new(wide),
-        Precision::Int8 => Box::new(Quantized::new(wide)?),
-    };
+    let wide = args.precision.of(wide)?;
     let built = graph(&*wide, &metadata, Opset::default())?;
     let file = args.out.join(format!("{}.onnx", task.name));
     write_checked(&file, |out| write(out, &built, &*wide), |_| Ok::<_, ExportError>(()))?;

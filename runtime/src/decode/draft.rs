@@ -23,8 +23,17 @@ pub(super) struct Hint {
     previous: Tag,
 }
 
-/// Hints by word.
-pub(super) type Hints = HashMap<usize, Hint>;
+/// What the decoder said behind a wrong draft.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Hints {
+    /// Of tags, by word.
+    tags: HashMap<usize, Hint>,
+    /// Id by id.
+    said: Vec<u32>,
+}
+
+/// Ids that are drafted at once where a target is not what it should be.
+pub(super) const ASTRAY: usize = 16;
 
 /// Drafts targets.
 #[derive(Debug, Clone, Copy)]
@@ -40,13 +49,14 @@ impl Drafter<'_> {
     /// The most likely rest of `target`, to the end. Slots count from the target's beginning.
     pub(super) fn draft(&self, sentence: &Sentence, target: &[u32], hints: &Hints) -> Draft {
         let grammar = self.grammar;
+        if !grammar.in_order(target, sentence.words) {
+            return Draft { ids: self.astray(target, &hints.said), slots: vec![] };
+        }
         let Place { opened, partial } = grammar.place(target);
         let mut draft = Draft::default();
         let mut previous = OUTSIDE;
         match opened.checked_sub(1) {
             Some(word) if word >= sentence.words => {
-                // A model that goes on behind the last word mostly writes one more sentinel.
-                draft.ids.extend(grammar.sentinel(opened).filter(|_| !partial.is_empty()));
                 draft.ids.push(grammar.eos);
                 return draft;
             }
@@ -76,6 +86,15 @@ impl Drafter<'_> {
         draft
     }
 
+    /// How a target goes on that has lost count: as the decoder `said`, whose choices then hang on the position more than on
+    /// what was written; then as it did the last time or, failing that, with the next word.
+    fn astray(&self, target: &[u32], said: &[u32]) -> Vec<u32> {
+        // Behind an end nothing follows, though it may be said.
+        let said = said.split(|id| *id == self.grammar.eos).next().unwrap_or_default();
+        let next = |ids: &[u32]| repeated(ids).or_else(|| self.grammar.next(ids));
+        extended([target, said].concat(), target.len() + ASTRAY, next).split_off(target.len())
+    }
+
     /// What the decoder's choices, made behind `target` up to each of its ids from `from` on, say of the words after
     /// the first choice that is not the target's id.
     pub(super) fn hints(
@@ -87,8 +106,10 @@ impl Drafter<'_> {
         choices: &[u32],
     ) -> Hints {
         if !self.redraft {
-            return Hints::new();
+            return Hints::default();
         }
+        let agreed = choices.iter().zip(&target[from..]).take_while(|(a, b)| a == b).count();
+        let said = choices.get(agreed + 1..).unwrap_or_default().to_vec();
         let hint = |slot: &Slot| {
             let chosen = choices.get(slot.start.checked_sub(from)?..)?;
             let drafted = target.get(slot.start..)?;
@@ -109,7 +130,7 @@ impl Drafter<'_> {
             };
             Some((slot.word, Hint { tag, previous: slot.previous }))
         };
-        slots.iter().filter_map(hint).collect()
+        Hints { tags: slots.iter().filter_map(hint).collect(), said }
     }
 
     /// The tag of `word` behind `previous` that begins with `partial`; `None` if no tag does.
@@ -126,7 +147,7 @@ impl Drafter<'_> {
             (hint.previous == previous || sentence.scores.is_empty())
                 && self.grammar.ids(hint.tag).starts_with(partial)
         };
-        match hints.get(&word).filter(fits) {
+        match hints.tags.get(&word).filter(fits) {
             Some(hint) => Some(hint.tag),
             None => self.likeliest(sentence, word, previous, partial),
         }
@@ -151,6 +172,22 @@ impl Drafter<'_> {
         let complete = |tag: &Tag| self.grammar.ids(*tag).len() == gap.len();
         self.grammar.tags_from(gap).find(complete).unwrap_or(OUTSIDE)
     }
+}
+
+/// `ids` and, up to `length`, what comes `next`.
+pub(super) fn extended(mut ids: Vec<u32>, length: usize, next: impl Fn(&[u32]) -> Option<u32>) -> Vec<u32> {
+    while ids.len() < length {
+        let Some(id) = next(&ids) else { break };
+        ids.push(id);
+    }
+    ids
+}
+
+/// What followed the last time that ids ended as these do.
+pub(super) fn repeated(ids: &[u32]) -> Option<u32> {
+    let (before, end) = ids.split_last_chunk::<2>()?;
+    let at = ids[..before.len() + 1].windows(2).rposition(|pair| pair == end)?;
+    ids.get(at + 2).copied()
 }
 
 #[cfg(test)]
@@ -202,7 +239,8 @@ mod tests {
         let drafter = Drafter { grammar: &grammar, transitions: None, redraft: true };
         let sentence = Sentence { words: 3, scores: vec![] };
         let whole = ids(&["O", "O", "O"]);
-        let draft = |target: &[u32]| [target, &drafter.draft(&sentence, target, &Hints::new()).ids].concat();
+        let draft =
+            |target: &[u32]| [target, &drafter.draft(&sentence, target, &Hints::default()).ids].concat();
         for length in 0..whole.len() {
             assert_eq!(draft(&whole[..length]), whole);
         }
@@ -213,13 +251,44 @@ mod tests {
     }
 
     #[test]
+    fn a_target_that_has_lost_count_goes_on_as_the_decoder_said_and_then_as_before() {
+        let grammar = grammar();
+        let drafter = Drafter { grammar: &grammar, transitions: None, redraft: true };
+        let sentence = Sentence { words: 3, scores: vec![] };
+        let o = grammar.ids(OUTSIDE);
+        let with = |words: &[usize]| -> Vec<u32> {
+            words.iter().flat_map(|word| [&[grammar.sentinel(*word).unwrap()], o].concat()).collect()
+        };
+        let draft = |target: &[u32], said: &[u32]| {
+            let hints = Hints { said: said.to_vec(), ..Hints::default() };
+            drafter.draft(&sentence, target, &hints).ids
+        };
+        let around = draft(&with(&[0, 1, 1, 1]), &[]);
+        assert!(around.starts_with(&with(&[1, 1, 1])) && around.len() == ASTRAY);
+        let said = [&with(&[2, 0])[..], &[grammar.eos], &with(&[7])].concat();
+        assert!(draft(&with(&[0, 1, 1]), &said).starts_with(&with(&[2, 0, 1, 2])));
+        // Words that are not there.
+        assert!(draft(&with(&[0, 1, 2, 3]), &[]).starts_with(&with(&[4, 5, 6])));
+        assert_eq!(draft(&with(&[0, 1, 2, 3])[..3 * (1 + o.len()) + 1], &[]), [grammar.eos]);
+    }
+
+    #[test]
+    fn a_circle_is_gone_round_again() {
+        let round = |ids: &[u32]| extended(ids.to_vec(), ids.len() + 5, repeated).split_off(ids.len());
+        assert_eq!(round(&[7, 8, 9, 7, 8]), [9, 7, 8, 9, 7]);
+        assert_eq!(round(&[5, 5, 5]), [5; 5]);
+        assert!(round(&[7, 8, 9]).is_empty() && round(&[7]).is_empty());
+    }
+
+    #[test]
     fn a_classifier_completes_a_tag_that_the_decoder_has_begun() {
         let grammar = grammar();
         let transitions = no_transitions();
         let drafter = Drafter { grammar: &grammar, transitions: Some(&transitions), redraft: true };
         let table = [scores(TIME, CITY_NAME), scores(INSIDE, OUTSIDE), scores(OUTSIDE, CITY)].concat();
         let sentence = Sentence { words: 3, scores: table };
-        let draft = |target: &[u32]| [target, &drafter.draft(&sentence, target, &Hints::new()).ids].concat();
+        let draft =
+            |target: &[u32]| [target, &drafter.draft(&sentence, target, &Hints::default()).ids].concat();
         assert_eq!(draft(&[]), ids(&["time", "I", "O"]));
         let begun = [&[grammar.sentinel(0).unwrap()], &grammar.ids(CITY)[..1]].concat();
         assert_eq!(draft(&begun), ids(&["city_name", "I", "O"]));
@@ -235,7 +304,7 @@ mod tests {
         let drafter = Drafter { grammar: &grammar, transitions: Some(&transitions), redraft: true };
         let table = [scores(OUTSIDE, CITY), scores(OUTSIDE, CITY), scores(CITY, TIME)].concat();
         let sentence = Sentence { words: 3, scores: table };
-        let draft = drafter.draft(&sentence, &[], &Hints::new());
+        let draft = drafter.draft(&sentence, &[], &Hints::default());
         assert_eq!(draft.ids, ids(&["O", "O", "city"]));
         // The decoder would have chosen `time`, `O`, `time`.
         let choices = ids(&["time", "O", "time"]);
@@ -245,8 +314,8 @@ mod tests {
             behind[slot.start] = chosen[0];
         }
         let hints = drafter.hints(&sentence, &draft.ids, &draft.slots, 0, &behind);
-        assert_eq!(hints[&0], Hint { tag: TIME, previous: OUTSIDE });
-        assert_eq!(hints[&2], Hint { tag: TIME, previous: OUTSIDE });
+        assert_eq!(hints.tags[&0], Hint { tag: TIME, previous: OUTSIDE });
+        assert_eq!(hints.tags[&2], Hint { tag: TIME, previous: OUTSIDE });
         let target = &choices[..1 + grammar.ids(TIME).len()];
         let next = [target, &drafter.draft(&sentence, target, &hints).ids].concat();
         assert_eq!(next, ids(&["time", "O", "time"]));
@@ -257,6 +326,6 @@ mod tests {
             }
         }
         let plain = Drafter { redraft: false, ..drafter };
-        assert!(plain.hints(&sentence, &draft.ids, &draft.slots, 0, &behind).is_empty());
+        assert_eq!(plain.hints(&sentence, &draft.ids, &draft.slots, 0, &behind), Hints::default());
     }
 }

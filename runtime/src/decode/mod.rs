@@ -264,7 +264,7 @@ impl Decoder {
         let rows = sentences.into_iter().enumerate();
         let mut rows: Vec<Row> = rows.map(|(k, sentence)| Row::new(k, sentence, self.limits)).collect();
         if let Some(drafter) = self.drafter() {
-            rows.iter_mut().for_each(|row| row.draft(drafter, &Hints::new(), self.limits));
+            rows.iter_mut().for_each(|row| row.draft(drafter, &Hints::default(), self.limits));
         }
         let mut targets = vec![vec![]; sources.len()];
         while self.decoder.is_some() && !rows.iter().all(Row::ended) {

@@ -1,13 +1,11 @@
 //! The targets of a batch as they grow.
 
 use super::Limits;
-use super::draft::{Drafter, Hints, Sentence};
+use super::draft::{ASTRAY, Drafter, Hints, Sentence, extended, repeated};
 use super::target::Slot;
 
 /// Passes in a row that accept no drafted id before a row's drafts are given up.
 const PATIENCE: u32 = 3;
-/// Ids that are drafted at once where a target seems to repeat itself.
-const REPEATED: usize = 16;
 
 /// A target: ids that are certain, then ids that are drafted.
 #[derive(Debug)]
@@ -85,15 +83,13 @@ impl Row {
     /// Drafts the rest from what is certain. Once drafts have failed too often, only what would repeat the target: a
     /// model that does not end a target mostly goes round in a circle.
     pub(super) fn draft(&mut self, drafter: Drafter<'_>, hints: &Hints, limits: Limits) {
-        self.target.truncate(self.accepted);
         self.slots.clear();
         if self.ended {
             return;
         }
         if self.fell_back() {
-            let repeated = repeated(&self.target).to_vec();
-            self.target.extend(repeated);
-            self.target.truncate(limits.max_target_len);
+            let length = limits.max_target_len.min(self.accepted + ASTRAY);
+            self.target = extended(std::mem::take(&mut self.target), length, repeated);
             return;
         }
         let draft = drafter.draft(&self.sentence, &self.target, hints);
@@ -104,38 +100,35 @@ impl Row {
     }
 
     /// Takes the decoder's choices at [`Row::undecided`]: as many drafted ids as it would have chosen itself, and the
-    /// first that it chose otherwise. Then drafts the rest, if there is a drafter.
+    /// first that it chose otherwise. Then drafts the rest anew, if there is a drafter; behind a horizon the draft stands.
     pub(super) fn take(&mut self, choices: &[u32], drafter: Option<Drafter<'_>>, limits: Limits) {
         let from = self.accepted;
         let drafted = &self.target[from..];
         let agreed = choices.iter().zip(drafted).take_while(|(choice, id)| choice == id).count();
-        let hints = drafter.filter(|_| agreed < drafted.len());
-        let hints =
-            hints.map(|drafter| drafter.hints(&self.sentence, &self.target, &self.slots, from, choices));
+        let mistaken = agreed < drafted.len().min(choices.len());
+        let hints = drafter
+            .filter(|_| mistaken)
+            .map(|drafter| drafter.hints(&self.sentence, &self.target, &self.slots, from, choices));
         if !drafted.is_empty() && !self.fell_back() {
             self.failures = if agreed > 0 { 0 } else { self.failures + 1 };
         }
-        self.mistakes += usize::from(agreed < drafted.len().min(choices.len()));
-        self.target.truncate(from + agreed);
-        self.target.extend(choices.get(agreed));
-        self.accepted = self.target.len();
+        self.mistakes += usize::from(mistaken);
         self.passes += 1;
+        if let Some(choice) = choices.get(agreed) {
+            self.target.truncate(from + agreed);
+            self.target.push(*choice);
+        }
+        self.accepted = from + choices.len().min(agreed + 1);
         // A position without a choice cannot be gone beyond.
         self.ended = choices.is_empty()
-            || self.target.last() == Some(&limits.eos)
+            || self.target[self.accepted - 1] == limits.eos
             || self.accepted >= limits.max_target_len;
-        if let Some(drafter) = drafter {
+        if self.ended {
+            self.target.truncate(self.accepted);
+        } else if let Some(drafter) = drafter.filter(|_| self.target.len() == self.accepted) {
             self.draft(drafter, &hints.unwrap_or_default(), limits);
         }
     }
-}
-
-/// What followed the last time that `target` ended as it does.
-fn repeated(target: &[u32]) -> &[u32] {
-    let Some((before, end)) = target.split_last_chunk::<2>() else { return &[] };
-    let pairs = target[..before.len() + 1].windows(2);
-    let at = pairs.into_iter().rposition(|pair| pair == end);
-    at.map_or(&[], |at| &target[at + 2..target.len().min(at + 2 + REPEATED)])
 }
 
 #[cfg(test)]
@@ -152,22 +145,11 @@ mod tests {
         row.target.extend([9, 8, 7, 1]);
         assert_eq!(row.undecided(limits), 0..2);
         row.take(&[9, 8], None, limits);
-        assert_eq!((row.target(), row.accepted(), row.mistakes), (&[9, 8][..], 2, 0));
-        row.target.extend([7, 1]);
+        assert_eq!((row.target(), row.accepted(), row.mistakes), (&[9, 8, 7, 1][..], 2, 0));
         assert_eq!(row.undecided(limits), 2..4);
         row.take(&[6, 1], None, limits);
         assert_eq!((row.target(), row.accepted(), row.mistakes), (&[9, 8, 6][..], 3, 1));
         assert!(!row.ended());
-    }
-
-    #[test]
-    fn a_circle_is_drafted_once_more() {
-        assert_eq!(repeated(&[7, 8, 9, 7, 8]), [9, 7, 8]);
-        assert_eq!(repeated(&[5, 5, 5]), [5]);
-        assert!(repeated(&[7, 8, 9]).is_empty());
-        assert!(repeated(&[7]).is_empty());
-        let long: Vec<u32> = (0..40).chain([0, 1]).collect();
-        assert_eq!(repeated(&long), (2..18).collect::<Vec<_>>());
     }
 
     #[test]

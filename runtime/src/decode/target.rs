@@ -84,6 +84,25 @@ impl Grammar {
         }
     }
 
+    /// Whether `target` may become well-formed for as many words: its sentinels count from 0, and nothing is behind the one
+    /// after the last word.
+    pub(super) fn in_order(&self, target: &[u32], words: usize) -> bool {
+        let sentinels = target.iter().filter_map(|id| self.indices.get(id).copied());
+        let count = sentinels.clone().count();
+        let closed = target.last().is_some_and(|id| self.indices.get(id) == Some(&words));
+        sentinels.eq(0..count) && (count <= words || closed)
+    }
+
+    /// What comes next where each word has the tag of the one before.
+    pub(super) fn next(&self, target: &[u32]) -> Option<u32> {
+        let Place { opened, partial } = self.place(target);
+        let before = target[..target.len() - partial.len()].split_last()?.1;
+        match self.place(before).partial.strip_prefix(partial) {
+            Some([id, ..]) => Some(*id),
+            _ => self.sentinel(opened),
+        }
+    }
+
     /// The sentinel before word `word`, or after the last one.
     pub(super) fn sentinel(&self, word: usize) -> Option<u32> {
         self.sentinels.get(word).copied()
@@ -138,6 +157,26 @@ mod tests {
         let partial = grammar.place(&target[..2 + o + name]).partial;
         assert_eq!(grammar.tags_from(partial).collect::<Vec<_>>(), [3]);
         assert_eq!(place(target.len() - 1), Place { opened: 3, partial: &[] });
+    }
+
+    #[test]
+    fn a_target_is_in_order_as_long_as_it_can_become_well_formed() {
+        let codec = codec();
+        let grammar = Grammar::new(&codec, &["city_name".to_owned()]).unwrap();
+        let target = codec.encode_target(&["O", "city_name"]).unwrap();
+        let body = &target[..target.len() - 1];
+        for length in 0..=body.len() {
+            assert!(grammar.in_order(&body[..length], 2));
+        }
+        assert!(!grammar.in_order(body, 1), "one more word");
+        assert!(!grammar.in_order(&[body, grammar.ids(OUTSIDE)].concat(), 2), "a tag of no word");
+        assert!(!grammar.in_order(&[body, &body[..1]].concat(), 9), "from the beginning");
+        assert_eq!(grammar.next(&[]), None);
+        let counted = |length: usize| grammar.next(&[body, &grammar.ids(2)[..length]].concat());
+        for (length, id) in grammar.ids(2).iter().enumerate() {
+            assert_eq!(counted(length), Some(*id), "the tag of the word before");
+        }
+        assert_eq!(counted(grammar.ids(2).len()), grammar.sentinel(3));
     }
 
     #[test]

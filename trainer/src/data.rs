@@ -286,7 +286,7 @@ impl Batch {
 }
 
 /// Rows of different lengths as one tensor `[rows, longest]`, int64.
-fn padded(rows: &[&[i64]], pad: i64) -> Tensor {
+pub(crate) fn padded(rows: &[&[i64]], pad: i64) -> Tensor {
     let width = rows.iter().map(|r| r.len()).max().unwrap_or(0);
     let mut values = vec![pad; rows.len() * width];
     for (row, ids) in rows.iter().enumerate() {

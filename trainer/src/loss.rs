@@ -57,6 +57,12 @@ impl Head {
         linear(&scaled, &self.matrix)
     }
 
+    /// Of `ids` `[ids]` the likeliest behind each of the states `[rows, d_model]`: `[rows]`.
+    pub fn likeliest(&self, states: &Tensor, ids: &Tensor) -> Tensor {
+        let rows = self.matrix.index_select(0, ids);
+        ids.index_select(0, &linear(states, &rows).argmax(-1, false))
+    }
+
     /// The sum over rows of `(1 - e) * nll + e / V * sum_v(-log p_v)` for states `[rows, d_model]` and the ids
     /// `targets` `[rows]`, where e is `label_smoothing` and V the size of the vocabulary.
     pub fn label_smoothed(&self, states: &Tensor, targets: &Tensor, label_smoothing: f64) -> StepLoss {

@@ -1,21 +1,20 @@
 //! Fits a task's drafter: a linear classifier on the frozen encoder that guesses the tags that the decoder will write.
 //!
-//! It learns what the trained model says, not what the corpus says: one pass of the decoder over each training target
-//! shows which tag the model would choose at each word behind the tags before it.
+//! It learns what the trained model says, not what the corpus says (`teacher.rs`).
 
-use std::collections::{BTreeMap, HashMap};
+mod teacher;
 
-use hyperloader_core::drafter::{OUTSIDE, ROLES, names, read_from, tag_count};
-use hyperloader_core::labels::LabelSet;
+use hyperloader_core::drafter::{ROLES, names, tag_count};
 use hyperloader_core::sentt::{SentT, SentTError};
 use hyperloader_core::tensors::Tensors;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 
-use crate::data::{Batch, Example, TaskData};
-use crate::model::{Mode, Tagger, TaggerError};
+use self::teacher::{Teacher, Words};
+use crate::data::TaskData;
+use crate::model::{Tagger, TaggerError};
 use crate::optimizer::{AbsentGradient, AdamW};
 use crate::parameters::{Parameters, to_host};
 use crate::schedule::{Decay, Schedule};
@@ -40,16 +39,6 @@ pub enum FitError {
     /// The tokenizer failed.
     #[error(transparent)]
     Tokenizer(#[from] SentTError),
-}
-
-/// Words with the tags that the model gives them.
-struct Words {
-    /// The encoder's states in each role, `[words, roles * d_model]`; 0 where there is none.
-    states: Tensor,
-    /// Rows of a table of sets of tags (see [`Teacher::sets`]), `[words]`: the tag is one of the set.
-    tags: Tensor,
-    /// Tags of the words before, `[words]`.
-    previous: Tensor,
 }
 
 /// The tensors of the drafter of a task (see [`names`]), fitted on its training examples. The same on every run on
@@ -83,121 +72,6 @@ pub fn fit(tagger: &Tagger, codec: &SentT, data: &TaskData, seed: u64) -> Result
     let tensors =
         [(names::weight(task), weight), (names::bias(task), bias), (names::transitions(task), transitions)];
     Ok(tensors.into_iter().map(|(name, tensor)| (name, to_host(&tensor))).collect())
-}
-
-/// Says what the model would write.
-struct Teacher<'a> {
-    tagger: &'a Tagger,
-    codec: &'a SentT,
-    task: &'a str,
-    /// Their number.
-    tags: usize,
-    /// Tags by their ids.
-    by_ids: HashMap<Vec<i64>, usize>,
-    /// The tags that begin with an id.
-    by_first: BTreeMap<i64, Vec<usize>>,
-}
-
-impl<'a> Teacher<'a> {
-    fn new(
-        tagger: &'a Tagger,
-        codec: &'a SentT,
-        task: &'a str,
-        labels: &LabelSet,
-    ) -> Result<Self, SentTError> {
-        let (mut by_ids, mut by_first) = (HashMap::new(), BTreeMap::<i64, Vec<usize>>::new());
-        for (tag, name) in ["O", "I"].into_iter().chain(labels.iter()).enumerate() {
-            let ids: Vec<i64> = codec.word(&name)?.iter().map(|id| i64::from(*id)).collect();
-            if let Some(first) = ids.first() {
-                by_first.entry(*first).or_default().push(tag);
-            }
-            by_ids.entry(ids).or_insert(tag);
-        }
-        Ok(Self { tagger, codec, task, tags: tag_count(labels.len()), by_ids, by_first })
-    }
-
-    /// `[sets, tags]`, 1 for each tag of a set: each tag alone, the tags that share their first id, all tags.
-    fn sets(&self) -> Tensor {
-        let tags = self.tags;
-        let alone = (0..tags).map(|tag| vec![tag]);
-        let sets: Vec<Vec<usize>> =
-            alone.chain(self.by_first.values().cloned()).chain([(0..tags).collect()]).collect();
-        let mut table = vec![0.0_f32; sets.len() * tags];
-        for (set, row) in sets.iter().zip(table.chunks_mut(tags)) {
-            set.iter().for_each(|&tag| row[tag] = 1.0);
-        }
-        Tensor::from_slice(&table).view([-1, tags as i64]).to_device(self.tagger.device())
-    }
-
-    /// The set that a tag is in whose first id the model chose where the corpus has `written`.
-    fn set(&self, written: &[i64], first: i64) -> usize {
-        let shared = || self.by_first.keys().position(|id| *id == first);
-        match self.by_ids.get(written) {
-            Some(tag) if written.first() == Some(&first) => *tag,
-            _ => self.tags + shared().unwrap_or(self.by_first.len()),
-        }
-    }
-
-    /// The words of `examples`, a batch.
-    fn words(&self, examples: &[&Example]) -> Result<Words, TaggerError> {
-        let t5 = &self.tagger.t5;
-        let device = self.tagger.device();
-        let Batch { input_ids, attention_mask, labels } =
-            Batch::new(examples, t5.config.pad_token_id, device);
-        let weights = no_grad(|| self.tagger.task_weights(self.task))?;
-        let (source_len, target_len, d) = (input_ids.size()[1], labels.size()[1], t5.config.d_model as i64);
-        let mut at = Vec::new();
-        let (mut choices, mut gold) = (Vec::new(), Vec::new());
-        for (row, example) in (0_i64..).zip(examples) {
-            let sentinels = self.sentinels(&example.source);
-            let slots = self.sentinels(&example.target);
-            for (word, slot) in slots.windows(2).enumerate() {
-                // Row 0 holds no state.
-                let place = |at: Option<usize>| at.map_or(0, |at| 1 + row * source_len + at as i64);
-                at.extend(read_from(&sentinels, word).map(place));
-                choices.push(row * target_len + slot[0] as i64 + 1);
-                gold.push((word, &example.target[slot[0] + 1..slot[1]]));
-            }
-        }
-        let (states, chosen) = no_grad(|| {
-            let encoded = t5.encode(&weights, &input_ids, &attention_mask, Mode::Evaluation);
-            let shifted = t5.shift_right(&labels);
-            let decoded = t5.decode(&weights, &shifted, &encoded, &attention_mask, Mode::Evaluation);
-            let picked =
-                decoded.reshape([-1, d]).index_select(0, &Tensor::from_slice(&choices).to_device(device));
-            let chosen = t5.logits(&picked).argmax(-1, false);
-            let none = Tensor::zeros([1, d], (encoded.kind(), device));
-            let states = Tensor::cat(&[none, encoded.reshape([-1, d])], 0);
-            let states = states.index_select(0, &Tensor::from_slice(&at).to_device(device));
-            (states.view([-1, ROLES as i64 * d]), chosen)
-        });
-        let mut firsts = vec![0_i64; choices.len()];
-        chosen.copy_data(&mut firsts, choices.len());
-        let (mut tags, mut previous) = (Vec::new(), Vec::new());
-        let mut before = OUTSIDE;
-        for ((word, ids), first) in gold.into_iter().zip(firsts) {
-            if word == 0 {
-                before = OUTSIDE;
-            }
-            tags.push(self.set(ids, first) as i64);
-            previous.push(before as i64);
-            before = self.by_ids.get(ids).copied().unwrap_or(OUTSIDE);
-        }
-        let ids = |tags: &[i64]| Tensor::from_slice(tags).to_device(device);
-        Ok(Words { states, tags: ids(&tags), previous: ids(&previous) })
-    }
-
-    /// Where the sentinels of a sequence stand, up to the first gap in their numbers.
-    fn sentinels(&self, ids: &[i64]) -> Vec<usize> {
-        let index = |id: i64| u32::try_from(id).ok().and_then(|id| self.codec.sentinel_index(id));
-        let mut places = Vec::new();
-        for (at, id) in ids.iter().enumerate() {
-            if index(*id) == Some(places.len()) {
-                places.push(at);
-            }
-        }
-        places
-    }
 }
 
 /// Logistic regression: weight `[roles * d_model, tags]`, bias `[tags]` and transitions `[tags, tags]`. Where only a set of
@@ -255,7 +129,7 @@ fn of(parameters: &Parameters) -> [&Tensor; 3] {
 
 #[cfg(test)]
 mod tests {
-    use hyperloader_core::drafter::INSIDE;
+    use hyperloader_core::drafter::{INSIDE, OUTSIDE};
 
     use super::*;
 

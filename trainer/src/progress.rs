@@ -127,6 +127,10 @@ impl Observer for Progress {
         let Evaluation { loss, f1, .. } = evaluation;
         self.say(&format!("step {step}, task `{task}`: validation loss {loss:.4}, F1 {f1:.4}"));
     }
+
+    fn drafter_fitted(&mut self, task: &str) {
+        self.say(&format!("task `{task}`: drafter fitted"));
+    }
 }
 
 impl Pace {

@@ -7,6 +7,7 @@ use clap::Args;
 use hyperloader_core::run::Run;
 
 use crate::config::Config;
+use crate::progress::{Progress, Verbosity};
 use crate::train::{CONFIG, fit_drafters};
 
 #[derive(Debug, Args)]
@@ -34,7 +35,8 @@ pub(super) fn run(arguments: &DrafterArguments) -> Result<()> {
         config.training.device.clone_from(device);
     }
     config.training.threads = arguments.threads.or(config.training.threads);
-    let run = fit_drafters(config, run)?;
+    let mut progress = Progress::new(0, Verbosity::Normal, false);
+    let run = fit_drafters(config, run, &mut progress)?;
     println!("{}", run.folder.display());
     Ok(())
 }

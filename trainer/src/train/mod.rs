@@ -47,6 +47,8 @@ pub trait Observer {
     fn stepped(&mut self, step: &Step);
     /// A task's validation split is evaluated.
     fn evaluated(&mut self, step: u64, task: &str, evaluation: &Evaluation);
+    /// A task's drafter is fitted.
+    fn drafter_fitted(&mut self, _task: &str) {}
 }
 
 /// One update.
@@ -263,7 +265,7 @@ impl Training {
                 self.save(BTreeMap::new())?;
             }
         }
-        self.outcome().map(End::Finished)
+        self.outcome(observer).map(End::Finished)
     }
 
     /// The next update, all or nothing.
@@ -362,13 +364,13 @@ impl Training {
         log(&mut self.metrics, &self.metrics_path, &mut self.events, kind, &json!(value))
     }
 
-    fn outcome(mut self) -> Result<Outcome, TrainError> {
+    fn outcome(mut self, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
         let best = self.run.checkpoint(Which::Best)?.clone();
         // In the precision of the file that it will be exported to.
         let tensors = self.run.read(&best)?;
         self.learner = self.materials.learner(&self.config, Some(&tensors), Precision::F32)?;
         if self.config.training.drafter
-            && let Some(drafters) = drafters(&self.config, &self.materials, &*self.learner)?
+            && let Some(drafters) = drafters(&self.config, &self.materials, &*self.learner, observer)?
         {
             self.run.save_drafters(&drafters)?;
         }
@@ -401,12 +403,12 @@ impl Training {
 ///
 /// # Errors
 /// If the run, its backbone or its corpora are unusable, or not what they were.
-pub fn fit_drafters(config: Config, mut run: Run) -> Result<Run, TrainError> {
+pub fn fit_drafters(config: Config, mut run: Run, observer: &mut dyn Observer) -> Result<Run, TrainError> {
     let (config, materials) = materials_of(config, &run)?;
     let _lock = run.lock()?;
     let best = run.read(run.checkpoint(Which::Best)?)?;
     let learner = materials.learner(&config, Some(&best), Precision::F32)?;
-    let drafters = drafters(&config, &materials, &*learner)?;
+    let drafters = drafters(&config, &materials, &*learner, observer)?;
     let drafters = drafters.ok_or_else(|| TrainError::NothingToDraft(run.manifest.name.clone()))?;
     run.save_drafters(&drafters)?;
     Ok(run)
@@ -417,10 +419,15 @@ fn drafters(
     config: &Config,
     materials: &Materials,
     learner: &dyn Learner,
+    observer: &mut dyn Observer,
 ) -> Result<Option<Tensors>, TrainError> {
-    let of_tasks = materials.data.iter().map(|task| learner.drafter(task, config.seed));
-    let of_tasks: Option<Vec<Tensors>> = of_tasks.collect::<Result<_, _>>()?;
-    Ok(of_tasks.map(|tensors| tensors.into_iter().flatten().collect()))
+    let mut all = Tensors::new();
+    for task in &materials.data {
+        let Some(tensors) = learner.drafter(task, config.seed)? else { return Ok(None) };
+        all.extend(tensors);
+        observer.drafter_fitted(&task.name);
+    }
+    Ok(Some(all))
 }
 
 /// What a run was made from, if it is still the same.

@@ -74,9 +74,8 @@ impl<'a> Teacher<'a> {
         let weights = no_grad(|| self.tagger.task_weights(self.task))?;
         let encoded = no_grad(|| t5.encode(&weights, &input_ids, &attention_mask, Mode::Evaluation));
         let mut written: Vec<Vec<usize>> = examples.iter().map(|example| self.gold(example)).collect();
-        let mut rounds = ROUNDS;
-        let said = loop {
-            let (labels, places) = self.targets(&written);
+        let heard = |written: &[Vec<usize>]| {
+            let (labels, places) = self.targets(written);
             let chosen = no_grad(|| {
                 let shifted = t5.shift_right(&labels);
                 let decoded = t5.decode(&weights, &shifted, &encoded, &attention_mask, Mode::Evaluation);
@@ -84,22 +83,22 @@ impl<'a> Teacher<'a> {
                 let picked = decoded.reshape([-1, d]).index_select(0, &places);
                 t5.head.likeliest(&picked, &self.ids)
             });
-            let said = self.tags.heard(&written, &numbers(&chosen));
-            rounds -= 1;
-            if rounds == 0 {
-                break said;
-            }
-            for (tag, set) in written.iter_mut().flatten().zip(said) {
+            self.tags.heard(written, &numbers(&chosen))
+        };
+        for _ in 1..ROUNDS {
+            let sets = heard(&written);
+            for (tag, set) in written.iter_mut().flatten().zip(sets) {
                 *tag = self.tags.likely(set, *tag);
             }
-        };
+        }
+        let sets = heard(&written);
         let previous = written.iter().flat_map(|tags| {
             std::iter::once(OUTSIDE).chain(tags.iter().copied()).take(tags.len()).map(|tag| tag as i64)
         });
         let tensor = |numbers: Vec<i64>| Tensor::from_slice(&numbers).to_device(self.tagger.device());
         Ok(Words {
             states: self.states(examples, &written, &encoded),
-            tags: tensor(said.into_iter().map(|set| set as i64).collect()),
+            tags: tensor(sets.into_iter().map(|set| set as i64).collect()),
             previous: tensor(previous.collect()),
         })
     }

@@ -1,23 +1,21 @@
-//! What the three HyperLoader programs agree on: SentT', corpora, T5's shape, methods, run folders. No ML framework.
+//! What all HyperLoader programs agree on. No machine-learning framework.
+//!
+//! - [`text`]: words, spans, tags, labels, tokenizers and the target grammar
+//! - [`corpus`]: corpus files read into sentences
+//! - [`backbone`]: pretrained T5 and BERT models: configuration, tensor names, tokenizer
+//! - [`method`]: training methods, their hyper-parameters and the tensors that they train
+//! - [`weights`]: tensors in memory and in files, and the weights of one task
+//! - [`run`]: the folder that a training writes
+//! - [`format`]: the metadata of an exported file
+//! - [`files`]: hashes, and files that appear complete or not at all
+//! - [`suggest`]: the `hint: did you mean` of an unknown name
 
 pub mod backbone;
-pub mod bert;
 pub mod corpus;
-pub mod drafter;
 pub mod files;
-pub mod labels;
+pub mod format;
 pub mod method;
-pub mod metrics;
-pub mod packed;
 pub mod run;
-pub mod sentt;
-pub mod spans;
 pub mod suggest;
-pub mod t5;
-pub mod tagger;
-pub mod task_weights;
-pub mod tensors;
-pub mod unipelt;
+pub mod text;
 pub mod weights;
-pub mod wordpiece;
-pub mod words;

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hyperloader_core::backbone::Backbone;
+use hyperloader_core::backbone::t5::{FeedForward, Stack, T5Config, names};
 use hyperloader_core::files::sha256;
-use hyperloader_core::t5::{FeedForward, Stack, T5Config, names};
-use hyperloader_core::tensors::{HostTensor, Tensors, write_tensors};
+use hyperloader_core::weights::tensors::{HostTensor, Tensors, write_tensors};
 use ndarray::ArrayD;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -258,7 +258,7 @@ fn damaged_shards_and_indices_are_named() {
         ("the index is no index", |f| std::fs::write(f.join("model.safetensors.index.json"), "[").unwrap()),
         ("a tensor is nowhere", |f| {
             let path = f.join(shard(0));
-            let file = hyperloader_core::tensors::TensorFile::open(&path).unwrap();
+            let file = hyperloader_core::weights::tensors::TensorFile::open(&path).unwrap();
             let mut rest = file.read_all().unwrap();
             let name = rest.keys().next().unwrap().clone();
             rest.remove(&name);

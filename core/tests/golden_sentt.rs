@@ -4,9 +4,9 @@
 mod common;
 
 use common::{codec, golden, jsonl_files, rows};
-use hyperloader_core::sentt::{SentT, SentTError};
-use hyperloader_core::spans::{bio_to_sbio, sbio_to_bio};
-use hyperloader_core::words::split_whitespace;
+use hyperloader_core::text::sentt::{SentT, SentTError};
+use hyperloader_core::text::spans::{bio_to_sbio, sbio_to_bio};
+use hyperloader_core::text::words::split_whitespace;
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -6,9 +6,9 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{golden, rows};
-use hyperloader_core::metrics::{Report, Scores, evaluate};
-use hyperloader_core::spans::{SpanMode, fit_to_length, sbio_to_bio};
-use hyperloader_core::words::split_whitespace;
+use hyperloader_core::text::metrics::{Report, Scores, evaluate};
+use hyperloader_core::text::spans::{SpanMode, fit_to_length, sbio_to_bio};
+use hyperloader_core::text::words::split_whitespace;
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -6,7 +6,7 @@ mod common;
 use std::sync::LazyLock;
 
 use common::codec;
-use hyperloader_core::sentt::{Alignment, SentT, SentTError};
+use hyperloader_core::text::sentt::{Alignment, SentT, SentTError};
 use proptest::prelude::*;
 
 static CODEC: LazyLock<SentT> = LazyLock::new(codec);

@@ -13,8 +13,8 @@ mod random_run;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use hyperloader_core::backbone::t5::T5Config;
 use hyperloader_core::method::MethodConfig;
-use hyperloader_core::t5::T5Config;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);

@@ -1,6 +1,6 @@
 //! The few functions of a T5, a BERT and their adapters that are not matrix products, in float64.
 
-use hyperloader_core::task_weights::Activation;
+use hyperloader_core::weights::task::Activation;
 use ndarray::{Array2, ArrayView1};
 
 /// LayerNorm of each row with biased variance: `(x - mean) / sqrt(variance + eps) * gamma + beta`.

@@ -4,18 +4,20 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use hyperloader_core::backbone::bert::{BertBackbone, BertConfig};
+use hyperloader_core::backbone::t5::{Stack, T5Config};
 use hyperloader_core::backbone::{Backbone, BackboneError, CONFIG, TOKENIZER};
-use hyperloader_core::bert::{BertBackbone, BertConfig};
-use hyperloader_core::drafter::{Drafter, Transitions};
 use hyperloader_core::files::{FileError, read_text, sha256, write_checked};
-use hyperloader_core::labels::bio_tags;
+use hyperloader_core::format::tagger::{
+    FORMAT, MetadataError, TaggerKind, TaggerMetadata, generated_adapter,
+};
 use hyperloader_core::method::MethodError;
 use hyperloader_core::run::{Architecture, Checkpoint, Manifest, Run, RunError, Task, Which};
-use hyperloader_core::sentt::{SentT, SentTError};
-use hyperloader_core::t5::{Stack, T5Config};
-use hyperloader_core::tagger::{FORMAT, MetadataError, TaggerKind, TaggerMetadata, generated_adapter};
-use hyperloader_core::tensors::Tensors;
-use hyperloader_core::wordpiece::WordPieceError;
+use hyperloader_core::text::drafter::{Drafter, Transitions};
+use hyperloader_core::text::labels::bio_tags;
+use hyperloader_core::text::sentt::{SentT, SentTError};
+use hyperloader_core::text::wordpiece::WordPieceError;
+use hyperloader_core::weights::tensors::Tensors;
 use hyperloader_onnx::{BuiltModel, Bytes, Opset, Weight, WriteError, write_model};
 use hyperloader_runtime::backend::BackendError;
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! LoRA folded into the matrix it updates: `W' = W + scale * B A` (Hu et al. 2022, section 4.1), checked.
 
-use hyperloader_core::task_weights::Lora;
-use hyperloader_core::tensors::HostTensor;
+use hyperloader_core::weights::task::Lora;
+use hyperloader_core::weights::tensors::HostTensor;
 use ndarray::{Array2, ArrayView2, Ix2, Zip};
 
 /// A matrix could not be folded.

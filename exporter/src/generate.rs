@@ -1,7 +1,7 @@
 //! Adapters that are generated for each input (reference section 5.5), in float64: a part of the oracle.
 
-use hyperloader_core::task_weights::{Generator, Linear};
-use hyperloader_core::tensors::HostTensor;
+use hyperloader_core::weights::task::{Generator, Linear};
+use hyperloader_core::weights::tensors::HostTensor;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Ix1, Ix2};
 
 use crate::model::{ModelError, wide};

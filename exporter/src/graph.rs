@@ -2,20 +2,20 @@
 //! what makes adapters from each input where the method has that.
 //!
 //! Plain operators only (no `If`, no `Loop`, no contributed ones), so that any runtime takes the file. Values named as
-//! in [`hyperloader_core::tagger`] are where it can be split into an encoder and a decoder.
+//! in [`hyperloader_core::format::tagger`] are where it can be split into an encoder and a decoder.
 
 mod generator;
 mod weights;
 
-use hyperloader_core::drafter::ROLES;
-use hyperloader_core::method::names::adapter as adapter_name;
-use hyperloader_core::t5::{Attention, FeedForward, Stack, T5Config, names};
-use hyperloader_core::tagger::{
+use hyperloader_core::backbone::t5::{Attention, FeedForward, Stack, T5Config, names};
+use hyperloader_core::format::tagger::{
     ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, DRAFT_TAGS, ENCODER_HIDDEN_STATES, INPUT_IDS,
     KEY_POSITIONS, LOGITS, QUERY_POSITIONS, cross_key, cross_value, self_key, self_value,
 };
-use hyperloader_core::task_weights::{Activation, Adapter, Placement, TaskWeights};
-use hyperloader_core::tensors::HostTensor;
+use hyperloader_core::method::names::adapter as adapter_name;
+use hyperloader_core::text::drafter::ROLES;
+use hyperloader_core::weights::task::{Activation, Adapter, Placement, TaskWeights};
+use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_onnx::{BuildError, BuiltModel, Dim, ElementType, GraphBuilder, Opset, Value};
 
 use generator::GeneratedAdapter;

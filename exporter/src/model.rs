@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::backbone::{Backbone, BackboneError};
-use hyperloader_core::drafter::Drafter;
-use hyperloader_core::t5::{Attention, Stack, T5Config, names};
-use hyperloader_core::task_weights::{Lora, TaskWeights};
-use hyperloader_core::tensors::{HostTensor, Tensors};
+use hyperloader_core::text::drafter::Drafter;
+use hyperloader_core::weights::task::{Lora, TaskWeights};
+use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 use hyperloader_onnx::{Bytes, Weight};
 use ndarray::{Array, ArrayD, Dimension};
 

@@ -1,8 +1,8 @@
 //! A few short sentences with a task's own tags: what an exported file is run on before it takes its name.
 
+use hyperloader_core::backbone::t5::T5Config;
 use hyperloader_core::run::Task;
-use hyperloader_core::sentt::{SentT, SentTError};
-use hyperloader_core::t5::T5Config;
+use hyperloader_core::text::sentt::{SentT, SentTError};
 use ndarray::Array2;
 
 /// Of different lengths, so that padding counts.

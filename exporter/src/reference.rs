@@ -3,9 +3,9 @@
 //! Float64 throughout, one tensor of the backbone in memory at a time, no caches: slow, exact, and close to the text
 //! (Raffel et al. 2020; reference section 1.4). Dropout is left out, as in evaluation.
 
-use hyperloader_core::t5::{Attention, FeedForward, Stack, T5Config, names};
-use hyperloader_core::task_weights::{Adapter, BlockWeights, Lora, Placement};
-use hyperloader_core::tensors::HostTensor;
+use hyperloader_core::backbone::t5::{Attention, FeedForward, Stack, T5Config, names};
+use hyperloader_core::weights::task::{Adapter, BlockWeights, Lora, Placement};
+use hyperloader_core::weights::tensors::HostTensor;
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, Axis, Ix1, Ix2, s};
 
 use crate::arithmetic::{activate, argmax, gelu_new, layer_norm, rms_norm, softmax};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets};
-use hyperloader_core::t5::names;
+use hyperloader_core::backbone::t5::names;
 use hyperloader_onnx::BuiltModel;
 use serde::Serialize;
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use hyperloader_core::bert::BertConfig;
-use hyperloader_core::unipelt::UnipeltBertConfig;
+use hyperloader_core::backbone::bert::BertConfig;
+use hyperloader_core::method::unipelt_bert::UnipeltBertConfig;
 use hyperloader_exporter::bert::graph::bert_graph;
 use hyperloader_onnx::{BuiltModel, Opset};
 

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use common::random_run;
+use hyperloader_core::backbone::t5::T5Config;
 use hyperloader_core::method::MethodConfig;
-use hyperloader_core::t5::T5Config;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::{HyperCase, TOLERANCE, ids, random_run};
+use hyperloader_core::backbone::t5::{FeedForward, T5Config};
+use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_core::method::{HyperConfig, HyperdecoderConfig, LoraConfig, MethodConfig};
 use hyperloader_core::run::{Run, Snapshot, Which};
-use hyperloader_core::t5::{FeedForward, T5Config};
-use hyperloader_core::tagger::TaggerMetadata;
 use hyperloader_exporter::export::{ExportError, Exported, Exporter, Options, Precision};
 use hyperloader_exporter::verify::Verification;
 use hyperloader_onnx::{Opset, read_model};

@@ -4,10 +4,10 @@
 mod common;
 
 use common::HyperCase;
+use hyperloader_core::backbone::t5::Stack;
 use hyperloader_core::method::MethodConfig;
-use hyperloader_core::t5::Stack;
-use hyperloader_core::task_weights::{Adapter, BlockWeights, Lora};
-use hyperloader_core::tensors::{HostTensor, Tensors};
+use hyperloader_core::weights::task::{Adapter, BlockWeights, Lora};
+use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 use hyperloader_exporter::materialise::{embeddings, task_weights};
 
 const TOLERANCE: f32 = 1e-5;

@@ -10,7 +10,7 @@ use std::path::Path;
 use common::{ids, random_run};
 use hyperloader_core::backbone::Backbone;
 use hyperloader_core::run::{Run, Which};
-use hyperloader_core::tensors::Tensors;
+use hyperloader_core::weights::tensors::Tensors;
 use hyperloader_exporter::export::{Exporter, Options};
 use hyperloader_exporter::generate::generate;
 use hyperloader_exporter::materialise::task_weights;

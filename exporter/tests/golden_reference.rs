@@ -7,9 +7,9 @@ use std::path::Path;
 
 use common::{HyperCase, TOLERANCE, cases, ids, largest_difference, open};
 use hyperloader_core::backbone::Backbone;
-use hyperloader_core::t5::Stack;
-use hyperloader_core::task_weights::TaskWeights;
-use hyperloader_core::tensors::{TensorFile, Tensors};
+use hyperloader_core::backbone::t5::Stack;
+use hyperloader_core::weights::task::TaskWeights;
+use hyperloader_core::weights::tensors::{TensorFile, Tensors};
 use hyperloader_exporter::model::TaskModel;
 use hyperloader_exporter::reference::{Form, Reference};
 

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 
-use hyperloader_core::t5::{Attention, FeedForward, Stack, T5Config, names};
-use hyperloader_core::tagger::{
+use hyperloader_core::backbone::t5::{Attention, FeedForward, Stack, T5Config, names};
+use hyperloader_core::format::tagger::{
     ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, ENCODER_HIDDEN_STATES, INPUT_IDS, LOGITS,
     cross_key, cross_value, generated_adapter,
 };
-use hyperloader_core::task_weights::{
+use hyperloader_core::weights::task::{
     Activation, Adapter, Generator, LayerNorm, Linear, Placement, TaskWeights,
 };
-use hyperloader_core::tensors::HostTensor;
+use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_exporter::graph::{added_tensors, t5_graph, weight_elements};
 use hyperloader_onnx::proto::ModelProto;
 use hyperloader_onnx::summary::summary;

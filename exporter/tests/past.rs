@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use hyperloader_core::t5::{Attention, Stack, T5Config, names};
-use hyperloader_core::tagger::{
+use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
+use hyperloader_core::format::tagger::{
     ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, KEY_POSITIONS, QUERY_POSITIONS, cross_key, cross_value,
     self_key, self_value,
 };
-use hyperloader_core::task_weights::TaskWeights;
-use hyperloader_core::tensors::HostTensor;
+use hyperloader_core::weights::task::TaskWeights;
+use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_exporter::graph::{t5_graph, weight_elements};
 use hyperloader_onnx::proto::ModelProto;
 use hyperloader_onnx::{Opset, Weight, decode_model, write_model};

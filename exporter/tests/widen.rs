@@ -10,11 +10,11 @@ use std::path::Path;
 
 use common::random_run;
 use hyperloader_core::backbone::Backbone;
+use hyperloader_core::backbone::t5::{FeedForward, T5Config};
 use hyperloader_core::files::write_checked;
 use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig};
 use hyperloader_core::run::Which;
-use hyperloader_core::t5::{FeedForward, T5Config};
-use hyperloader_core::tensors::Tensors;
+use hyperloader_core::weights::tensors::Tensors;
 use hyperloader_exporter::export::{ExportError, Exporter, graph, write};
 use hyperloader_exporter::model::TaskModel;
 use hyperloader_exporter::reference::{Form, Reference};

@@ -15,10 +15,10 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Parser;
 use hyperloader_core::corpus::{Sentence, Split, known};
-use hyperloader_core::metrics::evaluate;
-use hyperloader_core::sentt::SentT;
-use hyperloader_core::spans::{SpanMode, sbio_to_bio};
-use hyperloader_core::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
+use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
+use hyperloader_core::text::metrics::evaluate;
+use hyperloader_core::text::sentt::SentT;
+use hyperloader_core::text::spans::{SpanMode, sbio_to_bio};
 use hyperloader_runtime::{
     Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Mode, ModelFile, Tagger, TaggerOptions, Value,
 };

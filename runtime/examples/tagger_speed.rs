@@ -17,10 +17,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use hyperloader_core::corpus::{CorpusSpec, Layout, Sentence, Split};
-use hyperloader_core::metrics::evaluate;
-use hyperloader_core::sentt::SentT;
-use hyperloader_core::spans::SpanMode;
-use hyperloader_core::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
+use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
+use hyperloader_core::text::metrics::evaluate;
+use hyperloader_core::text::sentt::SentT;
+use hyperloader_core::text::spans::SpanMode;
 use hyperloader_runtime::{
     BackendKind, BackendOptions, Device, Mode, ModelFile, Tagged, Tagger, TaggerOptions, Value,
 };

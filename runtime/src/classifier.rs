@@ -1,6 +1,6 @@
 //! Tags of source tokens from a token classifier: one pass, no target is written.
 
-use hyperloader_core::tagger::{ATTENTION_MASK, INPUT_IDS};
+use hyperloader_core::format::tagger::{ATTENTION_MASK, INPUT_IDS};
 
 use crate::backend::{Backend, BackendError, Graph, Value};
 use crate::decode::Statistics;

@@ -1,10 +1,10 @@
 //! From words to source ids and from what a model gives back to tags, for both kinds of taggers.
 
-use hyperloader_core::labels::bio_tags;
-use hyperloader_core::sentt::{Alignment, SentT, SentTError};
-use hyperloader_core::spans::{SpanMode, bio_to_spans, sbio_to_bio, spans_to_bio};
-use hyperloader_core::tagger::{TaggerKind, TaggerMetadata};
-use hyperloader_core::wordpiece::{WordPiece, WordPieceError};
+use hyperloader_core::format::tagger::{TaggerKind, TaggerMetadata};
+use hyperloader_core::text::labels::bio_tags;
+use hyperloader_core::text::sentt::{Alignment, SentT, SentTError};
+use hyperloader_core::text::spans::{SpanMode, bio_to_spans, sbio_to_bio, spans_to_bio};
+use hyperloader_core::text::wordpiece::{WordPiece, WordPieceError};
 
 use crate::tagger::SentenceError;
 
@@ -104,7 +104,7 @@ fn unwritable(error: impl ToString) -> SentenceError {
 
 #[cfg(test)]
 mod tests {
-    use hyperloader_core::words::WordSplitting;
+    use hyperloader_core::text::words::WordSplitting;
     use serde_json::json;
 
     use super::*;

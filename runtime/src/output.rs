@@ -44,7 +44,7 @@ struct Column {
 }
 
 fn columns(tagged: &Tagged) -> Vec<Column> {
-    let column = |(word, tag): (&hyperloader_core::words::Word, &String)| {
+    let column = |(word, tag): (&hyperloader_core::text::words::Word, &String)| {
         let (word, tag) = (printable(&word.text), printable(tag));
         let width = width(&word).max(width(&tag));
         Column { word, tag, width }
@@ -125,7 +125,7 @@ fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hyperloader_core::words::split_whitespace;
+    use hyperloader_core::text::words::split_whitespace;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! Cuts the one graph of a tagger in memory into an encoder, run once a batch, and a decoder, run several times.
 
-use hyperloader_core::tagger::{
+use hyperloader_core::format::tagger::{
     ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, DRAFT_TAGS, INPUT_IDS, KEY_POSITIONS, LOGITS,
     QUERY_POSITIONS, TaggerMetadata, cross_key, cross_value, self_key, self_value,
 };

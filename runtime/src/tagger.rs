@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use hyperloader_core::sentt::Alignment;
-use hyperloader_core::spans::{SpanMode, bio_to_spans};
-use hyperloader_core::tagger::TaggerMetadata;
-use hyperloader_core::words::{Word, WordRule, WordSplitting, is_whitespace};
+use hyperloader_core::format::tagger::TaggerMetadata;
+use hyperloader_core::text::sentt::Alignment;
+use hyperloader_core::text::spans::{SpanMode, bio_to_spans};
+use hyperloader_core::text::words::{Word, WordRule, WordSplitting, is_whitespace};
 use serde::Serialize;
 
 use crate::backend::{Backend, BackendError, BackendOptions};

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{drafter_bytes, lexicon_bytes, metadata, model_bytes, with_drafter};
-use hyperloader_core::tagger::TaggerMetadata;
+use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_onnx::{ElementType, GraphBuilder, Opset, write_model};
 use hyperloader_runtime::{ModelFile, Tagger, TaggerOptions};
 use proptest::prelude::*;

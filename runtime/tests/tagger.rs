@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use common::{MAX_TARGET_LEN, lexicon_bytes, lexicon_tagger, metadata, with_drafter};
-use hyperloader_core::sentt::SentT;
-use hyperloader_core::tagger::{
+use hyperloader_core::format::tagger::{
     ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, KEY_POSITIONS, QUERY_POSITIONS,
 };
+use hyperloader_core::text::sentt::SentT;
 use hyperloader_runtime::{
     Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Input, Mode, ModelFile, OpenError,
     SentenceError, Tagged, Tagger, TaggerOptions, Value, split,
@@ -408,7 +408,7 @@ fn what_is_kept_of_a_file_gives_its_ids_and_is_made_again_when_it_or_the_file_ha
 
 #[test]
 fn a_file_whose_parts_disagree_is_refused() {
-    let open = |change: &dyn Fn(&mut hyperloader_core::tagger::TaggerMetadata)| {
+    let open = |change: &dyn Fn(&mut hyperloader_core::format::tagger::TaggerMetadata)| {
         let mut metadata = metadata();
         change(&mut metadata);
         let file = ModelFile::from_bytes(lexicon_bytes(&metadata), "a.onnx").unwrap();

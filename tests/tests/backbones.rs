@@ -8,10 +8,10 @@ mod random_run;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use hyperloader_core::backbone::t5::{FeedForward, T5Config};
 use hyperloader_core::method::MethodConfig;
 use hyperloader_core::run::{Run, Which};
-use hyperloader_core::t5::{FeedForward, T5Config};
-use hyperloader_core::tensors::TensorFile;
+use hyperloader_core::weights::tensors::TensorFile;
 use hyperloader_exporter::materialise::task_weights;
 use hyperloader_exporter::model::TaskModel;
 use hyperloader_exporter::reference::{Form, Reference};

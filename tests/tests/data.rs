@@ -3,8 +3,8 @@
 
 use hyperloader_core::corpus::{CorpusSpec, Layout};
 use hyperloader_core::method::{Method, variant};
-use hyperloader_core::sentt::SentT;
-use hyperloader_core::spans::{Bio, sbio_to_bio};
+use hyperloader_core::text::sentt::SentT;
+use hyperloader_core::text::spans::{Bio, sbio_to_bio};
 use hyperloader_tests::{Workplace, fixture, tiny_config};
 use hyperloader_trainer::config::{Config, TooLong};
 use hyperloader_trainer::data::{DataError, Example, TaskData, load_task};

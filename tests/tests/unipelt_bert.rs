@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hyperloader_core::labels::{LabelSet, bio_tags};
 use hyperloader_core::run::{Run, Which};
+use hyperloader_core::text::labels::{LabelSet, bio_tags};
 use hyperloader_exporter::bert::model::BertModel;
 use hyperloader_exporter::bert::reference::BertReference;
 use hyperloader_runtime::{Backend, BackendKind, BackendOptions, Value as Tensor};

@@ -3,10 +3,10 @@
 
 use std::convert::Infallible;
 
+use hyperloader_core::backbone::t5::{Stack, T5Config};
 use hyperloader_core::method::{HyperConfig, Init, MethodConfig, TrainableTensor, variants};
-use hyperloader_core::t5::{Stack, T5Config};
-use hyperloader_core::task_weights::{Adapter, Generator, Linear, Lora, TaskWeights};
-use hyperloader_core::tensors::HostTensor;
+use hyperloader_core::weights::task::{Adapter, Generator, Linear, Lora, TaskWeights};
+use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_exporter::materialise::task_weights;
 use hyperloader_trainer::methods::generate;
 use hyperloader_trainer::parameters::{Parameters, to_host};

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use hyperloader_core::run::{Run, Which};
-use hyperloader_core::sentt::SentT;
+use hyperloader_core::text::sentt::SentT;
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::data::{Batch, Example, load_task};
 use hyperloader_trainer::device;

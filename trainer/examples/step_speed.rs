@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use hyperloader_core::backbone::Backbone;
+use hyperloader_core::backbone::t5::{Stack, T5Config};
 use hyperloader_core::method::HyperConfig;
-use hyperloader_core::t5::{Stack, T5Config};
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::device;
 use hyperloader_trainer::model::{Placement, Precision, Tagger};

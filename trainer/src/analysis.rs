@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hyperloader_core::metrics::{Counts, Report, Scores};
-use hyperloader_core::spans::{Span, SpanMode, bio_to_spans};
+use hyperloader_core::text::metrics::{Counts, Report, Scores};
+use hyperloader_core::text::spans::{Span, SpanMode, bio_to_spans};
 use serde::{Deserialize, Serialize};
 
 /// Sentences that are kept as the worst.
@@ -116,7 +116,7 @@ fn worst(sentences: &[Sentence]) -> Vec<Mistake> {
 
 #[cfg(test)]
 mod tests {
-    use hyperloader_core::metrics::evaluate;
+    use hyperloader_core::text::metrics::evaluate;
     use proptest::prelude::*;
 
     use super::*;

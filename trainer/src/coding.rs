@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use hyperloader_core::labels::LabelSet;
-use hyperloader_core::sentt::{SentT, SentTError};
-use hyperloader_core::spans::{Bio, bio_to_sbio};
-use hyperloader_core::wordpiece::{self, WordPiece, WordPieceError};
+use hyperloader_core::text::labels::LabelSet;
+use hyperloader_core::text::sentt::{SentT, SentTError};
+use hyperloader_core::text::spans::{Bio, bio_to_sbio};
+use hyperloader_core::text::wordpiece::{self, WordPiece, WordPieceError};
 
 use crate::config::TrainingConfig;
 

@@ -2,8 +2,8 @@
 
 use hyperloader_core::corpus::stats::{CorpusStats, Percentiles, SplitStats};
 use hyperloader_core::corpus::{CorpusError, CorpusSpec, Layout, Sentence, subset_size};
-use hyperloader_core::sentt::{SentT, SentTError};
-use hyperloader_core::spans::bio_to_sbio;
+use hyperloader_core::text::sentt::{SentT, SentTError};
+use hyperloader_core::text::spans::bio_to_sbio;
 use serde::{Serialize, Serializer};
 
 use crate::config::TrainingConfig;

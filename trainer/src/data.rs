@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use hyperloader_core::corpus::{CorpusError, CorpusSpec, Sentence, Splits, subset};
-use hyperloader_core::labels::{LabelError, LabelSet};
-use hyperloader_core::sentt::{SentT, SentTError};
-use hyperloader_core::spans::Bio;
+use hyperloader_core::text::labels::{LabelError, LabelSet};
+use hyperloader_core::text::sentt::{SentT, SentTError};
+use hyperloader_core::text::spans::Bio;
 use tch::{Device, Kind, Tensor};
 
 use crate::coding::{Coded, Coding, CodingError};

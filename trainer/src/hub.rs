@@ -15,7 +15,7 @@ use hf_hub::{Cache, Repo, RepoType};
 use hyperloader_core::backbone::{CONFIG, SENTENCEPIECE, TOKENIZER};
 use hyperloader_core::files::{FileError, sha256};
 use hyperloader_core::run::HubReference;
-use hyperloader_core::weights::{FOREIGN, INDEX, SINGLE, ShardIndex, WeightsError, weight_files};
+use hyperloader_core::weights::pretrained::{FOREIGN, INDEX, SINGLE, ShardIndex, WeightsError, weight_files};
 
 use crate::config::BackboneConfig;
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use hyperloader_core::sentt::{Alignment, SentT, SentTError};
-use hyperloader_core::spans::sbio_to_bio;
-use hyperloader_core::tensors::Tensors;
+use hyperloader_core::text::sentt::{Alignment, SentT, SentTError};
+use hyperloader_core::text::spans::sbio_to_bio;
+use hyperloader_core::weights::tensors::Tensors;
 
 use crate::data::{Batch, Example, TaskData};
 use crate::drafter::{self, FitError};

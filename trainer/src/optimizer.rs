@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use hyperloader_core::tensors::Tensors;
+use hyperloader_core::weights::tensors::Tensors;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 

@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use std::ops::Range;
 
 use hyperloader_core::method::{Init, TrainableTensor};
-use hyperloader_core::tensors::{HostTensor, Tensors};
+use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor, no_grad};

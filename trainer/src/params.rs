@@ -2,11 +2,11 @@
 
 use std::convert::Infallible;
 
-use hyperloader_core::bert::BertConfig;
+use hyperloader_core::backbone::bert::BertConfig;
+use hyperloader_core::backbone::t5::T5Config;
+use hyperloader_core::method::unipelt_bert::UnipeltBertConfig;
 use hyperloader_core::method::{Init, MethodConfig, MethodError, Sharing};
 use hyperloader_core::run::{Architecture, Manifest};
-use hyperloader_core::t5::T5Config;
-use hyperloader_core::unipelt::UnipeltBertConfig;
 use serde::Serialize;
 use tch::Device;
 

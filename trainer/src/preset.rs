@@ -67,7 +67,7 @@ pub(crate) fn fill(target: &mut Table, values: Table) {
 #[cfg(test)]
 mod tests {
     use hyperloader_core::method::{MethodConfig, variant};
-    use hyperloader_core::task_weights::Activation;
+    use hyperloader_core::weights::task::Activation;
 
     use crate::config::Config;
     use crate::optimizer::AbsentGradient;

@@ -10,10 +10,10 @@ use golden_support::methods::{golden, json};
 use golden_support::{
     Tolerance, assert_close, assert_number, batch, cases, floats, integers, rows, visible, with_start,
 };
+use hyperloader_core::backbone::t5::{Stack, T5Config, relative_position_bucket};
 use hyperloader_core::method::{HyperConfig, LoraConfig, Method, MethodConfig, Site};
-use hyperloader_core::t5::{Stack, T5Config, relative_position_bucket};
-use hyperloader_core::task_weights::{Adapter, Lora};
-use hyperloader_core::tensors::{TensorFile, Tensors};
+use hyperloader_core::weights::task::{Adapter, Lora};
+use hyperloader_core::weights::tensors::{TensorFile, Tensors};
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::loss::smoothing_floor;
 use hyperloader_trainer::methods::hyper;

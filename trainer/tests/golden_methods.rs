@@ -12,7 +12,7 @@ use golden_support::{
 };
 use hyperloader_core::backbone::Backbone;
 use hyperloader_core::method::{MethodConfig, ModulesConfig, PairConfig, variant};
-use hyperloader_core::tensors::{TensorFile, Tensors};
+use hyperloader_core::weights::tensors::{TensorFile, Tensors};
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::model::{Mode, Tagger, generated, pooled};
 use hyperloader_trainer::parameters::Parameters;

@@ -11,9 +11,9 @@ use golden_support::{
     Tolerance, assert_close, assert_number, batch, cases, floats, integers, rows, visible, with_start,
 };
 use hyperloader_core::backbone::Backbone;
-use hyperloader_core::t5::Stack;
-use hyperloader_core::task_weights::TaskWeights;
-use hyperloader_core::tensors::TensorFile;
+use hyperloader_core::backbone::t5::Stack;
+use hyperloader_core::weights::task::TaskWeights;
+use hyperloader_core::weights::tensors::TensorFile;
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::model::{Mode, T5};
 use hyperloader_trainer::parameters::to_device;

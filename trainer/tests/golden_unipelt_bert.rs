@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use golden_support::methods::{golden, json};
 use golden_support::{Tolerance, assert_close, assert_number, floats, integers};
-use hyperloader_core::bert::BertConfig;
-use hyperloader_core::tensors::TensorFile;
-use hyperloader_core::unipelt::{UnipeltBertConfig, UnipeltWeights, names};
+use hyperloader_core::backbone::bert::BertConfig;
+use hyperloader_core::method::unipelt_bert::{UnipeltBertConfig, UnipeltWeights, names};
+use hyperloader_core::weights::tensors::TensorFile;
 use hyperloader_trainer::bert::{Bert, Observed, tag_loss};
 use hyperloader_trainer::coding::IGNORED;
 use tch::{Device, Kind, Tensor};

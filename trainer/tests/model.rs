@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hyperloader_core::backbone::Backbone;
 use hyperloader_core::method::{HyperConfig, Method, MethodConfig, variant};
-use hyperloader_core::tensors::HostTensor;
+use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::device::set_deterministic;
 use hyperloader_trainer::model::{Mode, Tagger};
@@ -105,7 +105,7 @@ fn the_offset_is_added_to_the_scale_of_every_adapters_norm() {
     let plain = tagger(Method::HyperLoader, 1).task_weights("snips").unwrap();
     let shifted = shifted.task_weights("snips").unwrap();
     for (plain, shifted) in plain.decoder.iter().zip(&shifted.decoder) {
-        let gamma = |adapter: &Option<hyperloader_core::task_weights::Adapter<Tensor>>| {
+        let gamma = |adapter: &Option<hyperloader_core::weights::task::Adapter<Tensor>>| {
             adapter.as_ref().unwrap().norm.as_ref().unwrap().gamma.shallow_clone()
         };
         let difference = gamma(&shifted.feed_forward_adapter) - gamma(&plain.feed_forward_adapter) - 1.0;
@@ -118,7 +118,7 @@ fn parameters_of_another_model_are_refused_by_name() {
     let backbone = backbone();
     let config = method(Method::HyperLoader);
     let good = tagger(Method::HyperLoader, 1).parameters.to_host();
-    let with = |change: &dyn Fn(&mut hyperloader_core::tensors::Tensors)| {
+    let with = |change: &dyn Fn(&mut hyperloader_core::weights::tensors::Tensors)| {
         let mut tensors = good.clone();
         change(&mut tensors);
         let parameters = Parameters::from_tensors(&tensors, Device::Cpu);

@@ -4,7 +4,7 @@
 use super::Sentence;
 use super::bio_columns::parse_columns;
 use super::error::{Fault, LineFault};
-use crate::spans::Bio;
+use crate::text::spans::Bio;
 
 pub(super) fn parse(text: &str) -> Result<Vec<Sentence>, LineFault> {
     let mut sentences = parse_columns(text, |line| {

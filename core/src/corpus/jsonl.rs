@@ -7,7 +7,7 @@ use super::Sentence;
 use super::error::{Fault, LineFault};
 use super::facebook::json;
 use super::slots::{Slot, check_range, tag_words};
-use crate::words::WordSplitting;
+use crate::text::words::WordSplitting;
 
 const LAYOUT: &str = "jsonl";
 

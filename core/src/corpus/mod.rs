@@ -28,9 +28,9 @@ pub use self::error::{CorpusError, Fault};
 pub use self::read::read;
 pub use self::spec::{CorpusSpec, Split, Splits, subset, subset_size};
 pub use self::transform::{LabelCase, LabelPreset, LabelTransform, Labels};
-use crate::labels::{LabelError, LabelSet};
 use crate::suggest;
-use crate::words::{WordRule, WordSplitting};
+use crate::text::labels::{LabelError, LabelSet};
+use crate::text::words::{WordRule, WordSplitting};
 
 /// A sentence of a corpus. It has at least one word, as many tags as words, and no word or label that is empty or holds white space.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -82,7 +82,7 @@ impl Layout {
         }
     }
 
-    /// How free text is cut into the words of this layout's corpora; see [`crate::words`] for how well that fits.
+    /// How free text is cut into the words of this layout's corpora; see [`crate::text::words`] for how well that fits.
     pub fn words(self) -> WordSplitting {
         let (rule, lowercase) = match self {
             // These corpora are lower-cased and have no punctuation.

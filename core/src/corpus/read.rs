@@ -6,8 +6,8 @@ use super::error::LineFault;
 use super::{CorpusError, Fault, LabelTransform, Layout, Sentence};
 use super::{bio_columns, conll, jsonl, mtod, mtop, seq_in_out};
 use crate::files::FileError;
-use crate::spans::Bio;
-use crate::words::{WordSplitting, is_whitespace};
+use crate::text::spans::Bio;
+use crate::text::words::{WordSplitting, is_whitespace};
 
 /// The sentences of one file (a folder for [`Layout::SeqInOut`]). `words` matters only for text with spans in [`Layout::Jsonl`].
 ///

@@ -3,7 +3,7 @@
 
 use super::Sentence;
 use super::error::{Fault, LineFault};
-use crate::words::{is_whitespace, split_whitespace};
+use crate::text::words::{is_whitespace, split_whitespace};
 
 /// Reads both files, which must have the same number of lines.
 pub(super) fn parse(words: &str, tags: &str) -> Result<Vec<Sentence>, LineFault> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{CorpusError, Labels, Layout, Sentence, draw, read};
-use crate::words::WordSplitting;
+use crate::text::words::WordSplitting;
 
 /// A part of a corpus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

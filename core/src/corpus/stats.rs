@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::Serialize;
 
 use super::{Sentence, Splits};
-use crate::spans::{Bio, SpanMode, bio_to_spans};
+use crate::text::spans::{Bio, SpanMode, bio_to_spans};
 
 /// Percentiles of lengths by the nearest-rank method: each is a length that occurs, and that share of all is no longer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::read::parse;
 use super::*;
-use crate::spans::Bio;
-use crate::words::is_whitespace;
+use crate::text::spans::Bio;
+use crate::text::words::is_whitespace;
 
 fn parse_as(layout: Layout, content: &str) -> Result<Vec<Sentence>, CorpusError> {
     parse(Path::new("corpus"), content.as_bytes(), layout, &LabelTransform::default(), layout.words())

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Family, Init, Method, MethodConfig, MethodError, Sharing, TensorList, TrainableTensor, Variant};
-use crate::t5::T5Config;
+use crate::backbone::t5::T5Config;
 
 /// Fine-tuning has no hyper-parameters of its own.
 ///

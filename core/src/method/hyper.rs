@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Family, Init, Method, MethodConfig, MethodError, Sharing, TensorList, TrainableTensor, Variant, names,
 };
-use crate::t5::{Attention, Stack, T5Config};
+use crate::backbone::t5::{Attention, Stack, T5Config};
 
 /// Hyper-parameters of the hypernetworks (reference sections 1.2 to 1.4, 5.1 and 6).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Family, Init, Method, MethodConfig, MethodError, Sharing, TensorList, TrainableTensor, Variant, names,
 };
-use crate::t5::{Stack, T5Config};
+use crate::backbone::t5::{Stack, T5Config};
 
 /// Hyper-parameters of Hyperdecoder (Ivison and Peters 2022; the sizes are those of its published configuration).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -10,6 +10,7 @@ mod full;
 mod hyper;
 mod hyperdecoder;
 mod modules;
+pub mod unipelt_bert;
 
 use std::fmt;
 
@@ -21,8 +22,8 @@ pub use self::hyper::{AdapterHeads, HyperConfig, LoraConfig, LoraHeads, Site};
 pub use self::hyperdecoder::HyperdecoderConfig;
 pub use self::modules::{ModulesConfig, PairConfig};
 use crate::backbone;
-use crate::t5::T5Config;
-use crate::unipelt::UnipeltBertConfig;
+use crate::backbone::t5::T5Config;
+use crate::method::unipelt_bert::UnipeltBertConfig;
 
 /// A method could not be configured.
 #[derive(Debug, thiserror::Error)]
@@ -420,7 +421,7 @@ pub(crate) fn check_tasks(tasks: &[String]) -> Result<(), MethodError> {
 
 /// Names of the tensors that methods add to T5's.
 pub mod names {
-    use crate::t5::{Attention, Stack, names};
+    use crate::backbone::t5::{Attention, Stack, names};
 
     /// The embedding of a task, `[task_embed_dim]` (reference section 7).
     pub fn task_embedding(task: &str) -> String {

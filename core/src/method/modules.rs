@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Family, Init, Method, MethodConfig, MethodError, Sharing, TensorList, TrainableTensor, Variant, names,
 };
-use crate::t5::{Attention, Stack, T5Config};
-use crate::task_weights::Activation;
+use crate::backbone::t5::{Attention, Stack, T5Config};
+use crate::weights::task::Activation;
 
 /// Hyper-parameters of learned modules. A method has those that it has modules for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hyperloader_core::sentt::SentT;
+use hyperloader_core::text::sentt::SentT;
 use serde::de::DeserializeOwned;
 
 /// The folder of golden vectors: `HYPERLOADER_GOLDEN`, else the one in the repository.

@@ -19,12 +19,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use hyperloader_core::backbone::t5::{FeedForward, Stack, T5Config};
 use hyperloader_core::backbone::{Backbone, CONFIG, TOKENIZER};
 use hyperloader_core::files::{write_atomic, write_checked};
+use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_core::run::{Run, Which};
-use hyperloader_core::t5::{FeedForward, Stack, T5Config};
-use hyperloader_core::tagger::TaggerMetadata;
-use hyperloader_core::tensors::{Tensors, write_tensors};
+use hyperloader_core::weights::tensors::{Tensors, write_tensors};
 use hyperloader_exporter::export::{ExportError, Exporter, Precision, graph, write};
 use hyperloader_exporter::model::TaskModel;
 use hyperloader_onnx::Opset;

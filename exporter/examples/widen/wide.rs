@@ -11,10 +11,10 @@
 //! the noise adds to the live channels is of second order, some 1e-10; it is lost in rounding, in int8 too, and products
 //! of a few of its numbers are far from denormal, which would be slow.
 
-use hyperloader_core::drafter::Drafter;
-use hyperloader_core::t5::{Stack, T5Config, names};
-use hyperloader_core::task_weights::{Adapter, BlockWeights, LayerNorm, TaskWeights};
-use hyperloader_core::tensors::{HostTensor, Tensors};
+use hyperloader_core::backbone::t5::{Stack, T5Config, names};
+use hyperloader_core::text::drafter::Drafter;
+use hyperloader_core::weights::task::{Adapter, BlockWeights, LayerNorm, TaskWeights};
+use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 use hyperloader_exporter::model::{ModelError, TaskModel};
 use ndarray::{Array1, Array2, ArrayD, ArrayView2, Ix2};
 use rand::{RngExt, SeedableRng};

@@ -1,9 +1,9 @@
 //! The graph of a task's token classifier: BERT's encoder with gated LoRA, prefix and adapter in every layer (reference
 //! section 5.4). Plain operators only, as in [`crate::graph`].
 
-use hyperloader_core::bert::{BertConfig, names as bert};
-use hyperloader_core::tagger::{ATTENTION_MASK, ENCODER_HIDDEN_STATES, INPUT_IDS, LOGITS};
-use hyperloader_core::unipelt::{UnipeltBertConfig, names};
+use hyperloader_core::backbone::bert::{BertConfig, names as bert};
+use hyperloader_core::format::tagger::{ATTENTION_MASK, ENCODER_HIDDEN_STATES, INPUT_IDS, LOGITS};
+use hyperloader_core::method::unipelt_bert::{UnipeltBertConfig, names};
 use hyperloader_onnx::{BuiltModel, Dim, ElementType, GraphBuilder, Opset, Value};
 
 use crate::graph::{GraphError, positions};

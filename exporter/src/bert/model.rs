@@ -1,10 +1,10 @@
 //! One task's model: the backbone's encoder, the task's modules and classifier.
 
 use hyperloader_core::backbone::BackboneError;
-use hyperloader_core::bert::{BertBackbone, BertConfig};
-use hyperloader_core::tensors::{HostTensor, Tensors};
-use hyperloader_core::unipelt::{UnipeltBertConfig, names};
-use hyperloader_core::wordpiece::WordPiece;
+use hyperloader_core::backbone::bert::{BertBackbone, BertConfig};
+use hyperloader_core::method::unipelt_bert::{UnipeltBertConfig, names};
+use hyperloader_core::text::wordpiece::WordPiece;
+use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 use hyperloader_onnx::{BuiltModel, Bytes, Opset, Weight};
 use ndarray::{Array, Array2, Array3, Dimension, Ix1, Ix2};
 

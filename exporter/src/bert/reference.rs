@@ -3,8 +3,8 @@
 //! Float64 throughout, one tensor of the backbone in memory at a time (reference section 5.4). Dropout is left out, as in
 //! evaluation.
 
-use hyperloader_core::bert::names as bert;
-use hyperloader_core::unipelt::names;
+use hyperloader_core::backbone::bert::names as bert;
+use hyperloader_core::method::unipelt_bert::names;
 use ndarray::{Array1, Array2, ArrayView1, Axis, Ix1, Ix2, s};
 
 use super::model::{BertModel, LayerPrefix};

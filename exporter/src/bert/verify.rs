@@ -1,8 +1,8 @@
 //! What an exported token classifier is asked, and how a task's model is written.
 
+use hyperloader_core::format::tagger::{ATTENTION_MASK, INPUT_IDS, TaggerKind};
 use hyperloader_core::run::{Manifest, Task};
-use hyperloader_core::tagger::{ATTENTION_MASK, INPUT_IDS, TaggerKind};
-use hyperloader_core::wordpiece::{WordPiece, WordPieceError};
+use hyperloader_core::text::wordpiece::{WordPiece, WordPieceError};
 use hyperloader_onnx::{BuiltModel, Bytes, Opset, Weight};
 use hyperloader_runtime::backend::{BackendError, Graph};
 use ndarray::Array2;

@@ -1,9 +1,9 @@
 //! Adapters that the graph makes from each input (reference section 5.5).
 
-use hyperloader_core::t5::T5Config;
-use hyperloader_core::tagger::generated_adapter;
-use hyperloader_core::task_weights::Generator;
-use hyperloader_core::tensors::HostTensor;
+use hyperloader_core::backbone::t5::T5Config;
+use hyperloader_core::format::tagger::generated_adapter;
+use hyperloader_core::weights::task::Generator;
+use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_onnx::{Dim, ElementType, GraphBuilder, Value};
 
 /// The adapter of one block, a matrix or row for each row of the batch; transposed, as a product takes it.

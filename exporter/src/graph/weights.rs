@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::method::names::adapter as adapter_name;
-use hyperloader_core::t5::{Attention, Stack, T5Config, names};
-use hyperloader_core::task_weights::{Adapter, Generator, Linear, TaskWeights};
-use hyperloader_core::tensors::HostTensor;
+use hyperloader_core::weights::task::{Adapter, Generator, Linear, TaskWeights};
+use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_onnx::{Bytes, Weight};
 use ndarray::Ix2;
 

@@ -1,12 +1,12 @@
 //! HyperLoader, HyperFormer++ and HyperFormer: runs the hypernetworks once, for one task (reference sections 1.2, 1.3 and
 //! 5.1).
 
+use hyperloader_core::backbone::t5::{Stack, T5Config};
 use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig, Site, names};
-use hyperloader_core::t5::{Stack, T5Config};
-use hyperloader_core::task_weights::{
+use hyperloader_core::weights::task::{
     Activation, Adapter, BlockWeights, LayerNorm, Lora, Placement, TaskWeights,
 };
-use hyperloader_core::tensors::{HostTensor, Tensors};
+use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 use ndarray::{Array, Array1, Array2, Array3, ArrayView2, Axis, Dimension, IxDyn};
 
 use super::{MaterialiseError, Materialises, wide};

@@ -1,10 +1,10 @@
 //! Hyperdecoder: the encoder's learned adapters as they are, and the generator with the part of it that no input changes
 //! worked out (reference section 5.5).
 
+use hyperloader_core::backbone::t5::{Stack, T5Config};
 use hyperloader_core::method::{HyperdecoderConfig, names};
-use hyperloader_core::t5::{Stack, T5Config};
-use hyperloader_core::task_weights::{Activation, Adapter, Generator, Linear, Placement, TaskWeights};
-use hyperloader_core::tensors::{HostTensor, Tensors};
+use hyperloader_core::weights::task::{Activation, Adapter, Generator, Linear, Placement, TaskWeights};
+use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 use ndarray::{Array1, Array2, s};
 
 use super::{MaterialiseError, Materialises, plain, tensor, wide};

@@ -8,10 +8,10 @@ mod hyper;
 mod hyperdecoder;
 mod modules;
 
+use hyperloader_core::backbone::t5::{Stack, T5Config};
 use hyperloader_core::method::MethodConfig;
-use hyperloader_core::t5::{Stack, T5Config};
-use hyperloader_core::task_weights::TaskWeights;
-use hyperloader_core::tensors::{HostTensor, Tensors};
+use hyperloader_core::weights::task::TaskWeights;
+use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 use ndarray::{Array, Dimension};
 
 pub use hyper::embeddings;

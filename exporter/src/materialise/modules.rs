@@ -1,9 +1,9 @@
 //! Adapters, LoRA and UniPELT: a task's tensors under their place in T5 (reference sections 5.2 to 5.4).
 
+use hyperloader_core::backbone::t5::{Attention, Stack, T5Config};
 use hyperloader_core::method::{ModulesConfig, names};
-use hyperloader_core::t5::{Attention, Stack, T5Config};
-use hyperloader_core::task_weights::{Adapter, Lora, Placement, TaskWeights};
-use hyperloader_core::tensors::{HostTensor, Tensors};
+use hyperloader_core::weights::task::{Adapter, Lora, Placement, TaskWeights};
+use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 
 use super::{MaterialiseError, Materialises, plain, tensor};
 

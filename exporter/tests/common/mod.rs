@@ -7,9 +7,9 @@ pub(crate) mod random_run;
 use std::path::{Path, PathBuf};
 
 use hyperloader_core::backbone::Backbone;
+use hyperloader_core::backbone::t5::{FeedForward, T5Config};
 use hyperloader_core::method::{HyperConfig, LoraConfig, Method, MethodConfig};
-use hyperloader_core::t5::{FeedForward, T5Config};
-use hyperloader_core::tensors::{TensorFile, Tensors};
+use hyperloader_core::weights::tensors::{TensorFile, Tensors};
 use hyperloader_exporter::materialise::task_weights;
 use hyperloader_exporter::model::TaskModel;
 use hyperloader_exporter::reference::States;

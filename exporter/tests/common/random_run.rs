@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use hyperloader_core::backbone::t5::T5Config;
 use hyperloader_core::files::sha256;
 use hyperloader_core::method::{Init, MethodConfig};
 use hyperloader_core::run::{Architecture, BackboneReference, FORMAT, Manifest, Run, Snapshot, Task};
-use hyperloader_core::t5::T5Config;
-use hyperloader_core::tensors::{HostTensor, Tensors, write_tensors};
-use hyperloader_core::words::WordSplitting;
+use hyperloader_core::text::words::WordSplitting;
+use hyperloader_core::weights::tensors::{HostTensor, Tensors, write_tensors};
 use ndarray::ArrayD;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

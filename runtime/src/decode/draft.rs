@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use hyperloader_core::drafter::{OUTSIDE, Transitions};
+use hyperloader_core::text::drafter::{OUTSIDE, Transitions};
 
 use super::target::{Draft, Grammar, Place, Slot, Tag};
 
@@ -192,8 +192,8 @@ pub(super) fn repeated(ids: &[u32]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use hyperloader_core::drafter::INSIDE;
-    use hyperloader_core::sentt::SentT;
+    use hyperloader_core::text::drafter::INSIDE;
+    use hyperloader_core::text::sentt::SentT;
 
     use super::*;
 

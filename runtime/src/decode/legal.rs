@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use hyperloader_core::labels::{LabelError, LabelSet, LabelTrie};
-use hyperloader_core::sentt::SentT;
+use hyperloader_core::text::labels::{LabelError, LabelSet, LabelTrie};
+use hyperloader_core::text::sentt::SentT;
 
 use super::Limits;
 use super::rows::Row;

@@ -13,12 +13,12 @@ mod plan;
 mod rows;
 mod target;
 
-use hyperloader_core::drafter::{ROLES, Transitions, read_from};
-use hyperloader_core::labels::{LabelError, LabelSet};
-use hyperloader_core::sentt::{SentT, SentTError};
-use hyperloader_core::tagger::{
+use hyperloader_core::format::tagger::{
     ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, KEY_POSITIONS, QUERY_POSITIONS, TaggerMetadata,
 };
+use hyperloader_core::text::drafter::{ROLES, Transitions, read_from};
+use hyperloader_core::text::labels::{LabelError, LabelSet};
+use hyperloader_core::text::sentt::{SentT, SentTError};
 use hyperloader_onnx::proto::ModelProto;
 use serde::Serialize;
 

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use hyperloader_core::drafter::{INSIDE, OUTSIDE};
-use hyperloader_core::sentt::{SentT, SentTError};
+use hyperloader_core::text::drafter::{INSIDE, OUTSIDE};
+use hyperloader_core::text::sentt::{SentT, SentTError};
 
-/// A tag by its number: `O`, `I`, then the task's labels (see [`hyperloader_core::drafter`]).
+/// A tag by its number: `O`, `I`, then the task's labels (see [`hyperloader_core::text::drafter`]).
 pub(super) type Tag = usize;
 
 /// The ids that targets of a task are made of.

@@ -12,13 +12,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use hyperloader_core::drafter::ROLES;
-use hyperloader_core::tagger::{
+use hyperloader_core::format::tagger::{
     ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, DRAFT_TAGS, ENCODER_HIDDEN_STATES, FORMAT,
     INPUT_IDS, KEY_POSITIONS, LOGITS, QUERY_POSITIONS, TaggerKind, TaggerMetadata, cross_key, cross_value,
     self_key, self_value,
 };
-use hyperloader_core::words::{WordRule, WordSplitting};
+use hyperloader_core::text::drafter::ROLES;
+use hyperloader_core::text::words::{WordRule, WordSplitting};
 use hyperloader_onnx::{Bytes, Dim, ElementType, GraphBuilder, Opset, Value, Weight, write_model};
 use serde_json::{Value as Json, json};
 

@@ -1,7 +1,7 @@
 //! BERT's encoder as Hugging Face computes it, with a task's modules in every layer.
 
-use hyperloader_core::bert::{BertConfig, names};
-use hyperloader_core::unipelt::{Linear, UnipeltWeights};
+use hyperloader_core::backbone::bert::{BertConfig, names};
+use hyperloader_core::method::unipelt_bert::{Linear, UnipeltWeights};
 use tch::{Kind, Tensor};
 
 use super::modules::{GateMean, gated_lora, prefixes};
@@ -167,7 +167,7 @@ impl Bert {
     fn attend(
         &self,
         layer: &Layer,
-        modules: &hyperloader_core::unipelt::PeltLayer<Tensor>,
+        modules: &hyperloader_core::method::unipelt_bert::PeltLayer<Tensor>,
         x: &Tensor,
         (prefix_keys, prefix_values): (&Tensor, &Tensor),
         pass: &mut Pass<'_>,
@@ -196,7 +196,7 @@ impl Bert {
     fn feed_forward(
         &self,
         layer: &Layer,
-        modules: &hyperloader_core::unipelt::PeltLayer<Tensor>,
+        modules: &hyperloader_core::method::unipelt_bert::PeltLayer<Tensor>,
         x: &Tensor,
         pass: &mut Pass<'_>,
     ) -> Tensor {

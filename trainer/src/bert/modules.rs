@@ -1,7 +1,7 @@
 //! The modules that UniPELT puts into a BERT: gates, gated LoRA, prefixes (reference section 5.4).
 
-use hyperloader_core::bert::BertConfig;
-use hyperloader_core::unipelt::{GatedLora, Linear, Prefix};
+use hyperloader_core::backbone::bert::BertConfig;
+use hyperloader_core::method::unipelt_bert::{GatedLora, Linear, Prefix};
 use tch::{Kind, Tensor};
 
 use super::encoder::linear;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use hyperloader_core::backbone::BackboneError;
-use hyperloader_core::bert::BertBackbone;
-use hyperloader_core::bert::{BertConfig, names};
-use hyperloader_core::labels::{LabelSet, bio_tags};
-use hyperloader_core::unipelt::{TaskTags, UnipeltBertConfig, UnipeltWeights};
-use hyperloader_core::wordpiece::WordPiece;
+use hyperloader_core::backbone::bert::BertBackbone;
+use hyperloader_core::backbone::bert::{BertConfig, names};
+use hyperloader_core::method::unipelt_bert::{TaskTags, UnipeltBertConfig, UnipeltWeights};
+use hyperloader_core::text::labels::{LabelSet, bio_tags};
+use hyperloader_core::text::wordpiece::WordPiece;
 use tch::{Device, Kind, Reduction, Tensor};
 
 use super::Bert;

@@ -10,7 +10,7 @@ use comfy_table::{CellAlignment, Table};
 use hyperloader_core::backbone::TOKENIZER;
 use hyperloader_core::corpus::stats::Percentiles;
 use hyperloader_core::corpus::{CorpusSpec, known};
-use hyperloader_core::sentt::SentT;
+use hyperloader_core::text::sentt::SentT;
 
 use super::{LabelsArgument, OutputFormat};
 use crate::config::{BackboneConfig, Config};

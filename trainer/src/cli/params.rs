@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use hyperloader_core::bert::BertConfig;
+use hyperloader_core::backbone::bert::BertConfig;
+use hyperloader_core::backbone::t5::T5Config;
 use hyperloader_core::method::{MethodConfig, variant};
-use hyperloader_core::t5::T5Config;
 
 use super::{OutputFormat, method_names};
 use crate::params::{ParameterCount, count, count_bert, paper};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use hyperloader_core::files::{FileError, read_text, write_atomic};
 use hyperloader_core::method::MethodError;
-use hyperloader_core::metrics::Counts;
 use hyperloader_core::run::Run;
+use hyperloader_core::text::metrics::Counts;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Cell;

@@ -6,7 +6,7 @@
 //! come about by the choice of sentences if there were none. Runs of two methods are paired by seed, d is their mean;
 //! that of all tasks is the mean over tasks, whose sentences are drawn independently.
 
-use hyperloader_core::metrics::Counts;
+use hyperloader_core::text::metrics::Counts;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;

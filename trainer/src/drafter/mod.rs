@@ -4,9 +4,9 @@
 
 mod teacher;
 
-use hyperloader_core::drafter::{ROLES, names, tag_count};
-use hyperloader_core::sentt::{SentT, SentTError};
-use hyperloader_core::tensors::Tensors;
+use hyperloader_core::text::drafter::{ROLES, names, tag_count};
+use hyperloader_core::text::sentt::{SentT, SentTError};
+use hyperloader_core::weights::tensors::Tensors;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -129,7 +129,7 @@ fn of(parameters: &Parameters) -> [&Tensor; 3] {
 
 #[cfg(test)]
 mod tests {
-    use hyperloader_core::drafter::{INSIDE, OUTSIDE};
+    use hyperloader_core::text::drafter::{INSIDE, OUTSIDE};
 
     use super::*;
 

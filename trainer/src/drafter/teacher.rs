@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hyperloader_core::drafter::{OUTSIDE, ROLES, read_from};
-use hyperloader_core::labels::LabelSet;
-use hyperloader_core::sentt::{SentT, SentTError};
+use hyperloader_core::text::drafter::{OUTSIDE, ROLES, read_from};
+use hyperloader_core::text::labels::LabelSet;
+use hyperloader_core::text::sentt::{SentT, SentTError};
 use tch::{Tensor, no_grad};
 
 use crate::data::{Batch, Example, padded};

@@ -1,9 +1,9 @@
 //! The hypernetworks of HyperLoader, HyperFormer++ and HyperFormer (reference sections 1.2, 1.3 and 5.1): all weights of a
 //! task in a few matrix products for each stack.
 
+use hyperloader_core::backbone::t5::{Stack, T5Config};
 use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig, Site, names};
-use hyperloader_core::t5::{Stack, T5Config};
-use hyperloader_core::task_weights::{
+use hyperloader_core::weights::task::{
     Activation, Adapter, BlockWeights, LayerNorm, Lora, Placement, TaskWeights,
 };
 use tch::Tensor;

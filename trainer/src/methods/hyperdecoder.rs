@@ -1,8 +1,8 @@
 //! Hyperdecoder: the encoder's learned adapters, and the generator of the decoder's (reference section 5.5).
 
+use hyperloader_core::backbone::t5::{Stack, T5Config};
 use hyperloader_core::method::{HyperdecoderConfig, names};
-use hyperloader_core::t5::{Stack, T5Config};
-use hyperloader_core::task_weights::{Activation, Adapter, Generator, Linear, Placement, TaskWeights};
+use hyperloader_core::weights::task::{Activation, Adapter, Generator, Linear, Placement, TaskWeights};
 use tch::Tensor;
 
 use super::{Generates, MissingTensor, plain, required};

@@ -6,9 +6,9 @@ pub mod hyper;
 mod hyperdecoder;
 mod modules;
 
+use hyperloader_core::backbone::t5::{Stack, T5Config};
 use hyperloader_core::method::MethodConfig;
-use hyperloader_core::t5::{Stack, T5Config};
-use hyperloader_core::task_weights::TaskWeights;
+use hyperloader_core::weights::task::TaskWeights;
 use tch::Tensor;
 
 use crate::parameters::Parameters;

@@ -1,8 +1,8 @@
 //! Adapters, LoRA and UniPELT: a task's modules are its tensors as they are (reference sections 5.2 to 5.4).
 
+use hyperloader_core::backbone::t5::{Attention, Stack, T5Config};
 use hyperloader_core::method::{ModulesConfig, PairConfig, names};
-use hyperloader_core::t5::{Attention, Stack, T5Config};
-use hyperloader_core::task_weights::{Activation, Adapter, Lora, Placement, TaskWeights};
+use hyperloader_core::weights::task::{Activation, Adapter, Lora, Placement, TaskWeights};
 use tch::Tensor;
 
 use super::{Generates, MissingTensor, plain, required};

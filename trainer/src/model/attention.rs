@@ -1,7 +1,7 @@
 //! T5's attention: unscaled scores plus a relative-position bias and a mask (reference section 1.4).
 
-use hyperloader_core::t5::{Attention, Stack, T5Config, names};
-use hyperloader_core::task_weights::AttentionWeights;
+use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
+use hyperloader_core::weights::task::AttentionWeights;
 use tch::{Device, Kind, Tensor};
 
 use super::layers::{Mode, RmsNorm, linear, linear_with_lora};

@@ -1,6 +1,6 @@
 //! Adapters that are generated for each input (reference section 5.5).
 
-use hyperloader_core::task_weights::{Activation, Adapter, Generator, Linear, Placement};
+use hyperloader_core::weights::task::{Activation, Adapter, Generator, Linear, Placement};
 use tch::Tensor;
 
 /// Mean of the encoder's output `[batch, source_len, d_model]` over the tokens of `attention_mask`

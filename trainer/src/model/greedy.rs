@@ -1,6 +1,6 @@
 //! Greedy decoding with cached keys and values: the oracle that faster ways of decoding are compared with.
 
-use hyperloader_core::task_weights::TaskWeights;
+use hyperloader_core::weights::task::TaskWeights;
 use tch::{Kind, Tensor, no_grad};
 
 use super::attention::KeyValues;

@@ -1,7 +1,7 @@
 //! The pieces of a T5 block apart from attention (reference section 1.4).
 
-use hyperloader_core::t5::{FeedForward, Stack, T5Config, names};
-use hyperloader_core::task_weights::{Activation, Adapter, LayerNorm, Lora, Placement};
+use hyperloader_core::backbone::t5::{FeedForward, Stack, T5Config, names};
+use hyperloader_core::weights::task::{Activation, Adapter, LayerNorm, Lora, Placement};
 use tch::{Kind, Tensor};
 
 /// Whether dropout is drawn.

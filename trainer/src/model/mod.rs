@@ -1,6 +1,6 @@
 //! T5 with the weights that a method generates for a task: `[batch, source_len]` ids in, logits or ids out.
 //!
-//! [`T5`] runs with any [`hyperloader_core::task_weights::TaskWeights`]; [`Tagger`] makes them with a method from its
+//! [`T5`] runs with any [`hyperloader_core::weights::task::TaskWeights`]; [`Tagger`] makes them with a method from its
 //! trainable [`crate::parameters::Parameters`].
 
 mod attention;

@@ -1,7 +1,7 @@
 //! T5 (Raffel et al. 2020) as Hugging Face computes it, with a task's generated weights (reference section 1.4).
 
-use hyperloader_core::t5::{Attention, Stack, T5Config, names};
-use hyperloader_core::task_weights::{Adapter, BlockWeights, TaskWeights};
+use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
+use hyperloader_core::weights::task::{Adapter, BlockWeights, TaskWeights};
 use tch::{Device, Kind, Tensor};
 
 use super::attention::{AttentionLayer, KeyValues, RelativeBias, causal_bias, padding_bias};

@@ -3,8 +3,8 @@
 use hyperloader_core::backbone::{Backbone, BackboneError};
 use hyperloader_core::method::{MethodConfig, TrainableTensor};
 use hyperloader_core::suggest;
-use hyperloader_core::task_weights::TaskWeights;
-use hyperloader_core::tensors::HostTensor;
+use hyperloader_core::weights::task::TaskWeights;
+use hyperloader_core::weights::tensors::HostTensor;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hyperloader_core::metrics::Scores;
 use hyperloader_core::run::Manifest;
+use hyperloader_core::text::metrics::Scores;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::plots::{Axis, Chart, Curve, PlotError};

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hyperloader_core::backbone::bert::BertBackbone;
 use hyperloader_core::backbone::{Backbone, BackboneError, Family};
-use hyperloader_core::bert::BertBackbone;
 use hyperloader_core::run::Architecture;
-use hyperloader_core::sentt::SentT;
-use hyperloader_core::tensors::Tensors;
-use hyperloader_core::wordpiece::WordPiece;
+use hyperloader_core::text::sentt::SentT;
+use hyperloader_core::text::wordpiece::WordPiece;
+use hyperloader_core::weights::tensors::Tensors;
 use tch::Device;
 
 use super::TrainError;

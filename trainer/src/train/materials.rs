@@ -6,7 +6,7 @@ use hyperloader_core::corpus::CorpusSpec;
 use hyperloader_core::files::{FileError, hexadecimal, sha256, write_atomic};
 use hyperloader_core::method::MethodConfig;
 use hyperloader_core::run::{self, BackboneReference, HubReference, Manifest, Run, Task};
-use hyperloader_core::tensors::Tensors;
+use hyperloader_core::weights::tensors::Tensors;
 use sha2::{Digest, Sha256};
 use tch::Device;
 

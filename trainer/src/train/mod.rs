@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use hyperloader_core::files::{FileError, read_text, write_atomic};
 use hyperloader_core::run::{ResumePoint, Run, Snapshot, Which};
-use hyperloader_core::tensors::Tensors;
+use hyperloader_core::weights::tensors::Tensors;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use hyperloader_core::method::{HyperdecoderConfig, Method, MethodConfig, ModulesConfig, PairConfig};
-use hyperloader_core::task_weights::Activation;
-use hyperloader_core::tensors::{TensorFile, Tensors};
+use hyperloader_core::weights::task::Activation;
+use hyperloader_core::weights::tensors::{TensorFile, Tensors};
 use serde_json::Value;
 
 /// The one task of a case.

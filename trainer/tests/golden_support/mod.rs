@@ -5,7 +5,7 @@ pub(crate) mod methods;
 
 use std::path::PathBuf;
 
-use hyperloader_core::tensors::TensorFile;
+use hyperloader_core::weights::tensors::TensorFile;
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::parameters::{to_device, to_host};
 use tch::{Device, Tensor};

@@ -1,6 +1,6 @@
 //! `hl-run --info`: what a file says about itself.
 
-use hyperloader_core::tagger::{TaggerKind, TaggerMetadata};
+use hyperloader_core::format::tagger::{TaggerKind, TaggerMetadata};
 use hyperloader_runtime::ModelFile;
 use serde_json::{Map, Value};
 

@@ -1,18 +1,21 @@
 //! A pretrained T5 in Hugging Face's layout: `config.json`, safetensors, `tokenizer.json`, loaded strictly.
 
+pub mod bert;
+pub mod t5;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::bert::BertConfigError;
+use crate::backbone::bert::BertConfigError;
+use crate::backbone::t5::{Attention, ConfigError, Stack, T5Config, names};
 use crate::files::{FileError, read_text};
 use crate::method::Method;
-use crate::sentt::{SentT, SentTError};
-use crate::t5::{Attention, ConfigError, Stack, T5Config, names};
-use crate::tensors::{HostTensor, TensorError};
-use crate::weights::{Weights, WeightsError};
-use crate::wordpiece::WordPieceError;
+use crate::text::sentt::{SentT, SentTError};
+use crate::text::wordpiece::WordPieceError;
+use crate::weights::pretrained::{Weights, WeightsError};
+use crate::weights::tensors::{HostTensor, TensorError};
 
 /// Its configuration.
 pub const CONFIG: &str = "config.json";

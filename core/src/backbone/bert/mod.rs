@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::backbone::{BackboneError, CONFIG, TOKENIZER, check_vocabulary};
 use crate::files::{FileError, read_text};
-use crate::tensors::HostTensor;
-use crate::weights::Weights;
-use crate::wordpiece::{VOCABULARY, WordPiece};
+use crate::text::wordpiece::{VOCABULARY, WordPiece};
+use crate::weights::pretrained::Weights;
+use crate::weights::tensors::HostTensor;
 
 /// A BERT's `config.json` could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -363,7 +363,7 @@ mod tests {
     use ndarray::ArrayD;
 
     use super::*;
-    use crate::tensors::{Tensors, write_tensors};
+    use crate::weights::tensors::{Tensors, write_tensors};
 
     fn tiny() -> BertConfig {
         BertConfig {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sentt::{SentT, SentTError};
-use crate::spans::Bio;
-use crate::words::is_whitespace;
+use crate::text::sentt::{SentT, SentTError};
+use crate::text::spans::Bio;
+use crate::text::words::is_whitespace;
 
 /// A label that no task can have.
 #[derive(Debug, thiserror::Error)]

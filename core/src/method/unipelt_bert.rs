@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bert::BertConfig;
+use crate::backbone::bert::BertConfig;
 use crate::method::{Init, Method, MethodError, TrainableTensor, check_tasks};
 
 /// Hyper-parameters of `unipelt-bert`.
@@ -277,7 +277,7 @@ pub mod names {
     /// Gate of a layer's adapter.
     pub const ADAPTER_GATE: &str = "output.adapters.task.gate";
 
-    pub use crate::bert::names::layer;
+    pub use crate::backbone::bert::names::layer;
 
     pub use crate::method::names::of_task;
 }

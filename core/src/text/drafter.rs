@@ -7,7 +7,7 @@
 use ndarray::Ix2;
 use serde::{Deserialize, Serialize};
 
-use crate::tensors::{HostTensor, Tensors};
+use crate::weights::tensors::{HostTensor, Tensors};
 
 /// The tag `O` as drafters number tags: `O`, `I`, then the task's labels in their order.
 pub const OUTSIDE: usize = 0;

@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spans::{Span, SpanMode, bio_to_spans};
+use crate::text::spans::{Span, SpanMode, bio_to_spans};
 
 /// Precision, recall and F1, each in `[0, 1]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -75,7 +75,7 @@ pub enum MetricError {
 /// Scores predicted BIO sequences against gold ones of the same lengths.
 ///
 /// # Errors
-/// If numbers of sentences, or lengths of a sentence, differ (see [`crate::spans::fit_to_length`]).
+/// If numbers of sentences, or lengths of a sentence, differ (see [`crate::text::spans::fit_to_length`]).
 pub fn evaluate<G: AsRef<str>, P: AsRef<str>>(
     gold: &[Vec<G>],
     predicted: &[Vec<P>],

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::t5::{Attention, Stack};
+use crate::backbone::t5::{Attention, Stack};
 
 /// All generated weights of one task.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::files::{FileError, hexadecimal, read_text, sha256};
-use crate::tensors::{HostTensor, TensorError, TensorFile, check_shapes};
+use crate::weights::tensors::{HostTensor, TensorError, TensorFile, check_shapes};
 
 /// All weights in one file.
 pub const SINGLE: &str = "model.safetensors";

@@ -11,15 +11,15 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backbone::bert::{BertBackbone, BertConfig};
+use crate::backbone::t5::T5Config;
 use crate::backbone::{Backbone, BackboneError, Family};
-use crate::bert::{BertBackbone, BertConfig};
-use crate::drafter::{Drafter, DrafterError};
 use crate::files::{FileError, is_temporary, read_text, sha256, write_atomic};
-use crate::labels::bio_tags;
 use crate::method::{MethodConfig, MethodError, TrainableTensor};
-use crate::t5::T5Config;
-use crate::tensors::{TensorError, TensorFile, Tensors, write_tensors};
-use crate::words::WordSplitting;
+use crate::text::drafter::{Drafter, DrafterError};
+use crate::text::labels::bio_tags;
+use crate::text::words::WordSplitting;
+use crate::weights::tensors::{TensorError, TensorFile, Tensors, write_tensors};
 
 /// The version of the folder's layout that this code writes and reads.
 pub const FORMAT: u32 = 1;
@@ -216,7 +216,7 @@ pub struct BackboneReference {
     /// The folder: relative to the run's folder, or absolute if it lies in the hub's cache, which a moved run does not
     /// take along.
     pub path: PathBuf,
-    /// SHA-256 of `model.safetensors`, or what stands for it (see [`crate::weights::Weights::hash`]).
+    /// SHA-256 of `model.safetensors`, or what stands for it (see [`crate::weights::pretrained::Weights::hash`]).
     pub sha256: String,
     /// SHA-256 of `tokenizer.json`.
     pub tokenizer_sha256: String,
@@ -463,7 +463,7 @@ impl Run {
         self.sweep()
     }
 
-    /// Keeps the tasks' drafters (see [`crate::drafter::names`]) in place of those before.
+    /// Keeps the tasks' drafters (see [`crate::text::drafter::names`]) in place of those before.
     ///
     /// # Errors
     /// Any error of the file system.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::drafter::Transitions;
-use crate::packed;
-use crate::words::WordSplitting;
+use crate::format::packed;
+use crate::text::drafter::Transitions;
+use crate::text::words::WordSplitting;
 
 /// Version of the file's layout that this code writes and reads.
 pub const FORMAT: u32 = 2;
@@ -22,7 +22,7 @@ pub const DECODER_INPUT_IDS: &str = "decoder_input_ids";
 /// Graph output: `[batch, target_len, vocab]`, float32.
 pub const LOGITS: &str = "logits";
 /// Graph output of taggers with a drafter: what each source token adds to the score of each tag (`O`, `I`, the labels) in
-/// each role (see [`crate::drafter::read_from`]), `[batch, source_len, roles * tags]`, float32.
+/// each role (see [`crate::text::drafter::read_from`]), `[batch, source_len, roles * tags]`, float32.
 pub const DRAFT_TAGS: &str = "draft_tags";
 /// Inner value: the encoder's output, `[batch, source_len, d_model]`.
 pub const ENCODER_HIDDEN_STATES: &str = "encoder_hidden_states";
@@ -62,7 +62,7 @@ pub enum TaggerKind {
     #[default]
     EncoderDecoder,
     /// An encoder whose states are classified: `logits` `[batch, source_len, tags]`, in the order of
-    /// [`crate::labels::bio_tags`]; a word's tag stands at its first token.
+    /// [`crate::text::labels::bio_tags`]; a word's tag stands at its first token.
     TokenClassifier,
 }
 
@@ -147,7 +147,7 @@ pub struct TaggerMetadata {
     /// What the drafter knows of neighbouring tags; its scores are the output [`DRAFT_TAGS`]. Absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drafter: Option<Transitions>,
-    /// The tokenizer, as the text of its `tokenizer.json`; a property holds it packed (see [`crate::packed`]).
+    /// The tokenizer, as the text of its `tokenizer.json`; a property holds it packed (see [`crate::format::packed`]).
     #[serde(with = "packed")]
     pub tokenizer: String,
 }
@@ -221,7 +221,7 @@ impl TaggerMetadata {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::{WordRule, WordSplitting};
+    use crate::text::words::{WordRule, WordSplitting};
 
     fn metadata() -> TaggerMetadata {
         TaggerMetadata {

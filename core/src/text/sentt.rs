@@ -11,8 +11,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-use crate::spans::fit_to_length;
-use crate::words::split_whitespace;
+use crate::text::spans::fit_to_length;
+use crate::text::words::split_whitespace;
 
 /// Words whose ids are kept; the seven corpora of the paper have 33,678 distinct words and labels.
 const CACHED_WORDS: usize = 1 << 17;

@@ -1,0 +1,4 @@
+//! The metadata of an exported file.
+
+pub mod packed;
+pub mod tagger;

@@ -1,0 +1,9 @@
+//! Words, spans, tags and labels, and their encoding as token ids.
+
+pub mod drafter;
+pub mod labels;
+pub mod metrics;
+pub mod sentt;
+pub mod spans;
+pub mod wordpiece;
+pub mod words;

@@ -40,7 +40,13 @@ const SENTENCES: [(&str, &str, usize, usize); 3] = [
 
 /// Compares `docs/examples/tag.py` with `hl-run` on 200 sentences of three tasks.
 fn python() -> Result<()> {
-    commands::run(cargo().args(["build", "--package", "hyperloader-exporter", "--package", "hyperloader-runtime"]))?;
+    commands::run(cargo().args([
+        "build",
+        "--package",
+        "hyperloader-exporter",
+        "--package",
+        "hyperloader-runtime",
+    ]))?;
     let python = environment(&root().join("docs/examples/requirements.txt"))?;
     let folder = tempfile::tempdir()?;
     let mut compared = 0;
@@ -56,7 +62,10 @@ fn python() -> Result<()> {
         let input = folder.path().join(format!("{task}.txt"));
         fs::write(&input, sentences.join("\n") + "\n")?;
 
-        let ours = tag(program("hl-run").args(["--quiet", "--output-format", "jsonl", "--model"]).arg(&model), &input)?;
+        let ours = tag(
+            program("hl-run").args(["--quiet", "--output-format", "jsonl", "--model"]).arg(&model),
+            &input,
+        )?;
         let theirs = tag(Command::new(&python).arg(root().join("docs/examples/tag.py")).arg(&model), &input)?;
         ensure!(ours.len() == count, "hl-run tagged {} of {count} sentences", ours.len());
         for (ours, theirs) in ours.iter().zip(&theirs) {

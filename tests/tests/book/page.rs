@@ -100,7 +100,8 @@ fn without_number(anchor: &str) -> &str {
 
 #[test]
 fn a_page_has_blocks_with_marks_links_and_anchors() {
-    let text = "# A `b` heading!\n\n[a](x.md#y) ![b](c.svg)\n\n```sh test fails=1\nls\n```\n\n## Same\n\n## Same\n";
+    let text =
+        "# A `b` heading!\n\n[a](x.md#y) ![b](c.svg)\n\n```sh test fails=1\nls\n```\n\n## Same\n\n## Same\n";
     let page = Page::parse(Path::new("page.md"), text);
     assert_eq!(page.links, ["x.md#y", "c.svg"]);
     assert_eq!(page.anchors, ["a-b-heading", "same", "same-1"]);

@@ -86,3 +86,13 @@ fn every_link_leads_to_a_file_and_a_heading() {
     }
     assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
 }
+
+#[test]
+fn every_path_of_the_repository_that_a_page_names_exists() {
+    let mut missing = Vec::new();
+    for page in pages() {
+        let absent = page.paths.iter().filter(|path| !root().join(path).exists());
+        missing.extend(absent.map(|path| format!("{}: `{path}`", page.name())));
+    }
+    assert!(missing.is_empty(), "paths that do not exist:\n{}", missing.join("\n"));
+}

@@ -37,6 +37,8 @@ pub(crate) struct Page {
     pub(crate) links: Vec<String>,
     /// Anchors of the headings, as GitHub and mdBook make them.
     pub(crate) anchors: Vec<String>,
+    /// Inline code that names a file or folder of the repository.
+    pub(crate) paths: Vec<String>,
 }
 
 impl Page {
@@ -46,7 +48,8 @@ impl Page {
     }
 
     fn parse(file: &Path, text: &str) -> Self {
-        let mut page = Self { file: file.to_owned(), blocks: vec![], links: vec![], anchors: vec![] };
+        let mut page =
+            Self { file: file.to_owned(), blocks: vec![], links: vec![], anchors: vec![], paths: vec![] };
         let (mut block, mut heading) = (None, None);
         for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
             match event {
@@ -65,12 +68,12 @@ impl Page {
                     let same = page.anchors.iter().filter(|a| without_number(a) == anchor).count();
                     page.anchors.push(if same == 0 { anchor } else { format!("{anchor}-{same}") });
                 }
-                Event::Text(text) | Event::Code(text) => {
-                    if let Some(block) = &mut block {
-                        block.text.push_str(&text);
-                    } else if let Some(heading) = &mut heading {
-                        heading.push_str(&text);
+                Event::Text(text) => append(&mut block, &mut heading, &text),
+                Event::Code(code) => {
+                    if is_path(&code) {
+                        page.paths.push(code.to_string());
                     }
+                    append(&mut block, &mut heading, &code);
                 }
                 _ => {}
             }
@@ -84,10 +87,30 @@ impl Page {
     }
 }
 
+/// Adds text to the block or heading that it is in.
+fn append(block: &mut Option<Block>, heading: &mut Option<String>, text: &str) {
+    if let Some(block) = block {
+        block.text.push_str(text);
+    } else if let Some(heading) = heading {
+        heading.push_str(text);
+    }
+}
+
 /// Lower case, spaces as hyphens, and only letters, digits, `-` and `_`.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// Whether inline code is a path of the repository, such as `core/src/text/`, without a placeholder such as `NAME`.
+fn is_path(code: &str) -> bool {
+    const FOLDERS: [&str; 10] =
+        ["bench", "cli", "core", "docs", "exporter", "fixtures", "onnx", "runtime", "tests", "trainer"];
+    let placeholder = |part: &str| part.len() > 1 && part.bytes().all(|b| b.is_ascii_uppercase());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    code.split_once('/').is_some_and(|(folder, _)| FOLDERS.contains(&folder))
+        && code.chars().all(plain)
+        && !code.split('/').any(placeholder)
 }
 
 /// An anchor without the number that tells it from an earlier, equal one.
@@ -100,11 +123,11 @@ fn without_number(anchor: &str) -> &str {
 
 #[test]
 fn a_page_has_blocks_with_marks_links_and_anchors() {
-    let text =
-        "# A `b` heading!\n\n[a](x.md#y) ![b](c.svg)\n\n```sh test fails=1\nls\n```\n\n## Same\n\n## Same\n";
+    let text = "# A `b` heading!\n\n[a](x.md#y) ![b](c.svg) `core/src/lib.rs` `core/src/NAME/` `runs/x`\n\n```sh test fails=1\nls\n```\n\n## Same\n\n## Same\n";
     let page = Page::parse(Path::new("page.md"), text);
     assert_eq!(page.links, ["x.md#y", "c.svg"]);
     assert_eq!(page.anchors, ["a-b-heading", "same", "same-1"]);
+    assert_eq!(page.paths, ["core/src/lib.rs"]);
     let [block] = page.blocks.as_slice() else { panic!("{page:?}") };
     assert_eq!((block.line, block.text.as_str()), (6, "ls\n"));
     assert!(block.has("test") && !block.has("fails"));

@@ -2,7 +2,9 @@
 //!
 //! - [`platforms`]: the wheels of each platform
 //! - [`wheel`]: download, hash and unpacking
+//! - [`mermaid`]: the script that draws the book's diagrams
 
+mod mermaid;
 mod platforms;
 mod wheel;
 
@@ -48,6 +50,11 @@ pub(crate) fn mdbook() -> Result<PathBuf> {
     wheel::install(&native, &platform.mdbook, platform.tags)
         .with_context(|| format!("cannot set up `{}`", platform.mdbook.requirement))?;
     Ok(native.join(platform.mdbook.files[0].1))
+}
+
+/// The script that draws the book's diagrams, fetched into `.native/` if it is not there; `None` without npm.
+pub(crate) fn mermaid() -> Result<Option<PathBuf>> {
+    mermaid::install(&native())
 }
 
 fn native() -> PathBuf {

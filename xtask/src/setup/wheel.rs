@@ -57,7 +57,7 @@ fn complete_wheel(folder: &Path, wheel: &Wheel) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-fn sha256(path: &Path) -> Result<String> {
+pub(super) fn sha256(path: &Path) -> Result<String> {
     let mut hasher = Sha256::new();
     io::copy(&mut File::open(path)?, &mut HashWriter(&mut hasher))?;
     Ok(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect())

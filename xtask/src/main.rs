@@ -1,10 +1,11 @@
-//! `cargo xtask setup | demo | test | book | conformance`: the tasks of the HyperLoader workspace.
+//! `cargo xtask setup | demo | test | book | hints | conformance`: the tasks of the HyperLoader workspace.
 //!
 //! - [`setup`]: fetches the native libraries into `.native/`
 //! - [`demo`]: trains, exports and tags with the real programs
 //! - [`checks`]: what continuous integration runs
 //! - [`dependencies`]: licenses, banned crates and sources, by the rules of `deny.toml`
 //! - [`book`]: builds the book in `docs/`
+//! - [`hints`]: the list of messages in the book
 //! - [`conformance`]: long checks that need programs from outside the workspace
 //! - [`commands`]: running other programs
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A task runner speaks to a person.
@@ -15,6 +16,7 @@ mod commands;
 mod conformance;
 mod demo;
 mod dependencies;
+mod hints;
 mod setup;
 
 use std::process::ExitCode;
@@ -46,6 +48,8 @@ enum Task {
         #[arg(long)]
         serve: bool,
     },
+    /// List every message with a hint in `docs/troubleshooting.md`
+    Hints,
     /// Run the checks that take long or need programs from outside the workspace, such as Python
     Conformance {
         /// Run only these checks
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Task::Demo { steps } => demo::run(steps),
         Task::Test => checks::run(),
         Task::Book { serve } => book::run(serve),
+        Task::Hints => hints::run(),
         Task::Conformance { checks } => conformance::run(&checks),
     };
     match result {

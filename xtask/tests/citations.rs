@@ -55,8 +55,8 @@ fn anchors(text: &str) -> HashSet<String> {
             _ => None,
         });
         let anchor: String = kept.collect();
-        let free = (0..).map(|n| if n == 0 { anchor.clone() } else { format!("{anchor}-{n}") });
-        let anchor = free.skip_while(|name| found.contains(name)).next();
+        let mut free = (0..).map(|n| if n == 0 { anchor.clone() } else { format!("{anchor}-{n}") });
+        let anchor = free.find(|name| !found.contains(name));
         found.extend(anchor);
     }
     found
@@ -85,6 +85,21 @@ fn links(text: &str) -> Vec<&str> {
         }
     }
     found
+}
+
+/// Citations by number of a document that is not in the repository, as `reference section 3.2`, or in a name
+/// `reference_section_3_2`. Comment markers and line breaks between the words do not matter.
+fn numbered_citations(text: &str) -> Vec<String> {
+    let marker = |word: &&str| ["//", "///", "//!", "#"].contains(word);
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c == '_').filter(|word| !marker(word)).collect();
+    let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+    let cites = |three: &&[&str]| {
+        let ends_with_reference = bare(three[0]).ends_with("reference");
+        let section = ["section", "sections"].contains(&bare(three[1]).as_str());
+        ends_with_reference && section && three[2].starts_with(|c: char| c.is_ascii_digit())
+    };
+    words.windows(3).filter(cites).map(|three| three.join(" ")).collect()
 }
 
 /// `path` without `.` and `..`.
@@ -140,6 +155,22 @@ fn every_link_between_markdown_files_leads_to_a_heading() {
     }
     assert!(seen > 0, "no link was found at all");
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn numbered_citations_are_found_across_lines_and_in_names() {
+    for text in [
+        "/// The loss (reference section 3.2).",
+        "//! (Mao et al. 2022; reference\n//! section 5.4)",
+        "/// Reference sections 2.1 and 5.4",
+        "fn counts_are_those_of_reference_section_2_1()",
+    ] {
+        assert_eq!(numbered_citations(text).len(), 1, "{text}");
+    }
+    assert_eq!(
+        numbered_citations("(Raffel et al. 2020, section 2.1); the reference has no section 2"),
+        [""; 0]
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub struct CommonArgs {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t, global = true, display_order = 900)]
     pub color: ColorWhen,
 
-    /// Print only warnings and errors to stderr [default: notes and progress, too]
+    /// Print only warnings and errors to stderr
     #[arg(short, long, global = true, display_order = 901)]
     pub quiet: bool,
 }

@@ -17,7 +17,7 @@ use crate::decode::{Decoder, DecoderError, DraftFrom, Mode, Statistics};
 use crate::model_file::{ModelFile, ModelFileError};
 
 /// What a sentence is given as.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Input {
     /// Free text, cut into words as the task's corpus cuts them
     #[default]
@@ -74,11 +74,12 @@ pub enum OpenError {
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// The file's tokenizer cannot be used.
-    #[error("`{path}`: metadata `tokenizer`: {error}")]
+    #[error("cannot use the tokenizer of `{path}`")]
     Tokenizer {
         /// The file.
         path: String,
         /// What is wrong.
+        #[source]
         error: CodingError,
     },
     /// The tokenizer and the metadata disagree.
@@ -94,19 +95,21 @@ pub enum OpenError {
         tokenizer: u32,
     },
     /// The file's graph cannot be opened.
-    #[error("`{path}`: {error}")]
+    #[error("cannot open the graph of `{path}`")]
     Classifier {
         /// The file.
         path: String,
         /// The backend's reason.
+        #[source]
         error: BackendError,
     },
     /// The file's graph cannot be run.
-    #[error("`{path}`: {error}")]
+    #[error("cannot decode with the graph of `{path}`")]
     Decoder {
         /// The file.
         path: String,
         /// What is wrong.
+        #[source]
         error: DecoderError,
     },
 }

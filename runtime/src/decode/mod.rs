@@ -40,7 +40,7 @@ const CPU_PASS_COST: f64 = 20.0;
 const GPU_PASS_COST: f64 = 500.0;
 
 /// How target ids are found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
     /// The ids of `greedy`, several in one pass: a draft of the whole target is verified, and redrafted from its first
     /// mistake on
@@ -56,7 +56,7 @@ pub enum Mode {
 }
 
 /// What drafts are made from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DraftFrom {
     /// The file's tag classifier, if it has one, and what the decoder said behind a wrong draft
     #[default]
@@ -74,11 +74,12 @@ pub enum DecoderError {
     #[error(transparent)]
     Split(#[from] SplitError),
     /// The backend does not take a part.
-    #[error("{part}: {error}")]
+    #[error("cannot open the {part}")]
     Backend {
         /// `encoder` or `decoder`.
         part: &'static str,
         /// The backend's reason.
+        #[source]
         error: BackendError,
     },
     /// The tokenizer cannot write the tags.

@@ -15,6 +15,7 @@ use crate::classifier::Classifier;
 use crate::coding::{Coding, CodingError};
 use crate::decode::{Decoder, DecoderError, DraftFrom, Mode, Statistics};
 use crate::model_file::{ModelFile, ModelFileError};
+use crate::names::names;
 
 /// What a sentence is given as.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub enum Input {
     /// Words with white space between them, as in a corpus
     Words,
 }
+
+names!(Input, "form of sentences", Text => "text", Words => "words");
 
 /// Most source tokens of a batch, padding included: what bounds the memory that logits take.
 const BATCH_TOKENS: usize = 2048;

@@ -40,6 +40,8 @@ use std::path::{Path, PathBuf};
 use hyperloader_onnx::WeightFile;
 use hyperloader_onnx::proto::ModelProto;
 
+use crate::names::names;
+
 pub use hyperloader_core::device::Device;
 pub use value::Value;
 
@@ -139,15 +141,7 @@ pub enum BackendKind {
     Tract,
 }
 
-impl fmt::Display for BackendKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Ort => "ort",
-            Self::Tract => "tract",
-        })
-    }
-}
+names!(BackendKind, "backend", Auto => "auto", Ort => "ort", Tract => "tract");
 
 /// How graphs are run.
 #[derive(Debug, Clone, Default)]

@@ -30,6 +30,7 @@ use self::rows::Row;
 use self::target::Grammar;
 use crate::backend::{Backend, BackendError, Graph, Value};
 use crate::model_file::ModelFile;
+use crate::names::names;
 use crate::split::{self, Chosen, SplitError, WANTED, cache_names, memory_names};
 use crate::tagger::TaggerOptions;
 
@@ -55,6 +56,8 @@ pub enum Mode {
     Draft,
 }
 
+names!(Mode, "decoding mode", Verified => "verified", Greedy => "greedy", Constrained => "constrained", Draft => "draft");
+
 /// What drafts are made from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DraftFrom {
@@ -66,6 +69,8 @@ pub enum DraftFrom {
     /// `O` everywhere, after a mistake too
     Outside,
 }
+
+names!(DraftFrom, "source of drafts", Classifier => "classifier", Jacobi => "jacobi", Outside => "outside");
 
 /// A tagger's graph cannot be decoded with.
 #[derive(Debug, thiserror::Error)]

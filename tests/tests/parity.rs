@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use hyperloader_core::backbone::Backbone;
 use hyperloader_core::method::Method;
 use hyperloader_core::run::{Run, Which};
-use hyperloader_core::text::sentt::{Alignment, SentT};
+use hyperloader_core::text::sentt::SentT;
+use hyperloader_core::text::target::{Alignment, TargetGrammar};
 use hyperloader_core::text::spans::sbio_to_bio;
 use hyperloader_exporter::materialise::task_weights;
 use hyperloader_exporter::model::TaskModel;
@@ -174,8 +175,12 @@ fn assert_equal_ids(subject: &Subject, task: &str, examples: &[&Example], path: 
     let expected = subject.greedy(task, examples);
     let sources: Vec<Vec<u32>> =
         examples.iter().map(|e| e.source.iter().map(|id| *id as u32).collect()).collect();
+    let labels = &subject.run.task(task).unwrap().labels;
+    let grammar = TargetGrammar::new(&subject.codec, labels).unwrap();
+    let decode =
+        |ids: &[u32], words| grammar.decode_sbio(&subject.codec, ids, words, Alignment::Order).unwrap();
     let tags: Vec<Vec<String>> = (examples.iter().zip(&expected))
-        .map(|(e, ids)| subject.codec.align_tags(ids, e.words.len(), Alignment::Order).unwrap())
+        .map(|(e, ids)| decode(ids, e.words.len()))
         .map(|sbio| sbio_to_bio(&sbio))
         .collect();
     let words: Vec<&[String]> = examples.iter().map(|e| e.words.as_slice()).collect();

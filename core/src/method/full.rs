@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, Init, Method, MethodConfig, MethodError, Sharing, TensorList, TrainableTensor, Variant};
-use crate::backbone::t5::T5Config;
+use super::error::MethodError;
+use super::family::{MethodFamily, Sharing, TaskShape};
+use super::kind::Method;
+use super::tensors::{Init, TensorList, TrainableTensor};
+use crate::backbone::shape::BackboneShape;
 
 /// Fine-tuning has no hyper-parameters of its own.
 ///
@@ -23,17 +26,11 @@ impl Default for FullConfig {
     }
 }
 
-impl From<FullConfig> for MethodConfig {
-    fn from(config: FullConfig) -> Self {
-        Self::Full(config)
-    }
+pub(super) fn variants() -> Vec<(&'static str, FullConfig)> {
+    vec![("full", FullConfig::default())]
 }
 
-pub(super) fn variants() -> Vec<Variant> {
-    vec![Variant { name: "full", config: FullConfig::default().into() }]
-}
-
-impl Family for FullConfig {
+impl MethodFamily for FullConfig {
     fn method(&self) -> Method {
         self.method
     }
@@ -43,15 +40,15 @@ impl Family for FullConfig {
     }
 
     /// Every tensor of the backbone; a head that is tied to the embedding stays so.
-    fn trainable_tensors(&self, t5: &T5Config, _tasks: &[String]) -> Vec<TrainableTensor> {
-        let mut list = TensorList(Vec::new());
-        for (name, shape) in t5.tensors() {
-            list.add(name, &shape, Init::Backbone);
+    fn trainable_tensors(&self, shape: &BackboneShape, _tasks: &[TaskShape]) -> Vec<TrainableTensor> {
+        let mut list = TensorList::default();
+        for (name, dimensions) in &shape.tensors {
+            list.add(name.clone(), dimensions, Init::Backbone);
         }
         list.0
     }
 
-    fn check(&self, _t5: &T5Config) -> Result<(), MethodError> {
+    fn check(&self, _shape: &BackboneShape) -> Result<(), MethodError> {
         Ok(())
     }
 }

@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Family, Init, Method, MethodConfig, MethodError, Sharing, TensorList, TrainableTensor, Variant, names,
-};
-use crate::backbone::t5::{Attention, Stack, T5Config};
+use super::error::MethodError;
+use super::family::{MethodFamily, Sharing, TaskShape, check_lora, check_reduction, check_width};
+use super::kind::Method;
+use super::names;
+use super::tensors::{Init, TensorList, TrainableTensor, kaiming};
+use crate::backbone::shape::BackboneShape;
+use crate::weights::site::{Site, Stack};
 
 /// Hyper-parameters of the hypernetworks (reference sections 1.2 to 1.4, 5.1 and 6).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,11 +76,11 @@ impl AdapterHeads {
 }
 
 /// The three methods as published, and HyperLoader's ablations (paper Table 4).
-pub(super) fn variants() -> Vec<Variant> {
+pub(super) fn variants() -> Vec<(&'static str, HyperConfig)> {
     let lora = |lora| HyperConfig { lora: Some(lora), ..HyperConfig::default() };
     let heads = |heads| lora(LoraConfig { heads, ..LoraConfig::default() });
     let without = |adapters| HyperConfig { adapters, ..HyperConfig::default() };
-    let list = [
+    vec![
         ("hyperloader", HyperConfig::default()),
         ("hyperformer++", HyperConfig::without_lora(Method::HyperFormerPlusPlus)),
         ("hyperformer", HyperConfig::without_lora(Method::HyperFormer)),
@@ -98,8 +101,7 @@ pub(super) fn variants() -> Vec<Variant> {
             "hyperloader-paper-embedding",
             HyperConfig { task_embed_dim: 512, site_embed_dim: Some(64), ..HyperConfig::default() },
         ),
-    ];
-    list.map(|(name, config)| Variant { name, config: config.into() }).into()
+    ]
 }
 
 /// Hyper-parameters of the generated LoRA pairs.
@@ -189,49 +191,6 @@ impl LoraHeads {
     }
 }
 
-/// A place of a block that gets generated weights; its number is the row of the position embedding
-/// (reference section 1.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Site {
-    /// Adapter after the feed-forward layer.
-    FeedForwardAdapter = 0,
-    /// Adapter after self-attention.
-    SelfAttentionAdapter = 1,
-    /// LoRA on the queries of self-attention.
-    LoraSelfQ = 2,
-    /// LoRA on the values of self-attention.
-    LoraSelfV = 3,
-    /// LoRA on the queries of cross-attention; in the encoder its row exists and is never used.
-    LoraCrossQ = 4,
-    /// LoRA on the values of cross-attention; in the encoder its row exists and is never used.
-    LoraCrossV = 5,
-}
-
-impl Site {
-    /// Sites that get an adapter.
-    pub const ADAPTERS: [Site; 2] = [Site::FeedForwardAdapter, Site::SelfAttentionAdapter];
-
-    /// Row of the position embedding.
-    pub fn position(self) -> usize {
-        self as usize
-    }
-
-    /// The kind of attention that a LoRA site belongs to; `None` for an adapter.
-    pub fn attention(self) -> Option<Attention> {
-        match self {
-            Site::LoraSelfQ | Site::LoraSelfV => Some(Attention::SelfAttention),
-            Site::LoraCrossQ | Site::LoraCrossV => Some(Attention::CrossAttention),
-            Site::FeedForwardAdapter | Site::SelfAttentionAdapter => None,
-        }
-    }
-}
-
-impl From<HyperConfig> for MethodConfig {
-    fn from(config: HyperConfig) -> Self {
-        Self::Hyper(config)
-    }
-}
-
 impl HyperConfig {
     /// HyperFormer or HyperFormer++ as published.
     fn without_lora(method: Method) -> Self {
@@ -246,9 +205,9 @@ impl HyperConfig {
         self
     }
 
-    /// Bottleneck of an adapter, `d_model / reduction_factor`.
-    pub fn bottleneck(&self, t5: &T5Config) -> usize {
-        t5.d_model / self.reduction_factor.max(1)
+    /// Bottleneck of an adapter on hidden states of `width`: `width / reduction_factor`.
+    pub fn bottleneck(&self, width: usize) -> usize {
+        width / self.reduction_factor.max(1)
     }
 
     /// Whether all positions of a layer share one embedding, and adapters have heads of their own for each position:
@@ -285,7 +244,7 @@ impl HyperConfig {
     }
 }
 
-impl Family for HyperConfig {
+impl MethodFamily for HyperConfig {
     fn method(&self) -> Method {
         self.method
     }
@@ -296,31 +255,31 @@ impl Family for HyperConfig {
 
     /// In a fixed order (equation numbers of the paper do not cover biases and embeddings; the list follows the
     /// reference implementation, section 7).
-    fn trainable_tensors(&self, t5: &T5Config, tasks: &[String]) -> Vec<TrainableTensor> {
-        let mut list = TensorList(Vec::new());
+    fn trainable_tensors(&self, shape: &BackboneShape, tasks: &[TaskShape]) -> Vec<TrainableTensor> {
+        let mut list = TensorList::default();
         for task in tasks {
-            list.add(names::task_embedding(task), &[self.task_embed_dim], Init::Normal { std: 1.0 });
+            list.add(names::task_embedding(&task.name), &[self.task_embed_dim], Init::Normal { std: 1.0 });
         }
-        for stack in Stack::BOTH {
-            self.hypernetwork_tensors(t5, stack, &mut list);
+        for stack in shape.stacks() {
+            self.hypernetwork_tensors(shape, stack, &mut list);
         }
-        for name in t5.norms() {
-            list.add(name, &[t5.d_model], Init::Backbone);
+        for name in &shape.norms {
+            list.add(name.clone(), &[shape.width], Init::Backbone);
         }
         list.0
     }
 
-    fn check(&self, t5: &T5Config) -> Result<(), MethodError> {
+    fn check(&self, shape: &BackboneShape) -> Result<(), MethodError> {
         let value = |field, value: String, expected: &str| {
             Err(MethodError::Value { field, value, expected: expected.to_owned() })
         };
-        super::check_reduction(self.reduction_factor, t5)?;
+        check_reduction("reduction_factor", self.reduction_factor, shape)?;
         for (field, n) in [
             ("task_embed_dim", self.task_embed_dim),
             ("site_embed_dim", self.embed_dim()),
             ("projector_hidden", self.projector_hidden),
         ] {
-            super::check_width(field, n)?;
+            check_width(field, n)?;
         }
         if self.method != Method::HyperLoader && self.adapters != AdapterHeads::All {
             return value(
@@ -331,7 +290,7 @@ impl Family for HyperConfig {
         }
         match (self.method, &self.lora) {
             (Method::HyperLoader, None) => value("lora", "absent".into(), "a table"),
-            (Method::HyperLoader, Some(lora)) => super::check_lora(lora.rank, lora.alpha, t5),
+            (Method::HyperLoader, Some(lora)) => check_lora(lora.rank, lora.alpha, shape),
             (_, None) => Ok(()),
             (method, Some(_)) => {
                 value("lora", "present".into(), &format!("none: `{method}` generates no LoRA"))
@@ -341,12 +300,13 @@ impl Family for HyperConfig {
 }
 
 impl HyperConfig {
-    fn hypernetwork_tensors(&self, t5: &T5Config, stack: Stack, list: &mut TensorList) {
+    fn hypernetwork_tensors(&self, shape: &BackboneShape, stack: Stack, list: &mut TensorList) {
         const SMALL: Init = Init::Normal { std: 0.01 };
-        let (e, h, d, b) = (self.embed_dim(), self.projector_hidden, t5.d_model, self.bottleneck(t5));
+        let (e, h, d) = (self.embed_dim(), self.projector_hidden, shape.width);
+        let b = self.bottleneck(d);
         let name = |part: &str| names::hypernetwork(stack, part);
         let unit = Init::Normal { std: 1.0 };
-        list.add(name("layer_embed.weight"), &[t5.layers(stack), e], unit);
+        list.add(name("layer_embed.weight"), &[shape.blocks(stack), e], unit);
         if let Some(positions) = self.positions() {
             list.add(name("position_embed.weight"), &[positions, e], unit);
         }
@@ -369,12 +329,12 @@ impl HyperConfig {
             }
         }
         if let Some(lora) = &self.lora {
-            let bound = super::kaiming(e);
+            let bound = kaiming(e);
             for head in lora.heads("lora_a") {
                 list.add(name(&head), &[lora.rank * d, e], Init::Uniform { bound });
             }
             for head in lora.heads("lora_b") {
-                list.add(name(&head), &[t5.inner_dim() * lora.rank, e], Init::Zeros);
+                list.add(name(&head), &[shape.lora_output() * lora.rank, e], Init::Zeros);
             }
         }
     }

@@ -7,12 +7,8 @@
 use ndarray::Ix2;
 use serde::{Deserialize, Serialize};
 
+use crate::text::target::{Tag, tag_count};
 use crate::weights::tensors::{HostTensor, Tensors};
-
-/// The tag `O` as drafters number tags: `O`, `I`, then the task's labels in their order.
-pub const OUTSIDE: usize = 0;
-/// The tag `I` as drafters number tags.
-pub const INSIDE: usize = 1;
 
 /// Source tokens that a word's score is summed over.
 pub const ROLES: usize = 4;
@@ -23,11 +19,6 @@ pub fn read_from(sentinels: &[usize], word: usize) -> [Option<usize>; ROLES] {
     let first_token = |word: usize| sentinels.get(word + 1).map(|_| sentinels[word] + 1);
     let before = word.checked_sub(1).and_then(first_token);
     [sentinels.get(word).copied(), first_token(word), before, first_token(word + 1)]
-}
-
-/// Number of tags of a task with `labels` labels.
-pub fn tag_count(labels: usize) -> usize {
-    labels + 2
 }
 
 /// Names of a task's drafter tensors in a run's file of drafters.
@@ -159,9 +150,9 @@ impl Transitions {
     pub fn best(
         &self,
         scores: &[f32],
-        previous: usize,
-        candidates: impl IntoIterator<Item = usize>,
-    ) -> Option<usize> {
+        previous: Tag,
+        candidates: impl IntoIterator<Item = Tag>,
+    ) -> Option<Tag> {
         let row = self.0.get(previous)?;
         let scored = candidates.into_iter().filter_map(|tag| Some((tag, scores.get(tag)? + row.get(tag)?)));
         let best = scored.reduce(|best, next| if next.1 > best.1 { next } else { best });
@@ -172,6 +163,7 @@ impl Transitions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::target::{INSIDE, OUTSIDE};
 
     fn transitions() -> Transitions {
         Transitions::try_from(vec![vec![0.0, -9.0, 0.0], vec![0.0, 1.0, 0.0], vec![0.0, 2.0, 0.0]]).unwrap()

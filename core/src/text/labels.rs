@@ -1,11 +1,9 @@
-//! A task's label inventory, and the ids of its tags inside a SentT' target.
+//! A task's label inventory, and the BIO tags of its labels.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::sentt::{SentT, SentTError};
 use crate::text::spans::Bio;
 use crate::text::words::is_whitespace;
 
@@ -50,31 +48,6 @@ pub enum LabelError {
         /// The tag.
         tag: String,
     },
-    /// A tag that a model cannot write.
-    #[error(
-        "label `{label}` has no ids of its own in this vocabulary ({ids:?})\nhint: rename the label in the corpus"
-    )]
-    Unwritable {
-        /// The label.
-        label: String,
-        /// Its ids: none, or a special one among them.
-        ids: Vec<u32>,
-    },
-    /// Two tags that a model writes alike.
-    #[error(
-        "labels `{first}` and `{second}` have the same ids {ids:?}\nhint: rename one of them in the corpus"
-    )]
-    SameIds {
-        /// The first label.
-        first: String,
-        /// The second label.
-        second: String,
-        /// The ids of both.
-        ids: Vec<u32>,
-    },
-    /// The tokenizer failed.
-    #[error(transparent)]
-    SentT(#[from] SentTError),
 }
 
 /// The labels of a task: ordered, unique, non-empty, without white space. Serialised as a list of strings.
@@ -194,94 +167,9 @@ fn check(label: &str, origin: &str) -> Result<(), LabelError> {
     }
 }
 
-/// The ids of each sBIO tag of a task (`O`, `I`, every label), as they stand between two sentinels of a target.
-#[derive(Debug, Clone)]
-pub struct LabelTrie {
-    tags: Vec<(String, Arc<[u32]>)>,
-    /// Every prefix of every tag's ids.
-    nodes: HashMap<Vec<u32>, Node>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Node {
-    next: Vec<u32>,
-    tag: Option<usize>,
-}
-
-impl LabelTrie {
-    /// The trie of `O`, `I` and `labels`.
-    ///
-    /// # Errors
-    /// If a label has no ids or special ones (it would break the target), or two tags have the same ids.
-    pub fn new(labels: &LabelSet, codec: &SentT) -> Result<Self, LabelError> {
-        let mut trie = Self { tags: Vec::new(), nodes: HashMap::from([(Vec::new(), Node::default())]) };
-        for tag in ["O", "I"].into_iter().chain(labels.iter()) {
-            let ids = codec.word(&tag)?;
-            let special =
-                |id: &u32| [codec.pad(), codec.eos()].contains(id) || codec.sentinel_index(*id).is_some();
-            if ids.is_empty() || ids.iter().any(special) {
-                return Err(LabelError::Unwritable { label: tag.to_owned(), ids: ids.to_vec() });
-            }
-            trie.insert(tag, ids)?;
-        }
-        Ok(trie)
-    }
-
-    fn insert(&mut self, tag: &str, ids: Arc<[u32]>) -> Result<(), LabelError> {
-        for (length, id) in ids.iter().enumerate() {
-            let next = &mut self.nodes.entry(ids[..length].to_vec()).or_default().next;
-            if let Err(place) = next.binary_search(id) {
-                next.insert(place, *id);
-            }
-        }
-        let end = self.nodes.entry(ids.to_vec()).or_default();
-        if let Some(other) = end.tag.replace(self.tags.len()) {
-            return Err(LabelError::SameIds {
-                first: self.tags[other].0.clone(),
-                second: tag.to_owned(),
-                ids: ids.to_vec(),
-            });
-        }
-        self.tags.push((tag.to_owned(), ids));
-        Ok(())
-    }
-
-    /// The ids that may follow `prefix` inside a tag, ascending; none if `prefix` begins no tag or only ends one. After a complete
-    /// tag ([`LabelTrie::tag`]) the next sentinel may follow too.
-    pub fn next(&self, prefix: &[u32]) -> &[u32] {
-        self.nodes.get(prefix).map_or(&[], |node| &node.next)
-    }
-
-    /// The tag that `ids` spell completely, if any. Longer tags may begin with the same ids.
-    pub fn tag(&self, ids: &[u32]) -> Option<&str> {
-        let index = self.nodes.get(ids)?.tag?;
-        Some(&self.tags[index].0)
-    }
-
-    /// The tags `O`, `I`, then the labels in their order, each with its ids.
-    pub fn tags(&self) -> impl ExactSizeIterator<Item = (&str, &[u32])> {
-        self.tags.iter().map(|(tag, ids)| (tag.as_str(), &**ids))
-    }
-
-    /// The ids of one tag.
-    pub fn ids(&self, tag: &str) -> Option<&[u32]> {
-        self.tags().find(|(name, _)| *name == tag).map(|(_, ids)| ids)
-    }
-
-    /// All ids that occur in tags, ascending and unique: with the sentinels and `</s>` all that a legal target needs.
-    pub fn vocabulary(&self) -> Vec<u32> {
-        let ids: BTreeSet<u32> = self.nodes.values().flat_map(|node| node.next.iter().copied()).collect();
-        ids.into_iter().collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn codec() -> SentT {
-        SentT::from_file("../fixtures/backbones/t5-nano/tokenizer.json").unwrap()
-    }
 
     #[test]
     fn bad_labels_are_refused_with_their_origin() {
@@ -312,24 +200,6 @@ mod tests {
     }
 
     #[test]
-    fn the_trie_walks_every_tag_and_knows_tags_that_are_prefixes() {
-        let codec = codec();
-        let set = LabelSet::new(["city", "city_name", "toloc.city_name"], "test").unwrap();
-        let trie = LabelTrie::new(&set, &codec).unwrap();
-        for (tag, ids) in trie.tags() {
-            assert_eq!(trie.tag(ids), Some(tag));
-            assert!((0..ids.len()).all(|length| trie.next(&ids[..length]).contains(&ids[length])));
-        }
-        let city = trie.ids("city").unwrap();
-        assert!(trie.ids("city_name").unwrap().starts_with(city) && !trie.next(city).is_empty());
-        assert_eq!(trie.tag(&[]), None);
-        assert!(trie.next(&[7, 7]).is_empty());
-        let target = codec.encode_target(&["O", "city_name", "I"]).unwrap();
-        let inside = target.iter().filter(|id| codec.sentinel_index(**id).is_none() && **id != codec.eos());
-        assert!(inside.into_iter().all(|id| trie.vocabulary().contains(id)));
-    }
-
-    #[test]
     fn bio_tags_and_their_indices_agree() {
         let labels = ["b", "a-b"];
         let set = LabelSet::new(labels, "test").unwrap();
@@ -339,18 +209,5 @@ mod tests {
             assert_eq!(set.bio_index(tag), Some(index));
         }
         assert_eq!((set.bio_index("B-c"), set.bio_index("b")), (None, None));
-    }
-
-    #[test]
-    fn labels_that_a_model_cannot_write_are_refused() {
-        let codec = codec();
-        for (label, part) in [("\u{200b}", "([])"), ("a</s>", "([3, 9, 1])"), ("<extra_id_3>", "([32096])")] {
-            let set = LabelSet::new([label], "test").unwrap();
-            let error = LabelTrie::new(&set, &codec).unwrap_err().to_string();
-            assert!(error.contains(part), "{error}");
-        }
-        let set = LabelSet::new(["Full", "\u{ff26}ull"], "test").unwrap();
-        let error = LabelTrie::new(&set, &codec).unwrap_err().to_string();
-        assert!(error.starts_with("labels `Full` and `\u{ff26}ull` have the same ids ["), "{error}");
     }
 }

@@ -7,6 +7,7 @@ use hyperloader_core::backbone::bert::BertBackbone;
 use hyperloader_core::backbone::{Backbone, BackboneError, Family};
 use hyperloader_core::run::Architecture;
 use hyperloader_core::text::sentt::SentT;
+use hyperloader_core::text::target::TargetGrammar;
 use hyperloader_core::text::wordpiece::WordPiece;
 use hyperloader_core::weights::tensors::Tensors;
 use tch::Device;
@@ -16,6 +17,7 @@ use crate::bert::{BertTagger, Start};
 use crate::coding::Coding;
 use crate::config::{Config, ConfigError};
 use crate::data::TaskData;
+use crate::evaluate::EvaluationError;
 use crate::learner::{Learner, TextTagger};
 use crate::model::{Placement, Precision, Tagger};
 use crate::parameters::Parameters;
@@ -113,7 +115,11 @@ impl Base {
                         Tagger::with_parameters(backbone, &config.method, &tasks, parameters, placement)
                     }
                 };
-                Ok(Box::new(TextTagger { tagger: tagger?, codec: Arc::clone(codec) }))
+                let grammar = |task: &TaskData| {
+                    Ok((task.name.clone(), TargetGrammar::new(codec, task.labels.iter())?))
+                };
+                let grammars = data.iter().map(grammar).collect::<Result<_, EvaluationError>>()?;
+                Ok(Box::new(TextTagger { tagger: tagger?, codec: Arc::clone(codec), grammars }))
             }
             Self::Bert { backbone, codec } => {
                 let tasks = data.iter().map(|task| (task.name.as_str(), &task.labels));

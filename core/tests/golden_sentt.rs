@@ -75,7 +75,8 @@ fn check(codec: &SentT, row: &Row) {
     let bio = sbio_to_bio(&tags);
     assert_eq!(&bio, row.bio_from_target_decoded.as_ref().unwrap_or(&row.bio), "{id}");
     if row.sbio.len() <= codec.max_words() {
-        let labels: BTreeSet<&String> = row.sbio.iter().filter(|tag| !["O", "I"].contains(&tag.as_str())).collect();
+        let labels: BTreeSet<&String> =
+            row.sbio.iter().filter(|tag| !["O", "I"].contains(&tag.as_str())).collect();
         let grammar = TargetGrammar::new(codec, labels).unwrap();
         for alignment in [Alignment::Order, Alignment::Sentinel] {
             let decoded = grammar.decode(codec, &target, row.sbio.len(), alignment).unwrap();

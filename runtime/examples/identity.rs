@@ -18,8 +18,8 @@ use hyperloader_core::corpus::{Sentence, Split, known};
 use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
 use hyperloader_core::text::metrics::evaluate;
 use hyperloader_core::text::sentt::SentT;
-use hyperloader_core::text::target::TargetGrammar;
 use hyperloader_core::text::spans::{SpanMode, sbio_to_bio};
+use hyperloader_core::text::target::TargetGrammar;
 use hyperloader_runtime::{
     Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Mode, ModelFile, Tagger, TaggerOptions, Value,
 };

@@ -8,8 +8,8 @@ use hyperloader_core::format::tagger::{
     TaggerMetadata,
 };
 use hyperloader_core::text::drafter::ROLES;
-use hyperloader_core::text::target::tag_count;
 use hyperloader_core::text::labels::bio_tags;
+use hyperloader_core::text::target::tag_count;
 use hyperloader_onnx::proto::{GraphProto, ModelProto, TensorTypeProto, ValueInfoProto};
 use hyperloader_onnx::{Bytes, ElementType, ReadError, WeightFile, decode_model};
 

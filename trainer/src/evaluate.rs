@@ -2,8 +2,8 @@
 
 use hyperloader_core::text::metrics::{MetricError, evaluate};
 use hyperloader_core::text::sentt::SentTError;
-use hyperloader_core::text::target::Alignment;
 use hyperloader_core::text::spans::SpanMode;
+use hyperloader_core::text::target::Alignment;
 use hyperloader_core::text::wordpiece::WordPieceError;
 use serde::{Deserialize, Serialize};
 

@@ -94,6 +94,21 @@ pub trait Backbone: Any + fmt::Debug + Send + Sync {
     }
 }
 
+impl dyn Backbone {
+    /// The backbone as the type of its implementation.
+    ///
+    /// # Errors
+    /// The backbone itself, if it is of another implementation.
+    pub fn downcast<B: Backbone>(self: Box<Self>) -> Result<Box<B>, Box<Self>> {
+        let any: &dyn Any = &*self;
+        if !any.is::<B>() {
+            return Err(self);
+        }
+        let any: Box<dyn Any> = self;
+        Ok(any.downcast().unwrap_or_else(|_| unreachable!("its type was just checked")))
+    }
+}
+
 /// Checks that each of a tokenizer's ids has a row in the embedding.
 fn check_vocabulary(path: &Path, tokens: usize, rows: usize) -> Result<(), BackboneError> {
     match tokens > rows {

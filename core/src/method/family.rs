@@ -54,7 +54,11 @@ pub trait MethodFamily: fmt::Debug {
 }
 
 /// Checks a divisor of the backbone's width; `field` names it in errors.
-pub(super) fn check_reduction(field: &'static str, factor: usize, shape: &BackboneShape) -> Result<(), MethodError> {
+pub(super) fn check_reduction(
+    field: &'static str,
+    factor: usize,
+    shape: &BackboneShape,
+) -> Result<(), MethodError> {
     let (d, name) = (shape.width, shape.width_field);
     if factor == 0 || !d.is_multiple_of(factor) {
         return Err(MethodError::Value {

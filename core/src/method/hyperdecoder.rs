@@ -45,10 +45,7 @@ impl Default for HyperdecoderConfig {
 
 pub(super) fn variants() -> Vec<(&'static str, HyperdecoderConfig)> {
     let live = HyperdecoderConfig { unused_decoder_adapters: false, ..HyperdecoderConfig::default() };
-    vec![
-        ("hyperdecoder", HyperdecoderConfig::default()),
-        ("hyperdecoder-live", live),
-    ]
+    vec![("hyperdecoder", HyperdecoderConfig::default()), ("hyperdecoder-live", live)]
 }
 
 impl HyperdecoderConfig {

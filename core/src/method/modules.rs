@@ -57,9 +57,8 @@ impl Default for ModulesConfig {
 }
 
 pub(super) fn variants() -> Vec<(&'static str, ModulesConfig)> {
-    let published = |method: Method| {
-        (method.name(), ModulesConfig { method, ..ModulesConfig::default() }.completed())
-    };
+    let published =
+        |method: Method| (method.name(), ModulesConfig { method, ..ModulesConfig::default() }.completed());
     [Method::Adapters, Method::Lora, Method::UniPelt].map(published).into()
 }
 

@@ -130,7 +130,8 @@ fn what_is_written_is_read_again_and_what_is_left_open_is_as_published() {
 fn impossible_hyper_parameters_are_named() {
     let t5 = T5Config::preset("t5-nano").unwrap();
     let one = tasks(&["a"]);
-    let fails = |config: MethodConfig, tasks: &[TaskShape]| config.validate(&t5, tasks).unwrap_err().to_string();
+    let fails =
+        |config: MethodConfig, tasks: &[TaskShape]| config.validate(&t5, tasks).unwrap_err().to_string();
     let odd = HyperConfig { reduction_factor: 5, ..HyperConfig::default() };
     assert!(fails(odd.into(), &one).contains("`reduction_factor` is 5"));
     let flat = LoraConfig { rank: 0, ..LoraConfig::default() };

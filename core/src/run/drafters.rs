@@ -33,7 +33,12 @@ impl Run {
         let path = self.folder.join(file);
         check_hash(&path, sha256)?;
         let tensors = TensorFile::open(&path)?.read_all()?;
-        Drafter::from_tensors(&tensors, &task.name, task.labels.len(), self.manifest.backbone_config().shape().width)
-            .map_err(|source| RunError::Drafter { path, source })
+        Drafter::from_tensors(
+            &tensors,
+            &task.name,
+            task.labels.len(),
+            self.manifest.backbone_config().shape().width,
+        )
+        .map_err(|source| RunError::Drafter { path, source })
     }
 }

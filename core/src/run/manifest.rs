@@ -80,7 +80,8 @@ impl Manifest {
 
     /// The tasks as methods see them.
     pub fn task_shapes(&self) -> Vec<TaskShape> {
-        let shape = |task: &Task| TaskShape { name: task.name.clone(), bio_tags: bio_tags(&task.labels).len() };
+        let shape =
+            |task: &Task| TaskShape { name: task.name.clone(), bio_tags: bio_tags(&task.labels).len() };
         self.tasks.iter().map(shape).collect()
     }
 

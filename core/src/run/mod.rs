@@ -28,9 +28,7 @@ pub use self::checkpoints::{ResumePoint, Snapshot, Which};
 pub use self::discovery::Progress;
 pub use self::error::RunError;
 pub use self::folder::Run;
-pub use self::manifest::{
-    BackboneReference, Checkpoint, FORMAT, HubReference, Manifest, StateFile, Task,
-};
+pub use self::manifest::{BackboneReference, Checkpoint, FORMAT, HubReference, Manifest, StateFile, Task};
 
 #[cfg(test)]
 mod tests;

@@ -54,8 +54,7 @@ fn state(step: u64) -> Tensors {
 fn save(run: &mut Run, step: u64, losses: &[(&str, f64)], keep_last: usize) {
     let losses = losses.iter().map(|(task, loss)| ((*task).to_owned(), *loss)).collect();
     let tensors = tensors(run, step as f32);
-    run.save(&Snapshot { step, tensors: &tensors, state: Some(&state(step)), losses }, keep_last)
-        .unwrap();
+    run.save(&Snapshot { step, tensors: &tensors, state: Some(&state(step)), losses }, keep_last).unwrap();
 }
 
 fn files(run: &Run) -> Vec<PathBuf> {
@@ -75,8 +74,8 @@ fn a_cut_run_goes_on_from_its_last_whole_checkpoint_and_names_the_damaged_ones()
     for step in [0, 10, 20] {
         save(&mut run, step, &[], 3);
     }
-    let [unfinished, mine] = [".hl-x.tmp", "step-000010-mine.safetensors"]
-        .map(|name| folder.path().join(CHECKPOINTS).join(name));
+    let [unfinished, mine] =
+        [".hl-x.tmp", "step-000010-mine.safetensors"].map(|name| folder.path().join(CHECKPOINTS).join(name));
     fs::write(&unfinished, "half").unwrap();
     fs::write(&mine, "a copy of a user's own").unwrap();
     let last = run.checkpoint(Which::Last).unwrap().state.clone().unwrap();
@@ -118,8 +117,7 @@ fn the_best_the_best_of_each_task_and_the_last_are_kept_and_the_others_removed()
     let folder = tempfile::tempdir().unwrap();
     let mut run = new_run(folder.path());
     // Best by the mean is step 2, best of mtop 3, best of snips 1.
-    for (step, mtop, snips) in [(1, 5.0, 1.0), (2, 2.0, 1.5), (3, 1.5, 4.0), (4, 4.0, 4.0), (5, 4.0, 3.0)]
-    {
+    for (step, mtop, snips) in [(1, 5.0, 1.0), (2, 2.0, 1.5), (3, 1.5, 4.0), (4, 4.0, 4.0), (5, 4.0, 3.0)] {
         save(&mut run, step, &[("mtop", mtop), ("snips", snips)], 1);
     }
     let again = Run::open(folder.path()).unwrap();

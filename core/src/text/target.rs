@@ -169,7 +169,11 @@ impl TargetGrammar {
                 return Err(TargetError::Unwritable { label: name(tag), ids: ids.to_vec() });
             }
             if let Some(first) = self.tag(ids).filter(|first| *first != tag) {
-                return Err(TargetError::SameIds { first: name(first), second: name(tag), ids: ids.to_vec() });
+                return Err(TargetError::SameIds {
+                    first: name(first),
+                    second: name(tag),
+                    ids: ids.to_vec(),
+                });
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use hyperloader_core::corpus::{LabelPreset, Labels};
-use hyperloader_core::method::{bert_variants, variants};
+use hyperloader_core::method::variants;
 
 /// Train a multi-task T5 tagger: HyperLoader and its baselines
 #[derive(Debug, Parser)]
@@ -44,7 +44,7 @@ enum Command {
 
 /// Names of all methods and their variants, for help, errors and completion.
 fn method_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(variants().into_iter().chain(bert_variants()).map(|variant| variant.name))
+    PossibleValuesParser::new(variants().into_iter().map(|variant| variant.name))
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -2,12 +2,11 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use hyperloader_core::backbone::bert::BertConfig;
-use hyperloader_core::backbone::t5::T5Config;
-use hyperloader_core::method::{MethodConfig, variant};
+use hyperloader_core::backbone::registry::Architecture;
+use hyperloader_core::method::{TaskShape, variant};
 
 use super::{OutputFormat, method_names};
-use crate::params::{ParameterCount, count, count_bert, paper};
+use crate::params::{ParameterCount, count, paper};
 
 #[derive(Debug, Args)]
 pub(super) struct ParamsArguments {
@@ -29,19 +28,11 @@ pub(super) fn run(arguments: &ParamsArguments) -> Result<()> {
     let tasks: Vec<String> = (1..=arguments.tasks).map(|n| format!("task-{n}")).collect();
     let method =
         variant(&arguments.method).context("every name that is accepted has its hyper-parameters")?;
-    let preset = |base| arguments.backbone_preset.as_deref().unwrap_or(base);
-    let (counted, on_base) = match &method {
-        MethodConfig::UnipeltBert(method) => {
-            let bert = BertConfig::preset(preset("bert-base"))?;
-            method.validate(&bert, &tasks)?;
-            (count_bert(method, &bert, &tasks), preset("bert-base") == "bert-base")
-        }
-        method => {
-            let t5 = T5Config::preset(preset("t5-base"))?;
-            method.validate(&t5, &tasks)?;
-            (count(method, &t5, &tasks), preset("t5-base") == "t5-base")
-        }
-    };
+    let kind = method.method().backbones()[0];
+    let base = Architecture::preset(kind, None)?;
+    let backbone = Architecture::preset(kind, arguments.backbone_preset.as_deref())?;
+    method.validate(backbone.config(), &TaskShape::named(&tasks))?;
+    let (counted, on_base) = (count(&method, backbone.config(), &tasks), backbone == base);
     match arguments.output_format {
         OutputFormat::Json => println!("{}", serde_json::to_string(&counted)?),
         OutputFormat::Text => {

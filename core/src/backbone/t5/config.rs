@@ -190,10 +190,18 @@ impl T5Config {
             return Err(refused("relative_attention_num_buckets", buckets.to_string(), "a multiple of 4"));
         }
         if self.relative_attention_max_distance <= buckets / 2 {
-            return Err(refused("relative_attention_max_distance", self.relative_attention_max_distance.to_string(), "more than half of `relative_attention_num_buckets`"));
+            return Err(refused(
+                "relative_attention_max_distance",
+                self.relative_attention_max_distance.to_string(),
+                "more than half of `relative_attention_num_buckets`",
+            ));
         }
         if !(self.layer_norm_epsilon > 0.0 && self.layer_norm_epsilon < 1.0) {
-            return Err(refused("layer_norm_epsilon", self.layer_norm_epsilon.to_string(), "a number between 0 and 1"));
+            return Err(refused(
+                "layer_norm_epsilon",
+                self.layer_norm_epsilon.to_string(),
+                "a number between 0 and 1",
+            ));
         }
         for (field, id) in [
             ("pad_token_id", self.pad_token_id),

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::config::{FeedForward, T5Config};
 use super::names;
+use crate::backbone::BackboneConfig;
 use crate::backbone::kind::BackboneKind;
 use crate::backbone::shape::{BackboneShape, SiteShape};
-use crate::backbone::BackboneConfig;
 use crate::weights::site::{Attention, Site, Stack};
 
 impl T5Config {

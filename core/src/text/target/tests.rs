@@ -40,7 +40,10 @@ fn prefixes_lead_to_every_tag_and_a_tag_may_begin_another() {
 #[test]
 fn a_target_of_tags_is_that_of_their_names() {
     let grammar = grammar(&["city", "city_name"]);
-    assert_eq!(grammar.encode(&[OUTSIDE, 3, INSIDE]), codec().encode_target(&["O", "city_name", "I"]).unwrap());
+    assert_eq!(
+        grammar.encode(&[OUTSIDE, 3, INSIDE]),
+        codec().encode_target(&["O", "city_name", "I"]).unwrap()
+    );
 }
 
 #[test]
@@ -157,6 +160,9 @@ fn a_label_that_the_tokenizer_normalizes_is_still_found_by_its_ids() {
     let grammar = grammar(&["\u{ff26}ull"]);
     let target = grammar.encode(&[2, INSIDE]);
     for alignment in [Alignment::Order, Alignment::Sentinel] {
-        assert_eq!(grammar.decode(&codec, &target, 2, alignment).unwrap(), [Written::Tag(2), Written::Tag(1)]);
+        assert_eq!(
+            grammar.decode(&codec, &target, 2, alignment).unwrap(),
+            [Written::Tag(2), Written::Tag(1)]
+        );
     }
 }

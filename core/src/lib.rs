@@ -7,10 +7,12 @@
 //! - [`weights`]: tensors in memory and in files, and the weights of one task
 //! - [`run`]: the folder that a training writes
 //! - [`format`]: the metadata of an exported file
+//! - [`causes`]: an error and its causes on one line
 //! - [`files`]: hashes, and files that appear complete or not at all
 //! - [`suggest`]: the `hint: did you mean` of an unknown name
 
 pub mod backbone;
+pub mod causes;
 pub mod corpus;
 pub mod files;
 pub mod format;

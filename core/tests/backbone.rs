@@ -8,6 +8,7 @@ use std::path::Path;
 
 use hyperloader_core::backbone::Backbone;
 use hyperloader_core::backbone::t5::{FeedForward, Stack, T5Backbone, T5Config, names};
+use hyperloader_core::causes::with_causes;
 use hyperloader_core::files::sha256;
 use hyperloader_core::weights::tensors::{HostTensor, Tensors, write_tensors};
 use ndarray::ArrayD;
@@ -111,7 +112,7 @@ fn sharded(config: &T5Config, tensors: &Tensors, dtype: Dtype) -> TempDir {
 
 fn open(folder: &TempDir) -> Result<T5Backbone, String> {
     T5Backbone::open(folder.path(), false)
-        .map_err(|e| e.to_string().replace(&*folder.path().to_string_lossy(), "[FOLDER]"))
+        .map_err(|e| with_causes(&e).replace(&*folder.path().to_string_lossy(), "[FOLDER]"))
 }
 
 fn error(folder: &TempDir) -> String {

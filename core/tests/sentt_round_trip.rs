@@ -6,6 +6,7 @@ mod common;
 use std::sync::LazyLock;
 
 use common::codec;
+use hyperloader_core::causes::with_causes;
 use hyperloader_core::text::sentt::{SentT, SentTError};
 use hyperloader_core::text::target::{Alignment, TargetGrammar};
 use proptest::prelude::*;
@@ -148,9 +149,9 @@ fn a_hundred_words_are_refused_with_count_and_limit() {
 
 #[test]
 fn tokenizers_that_do_not_fit_are_refused() {
-    let missing = SentT::from_file("nowhere.json").unwrap_err().to_string();
+    let missing = with_causes(&SentT::from_file("nowhere.json").unwrap_err());
     assert!(missing.starts_with("cannot read tokenizer `nowhere.json`: "), "{missing}");
-    let broken = SentT::from_bytes(b"{}").unwrap_err().to_string();
+    let broken = with_causes(&SentT::from_bytes(b"{}").unwrap_err());
     assert!(broken.starts_with("cannot read tokenizer `<bytes>`: "), "{broken}");
     let small =
         r#"{"version":"1.0","added_tokens":[],"model":{"type":"WordLevel","vocab":{"a":0},"unk_token":"a"}}"#;

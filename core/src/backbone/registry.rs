@@ -85,3 +85,54 @@ impl Architecture {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::site::Stack;
+
+    #[test]
+    fn lora_sites_are_projections_of_the_backbone_with_their_widths() {
+        for (kind, blocks, sites) in [(BackboneKind::T5, [12, 12], 72), (BackboneKind::Bert, [12, 0], 24)] {
+            let shape = Architecture::preset(kind, None).unwrap().config().shape();
+            assert_eq!(Stack::BOTH.map(|stack| shape.blocks(stack)), blocks, "{kind}");
+            assert_eq!(shape.loras().count(), sites, "{kind}");
+            for site in shape.loras() {
+                let weight = &shape.tensors[&format!("{}.weight", site.module)];
+                assert_eq!(*weight, [site.output, site.input], "{}", site.module);
+            }
+        }
+    }
+
+    #[test]
+    fn adapter_sites_are_sub_layers_of_the_backbone() {
+        for kind in [BackboneKind::T5, BackboneKind::Bert] {
+            let shape = Architecture::preset(kind, None).unwrap().config().shape();
+            let blocks: usize = shape.stacks().map(|stack| shape.blocks(stack)).sum();
+            assert_eq!(shape.adapters().count(), 2 * blocks, "{kind}");
+            for site in shape.adapters() {
+                let of_module = |name: &String| name.starts_with(&format!("{}.", site.module));
+                assert!(shape.tensors.keys().any(of_module), "{}", site.module);
+                assert_eq!((site.input, site.output), (shape.width, shape.width));
+            }
+        }
+    }
+
+    #[test]
+    fn the_kind_in_a_folder_decides_what_is_opened() {
+        let fixture = |name: &str| Path::new("../fixtures/backbones").join(name);
+        let open = |name: &str, kinds: &[BackboneKind]| {
+            let options = OpenOptions { method: "m", kinds, cross_attention_relative_bias: false };
+            open(&fixture(name), &options)
+        };
+        let both = [BackboneKind::T5, BackboneKind::Bert];
+        for (name, kind) in [("t5-nano", BackboneKind::T5), ("bert-tiny", BackboneKind::Bert)] {
+            let backbone = open(name, &both).unwrap();
+            assert_eq!(backbone.config().kind(), kind);
+            let architecture = Architecture::of(backbone.config());
+            assert_eq!(architecture.config().fields(), backbone.config().fields());
+        }
+        let message = open("bert-tiny", &[BackboneKind::T5]).unwrap_err().to_string();
+        assert!(message.contains("bert-tiny` holds a BERT, but method `m` runs on a T5"), "{message}");
+    }
+}

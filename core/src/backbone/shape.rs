@@ -39,8 +39,6 @@ pub struct BackboneShape {
     pub tensors: BTreeMap<String, Vec<usize>>,
     /// Names of the tensors of all norms, sorted.
     pub norms: Vec<String>,
-    /// Whether each task needs a classifier of its own on the encoder's states.
-    pub classifier: bool,
 }
 
 impl BackboneShape {

@@ -124,7 +124,7 @@ impl MethodConfig {
         }
     }
 
-    /// The method.
+    /// The method whose hyper-parameters these are.
     pub fn method(&self) -> Method {
         self.family().method()
     }

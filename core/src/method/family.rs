@@ -36,7 +36,7 @@ impl TaskShape {
 
 /// A family of methods with their hyper-parameters.
 pub trait MethodFamily: fmt::Debug {
-    /// The method.
+    /// The method whose hyper-parameters these are.
     fn method(&self) -> Method;
 
     /// What the method's tasks share.

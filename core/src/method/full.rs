@@ -1,4 +1,4 @@
-//! All of T5 trained: the usual yardstick.
+//! Full fine-tuning: all of the backbone is trained (docs/reference/baselines.md#full-fine-tuning).
 
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +10,10 @@ use crate::backbone::shape::BackboneShape;
 
 /// Fine-tuning has no hyper-parameters of its own.
 ///
-/// All tasks share the one T5: a copy for each would be as large as all of them together are otherwise, and text-to-text
-/// models are made to tell tasks apart by a prefix (Raffel et al. 2020, section 2.4). A run of one task is single-task
-/// fine-tuning.
+/// All tasks share one backbone: text-to-text models are made to tell tasks apart by a prefix (Raffel et al. 2020,
+/// section 2.4), and a backbone for each task would multiply the run's size. A run of one task is single-task fine-tuning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of hyper-parameters")]
 pub struct FullConfig {
     /// [`Method::Full`].
     pub method: Method,
@@ -39,7 +38,7 @@ impl MethodFamily for FullConfig {
         Sharing::Everything
     }
 
-    /// Every tensor of the backbone; a head that is tied to the embedding stays so.
+    /// Every tensor of the backbone; an output layer that is tied to the embedding stays tied.
     fn trainable_tensors(&self, shape: &BackboneShape, _tasks: &[TaskShape]) -> Vec<TrainableTensor> {
         let mut list = TensorList::default();
         for (name, dimensions) in &shape.tensors {

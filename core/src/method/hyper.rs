@@ -1,4 +1,4 @@
-//! HyperLoader, HyperFormer++ and HyperFormer: hypernetworks turn a task's embedding into adapters, norms and LoRA.
+//! HyperLoader, HyperFormer++ and HyperFormer: hypernetworks generate adapters, norms and LoRA from a task's embedding.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,32 +10,34 @@ use super::tensors::{Init, TensorList, TrainableTensor, kaiming};
 use crate::backbone::shape::BackboneShape;
 use crate::weights::site::{Site, Stack};
 
-/// Hyper-parameters of the hypernetworks (reference sections 1.2 to 1.4, 5.1 and 6).
+/// Hyper-parameters of the hypernetworks (docs/reference/hyperloader.md#overview,
+/// docs/reference/baselines.md#hyperformer-family and docs/reference/decisions.md#switches).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of hyper-parameters")]
 pub struct HyperConfig {
     /// The method.
     pub method: Method,
-    /// Width of a task's embedding; 64 is what ran, the paper says 512.
+    /// Width of a task's embedding. The authors ran 64; the paper says 512.
     pub task_embed_dim: usize,
-    /// Width of layer and position embeddings and of the projector's output; the task embedding's where absent.
+    /// Width of layer and position embeddings and of the projector's output; the task embedding's width if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site_embed_dim: Option<usize>,
     /// Hidden width of the projector.
     pub projector_hidden: usize,
-    /// `d_model` divided by it is an adapter's bottleneck.
+    /// The width of the hidden states divided by this is an adapter's bottleneck.
     pub reduction_factor: usize,
-    /// Which of the adapters' hypernetworks there are.
+    /// Which hypernetwork heads of adapters exist.
     #[serde(skip_serializing_if = "AdapterHeads::is_all")]
     pub adapters: AdapterHeads,
-    /// Generated LoRA pairs, if any.
+    /// Generated LoRA pairs; absent if the method generates none.
     #[serde(default)]
     pub lora: Option<LoraConfig>,
-    /// Added to the generated scale of the norm after each adapter: 0 is what ran, 1 starts at an ordinary norm.
+    /// Added to the generated scale of the norm after each adapter: the authors ran 0; 1 starts at an ordinary
+    /// norm.
     pub ln_gamma_offset: f64,
-    /// Epsilon of the norm after each adapter.
+    /// Added to the variance in the norm after each adapter.
     pub adapter_norm_eps: f64,
-    /// Epsilon of the projector's norm.
+    /// Added to the variance in the projector's norm.
     pub projector_norm_eps: f64,
 }
 
@@ -56,14 +58,14 @@ impl Default for HyperConfig {
     }
 }
 
-/// Which of the adapters' hypernetworks there are (paper Table 4, "- Adapters").
+/// Which hypernetwork heads of adapters exist (HyperLoader paper, table 4, "- Adapters").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AdapterHeads {
     /// Adapters are generated.
     All,
-    /// No adapters, but the heads of their norms are kept, though nothing uses what they make: what the paper's count
-    /// suggests.
+    /// No adapters, but the heads of their norms, whose output nothing uses: the paper's parameter count suggests
+    /// this.
     NormOnly,
     /// No adapters.
     None,
@@ -75,7 +77,7 @@ impl AdapterHeads {
     }
 }
 
-/// The three methods as published, and HyperLoader's ablations (paper Table 4).
+/// The three methods as published, and HyperLoader's ablations (HyperLoader paper, table 4).
 pub(super) fn variants() -> Vec<(&'static str, HyperConfig)> {
     let lora = |lora| HyperConfig { lora: Some(lora), ..HyperConfig::default() };
     let heads = |heads| lora(LoraConfig { heads, ..LoraConfig::default() });
@@ -106,7 +108,7 @@ pub(super) fn variants() -> Vec<(&'static str, HyperConfig)> {
 
 /// Hyper-parameters of the generated LoRA pairs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table with `rank`, `alpha`, `heads`, `cross_attention`")]
 pub struct LoraConfig {
     /// Rank r.
     pub rank: usize,
@@ -115,7 +117,7 @@ pub struct LoraConfig {
     /// Which sites share a head.
     #[serde(skip_serializing_if = "LoraHeads::is_shared")]
     pub heads: LoraHeads,
-    /// Whether cross-attention has pairs too.
+    /// Whether cross-attention has pairs as well as self-attention.
     #[serde(skip_serializing_if = "Clone::clone")]
     pub cross_attention: bool,
 }
@@ -132,7 +134,7 @@ impl LoraConfig {
         self.alpha / self.rank as f64
     }
 
-    /// Sites of a stack that get a pair.
+    /// The sites of a stack that get a pair.
     pub fn sites(&self, stack: Stack) -> &'static [Site] {
         const ALL: [Site; 4] = [Site::LoraSelfQ, Site::LoraSelfV, Site::LoraCrossQ, Site::LoraCrossV];
         match (stack, self.cross_attention) {
@@ -142,7 +144,7 @@ impl LoraConfig {
     }
 
     /// Name of the head that makes a site's `matrix`, `lora_a` or `lora_b`, within its stack's hypernetwork
-    /// (reference section 7).
+    /// (docs/reference/checkpoints.md#hypernetworks).
     pub fn head(&self, matrix: &str, site: Site) -> String {
         let attention = match site {
             Site::LoraCrossQ | Site::LoraCrossV => ".cross",
@@ -171,17 +173,17 @@ impl LoraConfig {
     }
 }
 
-/// Which LoRA sites share a hypernetwork head (paper Table 4).
+/// Which LoRA sites share a hypernetwork head (HyperLoader paper, table 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LoraHeads {
     /// One head for A and one for B: HyperLoader's two LoRA hypernetworks.
     Shared,
-    /// Self- and cross-attention have their own: four.
+    /// Self- and cross-attention have separate heads: four.
     ByAttention,
-    /// Queries and values have their own: four.
+    /// Queries and values have separate heads: four.
     ByProjection,
-    /// Each site has its own: eight.
+    /// Each site has separate heads: eight.
     BySite,
 }
 
@@ -197,7 +199,7 @@ impl HyperConfig {
         Self { method, lora: None, ..Self::default() }
     }
 
-    /// With what a configuration may leave open: HyperLoader always has LoRA.
+    /// Fills in what a configuration may leave out: HyperLoader always has LoRA.
     pub fn completed(mut self) -> Self {
         if self.method == Method::HyperLoader && self.lora.is_none() {
             self.lora = Some(LoraConfig::default());
@@ -210,8 +212,8 @@ impl HyperConfig {
         width / self.reduction_factor.max(1)
     }
 
-    /// Whether all positions of a layer share one embedding, and adapters have heads of their own for each position:
-    /// HyperFormer, without the pluses (reference section 5.1).
+    /// Whether all positions of a layer share one embedding and adapters have separate heads for each position: only in
+    /// HyperFormer, not in HyperFormer++ (docs/reference/baselines.md#hyperformer-family).
     pub fn heads_by_site(&self) -> bool {
         self.method == Method::HyperFormer
     }
@@ -253,8 +255,7 @@ impl MethodFamily for HyperConfig {
         Sharing::Embedding
     }
 
-    /// In a fixed order (equation numbers of the paper do not cover biases and embeddings; the list follows the
-    /// reference implementation, section 7).
+    /// In the order of the reference implementation (docs/reference/checkpoints.md#hypernetworks).
     fn trainable_tensors(&self, shape: &BackboneShape, tasks: &[TaskShape]) -> Vec<TrainableTensor> {
         let mut list = TensorList::default();
         for task in tasks {

@@ -1,5 +1,5 @@
 //! Hyperdecoder: adapters of the decoder are generated for each input from the encoder's output, those of the encoder
-//! are learned (reference section 5.5).
+//! are learned (docs/reference/baselines.md#hyperdecoder).
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::weights::site::Stack;
 
 /// Hyper-parameters of Hyperdecoder (Ivison and Peters 2022; the sizes are those of its published configuration).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of hyper-parameters")]
 pub struct HyperdecoderConfig {
     /// [`Method::Hyperdecoder`].
     pub method: Method,
@@ -21,12 +21,12 @@ pub struct HyperdecoderConfig {
     pub encoder_bottleneck: usize,
     /// Bottleneck of the decoder's generated adapters.
     pub decoder_bottleneck: usize,
-    /// Width of what the generator's heads read.
+    /// Width of the input of the generator's heads.
     pub hypernetwork_bottleneck: usize,
-    /// Width of the embedding that tells the decoder's blocks apart.
+    /// Width of the embedding of the decoder's blocks.
     pub layer_embed_dim: usize,
-    /// Whether to hold the learned adapters of the decoder, too, which the reference implementation creates, counts as
-    /// trainable and never uses.
+    /// Whether the decoder also has learned adapters, which the reference implementation creates, counts as trainable
+    /// and never uses.
     pub unused_decoder_adapters: bool,
 }
 
@@ -49,7 +49,7 @@ pub(super) fn variants() -> Vec<(&'static str, HyperdecoderConfig)> {
 }
 
 impl HyperdecoderConfig {
-    /// Learned adapters beside the feed-forward layers of a stack: Xavier-uniform with gain 1e-4, biases 0.
+    /// Learned adapters parallel to the feed-forward layers of a stack: Xavier-uniform with gain 1e-4, biases 0.
     fn learned(shape: &BackboneShape, stack: Stack, b: usize, list: &mut TensorList) {
         let d = shape.width;
         let init = Init::Uniform { bound: 1e-4 * (6.0 / (d + b) as f64).sqrt() };
@@ -64,8 +64,8 @@ impl HyperdecoderConfig {
         names::hypernetwork(stack, &format!("learned_adapter.{block}.{part}"))
     }
 
-    /// Heads are uniform in ±1e-3 sqrt(3 / (width * fan_in of what they make)), the layer embedding is N(0, 1), all else
-    /// as torch makes it (reference sections 5.5 and 8).
+    /// Heads start uniform within `1e-3 sqrt(3 / (width * fan_in))`, with the fan-in of the matrix that they generate;
+    /// the layer embedding starts as N(0, 1), all else as in PyTorch (docs/reference/baselines.md#hyperdecoder).
     fn generator(&self, shape: &BackboneShape, list: &mut TensorList) {
         let (d, b, h) = (shape.width, self.decoder_bottleneck, self.hypernetwork_bottleneck);
         let name = |part: &str| names::hypernetwork(Stack::Decoder, part);

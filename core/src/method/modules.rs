@@ -1,4 +1,6 @@
-//! Adapters, LoRA and UniPELT (T5): modules that are learned as such, a set for each task (reference sections 5.2 to 5.4).
+//! Adapters, LoRA and UniPELT: modules that are trained directly, one set for each task
+//! (docs/reference/baselines.md#adapters, docs/reference/baselines.md#lora and
+//! docs/reference/baselines.md#unipelt-on-t5).
 
 use serde::{Deserialize, Serialize};
 
@@ -10,13 +12,13 @@ use super::tensors::{Init, TensorList, TrainableTensor, kaiming};
 use crate::backbone::shape::BackboneShape;
 use crate::weights::task::Activation;
 
-/// Hyper-parameters of learned modules. A method has those that it has modules for.
+/// Hyper-parameters of the modules. A method has those of the modules that it has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of hyper-parameters")]
 pub struct ModulesConfig {
     /// [`Method::Adapters`], [`Method::Lora`] or [`Method::UniPelt`], which has both.
     pub method: Method,
-    /// `d_model` divided by it is an adapter's bottleneck.
+    /// The width of the hidden states divided by this is an adapter's bottleneck.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reduction_factor: Option<usize>,
     /// Non-linearity of the adapters.
@@ -29,7 +31,7 @@ pub struct ModulesConfig {
 
 /// Hyper-parameters of learned LoRA pairs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table with `rank`, `alpha`")]
 pub struct PairConfig {
     /// Rank r.
     pub rank: usize,
@@ -63,7 +65,7 @@ pub(super) fn variants() -> Vec<(&'static str, ModulesConfig)> {
 }
 
 impl ModulesConfig {
-    /// With the published values of what is left open.
+    /// Fills in the published values of fields that are absent.
     pub fn completed(mut self) -> Self {
         if self.has_adapters() {
             self.reduction_factor.get_or_insert(16);

@@ -1,5 +1,5 @@
-//! UniPELT on a BERT (Mao et al. 2022; reference section 5.4): gated LoRA, prefix and Pfeiffer adapter in every layer, with a
-//! token classifier behind the last one. Each task has modules and a classifier of its own.
+//! UniPELT on a BERT (Mao et al. 2022; docs/reference/baselines.md#unipelt-on-bert): gated LoRA, prefix and adapter in
+//! every layer, and a token classifier after the last layer. Each task has its own modules and classifier.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,20 +13,20 @@ use crate::weights::task::Linear;
 
 /// Hyper-parameters of `unipelt-bert`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of hyper-parameters")]
 pub struct UnipeltBertConfig {
     /// [`Method::UnipeltBert`].
     pub method: Method,
     /// Rank of the LoRA pairs on queries and values.
     pub lora_rank: usize,
-    /// Positions put before the keys and values of every layer.
+    /// Number of positions added before the keys and values of every layer.
     pub prefix_len: usize,
-    /// Hidden width of the two maps that make the prefix from its embedding; 0 trains the prefix itself.
+    /// Hidden width of the two linear maps that generate the prefix from its embedding; 0 trains the prefix directly.
     pub prefix_hidden: usize,
-    /// `hidden_size` divided by it is an adapter's bottleneck.
+    /// `hidden_size` divided by this is an adapter's bottleneck.
     pub adapter_reduction_factor: usize,
-    /// Whether a gate is the mean over padding too, as in the reference implementation: a sentence's tags then depend on
-    /// how far its batch is padded (reference section 8).
+    /// Whether a gate is the mean over padding too, as in the reference implementation: the tags of a sentence then depend
+    /// on how far its batch is padded (docs/reference/baselines.md#unipelt-on-bert).
     pub gate_over_padding: bool,
 }
 
@@ -138,7 +138,7 @@ impl UnipeltBertConfig {
 /// The trained tensors of one task.
 #[derive(Debug, Clone)]
 pub struct UnipeltWeights<T> {
-    /// What all layers' prefixes are made from.
+    /// The source of all layers' prefixes.
     pub prefix: Prefix<T>,
     /// The modules of each layer.
     pub layers: Vec<PeltLayer<T>>,
@@ -146,8 +146,8 @@ pub struct UnipeltWeights<T> {
     pub classifier: Linear<T>,
 }
 
-/// What the prefixes are made from; flat, `[prefix_len, 2 * layers * hidden_size]`, they are keys and values of each layer in
-/// turn, heads side by side.
+/// The source of the prefixes. The flat prefix `[prefix_len, 2 * layers * hidden_size]` holds keys and values of each layer
+/// in turn, heads side by side.
 #[derive(Debug, Clone)]
 pub enum Prefix<T> {
     /// `outer(tanh(inner(embedding)))`.
@@ -159,20 +159,20 @@ pub enum Prefix<T> {
         /// To `2 * layers * hidden_size`.
         outer: Linear<T>,
     },
-    /// The flat prefix itself.
+    /// The flat prefix, trained directly.
     Flat(T),
 }
 
 /// The modules of a layer. A gate is the mean over positions of `sigmoid(w x + b)`, one number a sentence.
 #[derive(Debug, Clone)]
 pub struct PeltLayer<T> {
-    /// On the queries.
+    /// Gated LoRA on the queries.
     pub query: GatedLora<T>,
-    /// On the values.
+    /// Gated LoRA on the values.
     pub value: GatedLora<T>,
-    /// The prefix' gate, from the layer's input, `[1, hidden_size]`.
+    /// The gate of the prefix, from the layer's input, `[1, hidden_size]`.
     pub prefix_gate: Linear<T>,
-    /// Behind the feed-forward layer.
+    /// Gated adapter after the feed-forward layer.
     pub adapter: GatedAdapter<T>,
 }
 
@@ -252,25 +252,25 @@ fn linear<T, E>(part: &str, get: &mut impl FnMut(&str) -> Result<T, E>) -> Resul
     Ok(Linear { weight: get(&format!("{part}.weight"))?, bias: get(&format!("{part}.bias"))? })
 }
 
-/// Names of the tensors: the reference implementation's, behind the task's.
+/// Names of the tensors: `task.TASK.` and the reference implementation's name.
 pub mod names {
-    /// What the prefix is made from, `[prefix_len, hidden_size]`.
+    /// Embedding from which the prefix is generated, `[prefix_len, hidden_size]`.
     pub const PREFIX_EMBEDDING: &str = "bert.encoder.prefix_enc_embed.weight";
-    /// First map of the prefix.
+    /// First linear map of the prefix.
     pub const PREFIX_INNER: &str = "bert.encoder.prefix_embed_MLP.0";
-    /// Second map of the prefix.
+    /// Second linear map of the prefix.
     pub const PREFIX_OUTER: &str = "bert.encoder.prefix_embed_MLP.2";
-    /// The flat prefix, where it is trained itself; the reference implementation has no name for it.
+    /// The flat prefix, if it is trained directly; the reference implementation has no name for it.
     pub const PREFIX: &str = "bert.encoder.prefix";
-    /// The classifier.
+    /// The token classifier, without `.weight` or `.bias`.
     pub const CLASSIFIER: &str = "classifier";
-    /// Where a layer has LoRA: queries, values.
+    /// The projections of a layer that have LoRA: queries, values.
     pub const LORA: [&str; 2] = ["attention.self.query", "attention.self.value"];
-    /// The prefix' gate of a layer.
+    /// Gate of a layer's prefix.
     pub const PREFIX_GATE: &str = "attention.self.prefix_gate";
-    /// First map of a layer's adapter.
+    /// First linear map of a layer's adapter.
     pub const ADAPTER_DOWN: &str = "output.adapters.task.adapter_down.0";
-    /// Second map of a layer's adapter.
+    /// Second linear map of a layer's adapter.
     pub const ADAPTER_UP: &str = "output.adapters.task.adapter_up";
     /// Gate of a layer's adapter.
     pub const ADAPTER_GATE: &str = "output.adapters.task.gate";

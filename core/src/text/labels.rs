@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 use crate::text::spans::Bio;
 use crate::text::words::is_whitespace;
 
-/// A label that no task can have.
+/// A label or tag cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LabelError {
     /// A label without characters.
     #[error("{origin}: a label is empty")]
     Empty {
-        /// Where the label came from.
+        /// The file or task that the label came from.
         origin: String,
     },
-    /// A label that SentT' would cut in two.
+    /// A label with white space, which SentT' would split in two.
     #[error("{origin}: label `{label}` holds white space")]
     WhiteSpace {
-        /// Where the label came from.
+        /// The file or task that the label came from.
         origin: String,
         /// The label.
         label: String,
@@ -27,7 +27,7 @@ pub enum LabelError {
     /// A label that means something else in sBIO.
     #[error("{origin}: label `{label}` is a tag of its own in sBIO\nhint: rename the label in the corpus")]
     Reserved {
-        /// Where the label came from.
+        /// The file or task that the label came from.
         origin: String,
         /// The label.
         label: String,
@@ -35,15 +35,15 @@ pub enum LabelError {
     /// A label that occurs twice.
     #[error("{origin}: label `{label}` occurs twice")]
     Duplicate {
-        /// Where the label came from.
+        /// The file or task that the label came from.
         origin: String,
         /// The label.
         label: String,
     },
-    /// A tag that is no BIO tag.
+    /// A tag that is not a BIO tag.
     #[error("{origin}: tag `{tag}` is not `O`, `B-label` or `I-label`")]
     NotBio {
-        /// Where the tag came from.
+        /// The file or task that the tag came from.
         origin: String,
         /// The tag.
         tag: String,
@@ -82,7 +82,7 @@ impl LabelSet {
     /// The inventory of BIO tags, sorted by label so that it does not depend on the order of sentences.
     ///
     /// # Errors
-    /// As [`LabelSet::new`], and if a tag is no BIO tag.
+    /// As [`LabelSet::new`], and if a tag is not a BIO tag.
     pub fn from_tags<'a>(tags: impl IntoIterator<Item = &'a str>, origin: &str) -> Result<Self, LabelError> {
         let mut labels = BTreeSet::new();
         for tag in tags {
@@ -119,7 +119,7 @@ impl LabelSet {
         self.labels.get(index).map(String::as_str)
     }
 
-    /// The index of a BIO tag in [`bio_tags`]; `None` if it is none or its label is not in the inventory.
+    /// The index of a BIO tag in [`bio_tags`]; `None` if it is not a BIO tag or its label is not in the inventory.
     pub fn bio_index(&self, tag: &str) -> Option<usize> {
         Some(match Bio::parse(tag)? {
             Bio::Outside => 0,

@@ -13,14 +13,14 @@ use tokenizers::Tokenizer;
 use crate::text::sentinels::Sentinels;
 use crate::text::words::split_whitespace;
 
-/// Words whose ids are kept; the seven corpora of the paper have 33,678 distinct words and labels.
+/// Most words whose ids are cached; the seven corpora of the paper have 33,678 distinct words and labels.
 const CACHED_WORDS: usize = 1 << 17;
 
-/// A tokenizer that cannot be used, or a sentence that cannot be written.
+/// A tokenizer cannot be used, or a sentence cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum SentTError {
-    /// No tokenizer could be read.
-    #[error("cannot read tokenizer `{}`: {source}", path.display())]
+    /// The tokenizer could not be read.
+    #[error("cannot read tokenizer `{}`", path.display())]
     Read {
         /// The file; `<bytes>` if it was given in memory.
         path: PathBuf,
@@ -30,7 +30,7 @@ pub enum SentTError {
     /// The vocabulary lacks a token that SentT' needs.
     #[error("the tokenizer has no token `{0}`\nhint: SentT' needs a T5 vocabulary with its sentinels")]
     MissingToken(String),
-    /// Words next to sentinels get other ids than words by themselves.
+    /// The tokenizer gives words after sentinels other ids than separate words.
     #[error(
         "the tokenizer gives a word other ids after a sentinel ({together:?}) than by itself ({apart:?})\n\
          hint: use the tokenizer.json of the original t5-base; one saved from FLAN-T5 or with `legacy=False` does not fit"
@@ -50,7 +50,7 @@ pub enum SentTError {
         limit: usize,
     },
     /// The tokenizer failed.
-    #[error("cannot encode `{text}`: {source}")]
+    #[error("cannot encode `{text}`")]
     Encode {
         /// The text.
         text: String,
@@ -58,8 +58,8 @@ pub enum SentTError {
         source: tokenizers::Error,
     },
     /// The tokenizer failed.
-    #[error("cannot decode ids: {0}")]
-    Decode(tokenizers::Error),
+    #[error("cannot decode ids")]
+    Decode(#[source] tokenizers::Error),
 }
 
 /// The codec: a T5 `tokenizer.json` and its sentinels. Tags are decoded by [`crate::text::target::TargetGrammar`].
@@ -113,7 +113,7 @@ impl SentT {
         Ok(codec)
     }
 
-    /// One past the largest id that it gives, added tokens included.
+    /// One past the largest id, added tokens included.
     pub fn vocabulary_size(&self) -> usize {
         self.tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }

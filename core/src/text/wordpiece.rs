@@ -36,7 +36,7 @@ pub enum WordPieceError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The file is not a tokenizer.
-    #[error("cannot read tokenizer `{}`: {source}", path.display())]
+    #[error("cannot read tokenizer `{}`", path.display())]
     Read {
         /// The file; `<text>` if it was given in memory.
         path: PathBuf,
@@ -61,7 +61,7 @@ pub enum WordPieceError {
     )]
     MissingToken(&'static str),
     /// The tokenizer failed.
-    #[error("cannot encode `{text}`: {source}")]
+    #[error("cannot encode `{text}`")]
     Encode {
         /// The text.
         text: String,

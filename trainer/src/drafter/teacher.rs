@@ -113,12 +113,14 @@ impl<'a> Teacher<'a> {
         let mut places = Vec::new();
         let mut targets = Vec::new();
         for (row, tags) in tags.iter().enumerate() {
-            let target = self.grammar.encode(tags);
-            let sentinels = self.grammar.sentinels().positions(target.iter().copied());
-            for slot in sentinels.windows(2) {
-                places.extend((slot[0] + 1..=slot[1]).map(|at| (row, at)));
+            // Each tag comes after a sentinel.
+            let mut start = 1;
+            for tag in tags {
+                let end = start + self.grammar.ids(*tag).len();
+                places.extend((start..=end).map(|at| (row, at)));
+                start = end + 1;
             }
-            targets.push(target.into_iter().map(i64::from).collect::<Vec<_>>());
+            targets.push(self.grammar.encode(tags).into_iter().map(i64::from).collect::<Vec<_>>());
         }
         let rows: Vec<&[i64]> = targets.iter().map(Vec::as_slice).collect();
         let labels = padded(&rows, self.tagger.t5.config.pad_token_id);

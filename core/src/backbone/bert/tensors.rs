@@ -69,7 +69,6 @@ impl BackboneConfig for BertConfig {
             sites,
             tensors,
             norms,
-            classifier: true,
         }
     }
 

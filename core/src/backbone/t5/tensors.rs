@@ -89,7 +89,6 @@ impl BackboneConfig for T5Config {
             sites,
             tensors: self.tensors(),
             norms: self.norms(),
-            classifier: false,
         }
     }
 

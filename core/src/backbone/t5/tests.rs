@@ -1,4 +1,5 @@
 use super::*;
+use crate::causes::with_causes;
 
 fn parameters(config: &T5Config) -> usize {
     config.tensors().values().map(|s| s.iter().product::<usize>()).sum()
@@ -24,7 +25,7 @@ fn configurations_of_every_transformers_version_give_the_head_that_they_mean() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
         std::fs::write(&path, text).unwrap();
-        T5Config::from_file(&path).map_err(|e| e.to_string())
+        T5Config::from_file(&path).map_err(|e| with_causes(&e))
     };
     for (fields, tied, scale) in [
         ("", true, 0.5),

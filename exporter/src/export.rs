@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use hyperloader_core::backbone::bert::BertBackbone;
 use hyperloader_core::backbone::registry::Architecture;
-use hyperloader_core::backbone::t5::{Stack, T5Backbone, T5Config};
-use hyperloader_core::backbone::{Backbone, BackboneError, TOKENIZER};
+use hyperloader_core::backbone::t5::{Stack, T5Backbone};
+use hyperloader_core::backbone::{BackboneError, TOKENIZER};
 use hyperloader_core::files::{FileError, read_text, sha256, write_checked};
 use hyperloader_core::format::tagger::{
     FORMAT, MetadataError, TaggerKind, TaggerMetadata, generated_adapter,
@@ -409,6 +409,7 @@ pub fn write(mut out: &mut dyn Write, built: &BuiltModel, model: &dyn Exportable
 
 #[cfg(test)]
 mod tests {
+    use hyperloader_core::backbone::t5::T5Config;
     use hyperloader_core::method::HyperConfig;
     use hyperloader_runtime::backend::BackendOptions;
 

@@ -145,7 +145,8 @@ fn assert_equal_logits(subject: &Subject, task: &str, examples: &[&Example], pat
 
     let tensors = run.read(run.checkpoint(Which::Best).unwrap()).unwrap();
     let generated = task_weights(&run.manifest.method, run.manifest.t5().unwrap(), &tensors, task).unwrap();
-    let model = TaskModel::new(run.backbone(None).unwrap(), tensors, generated);
+    let backbone = run.backbone(None).unwrap().downcast::<T5Backbone>().unwrap();
+    let model = TaskModel::new(*backbone, tensors, generated);
     let reference = Reference::new(&model, Form::Folded);
     let encoded = reference.encode(&inputs[0], &inputs[1]).unwrap();
     let folded = reference.decode(&encoded, &inputs[1], &inputs[2]).unwrap().into_rows();

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hyperloader_core::backbone::Backbone;
 use hyperloader_core::backbone::bert::BertBackbone;
 use hyperloader_core::method::MethodConfig;
 use hyperloader_core::run::{Run, Which};
@@ -158,7 +157,7 @@ fn logits_of_trainer_oracle_and_both_runtimes_agree_and_so_do_all_tags() {
     let run = run_of(&place);
     let tagger = tagger(&run);
     let config = Config::from_file(&place.path("hyperloader.toml")).unwrap();
-    let codec = *run.backbone(None).unwrap().downcast::<BertBackbone>().unwrap().codec().unwrap();
+    let codec = run.backbone(None).unwrap().downcast::<BertBackbone>().unwrap().codec().unwrap();
     let tensors = run.read(run.checkpoint(Which::Best).unwrap()).unwrap();
     for task in &run.manifest.tasks {
         let mut export = place.program("hl-export");

@@ -94,7 +94,7 @@ impl Case {
         }
         // Nothing of the reference's is left out.
         assert!(pelt.shapes().keys().all(|name| leaves.contains_key(name)));
-        let weights = UnipeltWeights::gather(&method, &shape, TASK, |name| {
+        let weights = UnipeltWeights::gather(&method, shape.num_hidden_layers, TASK, |name| {
             Ok::<_, ()>(leaves[name.strip_prefix(&prefix).unwrap()].shallow_clone())
         });
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();

@@ -98,7 +98,7 @@ impl ModulesConfig {
         let Some(b) = self.bottleneck(shape.width) else { return };
         let init = Init::Normal { std: 0.02 };
         for site in shape.adapters() {
-            let name = |part| names::of_task(task, &names::adapter(site, part));
+            let name = |part| names::of_task(task, &names::adapter(&site.module, part));
             list.linear(&name("down"), [b, site.input], init);
             list.linear(&name("up"), [site.output, b], init);
         }
@@ -109,7 +109,7 @@ impl ModulesConfig {
     fn pairs(&self, shape: &BackboneShape, task: &str, list: &mut TensorList) {
         let Some(PairConfig { rank, .. }) = self.lora else { return };
         for site in shape.loras() {
-            let name = |matrix| names::of_task(task, &names::lora(site, matrix));
+            let name = |matrix| names::of_task(task, &names::lora(&site.module, matrix));
             list.add(name("a"), &[rank, site.input], Init::Uniform { bound: kaiming(site.input) });
             list.add(name("b"), &[site.output, rank], Init::Zeros);
         }

@@ -1,6 +1,5 @@
 //! Names of the tensors that methods add to a backbone's (docs/reference/checkpoints.md).
 
-use crate::backbone::shape::SiteShape;
 use crate::weights::site::Stack;
 
 /// The embedding of a task, `[task_embed_dim]`.
@@ -13,14 +12,16 @@ pub fn hypernetwork(stack: Stack, part: &str) -> String {
     format!("hyper.{stack}.{part}")
 }
 
-/// A part (`down.weight`, `down.bias`, `up.weight`, `up.bias`) of the adapter at a site.
-pub fn adapter(site: &SiteShape, part: &str) -> String {
-    format!("{}.adapter.{part}", site.module)
+/// A part (`down.weight`, `down.bias`, `up.weight`, `up.bias`, `norm.weight`, `norm.bias`) of the adapter after a module
+/// (see [`crate::backbone::shape::SiteShape::module`]).
+pub fn adapter(module: &str, part: &str) -> String {
+    format!("{module}.adapter.{part}")
 }
 
-/// `a` `[rank, input]` or `b` `[output, rank]` of the LoRA pair at a site.
-pub fn lora(site: &SiteShape, matrix: &str) -> String {
-    format!("{}.lora_{matrix}.weight", site.module)
+/// `a` `[rank, input]` or `b` `[output, rank]` of the LoRA pair on a module (see
+/// [`crate::backbone::shape::SiteShape::module`]).
+pub fn lora(module: &str, matrix: &str) -> String {
+    format!("{module}.lora_{matrix}.weight")
 }
 
 /// A module of one task alone.

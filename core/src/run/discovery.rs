@@ -10,7 +10,7 @@ use super::manifest::MANIFEST;
 
 /// Which runs [`Run::newest`] considers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub enum Candidates {
     /// Those that were trained for at least one step.
     Trained,
     /// All, also those that were only created.
@@ -18,14 +18,14 @@ pub enum Progress {
 }
 
 impl Run {
-    /// The run under `runs` whose manifest was written last, of those with this progress.
+    /// The run under `runs` whose manifest was written last, among these candidates.
     ///
     /// # Errors
     /// If there is none, or it is unreadable.
-    pub fn newest(runs: &Path, progress: Progress) -> Result<Self, RunError> {
+    pub fn newest(runs: &Path, candidates: Candidates) -> Result<Self, RunError> {
         for folder in by_age(runs) {
             let run = Self::open(&folder)?;
-            if progress == Progress::Any || run.manifest.checkpoints.iter().any(|c| c.step > 0) {
+            if candidates == Candidates::Any || run.manifest.checkpoints.iter().any(|c| c.step > 0) {
                 return Ok(run);
             }
         }

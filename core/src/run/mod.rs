@@ -25,7 +25,7 @@ pub mod manifest;
 pub mod retention;
 
 pub use self::checkpoints::{ResumePoint, Snapshot, Which};
-pub use self::discovery::Progress;
+pub use self::discovery::Candidates;
 pub use self::error::RunError;
 pub use self::folder::Run;
 pub use self::manifest::{BackboneReference, Checkpoint, FORMAT, HubReference, Manifest, StateFile, Task};

@@ -153,11 +153,11 @@ fn an_unknown_task_is_answered_with_the_known_ones() {
 #[test]
 fn the_newest_run_that_was_trained_is_found() {
     let runs = tempfile::tempdir().unwrap();
-    assert!(matches!(Run::newest(runs.path(), Progress::Trained), Err(RunError::NoRuns(_))));
+    assert!(matches!(Run::newest(runs.path(), Candidates::Trained), Err(RunError::NoRuns(_))));
     let mut older = new_run(&runs.path().join("older"));
     save(&mut older, 1, &[], 1);
     save(&mut new_run(&runs.path().join("newer-but-untrained")), 0, &[], 1);
-    assert_eq!(Run::newest(runs.path(), Progress::Trained).unwrap().folder, older.folder);
-    let newest = Run::newest(runs.path(), Progress::Any).unwrap();
+    assert_eq!(Run::newest(runs.path(), Candidates::Trained).unwrap().folder, older.folder);
+    let newest = Run::newest(runs.path(), Candidates::Any).unwrap();
     assert!(newest.folder.ends_with("newer-but-untrained"));
 }

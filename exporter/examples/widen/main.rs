@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use hyperloader_core::backbone::t5::{FeedForward, Stack, T5Backbone, T5Config};
-use hyperloader_core::backbone::{Backbone, CONFIG, TOKENIZER};
+use hyperloader_core::backbone::{CONFIG, TOKENIZER};
 use hyperloader_core::files::{write_atomic, write_checked};
 use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_core::run::{Run, Which};

@@ -47,7 +47,7 @@ impl Own<'_> {
         let (Some(b), Some(activation)) = (self.config.bottleneck(site.input), self.config.activation) else {
             return Ok(None);
         };
-        let part = |part, shape: &[usize]| self.tensor(names::adapter(site, part), shape);
+        let part = |part, shape: &[usize]| self.tensor(names::adapter(&site.module, part), shape);
         Ok(Some(Adapter {
             down_weight: part("down.weight", &[b, site.input])?,
             down_bias: part("down.bias", &[b])?,
@@ -61,7 +61,7 @@ impl Own<'_> {
 
     fn pair(&self, site: &SiteShape) -> Result<Option<Lora<HostTensor>>, MaterialiseError> {
         let Some(lora) = &self.config.lora else { return Ok(None) };
-        let matrix = |name, shape: [usize; 2]| self.tensor(names::lora(site, name), &shape);
+        let matrix = |name, shape: [usize; 2]| self.tensor(names::lora(&site.module, name), &shape);
         Ok(Some(Lora {
             a: matrix("a", [lora.rank, site.input])?,
             b: matrix("b", [site.output, lora.rank])?,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use hyperloader_core::run::{Progress, Run};
+use hyperloader_core::run::{Candidates, Run};
 
 use crate::config::Config;
 use crate::progress::{Progress, Verbosity};
@@ -28,7 +28,7 @@ pub(super) struct DrafterArguments {
 pub(super) fn run(arguments: &DrafterArguments) -> Result<()> {
     let run = match &arguments.run {
         Some(folder) => Run::open(folder)?,
-        None => Run::newest(&arguments.runs, Progress::Trained)?,
+        None => Run::newest(&arguments.runs, Candidates::Trained)?,
     };
     let mut config = Config::from_file(&run.folder.join(CONFIG))?;
     if let Some(device) = &arguments.device {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use hyperloader_core::run::{Progress, Run};
+use hyperloader_core::run::{Candidates, Run};
 
 use crate::report;
 
@@ -20,7 +20,7 @@ pub(super) struct ReportArguments {
 pub(super) fn run(arguments: &ReportArguments) -> Result<()> {
     let folder = match &arguments.run {
         Some(folder) => folder.clone(),
-        None => Run::newest(&arguments.runs, Progress::Trained)?.folder,
+        None => Run::newest(&arguments.runs, Candidates::Trained)?.folder,
     };
     println!("{}", report::write(&folder)?.display());
     Ok(())

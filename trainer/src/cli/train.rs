@@ -10,7 +10,7 @@ use clap::Args;
 use comfy_table::Table;
 use hyperloader_core::corpus::{Labels, known};
 use hyperloader_core::method::variant;
-use hyperloader_core::run::{Progress, Run};
+use hyperloader_core::run::{Candidates, Run};
 
 use super::{LabelsArgument, OutputFormat, fetch, method_names};
 use crate::config::Config;
@@ -157,8 +157,8 @@ fn start(arguments: &TrainArguments) -> Result<Training> {
 fn resume(arguments: &TrainArguments, run: Option<&Path>) -> Result<Training> {
     let run = match (run, &arguments.runs) {
         (Some(run), _) => Run::open(run)?,
-        (None, Some(runs)) => Run::newest(runs, Progress::Any)?,
-        (None, None) => Run::newest(&Config::from_file(&arguments.config)?.runs, Progress::Any)?,
+        (None, Some(runs)) => Run::newest(runs, Candidates::Any)?,
+        (None, None) => Run::newest(&Config::from_file(&arguments.config)?.runs, Candidates::Any)?,
     };
     let mut config = Config::from_file(&run.folder.join(CONFIG))?;
     if let Some(device) = &arguments.device {

@@ -19,7 +19,7 @@ impl Generates for ModulesConfig {
     ) -> Result<TaskWeights<Tensor>, MissingTensor> {
         let tensor = |module: String| required(parameters, &names::of_task(task, &module));
         let adapter = |activation: Activation, site: &SiteShape| {
-            let part = |part| tensor(names::adapter(site, part));
+            let part = |part| tensor(names::adapter(&site.module, part));
             Ok(Adapter {
                 down_weight: part("down.weight")?,
                 down_bias: part("down.bias")?,
@@ -31,7 +31,7 @@ impl Generates for ModulesConfig {
             })
         };
         let pair = |config: &PairConfig, site: &SiteShape| {
-            let matrix = |matrix| tensor(names::lora(site, matrix));
+            let matrix = |matrix| tensor(names::lora(&site.module, matrix));
             Ok(Lora { a: matrix("a")?, b: matrix("b")?, scale: config.scale() })
         };
         let mut weights = plain(t5);

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use hyperloader_core::run::{Progress, Run};
+use hyperloader_core::run::{Candidates, Run};
 use hyperloader_exporter::export::{Exported, Exporter};
 
 use crate::args::{Args, OutputFormat};
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 fn run(args: &Args, reporter: &mut Reporter) -> Result<()> {
     let run = match &args.run {
         Some(folder) => Run::open(folder)?,
-        None => Run::newest(&args.runs, Progress::Trained)?,
+        None => Run::newest(&args.runs, Candidates::Trained)?,
     };
     let tasks: Vec<String> = match &args.task {
         Some(task) => vec![run.task(task)?.name.clone()],

@@ -119,7 +119,7 @@ pub enum RunError {
         hint: String,
     },
     /// A drafter does not fit its task.
-    #[error("`{}` does not fit its task\nhint: `hl-train drafter` fits it again", path.display())]
+    #[error("cannot use the drafters in `{}`\nhint: `hl-train drafter` fits them again", path.display())]
     Drafter {
         /// The file of drafters.
         path: PathBuf,

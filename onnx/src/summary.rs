@@ -1,14 +1,21 @@
-//! A model's inputs, outputs and operators as text, for people and for snapshot tests.
+//! Inputs, outputs and operators of a model as text, for people and for snapshot tests.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::builder::Weight;
+use crate::built::{BuiltModel, Weight};
 use crate::element::ElementType;
 use crate::proto::{DimensionValue, GraphProto, ModelProto, ValueInfoProto};
 
-/// One line each for the graph, every input, output and typed inner value, every operator with its number of nodes,
-/// and the initializers (those in `model` and `weights`) with the sum of their elements.
+impl BuiltModel {
+    /// Inputs, outputs, operators and initializers as text, as [`summary`] formats them.
+    pub fn summary(&self) -> String {
+        summary(&self.model, &self.weights)
+    }
+}
+
+/// One line for the graph, for each input, output and typed inner value, for each operator with its number of nodes, and
+/// for the initializers (of `model` and `weights`) with their number of elements.
 pub fn summary(model: &ModelProto, weights: &[Weight]) -> String {
     let empty = GraphProto::default();
     let graph = model.graph.as_ref().unwrap_or(&empty);
@@ -41,12 +48,12 @@ fn operators(graph: &GraphProto) -> BTreeMap<&str, usize> {
 }
 
 fn initializers(graph: &GraphProto, weights: &[Weight]) -> String {
-    let stored = graph.initializer.iter().filter_map(|tensor| tensor.element_count());
-    let elements: usize = stored.chain(weights.iter().map(Weight::element_count)).sum();
+    let small = graph.initializer.iter().filter_map(|tensor| tensor.element_count());
+    let elements: usize = small.chain(weights.iter().map(Weight::element_count)).sum();
     format!("initializers {}, {elements} elements", graph.initializer.len() + weights.len())
 }
 
-/// `name f32 [batch, 3]`; a question mark for what is not known.
+/// `name f32 [batch, 3]`, with a question mark for an unknown type or dimension.
 fn describe(value: &ValueInfoProto) -> String {
     let mut text = value.name.clone();
     let Some(tensor) = value.tensor_type() else {

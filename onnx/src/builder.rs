@@ -112,7 +112,7 @@ struct PendingValue {
 /// Nodes are in topological order, because a value exists only after its node. Building methods do not return errors:
 /// [`GraphBuilder::finish`] reports the first mistake.
 #[derive(Debug)]
-pub struct GraphBuilder {
+pub struct GraphBuilder<S = ()> {
     name: String,
     pub(crate) opset: Opset,
     scope: Vec<String>,
@@ -121,7 +121,7 @@ pub struct GraphBuilder {
     nodes: Vec<PendingNode>,
     constants: Vec<TensorProto>,
     constant_values: HashMap<String, Value>,
-    weights: Vec<Weight>,
+    weights: Vec<Weight<S>>,
     weight_values: HashMap<String, (usize, Value)>,
     inputs: Vec<ValueInfoProto>,
     outputs: Vec<ValueInfoProto>,
@@ -130,8 +130,21 @@ pub struct GraphBuilder {
 }
 
 impl GraphBuilder {
-    /// An empty graph named `name`.
+    /// An empty graph named `name`, whose weights have no source.
     pub fn new(name: &str, opset: Opset) -> Self {
+        Self::with_sources(name, opset)
+    }
+
+    /// Declares a large initializer. Its elements are supplied when the model is written.
+    /// A second declaration of the same name, type and shape returns the same value.
+    pub fn weight(&mut self, name: &str, element_type: ElementType, dims: &[usize]) -> Value {
+        self.weight_from(name, element_type, dims, ())
+    }
+}
+
+impl<S> GraphBuilder<S> {
+    /// An empty graph named `name`, whose weights are declared with a source (see [`GraphBuilder::weight_from`]).
+    pub fn with_sources(name: &str, opset: Opset) -> Self {
         Self {
             name: name.into(),
             opset,
@@ -176,13 +189,13 @@ impl GraphBuilder {
         self.inner.push(ValueInfoProto::tensor(name, element_type, dims));
     }
 
-    /// Declares a large initializer. Its elements are supplied when the model is written.
-    /// A second declaration of the same name, type and shape returns the same value.
-    pub fn weight(&mut self, name: &str, element_type: ElementType, dims: &[usize]) -> Value {
-        let weight = Weight { name: name.into(), element_type, dims: dims.to_vec() };
+    /// Declares a large initializer whose elements come from `source`.
+    /// A second declaration of the same name, type and shape returns the same value; the first source is kept.
+    pub fn weight_from(&mut self, name: &str, element_type: ElementType, dims: &[usize], source: S) -> Value {
+        let weight = Weight { name: name.into(), element_type, dims: dims.to_vec(), source };
         if let Some(&(index, value)) = self.weight_values.get(name) {
             let first = &self.weights[index];
-            if *first != weight {
+            if (first.element_type, &first.dims) != (weight.element_type, &weight.dims) {
                 let (first, second) = (first.describe(), weight.describe());
                 self.fail(BuildError::Redeclared { name: name.into(), first, second });
             }
@@ -215,7 +228,7 @@ impl GraphBuilder {
     ///
     /// # Errors
     /// Returns the first mistake made while building, a name that two values have, or a value that nothing reads.
-    pub fn finish(self) -> Result<BuiltModel, BuildError> {
+    pub fn finish(self) -> Result<BuiltModel<S>, BuildError> {
         if let Some(error) = self.error {
             return Err(error);
         }

@@ -5,18 +5,21 @@ use std::collections::BTreeMap;
 use crate::element::ElementType;
 use crate::proto::{ModelProto, StringStringEntryProto};
 
-/// A large initializer: name, type and shape. Its elements are supplied when the model is written.
+/// The declaration of a large initializer: name, type, shape and source. Its elements are supplied when the model is
+/// written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Weight {
+pub struct Weight<S = ()> {
     /// The initializer's name.
     pub name: String,
     /// Type of the elements in the file.
     pub element_type: ElementType,
     /// Shape of the tensor; empty for a scalar.
     pub dims: Vec<usize>,
+    /// Where the elements come from: a type of the program that builds the graph.
+    pub source: S,
 }
 
-impl Weight {
+impl<S> Weight<S> {
     /// Number of elements.
     pub fn element_count(&self) -> usize {
         self.dims.iter().product()
@@ -35,14 +38,14 @@ impl Weight {
 
 /// A finished model: the graph with its small constants, and the weights whose elements are still to be supplied.
 #[derive(Debug, Clone)]
-pub struct BuiltModel {
+pub struct BuiltModel<S = ()> {
     /// The model without the elements of `weights`.
     pub model: ModelProto,
     /// The initializers that [`crate::write_model`] adds, in file order.
-    pub weights: Vec<Weight>,
+    pub weights: Vec<Weight<S>>,
 }
 
-impl BuiltModel {
+impl<S> BuiltModel<S> {
     /// Sets the name and version of the program that writes the file.
     #[must_use]
     pub fn with_producer(mut self, name: &str, version: &str) -> Self {

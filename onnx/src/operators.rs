@@ -4,7 +4,7 @@ use crate::builder::{GraphBuilder, Opset, Value};
 use crate::element::ElementType;
 use crate::proto::AttributeProto;
 
-impl GraphBuilder {
+impl<S> GraphBuilder<S> {
     /// `Gather`: the slices of `data` along `axis` at `indices`.
     pub fn gather(&mut self, data: Value, indices: Value, axis: i64) -> Value {
         self.op("Gather", &[data, indices], vec![AttributeProto::int("axis", axis)])

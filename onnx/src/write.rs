@@ -64,10 +64,10 @@ pub enum WriteError {
 /// # Errors
 /// Returns [`WriteError`] if the output fails, `elements` fails or returns a wrong number of bytes, or the file would
 /// exceed 2 GiB. In the last case nothing is written.
-pub fn write_model<E>(
+pub fn write_model<S, E>(
     out: &mut impl Write,
-    built: &BuiltModel,
-    mut elements: impl FnMut(&Weight) -> Result<Bytes, E>,
+    built: &BuiltModel<S>,
+    mut elements: impl FnMut(&Weight<S>) -> Result<Bytes, E>,
 ) -> Result<u64, WriteError>
 where
     E: Into<Box<dyn Error + Send + Sync>>,
@@ -133,7 +133,7 @@ fn split_graph(graph: Option<&GraphProto>) -> (Vec<u8>, Vec<u8>) {
 
 /// The headers of all weights, the length of the graph (`others` bytes besides the weights), and the number of bytes that
 /// this length is written in. The first weight begins at `start` plus that number.
-fn headers(weights: &[Weight], start: usize, others: usize) -> (Vec<Vec<u8>>, u64, usize) {
+fn headers<S>(weights: &[Weight<S>], start: usize, others: usize) -> (Vec<Vec<u8>>, u64, usize) {
     // The padding depends on the number of bytes of the graph's length, which in turn depends on the padding. Larger
     // numbers are tried until the length fits.
     let mut length_len = 1;
@@ -164,7 +164,7 @@ fn varint_of(value: u64, len: usize) -> impl Iterator<Item = u8> {
 
 /// The `TensorProto` of a weight up to and including the length of `raw_data`, the last field. The entry begins at
 /// `position` in the file.
-fn tensor_header(weight: &Weight, position: usize) -> Vec<u8> {
+fn tensor_header<S>(weight: &Weight<S>, position: usize) -> Vec<u8> {
     let tensor = TensorProto::from_raw(&weight.name, weight.element_type, &weight.dims, Bytes::new());
     let with_padding = |spaces: Option<usize>| {
         let mut header = tensor.encode_to_vec();
@@ -185,7 +185,7 @@ fn tensor_header(weight: &Weight, position: usize) -> Vec<u8> {
 }
 
 /// Number of bytes before the header of an entry: its key and its length.
-fn prefix_len(weight: &Weight, header: &[u8]) -> usize {
+fn prefix_len<S>(weight: &Weight<S>, header: &[u8]) -> usize {
     let tensor = (header.len() + weight.byte_count()) as u64;
     prost::encoding::key_len(GRAPH_INITIALIZER) + encoded_len_varint(tensor)
 }
@@ -199,7 +199,7 @@ fn write_entry(out: &mut impl Write, header: &[u8], raw_data: &[u8]) -> io::Resu
     out.write_all(raw_data)
 }
 
-fn check_length(weight: &Weight, raw_data: &[u8]) -> Result<(), WriteError> {
+fn check_length<S>(weight: &Weight<S>, raw_data: &[u8]) -> Result<(), WriteError> {
     if raw_data.len() == weight.byte_count() {
         return Ok(());
     }

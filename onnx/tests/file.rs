@@ -272,7 +272,7 @@ proptest! {
         bytes[position] = byte;
         if let Ok(model) = decode_model(bytes.into(), "damaged.onnx".as_ref()) {
             let _ = hyperloader_onnx::extract(&model, &["source"], &["hidden"]);
-            let _ = hyperloader_onnx::summary::summary(&model, &[]);
+            let _ = hyperloader_onnx::summary::summary(&model);
         }
     }
 }

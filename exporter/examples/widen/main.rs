@@ -21,13 +21,12 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use hyperloader_core::backbone::t5::{FeedForward, Stack, T5Config};
 use hyperloader_core::backbone::{Backbone, CONFIG, TOKENIZER};
-use hyperloader_core::files::{write_atomic, write_checked};
+use hyperloader_core::files::write_atomic;
 use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_core::run::{Run, Which};
 use hyperloader_core::weights::tensors::{Tensors, write_tensors};
-use hyperloader_exporter::export::{ExportError, Exporter, Precision, graph, write};
-use hyperloader_exporter::model::TaskModel;
-use hyperloader_onnx::Opset;
+use hyperloader_exporter::t5::T5Model;
+use hyperloader_exporter::{Exporter, Precision, write_t5};
 use serde_json::{Value, json};
 
 use crate::wide::Widening;
@@ -54,7 +53,7 @@ struct Args {
     shape: String,
 
     /// What the large matrices of OUT/TASK.onnx are stored as
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, default_value_t)]
     precision: Precision,
 
     /// Leave the run's adapters out of OUT/hf, which is another model then; OUT/TASK.onnx has them
@@ -71,7 +70,7 @@ fn main() -> Result<()> {
     let exporter = Exporter::open(Run::open(&args.run)?, Which::Best, args.backbone.as_deref())?;
     let task = exporter.run().task(&args.task)?;
     let narrow = exporter.t5_model(task)?;
-    let metadata = exporter.metadata(task, &narrow)?;
+    let metadata = exporter.metadata(task)?;
     let widening = Widening::new(&narrow, &T5Config::preset(&args.shape)?)?;
     if widening.has_adapters() && !args.drop_adapters {
         bail!(
@@ -85,14 +84,11 @@ fn main() -> Result<()> {
     write_hugging_face(&folder, widening.config(), &widening.tensors()?, &metadata.tokenizer)?;
 
     let legacy_bias = widening.config().cross_attention_relative_bias;
-    let wide = TaskModel::new(Backbone::open(&folder, legacy_bias)?, Tensors::new(), widening.adapters())
+    let wide = T5Model::new(Backbone::open(&folder, legacy_bias)?, Tensors::new(), widening.adapters())
         .with_drafter(widening.drafter());
     let metadata = TaggerMetadata { decoder_layers: wide.config().layers(Stack::Decoder), ..metadata };
-    let wide = args.precision.of(wide)?;
-    let built = graph(&*wide, &metadata, Opset::default())?;
     let file = args.out.join(format!("{}.onnx", task.name));
-    write_checked(&file, |out| write(out, &built, &*wide), |_| Ok::<_, ExportError>(()))?;
-    Ok(())
+    Ok(write_t5(&wide, &metadata, args.precision, &file)?)
 }
 
 /// Writes all that transformers, optimum and CTranslate2 ask of a T5's folder.

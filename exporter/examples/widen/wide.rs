@@ -15,7 +15,8 @@ use hyperloader_core::backbone::t5::{Stack, T5Config, names};
 use hyperloader_core::text::drafter::Drafter;
 use hyperloader_core::weights::task::{Adapter, BlockWeights, LayerNorm, TaskWeights};
 use hyperloader_core::weights::tensors::{HostTensor, Tensors};
-use hyperloader_exporter::model::{ModelError, TaskModel};
+use hyperloader_exporter::ModelError;
+use hyperloader_exporter::t5::T5Model;
 use ndarray::{Array1, Array2, ArrayD, ArrayView2, Ix2};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -43,7 +44,7 @@ pub(crate) enum WidenError {
 /// A model and the shape that it is brought to.
 #[derive(Debug)]
 pub(crate) struct Widening<'a> {
-    narrow: &'a TaskModel,
+    narrow: &'a T5Model,
     wide: T5Config,
     /// `sqrt(d' / d)`, by which the hidden state grows.
     gain: f64,
@@ -51,7 +52,7 @@ pub(crate) struct Widening<'a> {
 
 impl<'a> Widening<'a> {
     /// `narrow` in the widths, heads and depths of `shape`; all else of the configuration stays the model's.
-    pub(crate) fn new(narrow: &'a TaskModel, shape: &T5Config) -> Result<Self, WidenError> {
+    pub(crate) fn new(narrow: &'a T5Model, shape: &T5Config) -> Result<Self, WidenError> {
         if narrow.weights().generator.is_some() {
             return Err(WidenError::Generator);
         }
@@ -119,7 +120,8 @@ impl<'a> Widening<'a> {
             let scale = self.norm_scale(name);
             return Ok(padded_vector(&narrow, width, scale, 1.0));
         }
-        let misfit = || ModelError::Shape { name: name.to_owned(), found: narrow.shape().to_vec() };
+        let misfit =
+            || ModelError::Rank { name: name.to_owned(), found: narrow.shape().to_vec(), expected: 2 };
         let matrix = narrow.view().into_dimensionality::<Ix2>().map_err(|_| misfit())?;
         // `block.0.layer.0.SelfAttention.q.weight`: the part is the last but one.
         let part = name.rsplit('.').nth(1).unwrap_or_default();

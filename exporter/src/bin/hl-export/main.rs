@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use hyperloader_core::run::Run;
-use hyperloader_exporter::export::{Exported, Exporter};
+use hyperloader_exporter::{Exported, Exporter};
 
 use crate::args::{Args, OutputFormat};
 use crate::report::Reporter;
@@ -63,7 +63,7 @@ fn export(args: &Args, exporter: &Exporter, task: &str, reporter: &Reporter) -> 
         None => reporter.warn(&format!("`{}` was not verified, as asked", path.display())),
         Some(ladder) => {
             reporter.note(&format!("{task}: verified\n{ladder}"));
-            if !ladder.file_was_run() {
+            if !ladder.file_was_run {
                 reporter
                     .warn(&format!("no backend is at hand: `{}` was written but never run", path.display()));
             }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use hyperloader_exporter::export::ExportError;
+use hyperloader_exporter::ExportError;
 
 /// The user's error.
 const USER: u8 = 1;

@@ -1,0 +1,60 @@
+//! Creates the T5 models of a run's tasks.
+
+use std::path::{Path, PathBuf};
+
+use hyperloader_core::backbone::Backbone;
+use hyperloader_core::backbone::t5::T5Config;
+use hyperloader_core::run::{Run, Task};
+use hyperloader_core::weights::tensors::Tensors;
+
+use super::model::T5Model;
+use crate::config::check_config;
+use crate::error::{ExportError, ModelError};
+use crate::exportable::{Exportable, Models};
+use crate::materialise::task_weights;
+
+/// The models of a run on a T5.
+#[derive(Debug)]
+pub(crate) struct T5Models {
+    /// Folder of the backbone.
+    folder: PathBuf,
+    /// Dimensions that the run was trained with.
+    config: T5Config,
+}
+
+impl T5Models {
+    /// Opens the backbone of `run`, or the one in `folder` if it was moved, and compares it with `trained`, the
+    /// configuration in the run's manifest.
+    ///
+    /// # Errors
+    /// If the backbone is missing, damaged or another one.
+    pub(crate) fn open(run: &Run, folder: Option<&Path>, trained: &T5Config) -> Result<Self, ExportError> {
+        let backbone = run.backbone(folder)?;
+        // Dropout has no effect on an export, and training may have used another one.
+        let found = T5Config { dropout_rate: trained.dropout_rate, ..backbone.config };
+        check_config(&backbone.folder, &found, trained)?;
+        Ok(Self { folder: backbone.folder, config: trained.clone() })
+    }
+
+    /// The model of `task` with the tensors of a checkpoint, and with the task's drafter if there is one.
+    ///
+    /// # Errors
+    /// If the task's weights cannot be computed, or the backbone or the drafter is unusable.
+    pub(crate) fn t5_model(&self, run: &Run, tensors: &Tensors, task: &Task) -> Result<T5Model, ExportError> {
+        let weights = task_weights(&run.manifest.method, &self.config, tensors, &task.name)
+            .map_err(ModelError::from)?;
+        let names = self.config.tensors().into_keys();
+        let trained = names.filter_map(|name| Some((name.clone(), tensors.get(&name)?.clone())));
+        let backbone = Backbone::open(&self.folder, self.config.cross_attention_relative_bias)
+            .map_err(ModelError::from)?;
+        Ok(T5Model::new(backbone, trained.collect(), weights).with_drafter(run.drafter(task)?))
+    }
+}
+
+impl Models for T5Models {
+    fn model(&self, run: &Run, tensors: &Tensors, task: &Task) -> Result<Box<dyn Exportable>, ExportError> {
+        let model = self.t5_model(run, tensors, task)?;
+        model.check_folds()?;
+        Ok(Box::new(model))
+    }
+}

@@ -11,7 +11,7 @@ use crate::error::ExportError;
 /// do not cover `config.json`.
 ///
 /// # Errors
-/// Names the first field that differs, with both values.
+/// Returns an error that names the first field that differs, with both values.
 pub(crate) fn check_config<C: Serialize>(folder: &Path, found: &C, trained: &C) -> Result<(), ExportError> {
     let fields = |config: &C| serde_json::to_value(config).unwrap_or_default();
     let (found, trained) = (fields(found), fields(trained));

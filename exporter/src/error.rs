@@ -164,7 +164,7 @@ pub enum ModelError {
     /// An id has no row in the embedding.
     #[error("id {id} is outside the model's vocabulary of {vocab_size}")]
     Id {
-        /// The id.
+        /// Id without a row.
         id: i64,
         /// Number of rows of the embedding.
         vocab_size: usize,

@@ -30,7 +30,7 @@ const PROGRAM: &str = "hl-export";
 pub struct Options {
     /// Operator set of the graph.
     pub opset: Opset,
-    /// What the large matrices are stored as.
+    /// Element type of the large matrices.
     pub precision: Precision,
     /// How the file is verified before it gets its name; `None` writes a file that was never run.
     pub verification: Option<Verification>,
@@ -58,7 +58,7 @@ pub struct Exporter {
     models: Box<dyn Models>,
 }
 
-/// What was written before the backends run.
+/// A file that was written but not yet verified.
 struct Written {
     weights: Vec<WeightGroup>,
     reference: Option<ReferenceRun>,
@@ -69,7 +69,7 @@ impl Exporter {
     /// given, otherwise the one that the run names.
     ///
     /// # Errors
-    /// If the checkpoint or the backbone is missing, damaged, or not the one in the run's manifest.
+    /// Returns an error if the checkpoint or the backbone is missing, damaged, or not the one in the run's manifest.
     pub fn open(run: Run, which: Which, backbone: Option<&Path>) -> Result<Self, ExportError> {
         let checkpoint = run.checkpoint(which)?.clone();
         let tensors = run.read(&checkpoint)?;
@@ -156,7 +156,7 @@ impl Exporter {
     /// The T5 of a task, with the task's drafter if there is one.
     ///
     /// # Errors
-    /// If the run's model is not a T5, its weights cannot be computed, or the drafter is damaged.
+    /// Returns an error if the run's model is not a T5, its weights cannot be computed, or the drafter is damaged.
     pub fn t5_model(&self, task: &Task) -> Result<T5Model, ExportError> {
         let trained = self.run.manifest.t5()?;
         let models = T5Models::open(&self.run, self.backbone.as_deref(), trained)?;
@@ -166,7 +166,7 @@ impl Exporter {
     /// The metadata of a task's file.
     ///
     /// # Errors
-    /// If the task's model or the backbone's tokenizer is unusable.
+    /// Returns an error if the task's model or the backbone's tokenizer is unusable.
     pub fn metadata(&self, task: &Task) -> Result<TaggerMetadata, ExportError> {
         let model = self.models.model(&self.run, &self.tensors, task)?;
         Ok(self.metadata_of(task, model.interface(&self.run.manifest)?))
@@ -203,7 +203,7 @@ impl Exporter {
 /// Writes a T5 with this metadata to `path`, without verification.
 ///
 /// # Errors
-/// If the model's weights do not fit its configuration, a tensor is unusable, or the file cannot be written.
+/// Returns an error if the model's weights do not fit its configuration, a tensor is unusable, or the file cannot be written.
 pub fn write_t5(
     model: &T5Model,
     metadata: &TaggerMetadata,

@@ -17,7 +17,7 @@ pub(crate) trait Exportable {
     /// Builds the graph. Its weights are float32 and declare where their elements come from.
     ///
     /// # Errors
-    /// If the task's weights do not fit the backbone.
+    /// Returns an error if the task's weights do not fit the backbone.
     fn graph(&self, opset: Opset) -> Result<TaskGraph<'_>, GraphError>;
 
     /// The precisions that a file of this model can have.
@@ -27,7 +27,7 @@ pub(crate) trait Exportable {
     /// `quantized`, so that the file can use them.
     ///
     /// # Errors
-    /// If a tensor or the tokenizer is unusable.
+    /// Returns an error if a tensor or the tokenizer is unusable.
     fn reference_run(
         &self,
         manifest: &Manifest,
@@ -36,10 +36,10 @@ pub(crate) trait Exportable {
         quantized: &QuantizedMatrices,
     ) -> Result<ReferenceRun, ModelError>;
 
-    /// What a program needs to run the file.
+    /// The metadata that a program needs to run the file.
     ///
     /// # Errors
-    /// If the tokenizer cannot be read.
+    /// Returns an error if the tokenizer cannot be read.
     fn interface(&self, manifest: &Manifest) -> Result<Interface, ModelError>;
 }
 
@@ -71,6 +71,6 @@ pub(crate) trait Models: std::fmt::Debug {
     /// The model of `task` with the tensors of a checkpoint.
     ///
     /// # Errors
-    /// If the backbone or a tensor is unusable.
+    /// Returns an error if the backbone or a tensor is unusable.
     fn model(&self, run: &Run, tensors: &Tensors, task: &Task) -> Result<Box<dyn Exportable>, ExportError>;
 }

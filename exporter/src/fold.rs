@@ -47,7 +47,7 @@ pub enum FoldError {
 /// `weight + scale * B A`, `[inner_dim, d_model]`, computed in float64 and rounded once to float32. `name` is for the error.
 ///
 /// # Errors
-/// If the shapes do not fit, or the result equals `weight` or is not finite.
+/// Returns an error if the shapes do not fit, or the result equals `weight` or is not finite.
 pub(crate) fn fold(name: &str, weight: &HostTensor, lora: &Lora<HostTensor>) -> Result<HostTensor, FoldError> {
     let misfit = || FoldError::Shape {
         name: name.to_owned(),

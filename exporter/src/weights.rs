@@ -164,7 +164,7 @@ impl<'a> Source<'a> {
     /// The source tensor, in its own layout.
     ///
     /// # Errors
-    /// If the tensor cannot be read or computed.
+    /// Returns an error if the tensor cannot be read or computed.
     pub fn load(&self) -> Result<Cow<'_, HostTensor>, ModelError> {
         match &self.tensor {
             Tensor::InMemory(tensor) => Ok(Cow::Borrowed(*tensor)),
@@ -242,7 +242,7 @@ pub(crate) fn declare_tensor<'a>(
 /// The elements of `weight` as in a float32 file: little-endian, row-major, in the declared layout.
 ///
 /// # Errors
-/// If the source tensor cannot be read or computed, has another shape than declared, or contains an infinity or a NaN.
+/// Returns an error if the source tensor cannot be read or computed, has another shape than declared, or contains an infinity or a NaN.
 pub fn elements(weight: &Weight<Source<'_>>) -> Result<Bytes, ModelError> {
     weight.source.elements(&weight.name, &weight.dims)
 }

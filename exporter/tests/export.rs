@@ -178,7 +178,7 @@ fn a_nano_file_is_within_three_per_cent_of_its_parameters() {
     assert!((backbone..backbone * 101 / 100).contains(&exported.parameters), "{}", exported.parameters);
 }
 
-/// A T5 v1.1: gated feed-forward layers, a head of its own, and logits up to `largest` or more.
+/// A T5 v1.1: gated feed-forward layers, an untied head, and logits up to `largest` or more.
 fn run_with_large_logits(folder: &Path, largest: f32) -> Run {
     let t5 = T5Config {
         d_model: 192,

@@ -73,7 +73,7 @@ fn folded_matrices_are_those_that_peft_merged() {
 }
 
 #[test]
-fn what_is_generated_for_each_input_is_what_the_reference_generates() {
+fn generated_adapters_are_those_of_the_reference_implementation() {
     for case in MethodCase::of("hyperdecoder") {
         let (model, file) = (model(&case), case.open("io"));
         let mask = ids(&file, "attention_mask");
@@ -147,7 +147,7 @@ fn exported_files_give_the_references_logits_and_cut_in_two_its_ids_in_every_bac
                 .collect();
             let found = tagger.target_ids(&sources).unwrap();
             for (found, wanted) in found.iter().zip(greedy.outer_iter()) {
-                // The start token in front, padding behind `</s>`.
+                // Without the start token at the beginning and the padding after `</s>`.
                 let wanted: Vec<u32> = wanted.iter().skip(1).map(|id| *id as u32).collect();
                 let end = wanted.iter().position(|id| *id == 1).map_or(wanted.len(), |at| at + 1);
                 assert_eq!(found, &wanted[..end], "{what}");

@@ -56,7 +56,7 @@ struct Args {
     #[arg(long, default_value_t)]
     precision: Precision,
 
-    /// Leave the run's adapters out of OUT/hf, which is another model then; OUT/TASK.onnx has them
+    /// Leave the run's adapters out of OUT/hf, which is then another model; OUT/TASK.onnx has them
     #[arg(long)]
     drop_adapters: bool,
 
@@ -91,7 +91,7 @@ fn main() -> Result<()> {
     Ok(write_t5(&wide, &metadata, args.precision, &file)?)
 }
 
-/// Writes all that transformers, optimum and CTranslate2 ask of a T5's folder.
+/// Writes the files of a T5's folder that transformers, optimum and CTranslate2 require.
 fn write_hugging_face(folder: &Path, config: &T5Config, tensors: &Tensors, tokenizer: &str) -> Result<()> {
     write_tensors(&folder.join("model.safetensors"), tensors)?;
     let json = |name: &str, value: &Value| write_text(&folder.join(name), &format!("{value:#}\n"));
@@ -122,7 +122,7 @@ fn write_text(path: &Path, text: &str) -> Result<()> {
     Ok(write_atomic(path, |out| out.write_all(text.as_bytes()))?)
 }
 
-/// `config` with the fields that transformers wants besides.
+/// `config` with the other fields that transformers requires.
 fn hugging_face_config(config: &T5Config) -> Result<Value> {
     let mut fields = serde_json::to_value(config)?;
     let (activation, gated) = match config.feed_forward_proj {

@@ -21,13 +21,13 @@ pub trait BertTensors: fmt::Debug {
     /// The tensor `name`: one of the task's (see [`names`]), otherwise one of the encoder.
     ///
     /// # Errors
-    /// If there is no tensor of this name.
+    /// Returns an error if there is no tensor of this name.
     fn tensor(&self, name: &str) -> Result<HostTensor, ModelError>;
 
     /// The keys `[heads, prefix_len, head_dim]` or values of the same shape before those of a layer.
     ///
     /// # Errors
-    /// If a tensor that the prefix is computed from is missing or misshapen.
+    /// Returns an error if a tensor that the prefix is computed from is missing or misshapen.
     fn prefix(&self, layer: usize, part: PrefixPart) -> Result<HostTensor, ModelError>;
 }
 
@@ -40,7 +40,7 @@ pub enum PrefixPart {
     Values,
 }
 
-/// What the graph of a task's token classifier is built from.
+/// The parts that the graph of a task's token classifier is built from.
 #[derive(Debug, Clone, Copy)]
 pub struct BertParts<'a> {
     /// Dimensions of the encoder.
@@ -60,7 +60,7 @@ pub struct BertParts<'a> {
 /// `bert.encoder.layer.N.attention.self.prefix_key` and `prefix_value`.
 ///
 /// # Errors
-/// If the graph is inconsistent.
+/// Returns an error if the graph is inconsistent.
 pub fn bert_graph(parts: BertParts<'_>, opset: Opset) -> Result<TaskGraph<'_>, GraphError> {
     let mut graph = GraphBuilder::with_sources("bert", opset);
     parts.build(&mut graph);

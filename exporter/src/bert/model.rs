@@ -53,7 +53,7 @@ impl BertModel {
     /// The codec of the backbone's tokenizer.
     ///
     /// # Errors
-    /// If the tokenizer is unusable.
+    /// Returns an error if the tokenizer is unusable.
     pub fn codec(&self) -> Result<WordPiece, BackboneError> {
         self.backbone.codec()
     }
@@ -63,7 +63,7 @@ impl BertModel {
         &self.method
     }
 
-    /// What the graph is built from.
+    /// The parts that the graph is built from.
     pub(super) fn parts(&self) -> BertParts<'_> {
         BertParts { config: self.config(), method: &self.method, tags: self.tags, tensors: self }
     }
@@ -71,7 +71,7 @@ impl BertModel {
     /// The tensor `name` as float64.
     ///
     /// # Errors
-    /// If there is no tensor of this name, or it has another number of dimensions.
+    /// Returns an error if there is no tensor of this name, or it has another number of dimensions.
     pub(super) fn wide<D: Dimension>(&self, name: &str) -> Result<Array<f64, D>, ModelError> {
         wide(name, &self.tensor(name)?)
     }
@@ -86,7 +86,7 @@ impl BertModel {
     /// itself if it was trained directly.
     ///
     /// # Errors
-    /// If a tensor is missing or misshapen.
+    /// Returns an error if a tensor is missing or misshapen.
     pub fn prefixes(&self) -> Result<&[LayerPrefix], ModelError> {
         if let Some(prefixes) = self.prefixes.get() {
             return Ok(prefixes);

@@ -24,7 +24,7 @@ impl BertModels {
     /// configuration in the run's manifest.
     ///
     /// # Errors
-    /// If the backbone is missing, damaged or another one.
+    /// Returns an error if the backbone is missing, damaged or another one.
     pub(crate) fn open(run: &Run, folder: Option<&Path>, trained: &BertConfig) -> Result<Self, ExportError> {
         let BertBackbone { folder, config, .. } = run.bert_backbone(folder)?;
         // Dropout has no effect on an export, and training may have used another one.

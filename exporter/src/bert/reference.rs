@@ -42,7 +42,7 @@ impl<'a> BertReference<'a> {
     /// for padding), both `[batch, source_len]`.
     ///
     /// # Errors
-    /// If an id or a position has no embedding, the two shapes differ, or a tensor is missing or misshapen.
+    /// Returns an error if an id or a position has no embedding, the two shapes differ, or a tensor is missing or misshapen.
     pub fn logits(
         &self,
         input_ids: &Array2<i64>,

@@ -1,4 +1,6 @@
-//! Adapters, LoRA and UniPELT: a task's tensors under their place in T5 (reference sections 5.2 to 5.4).
+//! Adapters, LoRA and UniPELT: the trained modules of a task at their places in T5
+//! (`docs/reference/baselines.md#adapters`, `docs/reference/baselines.md#lora` and
+//! `docs/reference/baselines.md#unipelt-on-t5`).
 
 use hyperloader_core::backbone::t5::{Attention, Stack, T5Config};
 use hyperloader_core::method::{ModulesConfig, names};
@@ -14,17 +16,17 @@ impl Materialises for ModulesConfig {
         checkpoint: &Tensors,
         task: &str,
     ) -> Result<TaskWeights<HostTensor>, MaterialiseError> {
-        let own = Own { config: self, t5, checkpoint, task };
+        let modules = TaskModules { config: self, t5, checkpoint, task };
         let mut weights = plain(t5);
         for stack in Stack::BOTH {
             let last = Attention::of(stack).len();
             for (block, weights) in weights.blocks_mut(stack).iter_mut().enumerate() {
-                weights.self_attention_adapter = own.adapter((stack, block), 0)?;
-                weights.feed_forward_adapter = own.adapter((stack, block), last)?;
+                weights.self_attention_adapter = modules.adapter((stack, block), 0)?;
+                weights.feed_forward_adapter = modules.adapter((stack, block), last)?;
                 for kind in Attention::of(stack) {
                     let attention = weights.attention_mut(*kind);
-                    attention.q = own.pair((stack, block), *kind, "q")?;
-                    attention.v = own.pair((stack, block), *kind, "v")?;
+                    attention.q = modules.pair((stack, block), *kind, "q")?;
+                    attention.v = modules.pair((stack, block), *kind, "v")?;
                 }
             }
         }
@@ -32,15 +34,15 @@ impl Materialises for ModulesConfig {
     }
 }
 
-/// The tensors of one task.
-struct Own<'a> {
+/// Reads the modules of one task.
+struct TaskModules<'a> {
     config: &'a ModulesConfig,
     t5: &'a T5Config,
     checkpoint: &'a Tensors,
     task: &'a str,
 }
 
-impl Own<'_> {
+impl TaskModules<'_> {
     fn tensor(&self, module: String, shape: &[usize]) -> Result<HostTensor, MaterialiseError> {
         Ok(tensor(self.checkpoint, &names::of_task(self.task, &module), shape)?.clone())
     }

@@ -1,4 +1,4 @@
-//! What each initializer of a written file contains.
+//! The content of each initializer of a written file.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use crate::weights::{Part, Source, TaskGraph};
 /// The graph of a file in its precision.
 pub(crate) type FileGraph<'a> = BuiltModel<Content<'a>>;
 
-/// What an initializer contains.
+/// Content of an initializer.
 #[derive(Debug)]
 pub(crate) enum Content<'a> {
     /// The elements of a weight as float32.
@@ -36,7 +36,7 @@ impl Content<'_> {
 /// scales of a weight follow its integers, and after them the quantized matrix is freed.
 ///
 /// # Errors
-/// If the weight's source tensor is missing, misshapen or not finite.
+/// Returns an error if the weight's source tensor is missing, misshapen or not finite.
 pub(crate) fn elements(
     initializer: &Weight<Content<'_>>,
     quantized: &QuantizedMatrices,

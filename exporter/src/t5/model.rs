@@ -56,7 +56,7 @@ impl T5Model {
     /// The tensor with Hugging Face's name `name`, frozen or trained, without LoRA.
     ///
     /// # Errors
-    /// If the model has no tensor of this name.
+    /// Returns an error if the model has no tensor of this name.
     pub fn tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
         match self.trained.get(name) {
             Some(tensor) => Ok(tensor.clone()),
@@ -67,7 +67,7 @@ impl T5Model {
     /// The tensor with Hugging Face's name `name`, with its LoRA pair folded in if it has one.
     ///
     /// # Errors
-    /// If the model has no tensor of this name, or folding fails one of its checks.
+    /// Returns an error if the model has no tensor of this name, or folding fails one of its checks.
     pub fn folded_tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
         let tensor = self.tensor(name)?;
         match self.loras().find(|(folded, _)| folded == name) {
@@ -79,7 +79,7 @@ impl T5Model {
     /// Folds every LoRA pair, so that an untrained or diverged model is found before any other work.
     ///
     /// # Errors
-    /// Names the first matrix that folding does not change or that is not finite after folding.
+    /// Returns an error that names the first matrix that folding does not change or that is not finite after folding.
     pub fn check_folds(&self) -> Result<(), ModelError> {
         for (name, lora) in self.loras() {
             fold(&name, &self.tensor(&name)?, lora)?;

@@ -27,7 +27,7 @@ impl T5Models {
     /// configuration in the run's manifest.
     ///
     /// # Errors
-    /// If the backbone is missing, damaged or another one.
+    /// Returns an error if the backbone is missing, damaged or another one.
     pub(crate) fn open(run: &Run, folder: Option<&Path>, trained: &T5Config) -> Result<Self, ExportError> {
         let backbone = run.backbone(folder)?;
         // Dropout has no effect on an export, and training may have used another one.
@@ -39,7 +39,7 @@ impl T5Models {
     /// The model of `task` with the tensors of a checkpoint, and with the task's drafter if there is one.
     ///
     /// # Errors
-    /// If the task's weights cannot be computed, or the backbone or the drafter is unusable.
+    /// Returns an error if the task's weights cannot be computed, or the backbone or the drafter is unusable.
     pub(crate) fn t5_model(&self, run: &Run, tensors: &Tensors, task: &Task) -> Result<T5Model, ExportError> {
         let weights = task_weights(&run.manifest.method, &self.config, tensors, &task.name)
             .map_err(ModelError::from)?;

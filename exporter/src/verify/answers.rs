@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayView1};
 /// Inputs of one run of a file, by name.
 pub(crate) type Pass = Vec<(&'static str, Array2<i64>)>;
 
-/// What every implementation of a model is run on, and what the reference model answers.
+/// The inputs of every implementation of a model, and the answers of the reference model.
 #[derive(Debug)]
 pub(crate) struct ReferenceRun {
     /// Inputs of the runs.
@@ -32,7 +32,7 @@ pub(crate) struct Answers {
 /// The rows of one pass whose best ids must be those of the un-folded model.
 #[derive(Debug)]
 pub(crate) struct Choices {
-    /// What the best ids are called: `greedy ids` or `tags`.
+    /// Name of the best ids: `greedy ids` or `tags`.
     pub(crate) what: &'static str,
     /// Index of the pass.
     pub(crate) pass: usize,

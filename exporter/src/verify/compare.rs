@@ -22,7 +22,7 @@ pub struct Verification {
 /// reference model, then the backends. `stage` receives a description of each step.
 ///
 /// # Errors
-/// If a backend was loaded but cannot run the file.
+/// Returns an error if a backend was loaded but cannot run the file.
 pub(crate) fn compare(
     reference: ReferenceRun,
     path: &Path,

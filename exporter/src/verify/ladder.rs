@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::answers::{Answers, Best, Choices};
 use super::tolerance::{Tolerance, largest_magnitude};
 
-/// What two neighbors on the ladder must have in common.
+/// Requirement on two neighbors on the ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Demand {
@@ -34,7 +34,7 @@ pub struct Rung {
     pub equal: usize,
     /// Number of sentences whose best ids differ only where the margin of the un-folded model is within the limit.
     pub near_ties: usize,
-    /// What the comparison must show.
+    /// Requirement on the two.
     pub demand: Demand,
 }
 
@@ -62,7 +62,7 @@ pub struct Ladder {
     pub smallest_margin: f64,
     /// Number of sentences that were run.
     pub sentences: usize,
-    /// What is compared for each of them: `greedy ids` or `tags`.
+    /// Name of the ids that are compared for each sentence: `greedy ids` or `tags`.
     pub chosen: &'static str,
     /// Whether at least one backend ran the written file.
     pub file_was_run: bool,
@@ -132,7 +132,7 @@ pub(crate) struct Comparison {
     largest_logit: f64,
 }
 
-/// What the un-folded model chooses in a row.
+/// The choice of the un-folded model in a row.
 #[derive(Debug)]
 struct Chosen {
     row: usize,

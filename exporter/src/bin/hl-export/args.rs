@@ -90,7 +90,7 @@ enum Chosen {
     Last,
 }
 
-/// What the large matrices are stored as.
+/// Precision of the large matrices.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum StoredAs {
     /// 32-bit floats: the trained model
@@ -100,7 +100,7 @@ enum StoredAs {
     Int8,
 }
 
-/// What the summary is printed as.
+/// Format of the summary.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
     /// A table for people

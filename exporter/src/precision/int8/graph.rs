@@ -26,7 +26,7 @@ const SCALE: &str = ".scale";
 /// `graph` as a file in int8: its large quantizable weights as integers with scales, everything else as float32.
 ///
 /// # Errors
-/// If a node reads such a weight in another way than as a matrix or a table of rows.
+/// Returns an error if a node reads such a weight in another way than as a matrix or a table of rows.
 pub(crate) fn quantize_graph(graph: TaskGraph<'_>, opset: Opset) -> Result<FileGraph<'_>, GraphError> {
     let TaskGraph { mut model, weights } = graph;
     let mut matrices = HashSet::new();

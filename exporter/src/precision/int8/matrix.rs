@@ -83,7 +83,7 @@ impl QuantizedMatrices {
     /// The matrix `name`, which is quantized from the result of `tensor` at the first call.
     ///
     /// # Errors
-    /// If `tensor` fails or returns a tensor that is not a matrix.
+    /// Returns an error if `tensor` fails or returns a tensor that is not a matrix.
     pub(crate) fn get(
         &self,
         name: &str,
@@ -123,7 +123,7 @@ impl Matrix {
     /// The matrix `name`. It is read from `tensor`, unless it is in `quantized`; a large matrix is added to `quantized`.
     ///
     /// # Errors
-    /// If `tensor` fails or returns a tensor that is not a matrix.
+    /// Returns an error if `tensor` fails or returns a tensor that is not a matrix.
     pub(crate) fn read(
         name: &str,
         quantized: Option<&QuantizedMatrices>,

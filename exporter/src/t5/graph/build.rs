@@ -31,7 +31,7 @@ pub fn t5_graph(parts: T5Parts<'_>, opset: Opset) -> Result<TaskGraph<'_>, Graph
     Ok(graph.finish()?)
 }
 
-/// What the decoder reads of the source.
+/// Values of the source that the decoder reads.
 struct SourceStates {
     /// `[batch, source_len]`.
     attention_mask: Value,

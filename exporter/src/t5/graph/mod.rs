@@ -4,7 +4,7 @@
 //! The graph uses standard operators only and no control flow, so that any runtime can load it. It can be split into an
 //! encoder and a decoder at the values named in [`hyperloader_core::format::tagger`].
 //!
-//! - `parts`: [`T5Parts`], what a graph is built from, and the declarations of the backbone's weights
+//! - `parts`: [`T5Parts`], configuration, weights and tensors of a graph, and the declarations of the backbone's weights
 //! - `build`: [`t5_graph`] with stacks, embedding and head
 //! - `attention`, `feed_forward`: the layers of a block
 //! - `adapter`: adapters that are the same for every input

@@ -1,4 +1,4 @@
-//! What a T5's graph is built from, and the declarations of the backbone's weights.
+//! The parts that a T5's graph is built from, and the declarations of the backbone's weights.
 
 use std::fmt;
 
@@ -16,11 +16,11 @@ pub trait FoldedTensors: fmt::Debug {
     /// The tensor with Hugging Face's name `name`, frozen or trained, with its LoRA pair folded in if it has one.
     ///
     /// # Errors
-    /// If there is no tensor of this name, or folding fails.
+    /// Returns an error if there is no tensor of this name, or folding fails.
     fn folded_tensor(&self, name: &str) -> Result<HostTensor, ModelError>;
 }
 
-/// What the graph of a task's T5 is built from.
+/// The parts that the graph of a task's T5 is built from.
 #[derive(Debug, Clone, Copy)]
 pub struct T5Parts<'a> {
     /// Dimensions of the backbone.

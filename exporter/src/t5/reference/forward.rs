@@ -70,7 +70,7 @@ impl<'a> Reference<'a> {
     /// (1 for a token, 0 for padding), both `[batch, source_len]`.
     ///
     /// # Errors
-    /// If an id is outside the vocabulary, the two shapes differ, or a tensor is missing or misshapen.
+    /// Returns an error if an id is outside the vocabulary, the two shapes differ, or a tensor is missing or misshapen.
     pub fn encode(
         &self,
         input_ids: &Array2<i64>,

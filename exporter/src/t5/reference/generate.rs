@@ -43,7 +43,7 @@ impl GeneratedAdapter {
 /// Runs `generator` on the encoder's output and the `attention_mask` `[batch, source_len]` that it was computed with.
 ///
 /// # Errors
-/// If a tensor of the generator has a wrong shape.
+/// Returns an error if a tensor of the generator has a wrong shape.
 pub fn generate(
     generator: &Generator<HostTensor>,
     encoded: &States,

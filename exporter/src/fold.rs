@@ -48,7 +48,11 @@ pub enum FoldError {
 ///
 /// # Errors
 /// Returns an error if the shapes do not fit, or the result equals `weight` or is not finite.
-pub(crate) fn fold(name: &str, weight: &HostTensor, lora: &Lora<HostTensor>) -> Result<HostTensor, FoldError> {
+pub(crate) fn fold(
+    name: &str,
+    weight: &HostTensor,
+    lora: &Lora<HostTensor>,
+) -> Result<HostTensor, FoldError> {
     let misfit = || FoldError::Shape {
         name: name.to_owned(),
         a: lora.a.shape().to_vec(),

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use common::{HyperCase, TOLERANCE, ids, random_run};
@@ -150,6 +150,7 @@ fn every_kind_of_t5_can_be_written_as_int8() {
         let path = folder.path().join("mtop.onnx");
         let options = Options { precision: Precision::Int8, opset, ..Options::default() };
         let exported = export(run, "mtop", &path, &options).unwrap();
+        assert_eq!(unread_initializers(&path), Vec::<String>::new());
         let ladder = exported.ladder.unwrap();
         let forms: Vec<&str> = ladder.rungs.iter().map(|rung| rung.to.as_str()).collect();
         assert_eq!(forms[..2], ["folded", "int8"], "{ladder}");
@@ -163,6 +164,23 @@ fn every_kind_of_t5_can_be_written_as_int8() {
             assert!(fits, "{group:?}");
         }
     }
+}
+
+/// Names of the initializers that no node of a file reads.
+fn unread_initializers(path: &Path) -> Vec<String> {
+    let graph = read_model(path).unwrap().graph.unwrap();
+    let read: BTreeSet<&String> = graph.node.iter().flat_map(|node| &node.input).collect();
+    let names = graph.initializer.iter().map(|tensor| &tensor.name);
+    names.filter(|name| !read.contains(name)).cloned().collect()
+}
+
+#[test]
+fn int8_has_no_unread_constants_where_no_matrix_is_large() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mtop.onnx");
+    let options = Options { precision: Precision::Int8, ..unverified() };
+    export(narrow_run(folder.path()), "mtop", &path, &options).unwrap();
+    assert_eq!(unread_initializers(&path), Vec::<String>::new());
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(crate) fn quantize_graph(graph: TaskGraph<'_>, opset: Opset) -> Result<FileG
             initializers.push(floats(weight));
         }
     }
-    if let (Some(graph), false) = (&mut model.graph, matrices.is_empty()) {
+    if let Some(graph) = &mut model.graph {
         let mut rewriting = Rewriting { opset, nodes: Vec::new(), tokens: HashSet::new() };
         for node in std::mem::take(&mut graph.node) {
             match node.input.iter().find(|name| matrices.contains(*name)).cloned() {
@@ -74,18 +74,22 @@ fn integers_and_scales(weight: Weight<Source<'_>>) -> [Weight<Content<'_>>; 2] {
     ]
 }
 
-/// Adds the constants that the rewritten nodes read.
+/// Adds the constants that the rewritten nodes read. ONNX Runtime warns about unused ones.
 fn add_constants(graph: &mut GraphProto) {
     let scalar = |name, element_type, bytes: &[u8]| {
         TensorProto::from_raw(name, element_type, &[], Bytes::copy_from_slice(bytes))
     };
-    graph.initializer.extend([
+    let constants = [
         scalar(LIMIT_NAME, ElementType::F32, &LIMIT.to_le_bytes()),
         scalar(LEAST_NAME, ElementType::F32, &LEAST.to_le_bytes()),
         scalar(STEP_NAME, ElementType::F32, &1_f32.to_le_bytes()),
         scalar(ZERO_POINT_NAME, ElementType::U8, &[ZERO_POINT]),
         TensorProto::from_raw(LAST_AXIS_NAME, ElementType::I64, &[1], (-1_i64).to_le_bytes().to_vec().into()),
-    ]);
+    ];
+    let read: HashSet<&str> = graph.node.iter().flat_map(|node| &node.input).map(String::as_str).collect();
+    let constants: Vec<_> =
+        constants.into_iter().filter(|tensor| read.contains(tensor.name.as_str())).collect();
+    graph.initializer.extend(constants);
 }
 
 /// How a node reads a matrix.

@@ -9,12 +9,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use hyperloader_core::run::{Run, Which};
+use hyperloader_core::run::{Candidates, Run, Which};
 use hyperloader_exporter::{Exporter, Options};
 
 fn main() -> Result<()> {
     let task = std::env::args().nth(1).context("usage: export TASK")?;
-    let run = Run::newest(Path::new("runs"))?;
+    let run = Run::newest(Path::new("runs"), Candidates::Trained)?;
     let exporter = Exporter::open(run, Which::Best, None)?;
     let file = format!("{task}.onnx");
     let stage = |description: &str| eprintln!("{description}");

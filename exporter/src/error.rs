@@ -1,7 +1,5 @@
 //! Errors of an export.
 
-use std::path::PathBuf;
-
 use hyperloader_core::backbone::BackboneError;
 use hyperloader_core::backbone::t5::Stack;
 use hyperloader_core::files::FileError;
@@ -24,18 +22,6 @@ pub enum ExportError {
     /// The run, its checkpoint or its backbone is unusable.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The configuration of the backbone is not the one that the run was trained with.
-    #[error("field `{field}` in `{}` is {found}, but the run was trained with {trained}", path.display())]
-    Config {
-        /// Path of the backbone's `config.json`.
-        path: PathBuf,
-        /// Name of the field.
-        field: String,
-        /// Value in the file.
-        found: String,
-        /// Value in the run's manifest.
-        trained: String,
-    },
     /// Method and backbone do not belong together.
     #[error(transparent)]
     Method(#[from] MethodError),

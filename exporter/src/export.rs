@@ -4,9 +4,10 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use hyperloader_core::backbone::registry::Architecture;
 use hyperloader_core::files::{FileError, sha256, write_checked};
 use hyperloader_core::format::tagger::{FORMAT, TaggerMetadata};
-use hyperloader_core::run::{Architecture, Checkpoint, Run, Task, Which};
+use hyperloader_core::run::{Checkpoint, Run, Task, Which};
 use hyperloader_core::weights::tensors::Tensors;
 use hyperloader_onnx::{Opset, Weight, WriteError, write_model};
 
@@ -53,8 +54,8 @@ pub struct Exporter {
     run: Run,
     checkpoint: Checkpoint,
     tensors: Tensors,
-    /// Folder of the backbone, if it is not the one that the run names.
-    backbone: Option<PathBuf>,
+    /// Folder of the backbone.
+    folder: PathBuf,
     models: Box<dyn Models>,
 }
 
@@ -73,11 +74,12 @@ impl Exporter {
     pub fn open(run: Run, which: Which, backbone: Option<&Path>) -> Result<Self, ExportError> {
         let checkpoint = run.checkpoint(which)?.clone();
         let tensors = run.read(&checkpoint)?;
+        let folder = run.backbone(backbone)?.folder().to_owned();
         let models: Box<dyn Models> = match &run.manifest.architecture {
-            Architecture::T5(trained) => Box::new(T5Models::open(&run, backbone, trained)?),
-            Architecture::Bert(trained) => Box::new(BertModels::open(&run, backbone, trained)?),
+            Architecture::T5(config) => Box::new(T5Models::new(folder.clone(), config.clone())),
+            Architecture::Bert(_) => Box::new(BertModels::new(folder.clone())),
         };
-        Ok(Self { run, checkpoint, tensors, backbone: backbone.map(Path::to_owned), models })
+        Ok(Self { run, checkpoint, tensors, folder, models })
     }
 
     /// The run that is exported.
@@ -158,8 +160,7 @@ impl Exporter {
     /// # Errors
     /// Returns an error if the run's model is not a T5, its weights cannot be computed, or the drafter is damaged.
     pub fn t5_model(&self, task: &Task) -> Result<T5Model, ExportError> {
-        let trained = self.run.manifest.t5()?;
-        let models = T5Models::open(&self.run, self.backbone.as_deref(), trained)?;
+        let models = T5Models::new(self.folder.clone(), self.run.manifest.t5()?.clone());
         models.t5_model(&self.run, &self.tensors, task)
     }
 

@@ -14,7 +14,6 @@
 //! - `fold`: folds LoRA into the matrices that it updates
 //! - [`t5`], [`bert`]: model, graph and reference model of each architecture
 //! - `exportable`: the traits that both architectures implement
-//! - `config`: compares the backbone's configuration with the run's
 //!
 //! The file:
 //! - [`weights`]: the declaration of each weight of a graph
@@ -28,7 +27,6 @@
 
 mod arithmetic;
 pub mod bert;
-mod config;
 mod error;
 mod export;
 mod exportable;

@@ -9,8 +9,7 @@ mod wide;
 use std::path::Path;
 
 use common::random_run;
-use hyperloader_core::backbone::Backbone;
-use hyperloader_core::backbone::t5::{FeedForward, T5Config};
+use hyperloader_core::backbone::t5::{FeedForward, T5Backbone, T5Config};
 use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig};
 use hyperloader_core::run::Which;
 use hyperloader_core::weights::tensors::Tensors;
@@ -72,7 +71,7 @@ fn narrow(exporter: &Exporter) -> T5Model {
 fn widened(narrow: &T5Model, shape: &T5Config, folder: &Path) -> T5Model {
     let widening = Widening::new(narrow, shape).unwrap();
     random_run::write_backbone(folder, widening.config(), &widening.tensors().unwrap());
-    T5Model::new(Backbone::open(folder, false).unwrap(), Tensors::new(), widening.adapters())
+    T5Model::new(T5Backbone::open(folder, false).unwrap(), Tensors::new(), widening.adapters())
 }
 
 /// Two sources of unlike length, `[batch, source_len]`, and their mask.

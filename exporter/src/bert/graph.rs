@@ -181,7 +181,7 @@ impl<'a> BertParts<'a> {
         padding: Padding,
     ) -> Value {
         let (d, inner) = (self.config.hidden_size, self.config.intermediate_size);
-        let bottleneck = self.method.bottleneck(self.config);
+        let bottleneck = self.method.bottleneck(self.config.hidden_size);
         let name = |part| bert::layer(layer, part);
         let hidden = self.linear(graph, (&name(bert::INTERMEDIATE), Part::FeedForward), [d, inner], x);
         let hidden = graph.scoped("gelu", |graph| gelu(graph, hidden));

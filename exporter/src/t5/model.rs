@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hyperloader_core::backbone::Backbone;
-use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
+use hyperloader_core::backbone::t5::{Attention, Stack, T5Backbone, T5Config, names};
 use hyperloader_core::text::drafter::Drafter;
 use hyperloader_core::weights::task::{Lora, TaskWeights};
 use hyperloader_core::weights::tensors::{HostTensor, Tensors};
@@ -15,7 +15,7 @@ use crate::t5::graph::FoldedTensors;
 /// The model of one task. Tensors of the backbone stay on disk until they are read.
 #[derive(Debug)]
 pub struct T5Model {
-    backbone: Backbone,
+    backbone: T5Backbone,
     trained: Tensors,
     weights: TaskWeights<HostTensor>,
     drafter: Option<Drafter>,
@@ -24,7 +24,7 @@ pub struct T5Model {
 impl T5Model {
     /// The model of `backbone` with the task's `weights`. A tensor of `trained` replaces the backbone's tensor of the same
     /// name: the norms, or all tensors in full fine-tuning (`docs/reference/hyperloader.md#trainable-tensors`).
-    pub fn new(backbone: Backbone, trained: Tensors, weights: TaskWeights<HostTensor>) -> Self {
+    pub fn new(backbone: T5Backbone, trained: Tensors, weights: TaskWeights<HostTensor>) -> Self {
         Self { backbone, trained, weights, drafter: None }
     }
 

@@ -1,14 +1,12 @@
 //! Creates the T5 models of a run's tasks.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use hyperloader_core::backbone::Backbone;
-use hyperloader_core::backbone::t5::T5Config;
+use hyperloader_core::backbone::t5::{T5Backbone, T5Config};
 use hyperloader_core::run::{Run, Task};
 use hyperloader_core::weights::tensors::Tensors;
 
 use super::model::T5Model;
-use crate::config::check_config;
 use crate::error::{ExportError, ModelError};
 use crate::exportable::{Exportable, Models};
 use crate::materialise::task_weights;
@@ -16,24 +14,14 @@ use crate::materialise::task_weights;
 /// The models of a run on a T5.
 #[derive(Debug)]
 pub(crate) struct T5Models {
-    /// Folder of the backbone.
     folder: PathBuf,
-    /// Dimensions that the run was trained with.
     config: T5Config,
 }
 
 impl T5Models {
-    /// Opens the backbone of `run`, or the one in `folder` if it was moved, and compares it with `trained`, the
-    /// configuration in the run's manifest.
-    ///
-    /// # Errors
-    /// Returns an error if the backbone is missing, damaged or another one.
-    pub(crate) fn open(run: &Run, folder: Option<&Path>, trained: &T5Config) -> Result<Self, ExportError> {
-        let backbone = run.backbone(folder)?;
-        // Dropout has no effect on an export, and training may have used another one.
-        let found = T5Config { dropout_rate: trained.dropout_rate, ..backbone.config };
-        check_config(&backbone.folder, &found, trained)?;
-        Ok(Self { folder: backbone.folder, config: trained.clone() })
+    /// The models on the backbone in `folder`, which has the dimensions `config`.
+    pub(crate) fn new(folder: PathBuf, config: T5Config) -> Self {
+        Self { folder, config }
     }
 
     /// The model of `task` with the tensors of a checkpoint, and with the task's drafter if there is one.
@@ -45,7 +33,7 @@ impl T5Models {
             .map_err(ModelError::from)?;
         let names = self.config.tensors().into_keys();
         let trained = names.filter_map(|name| Some((name.clone(), tensors.get(&name)?.clone())));
-        let backbone = Backbone::open(&self.folder, self.config.cross_attention_relative_bias)
+        let backbone = T5Backbone::open(&self.folder, self.config.cross_attention_relative_bias)
             .map_err(ModelError::from)?;
         Ok(T5Model::new(backbone, trained.collect(), weights).with_drafter(run.drafter(task)?))
     }

@@ -1,6 +1,6 @@
 //! Adapters that are the same for every input.
 
-use hyperloader_core::backbone::t5::Stack;
+use hyperloader_core::backbone::t5::{Stack, names};
 use hyperloader_core::method::names::adapter as adapter_name;
 use hyperloader_core::weights::task::{Adapter, Placement};
 use hyperloader_core::weights::tensors::HostTensor;
@@ -41,8 +41,9 @@ fn bottleneck<'a>(
     x: Value,
     adapter: &'a Adapter<HostTensor>,
 ) -> Value {
+    let module = names::sub_layer(stack, block, layer);
     let weight = |graph: &mut TaskGraphBuilder<'a>, part: &str, layout, tensor: &'a HostTensor| {
-        declare_tensor(graph, &adapter_name(stack, block, layer, part), Part::Adapters, layout, tensor)
+        declare_tensor(graph, &adapter_name(&module, part), Part::Adapters, layout, tensor)
     };
     let matrix = weight(graph, "down.weight", Layout::Transposed, &adapter.down_weight);
     let down = graph.scoped("down", |graph| graph.matmul(x, matrix));

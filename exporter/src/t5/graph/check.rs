@@ -1,6 +1,6 @@
 //! Compares a task's weights with the backbone's configuration before the graph is built.
 
-use hyperloader_core::backbone::t5::{Attention, Stack, T5Config};
+use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::method::names::adapter as adapter_name;
 use hyperloader_core::weights::task::{Adapter, TaskWeights};
 use hyperloader_core::weights::tensors::HostTensor;
@@ -64,7 +64,7 @@ pub(super) fn check_adapters(config: &T5Config, task: &TaskWeights<HostTensor>) 
                 _ => vec![d_model],
             };
             if tensor.shape() != expected {
-                let name = adapter_name(stack, block, layer, part);
+                let name = adapter_name(&names::sub_layer(stack, block, layer), part);
                 return Err(GraphError::Shape { name, found: tensor.shape().to_vec(), expected });
             }
         }

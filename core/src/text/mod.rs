@@ -5,6 +5,7 @@
 //! - [`labels`]: a task's label inventory
 //! - [`sentinels`]: the ids that separate words in SentT'
 //! - [`sentt`]: SentT', the source and target form of a T5
+//! - [`source`]: source ids with a task's prefix, and padded batches
 //! - [`target`]: the target grammar: tags from ids and ids from tags
 //! - [`wordpiece`]: the source form of a BERT
 //! - [`drafter`]: the classifier that drafts targets
@@ -15,6 +16,7 @@ pub mod labels;
 pub mod metrics;
 pub mod sentinels;
 pub mod sentt;
+pub mod source;
 pub mod spans;
 pub mod target;
 pub mod wordpiece;

@@ -1,98 +1,76 @@
-//! T5 with a task's generated weights, spelled out in ndarray: the oracle that an exported file is measured against.
-//!
-//! Float64 throughout, one tensor of the backbone in memory at a time, no caches: slow, exact, and close to the text
-//! (Raffel et al. 2020; reference section 1.4). Dropout is left out, as in evaluation.
+//! The forward pass.
 
 use hyperloader_core::backbone::t5::{Attention, FeedForward, Stack, T5Config, names};
-use hyperloader_core::weights::task::{Adapter, BlockWeights, Lora, Placement};
+use hyperloader_core::weights::task::{BlockWeights, Lora};
 use hyperloader_core::weights::tensors::HostTensor;
-use ndarray::{Array2, Array3, ArrayView1, ArrayView2, Axis, Ix1, Ix2, s};
+use ndarray::{Array2, Array3, ArrayView1, Axis, Ix1, Ix2, s};
 
-use crate::arithmetic::{activate, argmax, gelu_new, layer_norm, rms_norm, softmax};
-use crate::generate::{GeneratedAdapter, generate};
-use crate::model::{ModelError, TaskModel, shaped, wide};
-use crate::quantize::{product, stored};
+use super::adapter::join;
+use super::generate::{GeneratedAdapter, generate};
+use super::states::States;
+use crate::arithmetic::{argmax, gelu_new, rms_norm, softmax};
+use crate::error::ModelError;
+use crate::precision::int8::matrix::{Matrix, QuantizedMatrices};
+use crate::t5::model::T5Model;
+use crate::tensor::wide;
 
-/// Added to masked scores. Far below any score, and finite: a row without a visible key is no NaN.
+/// Added to the scores of masked keys. It is far below any score, but finite: a row in which all keys are masked does not
+/// become NaN.
 const MASKED: f64 = -1e9;
-/// Rows of the head that are widened to float64 together.
-const HEAD_ROWS: usize = 4096;
 
-/// Where LoRA is computed, and in what.
+/// Where LoRA is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// As in training: `W x + scale * B (A x)`.
     UnFolded,
     /// Folded into the matrix, as in an exported file: `W' x`.
     Folded,
-    /// Folded, with large matrices in bytes, as in a file of [`crate::export::Precision::Int8`].
-    Int8,
 }
 
-/// Vectors for every position of every sentence of a batch.
-#[derive(Debug, Clone, PartialEq)]
-pub struct States {
-    /// `[batch * length, width]`, sentence by sentence.
-    rows: Array2<f64>,
-    length: usize,
-}
-
-impl States {
-    /// `[batch * length, width]`, sentence by sentence.
-    pub fn into_rows(self) -> Array2<f64> {
-        self.rows
-    }
-
-    /// Sentence `index`, `[length, width]`.
-    pub fn sentence(&self, index: usize) -> ArrayView2<'_, f64> {
-        let start = index * self.length;
-        self.rows.slice(s![start..start + self.length, ..])
-    }
-
-    /// The last position of every sentence, as sentences of length 1.
-    fn last_positions(&self) -> Self {
-        let step = self.length.max(1);
-        let rows = self.rows.slice(s![(step - 1)..;step, ..]).to_owned();
-        Self { rows, length: 1 }
-    }
-}
-
-/// A forward pass over a [`TaskModel`].
+/// The reference model of a [`T5Model`].
 #[derive(Debug, Clone, Copy)]
 pub struct Reference<'a> {
-    model: &'a TaskModel,
+    model: &'a T5Model,
     form: Form,
+    /// The large matrices as integers, for the reference model of an int8 file.
+    quantized: Option<&'a QuantizedMatrices>,
 }
 
-/// A stack, and what its attentions need besides weights.
+/// A stack, and the inputs of its attentions besides states and weights.
 struct Pass<'a> {
     stack: Stack,
-    own: ScoreBias,
-    /// The encoder's output and the bias of cross-attention; in the decoder only.
+    /// Bias of self-attention.
+    self_bias: ScoreBias,
+    /// The encoder's output and the bias of cross-attention; only in the decoder.
     cross: Option<(&'a States, ScoreBias)>,
-    /// Generated adapters beside feed-forward layers, by block and then by sentence; may be none.
+    /// Generated adapters of the feed-forward layers, by block and then by sentence; empty without a generator.
     generated: Vec<Vec<GeneratedAdapter>>,
 }
 
-/// What is added to the scores of all attentions of one kind.
+/// Added to the scores of all attentions of one kind.
 struct ScoreBias {
-    /// By relative position, `[heads, queries, keys]`.
+    /// Depends on the relative position, `[heads, queries, keys]`.
     position: Array3<f64>,
     /// 0 or [`MASKED`], `[batch, queries, keys]`.
     mask: Array3<f64>,
 }
 
 impl<'a> Reference<'a> {
-    /// A forward pass over `model` in one of its forms.
-    pub fn new(model: &'a TaskModel, form: Form) -> Self {
-        Self { model, form }
+    /// The reference model of `model` in one of its forms.
+    pub fn new(model: &'a T5Model, form: Form) -> Self {
+        Self { model, form, quantized: None }
     }
 
-    /// The encoder's output after its final norm, width `d_model`, of `input_ids` and `attention_mask` (1 for a token,
-    /// 0 for padding), both `[batch, source_len]`.
+    /// The reference model of an int8 file: folded, with the large matrices in `quantized`.
+    pub(crate) fn int8(model: &'a T5Model, quantized: &'a QuantizedMatrices) -> Self {
+        Self { model, form: Form::Folded, quantized: Some(quantized) }
+    }
+
+    /// The encoder's output after its final norm, `[batch * source_len, d_model]`, for `input_ids` and `attention_mask`
+    /// (1 for a token, 0 for padding), both `[batch, source_len]`.
     ///
     /// # Errors
-    /// If an id is outside the vocabulary, shapes differ, or a tensor cannot be had.
+    /// Returns an error if an id is outside the vocabulary, the two shapes differ, or a tensor is missing or misshapen.
     pub fn encode(
         &self,
         input_ids: &Array2<i64>,
@@ -100,16 +78,17 @@ impl<'a> Reference<'a> {
     ) -> Result<States, ModelError> {
         self.check_mask(attention_mask, input_ids.dim())?;
         let length = input_ids.ncols();
-        let own = ScoreBias {
+        let self_bias = ScoreBias {
             position: self.position_bias(Stack::Encoder, Attention::SelfAttention, length, length)?,
             mask: padding_mask(attention_mask, length),
         };
-        let pass = Pass { stack: Stack::Encoder, own, cross: None, generated: vec![] };
+        let pass = Pass { stack: Stack::Encoder, self_bias, cross: None, generated: vec![] };
         self.run(&pass, input_ids)
     }
 
-    /// Logits, width `vocab_size`, after each of `decoder_input_ids` `[batch, target_len]`, given the encoder's output
-    /// and the `attention_mask` that it was made with. Padding among the decoder's inputs is covered by causality.
+    /// The logits `[batch * target_len, vocab_size]` after each of `decoder_input_ids` `[batch, target_len]`, given the
+    /// encoder's output and the `attention_mask` that it was computed with. Padding at the end of the decoder's inputs
+    /// needs no mask, because no earlier position attends to it.
     ///
     /// # Errors
     /// As [`Reference::encode`].
@@ -123,7 +102,7 @@ impl<'a> Reference<'a> {
     }
 
     /// Greedy decoding over the whole vocabulary: `[batch, <= max_len]`, the start token first, padding after `</s>`.
-    /// Of equal logits the first counts.
+    /// Of equal logits the first is chosen.
     ///
     /// # Errors
     /// As [`Reference::encode`].
@@ -154,7 +133,7 @@ impl<'a> Reference<'a> {
         Ok(ids)
     }
 
-    /// The decoder's output after its final norm, width `d_model`.
+    /// The decoder's output after its final norm, `[batch * target_len, d_model]`.
     fn decoder_states(
         &self,
         encoded: &States,
@@ -164,7 +143,7 @@ impl<'a> Reference<'a> {
         let (batch, length) = decoder_input_ids.dim();
         self.check_mask(attention_mask, (batch, encoded.length))?;
         let bias = |kind, keys| self.position_bias(Stack::Decoder, kind, length, keys);
-        let own = ScoreBias {
+        let self_bias = ScoreBias {
             position: bias(Attention::SelfAttention, length)?,
             mask: Array3::from_shape_fn(
                 (batch, length, length),
@@ -181,7 +160,7 @@ impl<'a> Reference<'a> {
             Some(generator) => generate(generator, encoded, attention_mask)?.adapters,
             None => vec![],
         };
-        let pass = Pass { stack: Stack::Decoder, own, cross: Some((encoded, cross)), generated };
+        let pass = Pass { stack: Stack::Decoder, self_bias, cross: Some((encoded, cross)), generated };
         self.run(&pass, decoder_input_ids)
     }
 
@@ -196,7 +175,7 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// All blocks of a stack and its final norm.
+    /// Runs all blocks of a stack and its final norm on `ids` `[batch, length]`.
     fn run(&self, pass: &Pass<'_>, ids: &Array2<i64>) -> Result<States, ModelError> {
         let stack = pass.stack;
         let mut x = self.embed(ids)?;
@@ -211,24 +190,20 @@ impl<'a> Reference<'a> {
         Ok(x)
     }
 
+    /// The rows of the embedding at `ids` `[batch, length]`.
     fn embed(&self, ids: &Array2<i64>) -> Result<States, ModelError> {
-        let table: Array2<f32> = shaped(names::SHARED, self.model.tensor(names::SHARED)?)?;
-        let table = match self.form {
-            Form::Int8 => stored(&table.view()),
-            Form::UnFolded | Form::Folded => table,
-        };
-        let mut rows = Array2::zeros((ids.len(), table.ncols()));
+        let table = self.matrix(names::SHARED)?;
+        let [vocab_size, width] = table.shape();
+        let mut rows = Array2::zeros((ids.len(), width));
         for (mut row, id) in rows.outer_iter_mut().zip(ids) {
-            let index = usize::try_from(*id).unwrap_or(usize::MAX);
-            if index >= table.nrows() {
-                return Err(ModelError::Id { id: *id, vocab_size: table.nrows() });
-            }
+            let index = usize::try_from(*id).ok().filter(|index| *index < vocab_size);
+            let index = index.ok_or(ModelError::Id { id: *id, vocab_size })?;
             row.assign(&table.row(index).mapv(f64::from));
         }
         Ok(States { rows, length: ids.ncols() })
     }
 
-    /// `x + attention(norm(x))` with the adapter in its place; only self-attention has one.
+    /// `x + attention(norm(x))`, with the adapter where there is one. Cross-attention has none.
     fn attention_layer(
         &self,
         pass: &Pass<'_>,
@@ -241,7 +216,7 @@ impl<'a> Reference<'a> {
         self.norm(&mut normed.rows, &names::attention_norm(pass.stack, block, kind))?;
         let (memory, bias, adapter) = match (kind, &pass.cross) {
             (Attention::CrossAttention, Some((encoded, bias))) => (*encoded, bias, None),
-            _ => (&normed, &pass.own, weights.self_attention_adapter.as_ref()),
+            _ => (&normed, &pass.self_bias, weights.self_attention_adapter.as_ref()),
         };
         let name = |part| names::attention(pass.stack, block, kind, part);
         let lora = weights.attention(kind);
@@ -253,7 +228,7 @@ impl<'a> Reference<'a> {
         join(&mut x.rows, y, adapter)
     }
 
-    /// Attention of all heads without scaling, `[batch * queries, inner_dim]`.
+    /// Attention of all heads, `[batch * queries, inner_dim]`. T5 does not scale the scores.
     fn attend(&self, q: &Array2<f64>, k: &Array2<f64>, v: &Array2<f64>, bias: &ScoreBias) -> Array2<f64> {
         let (_, queries, keys) = bias.mask.dim();
         let width = self.config().d_kv;
@@ -274,7 +249,7 @@ impl<'a> Reference<'a> {
         mixed
     }
 
-    /// `x + feed_forward(norm(x))` with the adapter in its place, or each sentence's own beside it.
+    /// `x + feed_forward(norm(x))`, with the adapter where there is one, or with the generated adapter of each sentence.
     fn feed_forward_layer(
         &self,
         pass: &Pass<'_>,
@@ -303,20 +278,16 @@ impl<'a> Reference<'a> {
         Ok(())
     }
 
-    /// Scaled states times the head's matrix; the states' width becomes `vocab_size`.
+    /// The logits of states `x`: the scaled states times the matrix of the head, `[batch * length, vocab_size]`.
     fn head(&self, x: States) -> Result<States, ModelError> {
-        let name = self.config().head_name();
-        let matrix: Array2<f32> = shaped(name, self.model.tensor(name)?)?;
         let scaled = x.rows * self.config().head_scale();
-        if self.form == Form::Int8 {
-            return Ok(States { rows: product(&scaled, &matrix.view()), length: x.length });
-        }
-        let mut rows = Array2::zeros((scaled.nrows(), matrix.nrows()));
-        let parts = matrix.axis_chunks_iter(Axis(0), HEAD_ROWS);
-        for (part, mut out) in parts.zip(rows.axis_chunks_iter_mut(Axis(1), HEAD_ROWS)) {
-            out.assign(&scaled.dot(&part.mapv(f64::from).t()));
-        }
+        let rows = self.matrix(self.config().head_name())?.product(&scaled);
         Ok(States { rows, length: x.length })
+    }
+
+    /// The matrix `name` in the precision of the file, LoRA folded in.
+    fn matrix(&self, name: &str) -> Result<Matrix, ModelError> {
+        Matrix::read(name, self.quantized, || self.model.folded_tensor(name))
     }
 
     fn norm(&self, x: &mut Array2<f64>, name: &str) -> Result<(), ModelError> {
@@ -325,32 +296,26 @@ impl<'a> Reference<'a> {
         Ok(())
     }
 
-    /// `x Wᵀ`, with the LoRA pair beside it or inside it.
+    /// `x Wᵀ`, with the LoRA pair computed separately or folded into `W`.
     fn linear(
         &self,
         x: &Array2<f64>,
         name: &str,
         lora: Option<&Lora<HostTensor>>,
     ) -> Result<Array2<f64>, ModelError> {
-        match (self.form, lora) {
-            (Form::Int8, _) => {
-                let matrix: Array2<f32> = shaped(name, self.model.folded_tensor(name)?)?;
-                Ok(product(x, &matrix.view()))
-            }
-            (Form::Folded, _) => Ok(x.dot(&wide::<Ix2>(name, &self.model.folded_tensor(name)?)?.t())),
-            (Form::UnFolded, lora) => {
-                let y = x.dot(&wide::<Ix2>(name, &self.model.tensor(name)?)?.t());
-                let Some(lora) = lora else {
-                    return Ok(y);
-                };
-                let a = wide::<Ix2>(name, &lora.a)?;
-                let b = wide::<Ix2>(name, &lora.b)?;
-                Ok(y + x.dot(&a.t()).dot(&b.t()) * lora.scale)
-            }
+        if self.form == Form::Folded {
+            return Ok(self.matrix(name)?.product(x));
         }
+        let y = x.dot(&wide::<Ix2>(name, &self.model.tensor(name)?)?.t());
+        let Some(lora) = lora else {
+            return Ok(y);
+        };
+        let a = wide::<Ix2>(name, &lora.a)?;
+        let b = wide::<Ix2>(name, &lora.b)?;
+        Ok(y + x.dot(&a.t()).dot(&b.t()) * lora.scale)
     }
 
-    /// `[heads, queries, keys]`; zero where a kind of attention has no table.
+    /// The relative position bias of a kind of attention, `[heads, queries, keys]`; zero if it has no table.
     fn position_bias(
         &self,
         stack: Stack,
@@ -373,12 +338,12 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// Whether `</s>` stands behind the start token.
+/// Whether `</s>` follows the start token.
 fn ended(ids: &ArrayView1<'_, i64>, eos: i64) -> bool {
     ids.iter().skip(1).any(|id| *id == eos)
 }
 
-/// `[batch, queries, keys]` from a mask `[batch, keys]`.
+/// 0 for tokens and [`MASKED`] for padding, `[batch, queries, keys]`, from an attention mask `[batch, keys]`.
 fn padding_mask(mask: &Array2<i64>, queries: usize) -> Array3<f64> {
     let (batch, keys) = mask.dim();
     Array3::from_shape_fn(
@@ -387,38 +352,4 @@ fn padding_mask(mask: &Array2<i64>, queries: usize) -> Array3<f64> {
             if mask[[sentence, key]] == 0 { MASKED } else { 0.0 }
         },
     )
-}
-
-/// A sub-layer's input `x` and output `y` joined in x, with the adapter in its place (reference sections 1.4 and 5).
-fn join(
-    x: &mut Array2<f64>,
-    y: Array2<f64>,
-    adapter: Option<&Adapter<HostTensor>>,
-) -> Result<(), ModelError> {
-    if let Some(adapter) = adapter {
-        let update = match adapter.placement {
-            Placement::BeforeDropout | Placement::AfterDropout => bottleneck(&y, adapter)?,
-            Placement::Parallel => bottleneck(x, adapter)?,
-        };
-        *x += &update;
-    }
-    *x += &y;
-    Ok(())
-}
-
-/// `norm(up(activation(down(x))))`.
-fn bottleneck(x: &Array2<f64>, adapter: &Adapter<HostTensor>) -> Result<Array2<f64>, ModelError> {
-    let name = "adapter";
-    let affine = |x: &Array2<f64>, weight, bias| -> Result<Array2<f64>, ModelError> {
-        Ok(x.dot(&wide::<Ix2>(name, weight)?.t()) + wide::<Ix1>(name, bias)?)
-    };
-    let hidden = affine(x, &adapter.down_weight, &adapter.down_bias)?;
-    let hidden = hidden.mapv_into(|x| activate(adapter.activation, x));
-    let mut update = affine(&hidden, &adapter.up_weight, &adapter.up_bias)?;
-    if let Some(norm) = &adapter.norm {
-        let gamma = wide::<Ix1>(name, &norm.gamma)?;
-        let beta = wide::<Ix1>(name, &norm.beta)?;
-        layer_norm(&mut update, &gamma.view(), &beta.view(), norm.eps);
-    }
-    Ok(update)
 }

@@ -1,48 +1,49 @@
-//! Adapters that are generated for each input (reference section 5.5), in float64: a part of the oracle.
+//! Adapters that are generated for each input (`docs/reference/baselines.md#hyperdecoder`), in float64.
 
 use hyperloader_core::weights::task::{Generator, Linear};
 use hyperloader_core::weights::tensors::HostTensor;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Ix1, Ix2};
 
-use crate::model::{ModelError, wide};
-use crate::reference::States;
+use super::states::States;
+use crate::error::ModelError;
+use crate::tensor::wide;
 
-/// What a generator makes of a batch.
+/// The result of a generator for a batch.
 #[derive(Debug, Clone)]
 pub struct Generated {
     /// Mean of the encoder's output over each sentence's tokens, `[batch, d_model]`.
     pub pooled: Array2<f64>,
-    /// What the first two maps make of it, `[batch, d_model]`.
+    /// Output of the first two linear maps, `[batch, d_model]`.
     pub processed: Array2<f64>,
-    /// The adapters, by block and then by sentence.
+    /// The adapters, indexed by block and then by sentence.
     pub adapters: Vec<Vec<GeneratedAdapter>>,
 }
 
-/// `relu(x down + down_bias) up + up_bias`.
+/// An adapter that computes `relu(x down + down_bias) up + up_bias`.
 #[derive(Debug, Clone)]
 pub struct GeneratedAdapter {
-    /// `[d_model, bottleneck]`.
+    /// Matrix to the bottleneck, `[d_model, bottleneck]`.
     pub down: Array2<f64>,
-    /// `[bottleneck]`.
+    /// Bias of the bottleneck, `[bottleneck]`.
     pub down_bias: Array1<f64>,
-    /// `[bottleneck, d_model]`.
+    /// Matrix from the bottleneck, `[bottleneck, d_model]`.
     pub up: Array2<f64>,
-    /// `[d_model]`.
+    /// Bias of the output, `[d_model]`.
     pub up_bias: Array1<f64>,
 }
 
 impl GeneratedAdapter {
-    /// Of `x` `[length, d_model]`.
+    /// The adapter's output for `x` `[length, d_model]`.
     pub(crate) fn update(&self, x: &ArrayView2<'_, f64>) -> Array2<f64> {
         let hidden = (x.dot(&self.down) + &self.down_bias).mapv_into(|x| x.max(0.0));
         hidden.dot(&self.up) + &self.up_bias
     }
 }
 
-/// Runs `generator` over the encoder's output and the `attention_mask` `[batch, source_len]` that it was made with.
+/// Runs `generator` on the encoder's output and the `attention_mask` `[batch, source_len]` that it was computed with.
 ///
 /// # Errors
-/// If a tensor of the generator has another rank than its place.
+/// Returns an error if a tensor of the generator has a wrong shape.
 pub fn generate(
     generator: &Generator<HostTensor>,
     encoded: &States,
@@ -83,7 +84,10 @@ fn affine(x: &Array2<f64>, Linear { weight, bias }: &Linear<HostTensor>) -> Resu
 }
 
 fn matrix(row: &ArrayView1<'_, f64>, shape: [usize; 2]) -> Result<Array2<f64>, ModelError> {
-    let found = vec![row.len()];
-    Array2::from_shape_vec(shape, row.to_vec())
-        .map_err(|_| ModelError::Shape { name: "output of the generator".to_owned(), found })
+    let (found, expected) = (vec![row.len()], shape.to_vec());
+    Array2::from_shape_vec(shape, row.to_vec()).map_err(|_| ModelError::Shape {
+        name: "output of the generator".to_owned(),
+        found,
+        expected,
+    })
 }

@@ -1,6 +1,7 @@
 //! How a training looks while it runs: a bar with losses, speed, memory and ETA on a terminal, plain lines elsewhere.
 #![allow(clippy::print_stderr)] // This is the program's one voice on stderr.
 
+use hyperloader_core::corpus::FileReport;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -166,7 +167,7 @@ impl Pace {
 
 /// What a task trains on, and what of it is not as distributed.
 fn inventory(task: &TaskData) -> String {
-    let TaskData { name, train, valid, test, labels, skipped, truncated, windowed, unseen_labels } = task;
+    let TaskData { name, train, valid, test, labels, skipped, truncated, windowed, unseen_labels, files, .. } = task;
     // The windows of a sentence count once.
     let sentences = |examples: &[Example]| examples.chunk_by(|a, b| a.sentence == b.sentence).count();
     let [train, valid, test] = [train, valid, test].map(|examples| sentences(examples));
@@ -186,6 +187,11 @@ fn inventory(task: &TaskData) -> String {
     }
     if !unseen_labels.is_empty() {
         line += &format!(" `{}`", unseen_labels.join("`, `"));
+    }
+    for FileReport { path, report, .. } in files {
+        for note in report.notes() {
+            line += &format!("\n  `{}`: {note}", path.display());
+        }
     }
     line
 }

@@ -18,7 +18,7 @@ use crate::files::{FileError, is_temporary, read_text, sha256, write_atomic};
 use crate::method::{MethodConfig, MethodError, TrainableTensor};
 use crate::text::drafter::{Drafter, DrafterError};
 use crate::text::labels::bio_tags;
-use crate::text::words::WordSplitting;
+use crate::text::words::{WordFit, WordSplitting};
 use crate::weights::tensors::{TensorError, TensorFile, Tensors, write_tensors};
 
 /// The version of the folder's layout that this code writes and reads.
@@ -243,6 +243,9 @@ pub struct Task {
     pub labels: Vec<String>,
     /// How free text is split into the words that the task was trained on.
     pub words: WordSplitting,
+    /// How well that reproduces the corpus' own tokens; absent if it has none, or for runs of before this was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word_fit: Option<WordFit>,
     /// Training sentences.
     pub train_sentences: usize,
     /// SHA-256 over the ids of its training examples: a resumed run must not go on with others.
@@ -660,6 +663,7 @@ mod tests {
             name: name.to_owned(),
             labels: vec!["place".to_owned()],
             words: WordSplitting::default(),
+            word_fit: None,
             train_sentences: 3,
             train_sha256: String::new(),
         };

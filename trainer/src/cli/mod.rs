@@ -57,6 +57,8 @@ enum OutputFormat {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum LabelsArgument {
+    /// As distributed, but for mTOP and mTOD
+    Keep,
     /// Lower case, mTOP without `SL:`, mTOD up to `/`
     Plain,
     /// What the paper's authors trained on, as far as their losses show
@@ -66,6 +68,7 @@ enum LabelsArgument {
 impl From<LabelsArgument> for Labels {
     fn from(argument: LabelsArgument) -> Self {
         Self::Preset(match argument {
+            LabelsArgument::Keep => LabelPreset::Keep,
             LabelsArgument::Plain => LabelPreset::Plain,
             LabelsArgument::Reference => LabelPreset::Reference,
         })

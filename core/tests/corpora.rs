@@ -55,7 +55,11 @@ fn excerpts_have_their_sizes_and_share_no_sentence_between_splits() {
         let Corpus { splits, files, words, word_fit } = spec.read().unwrap();
         assert_eq!(sizes(&splits), want, "{name}");
         // What is derived from the tokens is what each layout has always had.
-        assert_eq!((words, spec.labels.clone()), (spec.layout.unwrap().words(), Labels::Preset(LabelPreset::Plain)), "{name}");
+        assert_eq!(
+            (words, spec.labels.clone()),
+            (spec.layout.unwrap().words(), Labels::Preset(LabelPreset::Plain)),
+            "{name}"
+        );
         assert_eq!(word_fit.unwrap().missed_share(), 0.0, "{name}");
         assert!(files.iter().all(|file| file.report.notes().is_empty()), "{name}: {files:?}");
         assert_eq!(splits.train, spec.load_split(Split::Train).unwrap(), "{name}");

@@ -5,8 +5,8 @@ use std::ops::Range;
 use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::sentt::{SentT, SentTError};
 use hyperloader_core::text::spans::{Bio, bio_to_sbio};
-use hyperloader_core::text::writable::{WritableError, labels_writable, some_labels};
 use hyperloader_core::text::wordpiece::{self, WordPiece, WordPieceError};
+use hyperloader_core::text::writable::{WritableError, labels_writable, some_labels};
 
 use crate::config::TrainingConfig;
 

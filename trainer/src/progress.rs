@@ -167,7 +167,9 @@ impl Pace {
 
 /// What a task trains on, and what of it is not as distributed.
 fn inventory(task: &TaskData) -> String {
-    let TaskData { name, train, valid, test, labels, skipped, truncated, windowed, unseen_labels, files, .. } = task;
+    let TaskData {
+        name, train, valid, test, labels, skipped, truncated, windowed, unseen_labels, files, ..
+    } = task;
     // The windows of a sentence count once.
     let sentences = |examples: &[Example]| examples.chunk_by(|a, b| a.sentence == b.sentence).count();
     let [train, valid, test] = [train, valid, test].map(|examples| sentences(examples));

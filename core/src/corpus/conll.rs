@@ -91,10 +91,10 @@ impl<'a> ColumnReader<'a> {
     /// Whether the first column counts the words of each sentence from 0 or 1 on.
     fn counts(&self) -> bool {
         let mut expected: Option<usize> = None;
-        let mut longest = 0;
+        let (mut words, mut longest) = (0, 0);
         for line in self.ahead.iter().filter_map(|line| line.as_ref().ok()) {
             if line.text.trim().is_empty() {
-                expected = None;
+                (expected, words) = (None, 0);
                 continue;
             }
             if line.text.starts_with('#') {
@@ -107,12 +107,14 @@ impl<'a> ColumnReader<'a> {
             }
             match (columns[0].parse::<usize>(), expected) {
                 (Ok(number), None) if number <= 1 => expected = Some(number + 1),
-                (Ok(number), Some(want)) if number == want => expected = Some(number + 1),
+                // A gap is an error, but not one of words.
+                (Ok(number), Some(want)) if number >= want => expected = Some(number + 1),
                 _ => return false,
             }
-            longest = longest.max(expected.unwrap_or_default());
+            words += 1;
+            longest = longest.max(words);
         }
-        longest > 2
+        longest > 1
     }
 
     /// The sentence that begins at the next word; `None` at the end.

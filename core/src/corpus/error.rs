@@ -224,6 +224,16 @@ pub enum Fault {
         /// What its offsets cut out.
         found: String,
     },
+    /// A span inside a word, though all spans would be whole words in another unit.
+    #[error("span {start}:{end} (`{label}`) cuts a word")]
+    CutsWord {
+        /// The label.
+        label: String,
+        /// First character, byte or UTF-16 unit.
+        start: usize,
+        /// One past the last.
+        end: usize,
+    },
     /// A span that begins or ends inside a word.
     #[error(
         "span {start}:{end} (`{label}`) does not begin and end at word edges\n\

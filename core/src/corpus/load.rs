@@ -56,6 +56,14 @@ impl Draft {
         let mut kept = Vec::new();
         for record in &mut records {
             let record = record.map_err(|fault| fault.in_file(path))?;
+            if let Some(place) = record.words.iter().flatten().position(|word| word.contains('\0')) {
+                let fault =
+                    check_word(place, &record.words.iter().flatten().nth(place).cloned().unwrap_or_default());
+                let fault = fault.err().map(|fault| LineFault::new(record.word_line(place), fault));
+                if let Some(fault) = fault {
+                    return Err(fault.in_file(path));
+                }
+            }
             report.records += 1;
             report.further_annotations += record.further_annotations;
             match record.left_out.or_else(|| empty(&record)) {

@@ -147,13 +147,8 @@ impl<'a> Source<'a> {
         Ok(buffer.trim_ascii_start())
     }
 
-    /// The rest of the bytes.
-    pub(super) fn into_reader(self) -> Box<dyn BufRead + Send + 'a> {
-        self.reader
-    }
-
     /// The next JSON value, whether values stand in an array (whose brackets and commas are skipped) or one after the other.
-    /// `depth` tells whether the array was entered.
+    /// `inside` tells whether the array was entered.
     pub(super) fn value(&mut self, inside: &mut bool) -> Option<Result<Line, LineFault>> {
         if let Err(fault) = self.start()? {
             return Some(Err(fault));

@@ -5,10 +5,6 @@
 //! begin with `[` hold JSON arrays, other cells of `tokens` and `tags` are cut at blanks. Cells of CSV may be quoted; in TSV a quote
 //! is a character like any other, unless it encloses the whole cell.
 
-use std::io::{self, BufRead, Read};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use serde_json::{Map, Value};
 
 use super::error::{Fault, LineFault};
@@ -16,7 +12,7 @@ use super::options::{ReadOptions, Role};
 use super::reader::Reader;
 use super::record::{Gold, Record};
 use super::row;
-use super::source::{MAX_LINE, Source};
+use super::source::{Line, MAX_LINE, Source};
 
 const WORD: [&str; 3] = ["word", "token", "form"];
 const TAG: [&str; 8] = ["tag", "tags", "ner_tag", "ner_tags", "ner", "label", "labels", "bio"];
@@ -37,15 +33,12 @@ enum State<'a> {
 }
 
 struct Table<'a> {
-    reader: csv::Reader<Limited<'a>>,
-    left: Arc<AtomicUsize>,
+    source: Source<'a>,
+    separator: u8,
     header: Vec<String>,
     kind: Kind,
     /// A row that was read and begins the next sentence.
     next: Option<Row>,
-    /// Line after the last row.
-    after: usize,
-    quotes: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -77,17 +70,7 @@ impl<'a> TableReader<'a> {
             }
             given => given,
         };
-        let quotes = separator != b'\t';
-        let left = Arc::new(AtomicUsize::new(MAX_LINE));
-        let reader = Limited { reader: source.into_reader(), left: Arc::clone(&left) };
-        let reader = csv::ReaderBuilder::new()
-            .delimiter(separator)
-            .quoting(quotes)
-            .has_headers(false)
-            .flexible(true)
-            .from_reader(reader);
-        let mut table =
-            Table { reader, left, header: Vec::new(), kind: Kind::Texts, next: None, after: 1, quotes };
+        let mut table = Table { source, separator, header: Vec::new(), kind: Kind::Texts, next: None };
         let Some(header) = table.row() else { return Ok(None) };
         let Row { line, cells, .. } = header?;
         table.header = cells.into_iter().map(|cell| cell.trim().to_owned()).collect();
@@ -132,41 +115,48 @@ fn kind(header: &[String], options: &ReadOptions) -> Result<Kind, Fault> {
 }
 
 impl Table<'_> {
+    /// The next row that is not blank.
     fn row(&mut self) -> Option<Result<Row, LineFault>> {
-        self.left.store(MAX_LINE, Ordering::Relaxed);
-        let mut record = csv::ByteRecord::new();
-        let read = self.reader.read_byte_record(&mut record);
-        let line = record.position().map_or(self.after, |position| position.line() as usize);
-        match read {
-            Ok(false) => return None,
-            Ok(true) => {}
-            Err(error) => {
-                let fault = match error.into_kind() {
-                    csv::ErrorKind::Io(error) => Fault::Read(error),
-                    // Rows of any length are read as bytes: nothing else can be wrong.
-                    other => Fault::Row(format!("{other:?}")),
-                };
-                return Some(Err(LineFault::new(line, fault)));
+        let mut gap = false;
+        loop {
+            let Line { number, mut text } = match self.source.line()? {
+                Ok(line) => line,
+                Err(fault) => return Some(Err(fault)),
+            };
+            if text.trim().is_empty() {
+                gap = true;
+                continue;
             }
+            if self.separator == b'\t' {
+                let cells = text.split('\t').map(enclosed).collect();
+                return Some(Ok(Row { line: number, cells, gap }));
+            }
+            // A quoted cell may go on below.
+            while open_quote(text.as_bytes(), self.separator) {
+                match self.source.line() {
+                    Some(Ok(line)) if text.len() + line.text.len() < MAX_LINE => {
+                        text.push('\n');
+                        text.push_str(&line.text);
+                    }
+                    Some(Err(fault)) => return Some(Err(fault)),
+                    None | Some(Ok(_)) => {
+                        let fault = Fault::Row("a quote is never closed".to_owned());
+                        return Some(Err(LineFault::new(number, fault)));
+                    }
+                }
+            }
+            let mut record = csv::StringRecord::new();
+            let mut reader = csv::ReaderBuilder::new()
+                .delimiter(self.separator)
+                .has_headers(false)
+                .flexible(true)
+                .buffer_capacity(text.len().min(1 << 13))
+                .from_reader(text.as_bytes());
+            return Some(match reader.read_record(&mut record) {
+                Ok(_) => Ok(Row { line: number, cells: record.iter().map(str::to_owned).collect(), gap }),
+                Err(error) => Err(LineFault::new(number, Fault::Row(error.to_string()))),
+            });
         }
-        let gap = line > self.after;
-        let breaks = record.iter().map(|cell| cell.iter().filter(|byte| **byte == b'\n').count());
-        self.after = line + breaks.sum::<usize>() + 1;
-        let cells: Result<Vec<String>, LineFault> = record.iter().map(|cell| self.cell(line, cell)).collect();
-        Some(cells.map(|cells| Row { line, cells, gap }))
-    }
-
-    fn cell(&self, line: usize, cell: &[u8]) -> Result<String, LineFault> {
-        let text = std::str::from_utf8(cell).map_err(|error| {
-            let at = error.valid_up_to();
-            let position = self.reader.position().byte();
-            LineFault::new(line, Fault::NotUtf8 { byte: cell[at], column: at + 1, position })
-        })?;
-        let enclosed = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-        Ok(match enclosed {
-            Some(inner) if !self.quotes => inner.replace("\"\"", "\""),
-            _ => text.to_owned(),
-        })
     }
 
     fn record(&mut self, options: &ReadOptions) -> Option<Result<Record, LineFault>> {
@@ -294,21 +284,28 @@ impl Reader for TableReader<'_> {
     }
 }
 
-/// A reader that fails when one row takes more than its share, as after a quote that is never closed.
-struct Limited<'a> {
-    reader: Box<dyn BufRead + Send + 'a>,
-    left: Arc<AtomicUsize>,
+/// A cell of TSV: quotes that enclose it are removed.
+fn enclosed(cell: &str) -> String {
+    match cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"')) {
+        Some(inner) => inner.replace("\"\"", "\""),
+        None => cell.to_owned(),
+    }
 }
 
-impl Read for Limited<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        let left = self.left.load(Ordering::Relaxed);
-        if count > left {
-            let message = format!("a row is longer than {} MiB; a quote may not be closed", MAX_LINE >> 20);
-            return Err(io::Error::other(message));
+/// Whether a quoted cell is not closed at the end of `row`. A quote opens a cell only at its beginning.
+fn open_quote(row: &[u8], separator: u8) -> bool {
+    let (mut quoted, mut begins) = (false, true);
+    let mut bytes = row.iter().peekable();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' if quoted && bytes.peek() == Some(&&b'"') => {
+                bytes.next();
+            }
+            b'"' if quoted => quoted = false,
+            b'"' if begins => quoted = true,
+            _ => {}
         }
-        self.left.store(left - count, Ordering::Relaxed);
-        Ok(count)
+        begins = !quoted && *byte == separator;
     }
+    quoted
 }

@@ -64,14 +64,17 @@ pub(super) struct RawSpan {
 /// Spans in characters; their own text is compared with what their offsets cut out.
 pub(super) fn resolve(text: &str, spans: &[RawSpan], unit: OffsetUnit) -> Result<Vec<CharSpan>, Fault> {
     let failed = match resolve_as(text, spans, unit) {
-        Ok(spans) => return Ok(spans),
+        Ok(resolved) => match cut_by_chance(text, spans, &resolved, unit) {
+            None => return Ok(resolved),
+            Some(fault) => fault,
+        },
         Err(fault) => fault,
     };
     // Of the other units, one under which every span fits is worth a hint; for spans without a text that says little.
     let others = OffsetUnit::ALL.into_iter().filter(|other| *other != unit);
     let fitting = others.filter(|other| resolve_as(text, spans, *other).is_ok()).collect::<Vec<_>>();
     let hint = match (&failed, fitting.as_slice()) {
-        (Fault::SpanText { .. } | Fault::Range { .. }, [other]) => {
+        (Fault::SpanText { .. } | Fault::Range { .. } | Fault::CutsWord { .. }, [other]) => {
             format!("\nhint: the offsets fit as {}: set `offsets = \"{}\"`", other.words(), other.name())
         }
         (Fault::SpanText { .. }, _) => {
@@ -80,6 +83,26 @@ pub(super) fn resolve(text: &str, spans: &[RawSpan], unit: OffsetUnit) -> Result
         _ => String::new(),
     };
     Err(if hint.is_empty() { failed } else { Fault::Hinted { fault: Box::new(failed), hint } })
+}
+
+/// A span whose own text fits its offsets, but inside a word, where all spans would be whole words in another unit: short texts
+/// such as `a` fit by chance.
+fn cut_by_chance(text: &str, spans: &[RawSpan], resolved: &[CharSpan], unit: OffsetUnit) -> Option<Fault> {
+    if text.is_ascii() || spans.iter().all(|span| span.text.is_none()) {
+        return None;
+    }
+    let chars: Vec<char> = text.chars().collect();
+    let inside =
+        |at: usize| at > 0 && at < chars.len() && [at - 1, at].iter().all(|at| chars[*at].is_alphanumeric());
+    let cuts = |span: &CharSpan| inside(span.start) || inside(span.end);
+    let place = resolved.iter().position(cuts)?;
+    let whole = |other: &OffsetUnit| {
+        *other != unit && resolve_as(text, spans, *other).is_ok_and(|spans| !spans.iter().any(cuts))
+    };
+    OffsetUnit::ALL.iter().any(whole).then(|| {
+        let RawSpan { start, end, label, .. } = spans[place].clone();
+        Fault::CutsWord { label, start, end }
+    })
 }
 
 fn resolve_as(text: &str, spans: &[RawSpan], unit: OffsetUnit) -> Result<Vec<CharSpan>, Fault> {

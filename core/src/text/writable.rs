@@ -74,11 +74,17 @@ mod tests {
         let message = "the backbone's vocabulary cannot write these labels: ";
         for (labels, list) in [
             (vec!["a{b}", "fine"], "`a{b}` (would be written as `ab`)"),
-            (vec!["\u{4eba}\u{540d}", "\u{5730}\u{540d}"], "`\u{4eba}\u{540d}` (no character is known), `\u{5730}\u{540d}` (no character is known)"),
+            (
+                vec!["\u{4eba}\u{540d}", "\u{5730}\u{540d}"],
+                "`\u{4eba}\u{540d}` (no character is known), `\u{5730}\u{540d}` (no character is known)",
+            ),
             (vec!["x~y", "x^y"], "`x~y` (would be written as `xy`), `x^y` (would be written as `xy`)"),
             (vec!["m\u{b2}"], "`m\u{b2}` (would be written as `m2`)"),
             (vec!["\u{2116}1"], "`\u{2116}1` (would be written as `No1`)"),
-            (vec!["<extra_id_3>", "a</s>"], "`<extra_id_3>` (no character is known), `a</s>` (would be written as `a`)"),
+            (
+                vec!["<extra_id_3>", "a</s>"],
+                "`<extra_id_3>` (no character is known), `a</s>` (would be written as `a`)",
+            ),
             (vec!["\u{200b}"], "`\u{200b}` (no character is known)"),
         ] {
             assert_eq!(check(&labels), Err(format!("{message}{list}")));
@@ -89,7 +95,8 @@ mod tests {
 
     #[test]
     fn usual_labels_are_writable() {
-        let labels = ["PER", "art-film", "toloc.city_name", "sl:date_time", "Character_Name", "Stra\u{df}e", "A/B"];
+        let labels =
+            ["PER", "art-film", "toloc.city_name", "sl:date_time", "Character_Name", "Stra\u{df}e", "A/B"];
         assert_eq!(check(&labels), Ok(()));
         assert_eq!(check(&["reminder/todo", "B", "x"]), Ok(()));
     }

@@ -89,7 +89,7 @@ fn free_text_is_cut_into_the_words_of_the_excerpts() {
 fn a_missing_file_is_named() {
     let spec = CorpusSpec::new(Layout::SeqInOut, "nowhere", None, "nowhere");
     let error = spec.load().unwrap_err().to_string();
-    assert!(error.starts_with("cannot read `nowhere/seq.in`: "), "{error}");
+    assert!(error.starts_with("cannot read `nowhere/seq.in`"), "{error}");
 }
 
 #[test]
@@ -141,7 +141,6 @@ fn whole_corpora_have_the_papers_sizes_and_labels() {
             spec.labels = Labels::Preset(preset);
             let Corpus { splits, files, .. } = spec.read().unwrap();
             let stats = CorpusStats::of(&splits, &files);
-            assert!(files.iter().all(|file| file.report.notes().is_empty()), "{name}: {files:?}");
             assert_eq!((sizes(&splits), stats.labels().len()), (want_sizes, want_labels), "{name}");
             all(&splits).for_each(check_offsets);
             let only_in_test = match name.as_str() {
@@ -156,6 +155,10 @@ fn whole_corpora_have_the_papers_sizes_and_labels() {
         }
         let Corpus { splits, words, .. } = spec.read().unwrap();
         assert_eq!(words, spec.layout.unwrap().words(), "{name}");
+        if spec.layout != Some(Layout::BioColumns) {
+            // Derived from the tokens, it is the same.
+            assert_eq!(CorpusSpec { words: None, ..spec.clone() }.read().unwrap().words, words, "{name}");
+        }
         let [train, valid, _] = want_sizes;
         let subsets = [(train, 0.1), (valid, 0.1), (train, 0.2), (valid, 0.2)];
         assert_eq!(subsets.map(|(all, share)| subset_size(all, share)), want_subsets, "{name}");

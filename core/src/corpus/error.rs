@@ -93,8 +93,8 @@ pub enum CorpusError {
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The system could not read on, or the compressed file is damaged.
-    #[error("cannot read on")]
-    Read(#[source] io::Error),
+    #[error("cannot read on: {0}")]
+    Read(io::Error),
     /// A byte that is not UTF-8.
     #[error(
         "not UTF-8: byte 0x{byte:02X} at position {column} of the line, byte {position} of the file\n\

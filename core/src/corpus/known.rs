@@ -31,6 +31,7 @@ pub fn in_folder(folder: &Path) -> Result<Vec<(String, CorpusSpec)>, CorpusError
             let valid = (!valid.is_empty()).then(|| PathBuf::from(valid));
             let mut spec = CorpusSpec::new(layout, train, valid, test).resolved(&folder.join(name));
             spec.labels = Labels::Preset(LabelPreset::Plain);
+            spec.words = Some(layout.words());
             (name.to_owned(), spec)
         })
         .collect();

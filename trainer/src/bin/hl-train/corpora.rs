@@ -8,11 +8,7 @@ use comfy_table::{CellAlignment, Table};
 use hyperloader_cli::{Console, Exit, FormatArgs, OutputFormat};
 use hyperloader_core::backbone::TOKENIZER;
 use hyperloader_core::corpus::stats::Percentiles;
-<<<<<<< HEAD:trainer/src/cli/corpora.rs
-use hyperloader_core::corpus::{CorpusSpec, FileReport, known};
-=======
-use hyperloader_core::corpus::{CorpusSpec, LabelPreset, Labels, known};
->>>>>>> main:trainer/src/bin/hl-train/corpora.rs
+use hyperloader_core::corpus::{CorpusSpec, FileReport, LabelPreset, Labels, known};
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_trainer::config::{BackboneConfig, Config};
 use hyperloader_trainer::corpora::{Corpora, CorpusNumbers, Limits, SplitLengths};

@@ -201,11 +201,11 @@ fn overlapping_spans_are_refused_or_settled() {
 
 #[test]
 fn blanks_around_columns_are_padding() {
-    assert_eq!(of_case("14-blank-behind-the-token/a.conll", None), "\u{1f494}/O Rosa/B-PER");
+    assert_eq!(of_case("14-blank-after-the-token/a.conll", None), "\u{1f494}/O Rosa/B-PER");
     for file in ["b.conll", "c.conll"] {
-        assert_eq!(of_case(&format!("14-blank-behind-the-token/{file}"), None), "Rosa/B-PER hi/O");
+        assert_eq!(of_case(&format!("14-blank-after-the-token/{file}"), None), "Rosa/B-PER hi/O");
     }
-    assert_eq!(of_case("14-blank-behind-the-token/d.bio", Some(Layout::BioColumns)), "hi/O Rosa/B-X");
+    assert_eq!(of_case("14-blank-after-the-token/d.bio", Some(Layout::BioColumns)), "hi/O Rosa/B-X");
     assert_eq!(
         plain("a.conll", "Rosa  B-PER  \r\nhi O \t\r\n \t \r\n\u{feff}x O"),
         "Rosa/B-PER hi/O\n\u{feff}x/O"

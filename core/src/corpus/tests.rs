@@ -3,15 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use proptest::prelude::*;
-
 use super::load::{Draft, Making};
 use super::reader::Reader;
 use super::seq_in_out::PairReader;
 use super::source::Source;
 use super::*;
-use crate::text::spans::Bio;
-use crate::text::words::is_whitespace;
 
 fn parse(
     content: &[u8],
@@ -381,73 +377,4 @@ fn a_tenth_is_held_out_where_no_validation_split_is_distributed() {
     assert_ne!(lines(&spec.load().unwrap().valid), valid);
 }
 
-/// Text that gets past the first checks of some layout more often than random bytes do.
-fn near_corpus() -> impl Strategy<Value = Vec<u8>> {
-    let piece = prop::sample::select(vec![
-        "O",
-        "B-x",
-        "I-x",
-        "\t",
-        "\n",
-        "\r\n",
-        " ",
-        "1:3:x",
-        ",",
-        "id",
-        "\u{eb}",
-        "a b",
-        "{\"tokens\":[\"a\"],\"tokenSpans\":[{\"start\":0,\"length\":1}]}",
-        "{\"tokens\":[\"a\"],\"tokenSpans\":[{\"start\":1,\"length\":18446744073709551615}]}",
-        "{\"tokenizations\":[{\"tokens\":[\"a\"],\"tokenSpans\":[{\"start\":0,\"length\":1}]}]}",
-        "{\"tokens\":[\"a\"],\"tags\":[\"O\"]}",
-        "{\"text\":\"a\u{eb}\",\"spans\":[{\"start\":1,\"end\":2,\"label\":\"x\"}]}",
-    ]);
-    let pieces = prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat().into_bytes());
-    prop_oneof![pieces, prop::collection::vec(any::<u8>(), 0..64)]
-}
-
-fn slots_column() -> impl Strategy<Value = String> {
-    let slot = (0..12usize, 0..12usize, "[a-z]{0,2}")
-        .prop_map(|(start, end, label)| format!("{start}:{end}:{label}"));
-    prop::collection::vec(slot, 0..4).prop_map(|slots| slots.join(","))
-}
-
-fn check_promises(sentences: &[Sentence]) -> Result<(), TestCaseError> {
-    for sentence in sentences {
-        prop_assert!(!sentence.words.is_empty() && sentence.words.len() == sentence.tags.len());
-        prop_assert!(sentence.tags.iter().all(|tag| Bio::parse(tag).is_some()));
-        prop_assert!(sentence.words.iter().all(|word| !word.is_empty() && !word.chars().any(is_whitespace)));
-        let length = sentence.text.as_ref().map_or(0, |text| text.chars().count());
-        prop_assert!(sentence.offsets.iter().flatten().all(|(start, end)| start <= end && *end <= length));
-    }
-    label_set(sentences, "test").map_err(|error| TestCaseError::fail(error.to_string()))?;
-    Ok(())
-}
-
-proptest! {
-    #[test]
-    fn no_bytes_make_a_reader_panic_or_break_a_sentences_promises(content in near_corpus()) {
-        for layout in Layout::ALL {
-            // Lenient: every record or fault comes once, and reading ends.
-            let records = Records::new(content.as_slice(), layout, &ReadOptions::default());
-            prop_assert!(records.take(1000).count() < 1000);
-            if let Ok((sentences, _)) = parse(&content, layout, &ReadOptions::default(), &LabelTransform::default()) {
-                check_promises(&sentences)?;
-            }
-        }
-    }
-
-    #[test]
-    fn no_slots_make_a_reader_panic_or_break_a_sentences_promises(slots in slots_column()) {
-        let column = [("caf\u{e9}", 0), ("at", 5), ("9", 8)];
-        let lines = [
-            (Layout::Mtop, mtop_line(&slots, "caf\u{e9} at 9", &tokens(&column, characters))),
-            (Layout::Mtod, mtod_line(&slots, "caf\u{e9} at 9", &tokens(&column, characters))),
-        ];
-        for (layout, line) in lines {
-            if let Ok(sentences) = parse_as(layout, &line) {
-                check_promises(&sentences)?;
-            }
-        }
-    }
-}
+mod properties;

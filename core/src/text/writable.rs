@@ -51,7 +51,7 @@ pub fn labels_writable(codec: &SentT, labels: &LabelSet) -> Result<(), WritableE
     some_labels(labels)?;
     let mut unwritable = Vec::new();
     for label in labels.iter() {
-        let tags = codec.decode_tags(&codec.word(&label)?)?;
+        let tags = codec.decode_words(&codec.word(&label)?)?;
         if tags != [label] {
             unwritable.push(Unwritable { label: label.to_owned(), written: tags.join(" ") });
         }

@@ -7,7 +7,7 @@ use hyperloader_core::backbone::t5::T5Config;
 use hyperloader_core::method::{MethodConfig, variant};
 
 use super::{OutputFormat, method_names};
-use crate::params::{ParameterCount, count, count_bert, paper};
+use crate::parameter_count::{ParameterCount, count, count_bert, paper};
 
 #[derive(Debug, Args)]
 pub(super) struct ParamsArguments {

@@ -1,8 +1,8 @@
-//! What the trained model says of the words of training sentences.
+//! The tags that the trained model predicts for the words of training sentences.
 //!
-//! The decoder is asked about whole targets, first those of the corpus, then those that it chose the time before (Jacobi
-//! decoding, Santilli et al. 2023): after a few times most are what it writes by itself, at a pass each in place of one for
-//! every token.
+//! The decoder reads whole targets: first those of the corpus, then those that it chose in the round before (Jacobi
+//! decoding, Santilli et al. 2023). After a few rounds most targets are those of greedy decoding. A round takes one forward
+//! pass per batch, greedy decoding one per token.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,25 +11,28 @@ use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::sentt::{SentT, SentTError};
 use tch::{Tensor, no_grad};
 
-use crate::data::{Batch, Example, padded};
-use crate::model::{Mode, Tagger, TaggerError};
+use crate::data::batch::{Batch, padded};
+use crate::data::example::Example;
+use crate::model::error::ModelError;
+use crate::model::t5::Mode;
+use crate::model::t5::tagger::T5Tagger;
 
-/// Times that the decoder is asked.
+/// The number of rounds.
 const ROUNDS: usize = 4;
 
-/// Words with the tags that the model gives them.
+/// Words with the tags that the model predicts for them.
 pub(super) struct Words {
-    /// The encoder's states in each role, `[words, roles * d_model]`; 0 where there is none.
+    /// The encoder's states in each role, `[words, roles * d_model]`; 0 for a role without a state.
     pub(super) states: Tensor,
-    /// Rows of a table of sets of tags (see [`Teacher::sets`]), `[words]`: the tag is one of the set.
+    /// Indices of sets of tags (see [`Teacher::sets`]), `[words]`: the tag of the word is in the set.
     pub(super) tags: Tensor,
-    /// Tags of the words before, `[words]`.
+    /// The tags of the previous words, `[words]`.
     pub(super) previous: Tensor,
 }
 
-/// Says what the model would write.
+/// Predicts the tags of training sentences with the trained model.
 pub(super) struct Teacher<'a> {
-    tagger: &'a Tagger,
+    tagger: &'a T5Tagger,
     codec: &'a SentT,
     task: &'a str,
     tags: TagIds,
@@ -39,19 +42,19 @@ pub(super) struct Teacher<'a> {
 
 impl<'a> Teacher<'a> {
     pub(super) fn new(
-        tagger: &'a Tagger,
+        tagger: &'a T5Tagger,
         codec: &'a SentT,
         task: &'a str,
         labels: &LabelSet,
     ) -> Result<Self, SentTError> {
         let names = ["O", "I"].into_iter().chain(labels.iter());
-        let ids = |name: &str| Ok(codec.word(&name)?.iter().map(|id| i64::from(*id)).collect());
+        let ids = |name: &str| Ok(codec.word(&name)?.to_vec());
         let tags = TagIds::new(names.map(ids).collect::<Result<_, SentTError>>()?);
         let sentinels = (0..=codec.max_words()).filter_map(|word| codec.sentinel(word));
-        let others = sentinels.chain([codec.eos()]).map(i64::from);
-        let legal: BTreeSet<i64> = tags.ids.iter().flatten().copied().chain(others).collect();
+        let others = sentinels.chain([codec.eos()]);
+        let legal: BTreeSet<u32> = tags.ids.iter().flatten().copied().chain(others).collect();
         let legal: Vec<i64> =
-            legal.into_iter().filter(|id| *id < tagger.t5.config.vocab_size as i64).collect();
+            legal.into_iter().map(i64::from).filter(|id| *id < tagger.t5.config.vocab_size as i64).collect();
         let ids = Tensor::from_slice(&legal).to_device(tagger.device());
         Ok(Self { tagger, codec, task, tags, ids })
     }
@@ -67,31 +70,31 @@ impl<'a> Teacher<'a> {
     }
 
     /// The words of `examples`, a batch.
-    pub(super) fn words(&self, examples: &[&Example]) -> Result<Words, TaggerError> {
+    pub(super) fn words(&self, examples: &[&Example]) -> Result<Words, ModelError> {
         let t5 = &self.tagger.t5;
         let Batch { input_ids, attention_mask, .. } =
             Batch::new(examples, t5.config.pad_token_id, self.tagger.device());
         let weights = no_grad(|| self.tagger.task_weights(self.task))?;
         let encoded = no_grad(|| t5.encode(&weights, &input_ids, &attention_mask, Mode::Evaluation));
         let mut written: Vec<Vec<usize>> = examples.iter().map(|example| self.gold(example)).collect();
-        let heard = |written: &[Vec<usize>]| {
-            let (labels, places) = self.targets(written);
+        let choices = |written: &[Vec<usize>]| {
+            let (target_ids, places) = self.targets(written);
             let chosen = no_grad(|| {
-                let shifted = t5.shift_right(&labels);
+                let shifted = t5.shift_right(&target_ids);
                 let decoded = t5.decode(&weights, &shifted, &encoded, &attention_mask, Mode::Evaluation);
                 let d = t5.config.d_model as i64;
                 let picked = decoded.reshape([-1, d]).index_select(0, &places);
                 t5.head.likeliest(&picked, &self.ids)
             });
-            self.tags.heard(written, &numbers(&chosen))
+            self.tags.chosen_sets(written, &ids_of(&chosen))
         };
         for _ in 1..ROUNDS {
-            let sets = heard(&written);
+            let sets = choices(&written);
             for (tag, set) in written.iter_mut().flatten().zip(sets) {
                 *tag = self.tags.likely(set, *tag);
             }
         }
-        let sets = heard(&written);
+        let sets = choices(&written);
         let previous = written.iter().flat_map(|tags| {
             std::iter::once(OUTSIDE).chain(tags.iter().copied()).take(tags.len()).map(|tag| tag as i64)
         });
@@ -103,18 +106,17 @@ impl<'a> Teacher<'a> {
         })
     }
 
-    /// The corpus' tags of an example, as far as its target goes.
+    /// The gold tags of an example, as far as its target goes.
     fn gold(&self, example: &Example) -> Vec<usize> {
         let slots = self.sentinels(&example.target);
         let tag = |slot: &[usize]| self.tags.whole(&example.target[slot[0] + 1..slot[1]]).unwrap_or(OUTSIDE);
         slots.windows(2).map(tag).collect()
     }
 
-    /// Targets with these tags, `[rows, target_len]`, and the places in it, flattened, of each word's tag and of what
-    /// follows it.
+    /// Targets with these tags, `[rows, target_len]`, and the flat indices of the ids of each tag and of the id after it.
     fn targets(&self, tags: &[Vec<usize>]) -> (Tensor, Tensor) {
         let device = self.tagger.device();
-        let sentinel = |word: usize| self.codec.sentinel(word).map(i64::from);
+        let sentinel = |word: usize| self.codec.sentinel(word);
         let mut places = Vec::new();
         let mut targets = Vec::new();
         for (row, tags) in tags.iter().enumerate() {
@@ -126,17 +128,16 @@ impl<'a> Teacher<'a> {
                 places.extend((start..=target.len()).map(|at| (row, at)));
             }
             target.extend(sentinel(tags.len()));
-            target.push(i64::from(self.codec.eos()));
+            target.push(self.codec.eos());
             targets.push(target);
         }
-        let rows: Vec<&[i64]> = targets.iter().map(Vec::as_slice).collect();
-        let labels = padded(&rows, self.tagger.t5.config.pad_token_id);
-        let length = labels.size()[1];
+        let target_ids = padded(&targets, self.tagger.t5.config.pad_token_id);
+        let length = target_ids.size()[1];
         let places: Vec<i64> = places.into_iter().map(|(row, at)| row as i64 * length + at as i64).collect();
-        (labels.to_device(device), Tensor::from_slice(&places).to_device(device))
+        (target_ids.to_device(device), Tensor::from_slice(&places).to_device(device))
     }
 
-    /// The encoder's states that each word is read from, `[words, roles * d_model]`.
+    /// The encoder's states of each word in each role, `[words, roles * d_model]`.
     fn states(&self, examples: &[&Example], tags: &[Vec<usize>], encoded: &Tensor) -> Tensor {
         let (source_len, d) = (encoded.size()[1], encoded.size()[2]);
         let mut at = Vec::new();
@@ -152,12 +153,11 @@ impl<'a> Teacher<'a> {
         states.view([-1, ROLES as i64 * d])
     }
 
-    /// Where the sentinels of a sequence stand, up to the first gap in their numbers.
-    fn sentinels(&self, ids: &[i64]) -> Vec<usize> {
-        let index = |id: i64| u32::try_from(id).ok().and_then(|id| self.codec.sentinel_index(id));
+    /// The positions of the sentinels of a sequence, up to the first gap in their numbers.
+    fn sentinels(&self, ids: &[u32]) -> Vec<usize> {
         let mut places = Vec::new();
         for (at, id) in ids.iter().enumerate() {
-            if index(*id) == Some(places.len()) {
+            if self.codec.sentinel_index(*id) == Some(places.len()) {
                 places.push(at);
             }
         }
@@ -165,25 +165,25 @@ impl<'a> Teacher<'a> {
     }
 }
 
-fn numbers(tensor: &Tensor) -> Vec<i64> {
-    let mut numbers = vec![0_i64; tensor.numel()];
-    tensor.copy_data(&mut numbers, tensor.numel());
-    numbers
+fn ids_of(tensor: &Tensor) -> Vec<u32> {
+    let mut ids = vec![0_i64; tensor.numel()];
+    tensor.copy_data(&mut ids, tensor.numel());
+    ids.into_iter().map(|id| id as u32).collect()
 }
 
 /// Tags by their ids, and what is known of a tag when some of its ids are.
 struct TagIds {
     /// Of each tag.
-    ids: Vec<Vec<i64>>,
+    ids: Vec<Vec<u32>>,
     /// Sets of tags: each tag alone, then those that begin alike, all of them last.
     sets: Vec<Vec<usize>>,
     /// The set of the tags that begin with these ids.
-    begun: BTreeMap<Vec<i64>, usize>,
+    begun: BTreeMap<Vec<u32>, usize>,
 }
 
 impl TagIds {
-    fn new(ids: Vec<Vec<i64>>) -> Self {
-        let mut alike = BTreeMap::<&[i64], Vec<usize>>::new();
+    fn new(ids: Vec<Vec<u32>>) -> Self {
+        let mut alike = BTreeMap::<&[u32], Vec<usize>>::new();
         for (tag, ids) in ids.iter().enumerate() {
             (1..=ids.len()).for_each(|length| alike.entry(&ids[..length]).or_default().push(tag));
         }
@@ -195,23 +195,23 @@ impl TagIds {
     }
 
     /// The tag with these ids.
-    fn whole(&self, ids: &[i64]) -> Option<usize> {
+    fn whole(&self, ids: &[u32]) -> Option<usize> {
         self.ids.iter().position(|tag| tag == ids)
     }
 
     /// The set that each word's tag is in; `chosen` are the decoder's choices at each id of the `written` tag and behind
     /// it.
-    fn heard(&self, written: &[Vec<usize>], mut chosen: &[i64]) -> Vec<usize> {
+    fn chosen_sets(&self, written: &[Vec<usize>], mut chosen: &[u32]) -> Vec<usize> {
         let mut sets = Vec::new();
         for tag in written.iter().flatten() {
             let word;
             (word, chosen) = chosen.split_at(self.ids[*tag].len() + 1);
-            sets.push(self.heard_of(*tag, word));
+            sets.push(self.chosen_set(*tag, word));
         }
         sets
     }
 
-    fn heard_of(&self, written: usize, chosen: &[i64]) -> usize {
+    fn chosen_set(&self, written: usize, chosen: &[u32]) -> usize {
         let ids = &self.ids[written];
         let agreed = chosen.iter().zip(ids).take_while(|(a, b)| a == b).count();
         let (begun, whole) = (&chosen[..=agreed], &chosen[..agreed]);
@@ -232,10 +232,10 @@ mod tests {
 
     #[test]
     fn what_the_decoder_chose_says_which_tags_are_possible() {
-        const SENTINEL: i64 = 9;
+        const SENTINEL: u32 = 9;
         // O, I, city, city_name, time
         let tags = TagIds::new(vec![vec![1], vec![2], vec![3], vec![3, 4, 5], vec![6, 4]]);
-        let heard = |written: usize, chosen: &[i64]| tags.sets[tags.heard_of(written, chosen)].clone();
+        let heard = |written: usize, chosen: &[u32]| tags.sets[tags.chosen_set(written, chosen)].clone();
         assert_eq!(heard(0, &[1, SENTINEL]), [0]);
         assert_eq!(heard(0, &[2, SENTINEL]), [1], "another tag");
         assert_eq!(heard(0, &[3, SENTINEL]), [2, 3], "its first id");
@@ -248,6 +248,6 @@ mod tests {
         assert_eq!(heard(0, &[8, 8]), [0, 1, 2, 3, 4], "no tag");
         let (set, all) = (tags.begun[&vec![3]], tags.sets.len() - 1);
         assert_eq!((tags.likely(set, 3), tags.likely(set, 0), tags.likely(all, 4)), (3, 2, 4));
-        assert_eq!(tags.heard(&[vec![0, 3], vec![2]], &[1, 9, 3, 4, 5, 9, 3, 9]), [0, 3, 2]);
+        assert_eq!(tags.chosen_sets(&[vec![0, 3], vec![2]], &[1, 9, 3, 4, 5, 9, 3, 9]), [0, 3, 2]);
     }
 }

@@ -19,6 +19,7 @@
 //! - [`decode`]: target ids from source ids
 //! - [`classifier`]: tags of source ids, for files that write no target
 //! - [`coding`]: words to ids and back to tags, for both kinds of files
+//! - `names`: the names of options' variants
 //! - [`output`]: tagged sentences as text for people and as JSON lines
 
 pub mod backend;
@@ -26,6 +27,7 @@ pub mod classifier;
 pub mod coding;
 pub mod decode;
 pub mod model_file;
+mod names;
 pub mod output;
 pub mod split;
 pub mod tagger;
@@ -34,4 +36,5 @@ pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Device, Gr
 pub use decode::{DraftFrom, Mode, Statistics};
 pub use hyperloader_core::text::sentt::Alignment;
 pub use model_file::{ModelFile, ModelFileError};
+pub use names::UnknownName;
 pub use tagger::{Input, OpenError, SentenceError, Tagged, TaggedSpan, Tagger, TaggerOptions};

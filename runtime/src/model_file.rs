@@ -19,18 +19,23 @@ const MAX_TOKENS: usize = 1 << 16;
 #[derive(Debug, thiserror::Error)]
 pub enum ModelFileError {
     /// The file cannot be read.
-    #[error("{error}{}", reason(.error))]
-    Read {
+    #[error(transparent)]
+    Read(ReadError),
+    /// The file is no ONNX model, or a part of it is missing.
+    #[error("cannot open tagger `{}`\nhint: `hl-export --task TASK` writes one; if it did, copy or export the file again", path.display())]
+    NotAModel {
+        /// The file.
+        path: PathBuf,
         /// What is wrong.
-        error: ReadError,
+        source: ReadError,
     },
     /// The model holds no metadata of ours, or of another version.
-    #[error("`{}`: {error}", path.display())]
+    #[error("cannot use `{}` as a tagger", path.display())]
     Metadata {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        error: MetadataError,
+        source: MetadataError,
     },
     /// A number in the metadata cannot be.
     #[error("`{}`: metadata `{field}` is {value}, expected {expected}", path.display())]
@@ -72,12 +77,12 @@ pub enum ModelFileError {
     },
 }
 
-/// The cause, and a hint where the file is damaged.
-fn reason(error: &ReadError) -> String {
+/// Tells a file that cannot be read from one that is damaged, which gets a hint.
+fn read_error(error: ReadError, path: &Path) -> ModelFileError {
     match error {
-        ReadError::Io { source, .. } => format!(": {source}"),
+        ReadError::Io { .. } => ModelFileError::Read(error),
         ReadError::TooLarge { .. } | ReadError::NotAModel { .. } => {
-            "\nhint: `hl-export --task TASK` writes a model; copy or export it again if it was one".into()
+            ModelFileError::NotAModel { path: path.to_owned(), source: error }
         }
     }
 }
@@ -100,7 +105,7 @@ impl ModelFile {
     /// its graph or metadata are not a tagger's.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelFileError> {
         let path = path.as_ref();
-        let read = |error| ModelFileError::Read { error };
+        let read = |error| read_error(error, path);
         let weights = WeightFile::open(path).map_err(read)?;
         Ok(Self { weights: Some(weights.clone()), ..Self::check(weights.model().map_err(read)?, path)? })
     }
@@ -111,14 +116,14 @@ impl ModelFile {
     /// As [`ModelFile::open`].
     pub fn from_bytes(bytes: impl Into<Bytes>, path: impl AsRef<Path>) -> Result<Self, ModelFileError> {
         let path = path.as_ref();
-        let model = decode_model(bytes.into(), path).map_err(|error| ModelFileError::Read { error })?;
+        let model = decode_model(bytes.into(), path).map_err(|error| read_error(error, path))?;
         Self::check(model, path)
     }
 
     fn check(model: ModelProto, path: &Path) -> Result<Self, ModelFileError> {
         let path = path.to_owned();
         let metadata =
-            metadata(&model).map_err(|error| ModelFileError::Metadata { path: path.clone(), error })?;
+            metadata(&model).map_err(|source| ModelFileError::Metadata { path: path.clone(), source })?;
         let empty = GraphProto::default();
         let graph = model.graph.as_ref().unwrap_or(&empty);
         let vocab_size = check_interface(graph, &metadata, &path)?;

@@ -1,6 +1,6 @@
 //! Tagged sentences as text for people and as JSON lines for programs.
 
-use owo_colors::{OwoColorize, Style};
+use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::tagger::{Tagged, TaggedSpan};
@@ -94,18 +94,18 @@ impl Paint {
     fn row(self, columns: &[Column], part: impl Fn(&Column) -> &String) -> String {
         let cell = |column: &Column| {
             let text = part(column);
-            let style = if column.tag == "O" { Style::new().dimmed() } else { Style::new().green() };
+            let style = if column.tag == "O" { Style::new().dimmed() } else { AnsiColor::Green.on_default() };
             format!("{}{}", self.styled(text, style), " ".repeat(column.width - width(text)))
         };
         columns.iter().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned()
     }
 
     fn label(self, text: &str) -> String {
-        self.styled(text, Style::new().green().bold())
+        self.styled(text, AnsiColor::Green.on_default().bold())
     }
 
     fn styled(self, text: &str, style: Style) -> String {
-        if self.colour { text.style(style).to_string() } else { text.to_owned() }
+        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 }
 

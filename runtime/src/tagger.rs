@@ -15,9 +15,10 @@ use crate::classifier::Classifier;
 use crate::coding::{Coding, CodingError};
 use crate::decode::{Decoder, DecoderError, DraftFrom, Mode, Statistics};
 use crate::model_file::{ModelFile, ModelFileError};
+use crate::names::names;
 
 /// What a sentence is given as.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Input {
     /// Free text, cut into words as the task's corpus cuts them
     #[default]
@@ -25,6 +26,8 @@ pub enum Input {
     /// Words with white space between them, as in a corpus
     Words,
 }
+
+names!(Input, "form of sentences", Text => "text", Words => "words");
 
 /// Most source tokens of a batch, padding included: what bounds the memory that logits take.
 const BATCH_TOKENS: usize = 2048;
@@ -74,11 +77,12 @@ pub enum OpenError {
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// The file's tokenizer cannot be used.
-    #[error("`{path}`: metadata `tokenizer`: {error}")]
+    #[error("cannot use the tokenizer of `{path}`")]
     Tokenizer {
         /// The file.
         path: String,
         /// What is wrong.
+        #[source]
         error: CodingError,
     },
     /// The tokenizer and the metadata disagree.
@@ -94,19 +98,21 @@ pub enum OpenError {
         tokenizer: u32,
     },
     /// The file's graph cannot be opened.
-    #[error("`{path}`: {error}")]
+    #[error("cannot open the graph of `{path}`")]
     Classifier {
         /// The file.
         path: String,
         /// The backend's reason.
+        #[source]
         error: BackendError,
     },
     /// The file's graph cannot be run.
-    #[error("`{path}`: {error}")]
+    #[error("cannot decode with the graph of `{path}`")]
     Decoder {
         /// The file.
         path: String,
         /// What is wrong.
+        #[source]
         error: DecoderError,
     },
 }

@@ -11,7 +11,7 @@
 //! - [`methods`]: from a task to its weights, one file per family of methods.
 //! - [`loss`]: the label-smoothed cross entropy.
 //! - [`model`]: models on a T5 or a BERT, behind one trait.
-//! - [`drafter`]: the classifier that makes decoding in `hl-run` faster.
+//! - `drafter`: the classifier that makes decoding in `hl-run` faster.
 //! - [`evaluate`]: loss and F1 of a split.
 //! - [`record`]: the files of a run folder.
 //! - [`train`]: the training loop.
@@ -19,13 +19,12 @@
 //! - [`parameter_count`]: numbers of parameters.
 //! - [`compare`]: comparisons of methods, and the tables of the paper.
 
-pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod corpora;
 pub mod data;
 pub mod device;
-pub mod drafter;
+mod drafter;
 pub mod evaluate;
 pub mod hub;
 mod linear;
@@ -35,7 +34,6 @@ pub mod model;
 pub mod optimizer;
 pub mod parameter_count;
 pub mod parameters;
-pub mod progress;
 pub mod record;
 pub mod report;
 pub mod sampler;

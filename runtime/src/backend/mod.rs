@@ -36,11 +36,13 @@ mod value;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use hyperloader_onnx::WeightFile;
 use hyperloader_onnx::proto::ModelProto;
 
+use crate::names::names;
+
+pub use hyperloader_core::device::Device;
 pub use value::Value;
 
 /// A backend cannot be had, or failed.
@@ -128,7 +130,7 @@ pub enum BackendError {
 }
 
 /// Which runtime runs the graphs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum BackendKind {
     /// ONNX Runtime if its library can be loaded, else tract
     #[default]
@@ -139,52 +141,7 @@ pub enum BackendKind {
     Tract,
 }
 
-impl fmt::Display for BackendKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Ort => "ort",
-            Self::Tract => "tract",
-        })
-    }
-}
-
-/// What the graphs run on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Device {
-    /// The first GPU if the backend can use it, else the CPU.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// The GPU of this index; an error if it cannot be used.
-    Cuda(u32),
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(index) => write!(f, "cuda:{index}"),
-        }
-    }
-}
-
-impl FromStr for Device {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let unknown = || "expected `auto`, `cpu`, `cuda` or `cuda:N`".to_owned();
-        match text.split_once(':') {
-            None if text == "auto" => Ok(Self::Auto),
-            None if text == "cpu" => Ok(Self::Cpu),
-            None if text == "cuda" => Ok(Self::Cuda(0)),
-            Some(("cuda", index)) => index.parse().map(Self::Cuda).map_err(|_| unknown()),
-            _ => Err(unknown()),
-        }
-    }
-}
+names!(BackendKind, "backend", Auto => "auto", Ort => "ort", Tract => "tract");
 
 /// How graphs are run.
 #[derive(Debug, Clone, Default)]

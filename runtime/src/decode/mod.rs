@@ -30,6 +30,7 @@ use self::rows::Row;
 use self::target::Grammar;
 use crate::backend::{Backend, BackendError, Graph, Value};
 use crate::model_file::ModelFile;
+use crate::names::names;
 use crate::split::{self, Chosen, SplitError, WANTED, cache_names, memory_names};
 use crate::tagger::TaggerOptions;
 
@@ -40,7 +41,7 @@ const CPU_PASS_COST: f64 = 20.0;
 const GPU_PASS_COST: f64 = 500.0;
 
 /// How target ids are found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
     /// The ids of `greedy`, several in one pass: a draft of the whole target is verified, and redrafted from its first
     /// mistake on
@@ -55,8 +56,10 @@ pub enum Mode {
     Draft,
 }
 
+names!(Mode, "decoding mode", Verified => "verified", Greedy => "greedy", Constrained => "constrained", Draft => "draft");
+
 /// What drafts are made from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DraftFrom {
     /// The file's tag classifier, if it has one, and what the decoder said behind a wrong draft
     #[default]
@@ -67,6 +70,8 @@ pub enum DraftFrom {
     Outside,
 }
 
+names!(DraftFrom, "source of drafts", Classifier => "classifier", Jacobi => "jacobi", Outside => "outside");
+
 /// A tagger's graph cannot be decoded with.
 #[derive(Debug, thiserror::Error)]
 pub enum DecoderError {
@@ -74,11 +79,12 @@ pub enum DecoderError {
     #[error(transparent)]
     Split(#[from] SplitError),
     /// The backend does not take a part.
-    #[error("{part}: {error}")]
+    #[error("cannot open the {part}")]
     Backend {
         /// `encoder` or `decoder`.
         part: &'static str,
         /// The backend's reason.
+        #[source]
         error: BackendError,
     },
     /// The tokenizer cannot write the tags.

@@ -60,15 +60,18 @@ pub struct Config {
 }
 
 /// The pretrained backbone: either `path` or `id`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackboneConfig {
     /// A folder in Hugging Face's layout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// A model of the Hugging Face hub, `NAME` or `OWNER/NAME`.
+    /// A model of the Hugging Face hub, `NAME` or `OWNER/NAME`, with or without `@REVISION`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// The branch, tag or commit of the model; `main` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// Whether a T5 uses the legacy bias of its checkpoint in cross-attention
     /// (docs/reference/backbones.md#cross-attention-bias).
     #[serde(default)]

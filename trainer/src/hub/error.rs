@@ -6,12 +6,14 @@ use hf_hub::api::sync::ApiError;
 use hyperloader_core::files::FileError;
 use hyperloader_core::weights::pretrained::WeightsError;
 
+use super::cache::CacheState;
+
 /// A backbone cannot be found or fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// The configuration names no backbone, or a folder and a model.
     #[error(
-        "`[backbone]` has {found}, expected either `path`, a folder, or `id`, a model of the Hugging Face hub"
+        "`[backbone]` has {found}, expected either `path`, a folder, or `id`, a model of the Hugging Face hub, with or without `revision`"
     )]
     Choice {
         /// The keys that it has.
@@ -19,7 +21,7 @@ pub enum HubError {
     },
     /// An argument is neither a folder nor a possible id.
     #[error(
-        "`{0}` is neither a folder nor the id of a model\nhint: a folder holds `config.json`, `model.safetensors` and `tokenizer.json`; an id is `NAME` or `OWNER/NAME`, such as `t5-base`"
+        "`{0}` is neither a folder nor the id of a model\nhint: a folder holds `config.json`, `model.safetensors` and `tokenizer.json`; an id is `NAME` or `OWNER/NAME`, such as `t5-base`, and may have a revision: `t5-base@main`"
     )]
     Neither(String),
     /// There is no folder for the cache.
@@ -27,22 +29,28 @@ pub enum HubError {
     NoHome,
     /// The model is not complete in the cache, and downloads are disabled.
     #[error(
-        "model `{id}` is not (or not whole) in the cache `{}`, and `HF_HUB_OFFLINE` forbids fetching it\nhint: fetch it once without `HF_HUB_OFFLINE`, or give a folder",
+        "revision `{revision}` of model `{id}` is not complete in the cache `{}`{state}; `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE` disables downloads\nhint: run the command once without this variable, or name a local folder",
         cache.display()
     )]
     Offline {
         /// The model.
         id: String,
+        /// The branch, tag or commit.
+        revision: String,
         /// The folder of the cache.
         cache: PathBuf,
+        /// What is missing.
+        state: CacheState,
     },
     /// The hub has no such model, or hides it.
     #[error(
-        "there is no model `{id}` at {endpoint} (HTTP status {status})\nhint: check the id, or the path if it is a folder; a private or gated model needs `HF_TOKEN`"
+        "no revision `{revision}` of a model `{id}` at {endpoint} (HTTP status {status})\nhint: check the id and the revision, or the path if it is a folder; a private or gated model needs `HF_TOKEN`"
     )]
     NoModel {
         /// The model.
         id: String,
+        /// The branch, tag or commit.
+        revision: String,
         /// The hub's address.
         endpoint: String,
         /// The HTTP status of its response.

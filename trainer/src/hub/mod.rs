@@ -1,14 +1,17 @@
 //! Backbones of the Hugging Face hub: downloaded once into the standard cache of the hub, then used from there.
 //!
-//! A model is downloaded at the current commit of its main branch. `refs/main` in the cache is written after all files, so
-//! that an interrupted download does not look complete. A model in the cache is used without asking the hub for a newer one.
+//! A model is downloaded at the current commit of a branch or tag (`main` by default), or at a given commit. The reference in
+//! the cache (`refs/main`) is written after all files, so that an interrupted download does not look complete. A model in the cache is used without asking the hub for a newer one.
 //!
 //! - [`Hub`]: a hub and its cache.
+//! - `environment`: the environment variables of Python's `huggingface_hub`.
+//! - `cache`: models in the cache, and what is missing of them.
 //! - `error`: [`HubError`].
 
+mod cache;
+mod environment;
 mod error;
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,12 +22,15 @@ use hf_hub::{Cache, Repo, RepoType};
 use hyperloader_core::backbone::{CONFIG, SENTENCEPIECE, TOKENIZER};
 use hyperloader_core::files::{FileError, sha256};
 use hyperloader_core::run::HubReference;
-use hyperloader_core::weights::pretrained::{FOREIGN, INDEX, SINGLE, ShardIndex, weight_files};
+use hyperloader_core::weights::pretrained::{FOREIGN, INDEX, SINGLE, ShardIndex};
 
+pub use self::cache::CacheState;
+use self::environment::Settings;
 pub use self::error::HubError;
 use crate::config::BackboneConfig;
 
-const ENDPOINT: &str = "https://huggingface.co";
+/// The revision of a model if none is given.
+const MAIN: &str = "main";
 /// The number of attempts to download a file. Each attempt continues the one before.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(300);
@@ -53,16 +59,17 @@ pub struct Located {
 }
 
 impl BackboneConfig {
-    /// Replaces the configured backbone with `typed`, a folder or the id of a model.
+    /// Replaces the configured backbone with `typed`, a folder or the id of a model, which may end with `@REVISION`.
     ///
     /// # Errors
     /// If it is neither.
     pub fn choose(&mut self, typed: &str) -> Result<(), HubError> {
         (self.path, self.id) = match typed {
             folder if Path::new(folder).is_dir() => (Some(folder.into()), None),
-            id if is_id(id) => (None, Some(id.to_owned())),
+            id if split_id(id).is_some() => (None, Some(id.to_owned())),
             _ => return Err(HubError::Neither(typed.to_owned())),
         };
+        self.revision = None;
         Ok(())
     }
 
@@ -72,13 +79,33 @@ impl BackboneConfig {
     /// If the configuration names no backbone, or the model cannot be downloaded.
     pub fn locate(&self, report: Report<'_>) -> Result<Located, HubError> {
         match (&self.path, &self.id) {
+            (Some(_), None) if self.revision.is_some() => {
+                Err(HubError::Choice { found: "`revision` without `id`" })
+            }
             (Some(folder), None) => Ok(Located { folder: folder.clone(), hub: None }),
-            (None, Some(id)) if is_id(id) => Hub::from_env()?.fetch(id, report),
-            (None, Some(id)) => Err(HubError::Neither(id.clone())),
+            (None, Some(id)) => {
+                let (name, revision) = split_id(id).ok_or_else(|| HubError::Neither(id.clone()))?;
+                Hub::from_env()?.fetch(name, revision.or(self.revision.as_deref()), report)
+            }
             (None, None) => Err(HubError::Choice { found: "neither `path` nor `id`" }),
             (Some(_), Some(_)) => Err(HubError::Choice { found: "both `path` and `id`" }),
         }
     }
+}
+
+/// The id and the revision of `ID` or `ID@REVISION`; `None` if it is neither.
+fn split_id(text: &str) -> Option<(&str, Option<&str>)> {
+    let (id, revision) = match text.split_once('@') {
+        Some((id, revision)) => (id, Some(revision)),
+        None => (text, None),
+    };
+    (is_id(id) && revision.is_none_or(is_revision)).then_some((id, revision))
+}
+
+/// Whether `text` can be a branch, a tag or a commit: a relative path without `.` or `..`.
+fn is_revision(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    text.chars().all(plain) && text.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))
 }
 
 /// Whether `text` is a valid id of a model: `NAME` or `OWNER/NAME` of letters, digits, `-`, `_` and `.`.
@@ -109,39 +136,34 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// The hub of `HF_ENDPOINT` (huggingface.co), the cache of `HF_HUB_CACHE` (`HF_HOME/hub`, and `HF_HOME` is
-    /// `~/.cache/huggingface`), the token of `HF_TOKEN` (`HF_HOME/token`), offline if `HF_HUB_OFFLINE` is `1`, `on`,
-    /// `yes` or `true`: the variables of `huggingface_hub`.
+    /// The hub and the cache that the environment variables of Python's `huggingface_hub` name: `HF_ENDPOINT`, `HF_HUB_CACHE`
+    /// (or `HUGGINGFACE_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`), `HF_TOKEN` (or `HUGGING_FACE_HUB_TOKEN`, `HF_TOKEN_PATH`),
+    /// and `HF_HUB_OFFLINE` (or `TRANSFORMERS_OFFLINE`).
     ///
     /// # Errors
-    /// If there is no home folder and no variable to take its place.
+    /// If there is no home folder and no variable names the cache.
     pub fn from_env() -> Result<Self, HubError> {
-        let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-        let text = |name: &str| set(name).and_then(|value| value.into_string().ok());
-        let in_home = || Some(env::home_dir()?.join(".cache/huggingface"));
-        let home = set("HF_HOME").map(PathBuf::from).or_else(in_home).ok_or(HubError::NoHome)?;
-        let cache = set("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from);
-        let stored = || fs::read_to_string(home.join("token")).ok();
-        let token = text("HF_TOKEN").or_else(stored).map(|token| token.trim().to_owned());
-        let offline = text("HF_HUB_OFFLINE").map(|value| value.to_ascii_lowercase());
-        Ok(Self {
-            endpoint: text("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.into()).trim_end_matches('/').to_owned(),
-            cache: std::path::absolute(&cache).map_err(|e| FileError::new("find", &cache, e))?,
-            token: token.filter(|token| !token.is_empty()),
-            offline: offline.is_some_and(|value| ["1", "on", "yes", "true"].contains(&value.as_str())),
-        })
+        let Settings { endpoint, cache, token, offline } = Settings::from_env()?;
+        let cache = std::path::absolute(&cache).map_err(|e| FileError::new("find", &cache, e))?;
+        Ok(Self { endpoint, cache, token, offline })
     }
 
-    /// The folder of a model in the cache. Missing files are downloaded.
+    /// The folder of a model in the cache, at a branch, tag or commit (`main` by default). Missing files are downloaded.
     ///
     /// # Errors
     /// If the model is not complete in the cache and cannot be downloaded. Incomplete files never get their final name.
-    pub fn fetch(&self, id: &str, report: Report<'_>) -> Result<Located, HubError> {
-        if let Some(found) = self.cached(id) {
-            return Ok(found);
-        }
-        if self.offline {
-            return Err(HubError::Offline { id: id.to_owned(), cache: self.cache.clone() });
+    pub fn fetch(&self, id: &str, revision: Option<&str>, report: Report<'_>) -> Result<Located, HubError> {
+        let revision = revision.unwrap_or(MAIN);
+        let wanted = Repo::with_revision(id.to_owned(), RepoType::Model, revision.to_owned());
+        let located =
+            |folder, commit| Located { folder, hub: Some(HubReference { id: id.to_owned(), commit }) };
+        match CacheState::of(&self.cache.join(wanted.folder_name()), revision) {
+            CacheState::Complete { folder, commit } => return Ok(located(folder, commit)),
+            state if self.offline => {
+                let (id, revision, cache) = (id.to_owned(), revision.to_owned(), self.cache.clone());
+                return Err(HubError::Offline { id, revision, cache, state });
+            }
+            _ => {}
         }
         let failed = |source| self.failed("the list of files", id, source);
         let api = ApiBuilder::from_cache(self.files())
@@ -150,7 +172,7 @@ impl Hub {
             .with_progress(false)
             .build()
             .map_err(failed)?;
-        let Listing { commit, sharded } = self.listing(&api, id)?;
+        let Listing { commit, sharded } = self.listing(&api, &wanted, (id, revision))?;
         let repo = Repo::with_revision(id.to_owned(), RepoType::Model, commit.clone());
         let fetch = Fetch { hub: self, id, api: api.repo(repo.clone()), repo };
         fetch.file(CONFIG, report)?;
@@ -163,30 +185,24 @@ impl Hub {
         } else {
             fetch.file(SINGLE, report)?;
         }
-        let main = self.files().model(id.to_owned());
-        main.create_ref(&commit).map_err(|e| FileError::new("write", &self.cache, e))?;
-        let folder = main.pointer_path(&commit);
-        Ok(Located { folder, hub: Some(HubReference { id: id.to_owned(), commit }) })
+        let reference = self.files().repo(wanted);
+        // A commit needs no reference.
+        if revision != commit {
+            reference.create_ref(&commit).map_err(|e| FileError::new("write", &self.cache, e))?;
+        }
+        Ok(located(reference.pointer_path(&commit), commit))
     }
 
     fn files(&self) -> Cache {
         Cache::new(self.cache.clone())
     }
 
-    /// The model, if all of its files are in the cache.
-    fn cached(&self, id: &str) -> Option<Located> {
-        let folder = self.files().model(id.to_owned()).get(CONFIG)?.parent()?.to_owned();
-        let commit = folder.file_name()?.to_str()?.to_owned();
-        let weights = weight_files(&folder).ok()?;
-        let whole = folder.join(TOKENIZER).is_file() && weights.iter().all(|file| file.is_file());
-        whole.then(|| Located { folder, hub: Some(HubReference { id: id.to_owned(), commit }) })
-    }
-
-    fn listing(&self, api: &Api, id: &str) -> Result<Listing, HubError> {
-        let info = api.model(id.to_owned()).info().map_err(|source| match status(&source) {
+    fn listing(&self, api: &Api, wanted: &Repo, (id, revision): (&str, &str)) -> Result<Listing, HubError> {
+        let info = api.repo(wanted.clone()).info().map_err(|source| match status(&source) {
             // The hub answers the same for missing and for private models.
             Some(status @ (401 | 403 | 404)) => {
-                HubError::NoModel { id: id.to_owned(), endpoint: self.endpoint.clone(), status }
+                let (id, revision) = (id.to_owned(), revision.to_owned());
+                HubError::NoModel { id, revision, endpoint: self.endpoint.clone(), status }
             }
             _ => self.failed("the list of files", id, source),
         })?;
@@ -345,19 +361,30 @@ mod tests {
     }
 
     #[test]
+    fn an_id_may_end_with_a_revision() {
+        assert_eq!(split_id("a/b"), Some(("a/b", None)));
+        assert_eq!(split_id("a/b@refs/pr/1"), Some(("a/b", Some("refs/pr/1"))));
+        for wrong in ["a/b@", "a/b@..", "a/b@../../x", "a/b@/x", "a/b@a//b", "@main", "a@b@c"] {
+            assert_eq!(split_id(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_backbone_is_either_a_path_or_an_id() {
         let config = |path: Option<&str>, id: Option<&str>| BackboneConfig {
             path: path.map(PathBuf::from),
             id: id.map(str::to_owned),
-            cross_attention_relative_bias: false,
+            ..BackboneConfig::default()
         };
         let message = |config: BackboneConfig| config.locate(&mut |_| ()).unwrap_err().to_string();
         assert!(message(config(None, None)).contains("neither `path` nor `id`"));
         assert!(message(config(Some("a"), Some("b"))).contains("both `path` and `id`"));
         assert!(message(config(None, Some("a/b/c"))).contains("`a/b/c` is neither"));
         assert!(config(None, None).choose("a/b/c").is_err());
-        let mut config = config(Some("a"), None);
+        let folder = BackboneConfig { revision: Some("v1".into()), ..config(Some("a"), None) };
+        assert!(message(folder.clone()).contains("`revision` without `id`"));
+        let mut config = folder;
         config.choose("t5-none").unwrap();
-        assert_eq!((config.path, config.id.as_deref()), (None, Some("t5-none")));
+        assert_eq!((config.path, config.id.as_deref(), config.revision), (None, Some("t5-none"), None));
     }
 }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tch::Device;
 
 use super::error::TrainError;
-use crate::config::{self, Config};
+use crate::config::{self, BackboneConfig, Config};
 use crate::data::batch::target;
 use crate::data::{Example, TaskData, load_task};
 use crate::device;
@@ -54,7 +54,8 @@ impl Materials {
         // The commit that the run was trained on, even if the cache of the hub has a later one by now.
         let folder = run.folder.join(&run.manifest.backbone.path);
         if run.manifest.backbone.hub.is_some() && folder.is_dir() {
-            (config.backbone.path, config.backbone.id) = (Some(folder), None);
+            config.backbone =
+                BackboneConfig { path: Some(folder), id: None, revision: None, ..config.backbone };
         }
         let changed = |what: String| TrainError::Changed { run: run.manifest.name.clone(), what };
         if config.method != run.manifest.method {

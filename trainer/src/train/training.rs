@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use hyperloader_core::causes::with_causes;
 use hyperloader_core::files::{FileError, write_atomic};
 use hyperloader_core::run::{ResumePoint, Run, Snapshot, Which};
 use serde_json::json;
@@ -114,8 +115,10 @@ impl Training {
         for _ in 0..step {
             training.sampler.next_batch(training.config.training.batch_size);
         }
-        training.warnings =
-            passed_over.iter().map(|error| format!("{error}; continuing from step {step}")).collect();
+        training.warnings = passed_over
+            .iter()
+            .map(|error| format!("{}; training continues from step {step}", with_causes(error)))
+            .collect();
         Ok(training)
     }
 

@@ -51,7 +51,7 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
         Some(task) => vec![run.task(task)?.name.clone()],
         None => run.manifest.tasks.iter().map(|task| task.name.clone()).collect(),
     };
-    let format = args.format.output_format;
+    let format = args.output_format;
     let mut list = args.all.then(|| console.records(format));
     let mut opened: Option<(u64, Exporter)> = None;
     for task in &tasks {

@@ -174,7 +174,7 @@ fn a_method_whose_weights_tell_no_tasks_apart_reads_the_tasks_name_in_front_of_e
         let data = load(splits, |config| config.method = variant(method).unwrap()).unwrap();
         [data.train, data.valid, data.test].map(|split| split[0].source.clone())
     };
-    let name: Vec<i64> = codec().encode_text("task").unwrap().into_iter().map(i64::from).collect();
+    let name = codec().encode_text("task").unwrap();
     for method in Method::ALL.map(Method::name) {
         let prefix = if ["full", "hyperdecoder"].contains(&method) { &name[..] } else { &[] };
         let plain = sources("hyperloader");

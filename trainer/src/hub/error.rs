@@ -40,7 +40,7 @@ pub enum HubError {
         /// The folder of the cache.
         cache: PathBuf,
         /// What is missing.
-        state: CacheState,
+        state: Box<CacheState>,
     },
     /// The hub has no such model, or hides it.
     #[error(

@@ -78,6 +78,22 @@ impl BackboneConfig {
     /// # Errors
     /// If the configuration names no backbone, or the model cannot be downloaded.
     pub fn locate(&self, report: Report<'_>) -> Result<Located, HubError> {
+        self.locate_with(Hub::from_env, report)
+    }
+
+    /// The same without a download: a folder, or a model that is complete in the cache.
+    ///
+    /// # Errors
+    /// If the configuration names no backbone, or the model is not complete in the cache.
+    pub fn locate_offline(&self) -> Result<Located, HubError> {
+        self.locate_with(|| Ok(Hub { offline: true, ..Hub::from_env()? }), &mut |_| ())
+    }
+
+    fn locate_with(
+        &self,
+        hub: impl FnOnce() -> Result<Hub, HubError>,
+        report: Report<'_>,
+    ) -> Result<Located, HubError> {
         match (&self.path, &self.id) {
             (Some(_), None) if self.revision.is_some() => {
                 Err(HubError::Choice { found: "`revision` without `id`" })
@@ -85,7 +101,7 @@ impl BackboneConfig {
             (Some(folder), None) => Ok(Located { folder: folder.clone(), hub: None }),
             (None, Some(id)) => {
                 let (name, revision) = split_id(id).ok_or_else(|| HubError::Neither(id.clone()))?;
-                Hub::from_env()?.fetch(name, revision.or(self.revision.as_deref()), report)
+                hub()?.fetch(name, revision.or(self.revision.as_deref()), report)
             }
             (None, None) => Err(HubError::Choice { found: "neither `path` nor `id`" }),
             (Some(_), Some(_)) => Err(HubError::Choice { found: "both `path` and `id`" }),
@@ -161,7 +177,7 @@ impl Hub {
             CacheState::Complete { folder, commit } => return Ok(located(folder, commit)),
             state if self.offline => {
                 let (id, revision, cache) = (id.to_owned(), revision.to_owned(), self.cache.clone());
-                return Err(HubError::Offline { id, revision, cache, state });
+                return Err(HubError::Offline { id, revision, cache, state: Box::new(state) });
             }
             _ => {}
         }

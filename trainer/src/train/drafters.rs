@@ -35,7 +35,7 @@ pub(super) fn fit_all(
     for task in &materials.data {
         let drafter = learner
             .drafter(task, config.seed)
-            .map_err(|source| TrainError::Drafter { task: task.name.clone(), source })?;
+            .map_err(|source| TrainError::Drafter { task: task.name.clone(), source: Box::new(source) })?;
         let Some(tensors) = drafter else { return Ok(None) };
         all.extend(tensors);
         observer.drafter_fitted(&task.name);

@@ -53,7 +53,7 @@ pub enum TrainError {
         /// The task.
         task: String,
         /// The reason.
-        source: ModelError,
+        source: Box<ModelError>,
     },
     /// The model generates no text, so it needs no drafter.
     #[error("run `{0}` is a token classifier: it generates no text, so it needs no drafter")]

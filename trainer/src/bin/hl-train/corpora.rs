@@ -12,7 +12,6 @@ use hyperloader_core::corpus::{CorpusSpec, LabelPreset, Labels, known};
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_trainer::config::{BackboneConfig, Config};
 use hyperloader_trainer::corpora::{Corpora, CorpusNumbers, Limits, SplitLengths};
-use hyperloader_trainer::hub::Hub;
 
 use crate::args::label_presets;
 
@@ -120,13 +119,7 @@ fn codec(args: &CorporaArgs, config: Option<&Config>, console: &Console) -> Resu
 
 /// The folder of a backbone. A model of the hub must be in the cache: nothing is fetched for lengths alone.
 fn on_this_machine(backbone: &BackboneConfig) -> Option<PathBuf> {
-    match &backbone.id {
-        None => backbone.path.clone(),
-        Some(id) => {
-            let cache = Hub { offline: true, ..Hub::from_env().ok()? };
-            Some(cache.fetch(id, &mut |_| ()).ok()?.folder)
-        }
-    }
+    Some(backbone.locate_offline().ok()?.folder)
 }
 
 fn text(corpora: &Corpora) -> String {

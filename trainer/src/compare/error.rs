@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use hyperloader_core::files::FileError;
-use hyperloader_core::method::MethodError;
 use hyperloader_core::run::RunError;
 
 use crate::config::ConfigError;
@@ -25,9 +24,6 @@ pub enum CompareError {
     /// A training failed.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// The parameters of a run cannot be counted.
-    #[error(transparent)]
-    Parameters(#[from] MethodError),
     /// The figure could not be drawn.
     #[error(transparent)]
     Plot(#[from] PlotError),

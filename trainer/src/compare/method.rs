@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hyperloader_core::method::{Variant, bert_variants, variants};
+use hyperloader_core::method::{Variant, variants};
 use hyperloader_core::suggest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -89,7 +89,7 @@ pub(super) fn planned(
 
 /// The variant of this name.
 fn resolve(name: &str) -> Result<Variant, String> {
-    let known: Vec<Variant> = variants().into_iter().chain(bert_variants()).collect();
+    let known: Vec<Variant> = variants();
     known.iter().find(|variant| variant.name == name).cloned().ok_or_else(|| {
         let names = known.iter().map(|variant| variant.name);
         let list: Vec<String> = names.clone().map(|name| format!("`{name}`")).collect();

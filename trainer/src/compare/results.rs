@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hyperloader_core::files::{FileError, read_text, write_atomic};
-use hyperloader_core::method::MethodError;
 use hyperloader_core::run::Run;
 use hyperloader_core::text::metrics::Counts;
 use serde::{Deserialize, Serialize};
@@ -54,11 +53,8 @@ pub struct TaskScores {
 
 impl Scores {
     /// The scores of a finished training that saw `samples` samples.
-    ///
-    /// # Errors
-    /// If the method of the run does not run on its backbone.
-    pub fn of(outcome: &Outcome, run: &Run, samples: u64) -> Result<Self, MethodError> {
-        let counted = of_run(&run.manifest)?;
+    pub fn of(outcome: &Outcome, run: &Run, samples: u64) -> Self {
+        let counted = of_run(&run.manifest);
         let triple = |counts: &Counts| [counts.correct, counts.predicted, counts.gold];
         let tasks = outcome.test.iter().map(|(task, evaluation)| {
             let sentences = evaluation.details.iter().flat_map(|details| &details.counts);
@@ -69,13 +65,13 @@ impl Scores {
             };
             (task.clone(), scores)
         });
-        Ok(Self {
+        Self {
             best_step: outcome.best_step,
             train_seconds: outcome.train_seconds,
             samples,
             parameters: Parameters { trainable: counted.trainable, total: counted.total },
             tasks: tasks.collect(),
-        })
+        }
     }
 
     /// The path of the scores in a run folder.

@@ -57,7 +57,7 @@ impl Cell<'_> {
         match training.run(observer, stop)? {
             End::Stopped { step, .. } => Ok(CellEnd::Stopped { step }),
             End::Finished(outcome) => {
-                let scores = Scores::of(&outcome, &Run::open(&folder)?, samples)?;
+                let scores = Scores::of(&outcome, &Run::open(&folder)?, samples);
                 scores.write(&folder)?;
                 Ok(CellEnd::Done(scores))
             }

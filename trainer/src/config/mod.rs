@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use hyperloader_core::corpus::CorpusSpec;
 use hyperloader_core::method::MethodConfig;
-use hyperloader_core::text::sentt::Alignment;
+use hyperloader_core::text::target::Alignment;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::ConfigError;

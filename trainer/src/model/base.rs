@@ -1,10 +1,7 @@
 //! The trait of a backbone with its tokenizer, from which models are built.
 
-use std::path::{Path, PathBuf};
-
-use hyperloader_core::backbone::BackboneError;
+use hyperloader_core::backbone::{Backbone, BackboneError};
 use hyperloader_core::method::{MethodConfig, MethodError};
-use hyperloader_core::run::Architecture;
 use hyperloader_core::text::labels::LabelSet;
 
 use super::error::ModelError;
@@ -39,20 +36,8 @@ pub struct TaskLabels<'a> {
 
 /// A backbone with its tokenizer.
 pub trait Base {
-    /// The kind and the dimensions of the backbone.
-    fn architecture(&self) -> Architecture;
-
-    /// The folder of the backbone.
-    fn folder(&self) -> &Path;
-
-    /// The SHA-256 that identifies the weights.
-    ///
-    /// # Errors
-    /// If a file cannot be read.
-    fn hash(&self) -> Result<String, BackboneError>;
-
-    /// The path of the tokenizer.
-    fn tokenizer(&self) -> PathBuf;
+    /// The backbone.
+    fn backbone(&self) -> &dyn Backbone;
 
     /// The codec of the tokenizer.
     fn coding(&self) -> &dyn Coding;

@@ -1,6 +1,6 @@
 //! The trait that the training loop and the evaluation use: a model of several tasks, on any backbone.
 
-use hyperloader_core::text::sentt::Alignment;
+use hyperloader_core::text::target::Alignment;
 use hyperloader_core::weights::tensors::Tensors;
 
 use super::error::ModelError;

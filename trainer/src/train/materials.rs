@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hyperloader_core::backbone::registry::Architecture;
 use hyperloader_core::corpus::CorpusSpec;
 use hyperloader_core::files::{FileError, hexadecimal, sha256, write_atomic};
 use hyperloader_core::run::{self, BackboneReference, HubReference, Manifest, Run, Task};
@@ -123,7 +124,7 @@ impl Materials {
             name: name.clone(),
             program: concat!("hl-train ", env!("CARGO_PKG_VERSION")).to_owned(),
             method: config.method.clone(),
-            architecture: self.base.architecture(),
+            architecture: Architecture::of(self.base.backbone().config()),
             backbone: self.backbone_reference(&folder)?,
             tasks: self.tasks(config),
             max_source_len: config.training.max_source_len,
@@ -154,14 +155,15 @@ impl Materials {
 
     /// The backbone as the manifest of a run in the folder `run` has it.
     fn backbone_reference(&self, run: &Path) -> Result<BackboneReference, TrainError> {
+        let backbone = self.base.backbone();
         Ok(BackboneReference {
             path: match self.hub {
                 // The cache keeps its place when a run is moved.
-                Some(_) => self.base.folder().to_owned(),
-                None => config::from_folder(self.base.folder(), run)?,
+                Some(_) => backbone.folder().to_owned(),
+                None => config::from_folder(backbone.folder(), run)?,
             },
-            sha256: self.base.hash()?,
-            tokenizer_sha256: sha256(&self.base.tokenizer())?,
+            sha256: backbone.hash()?,
+            tokenizer_sha256: sha256(&backbone.tokenizer())?,
             hub: self.hub.clone(),
         })
     }

@@ -14,7 +14,7 @@ use crate::config::Config;
 /// Names the first difference with both values.
 pub(super) fn check(config: &Config, materials: &Materials, run: &Run) -> Result<(), TrainError> {
     let Manifest { name, method, tasks, backbone: trained_on, .. } = &run.manifest;
-    let hash = materials.base.hash()?;
+    let hash = materials.base.backbone().hash()?;
     let theirs: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
     let ours: Vec<&str> = config.tasks.keys().map(String::as_str).collect();
     let methods = [method.method(), config.method.method()].map(|method| format!("`{method}`"));

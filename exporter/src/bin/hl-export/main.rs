@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use hyperloader_cli::{CommonArgs, Console, Exit, Program};
-use hyperloader_core::run::Run;
+use hyperloader_core::run::{Candidates, Run};
 use hyperloader_exporter::export::{ExportError, Exported, Exporter};
 
 use crate::args::{Args, Command, ExportArgs};
@@ -45,7 +45,7 @@ impl Program for Args {
 fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
     let run = match &args.run {
         Some(folder) => Run::open(folder)?,
-        None => Run::newest(&args.runs)?,
+        None => Run::newest(&args.runs, Candidates::Trained)?,
     };
     let tasks: Vec<String> = match &args.task {
         Some(task) => vec![run.task(task)?.name.clone()],

@@ -1,7 +1,8 @@
 //! The modules of UniPELT in a BERT: gates, gated LoRA and prefixes (docs/reference/baselines.md#unipelt-on-bert).
 
 use hyperloader_core::backbone::bert::BertConfig;
-use hyperloader_core::method::unipelt_bert::{GatedLora, Linear, Prefix};
+use hyperloader_core::method::unipelt_bert::{GatedLora, Prefix};
+use hyperloader_core::weights::task::Linear;
 use tch::{Kind, Tensor};
 
 use crate::linear::product;

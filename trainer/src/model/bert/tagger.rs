@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use hyperloader_core::backbone::BackboneError;
 use hyperloader_core::backbone::bert::{BertBackbone, BertConfig, names};
-use hyperloader_core::method::unipelt_bert::{TaskTags, UnipeltBertConfig, UnipeltWeights};
+use hyperloader_core::backbone::{Backbone, BackboneConfig, BackboneError};
+use hyperloader_core::method::TaskShape;
+use hyperloader_core::method::family::MethodFamily;
+use hyperloader_core::method::unipelt_bert::{UnipeltBertConfig, UnipeltWeights};
 use hyperloader_core::text::labels::bio_tags;
 use hyperloader_core::text::wordpiece::WordPiece;
 use tch::{Device, Kind, Reduction, Tensor};
@@ -50,8 +52,10 @@ impl BertTagger {
     ) -> Result<Self, ModelError> {
         let tags = |task: &TaskLabels| bio_tags(&task.labels.iter().collect::<Vec<_>>());
         let tasks: Vec<_> = tasks.iter().map(|task| (task.name.to_owned(), tags(task))).collect();
-        let sizes: Vec<TaskTags> = tasks.iter().map(|(task, tags)| (task.clone(), tags.len())).collect();
-        let list = method.trainable_tensors(&backbone.config, &sizes);
+        let shape =
+            |(task, tags): &(String, Vec<String>)| TaskShape { name: task.clone(), bio_tags: tags.len() };
+        let shapes: Vec<TaskShape> = tasks.iter().map(shape).collect();
+        let list = method.trainable_tensors(&backbone.config.shape(), &shapes);
         let parameters = start.parameters(&list, placement.device, |name| backbone.tensor(name))?;
         let bert = Bert::new(&backbone.config, |name| {
             let multiplied = ![names::WORDS, names::POSITIONS, names::TYPES].contains(&name);
@@ -79,7 +83,12 @@ impl BertTagger {
     pub fn logits(&self, task: &str, inputs: [&Tensor; 2], training: bool) -> Result<Tensor, ModelError> {
         self.task_tags(task)?;
         let tensor = |name: &str| self.parameters.require(name).map(Tensor::shallow_clone);
-        let weights = UnipeltWeights::gather::<MissingTensor>(&self.method, self.config(), task, tensor)?;
+        let weights = UnipeltWeights::gather::<MissingTensor>(
+            &self.method,
+            self.config().num_hidden_layers,
+            task,
+            tensor,
+        )?;
         Ok(self.bert.logits(&weights, self.method.gate_over_padding, inputs, training))
     }
 

@@ -1,18 +1,17 @@
 //! A T5 with its tokenizer.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hyperloader_core::backbone::t5::T5Backbone;
 use hyperloader_core::backbone::{Backbone, BackboneError};
 use hyperloader_core::method::MethodConfig;
-use hyperloader_core::run::Architecture;
-use hyperloader_core::text::sentt::SentT;
+use hyperloader_core::text::sentt::{SentT, SentTError};
+use hyperloader_core::text::target::TargetGrammar;
 
 use super::learner::T5Learner;
 use super::tagger::T5Tagger;
-use crate::config::Config;
 use crate::data::coding::Coding;
-use crate::model::base::{Base, OpenError, TaskLabels};
+use crate::model::base::{Base, TaskLabels};
 use crate::model::error::ModelError;
 use crate::model::learner::Learner;
 use crate::model::placement::Placement;
@@ -20,37 +19,21 @@ use crate::model::start::Start;
 
 /// A T5 with its tokenizer.
 pub(crate) struct T5Base {
-    backbone: Backbone,
+    backbone: T5Backbone,
     codec: Arc<SentT>,
 }
 
 impl T5Base {
-    /// Opens the T5 in `folder`; `training.dropout` replaces the dropout of its configuration.
-    pub(crate) fn open(config: &Config, folder: &Path) -> Result<Self, OpenError> {
-        let mut backbone = Backbone::open(folder, config.backbone.cross_attention_relative_bias)?;
-        backbone.config.dropout_rate = config.training.dropout.unwrap_or(backbone.config.dropout_rate);
-        let tasks: Vec<String> = config.tasks.keys().cloned().collect();
-        config.method.validate(&backbone.config, &tasks)?;
+    /// Reads the tokenizer of `backbone`.
+    pub(crate) fn new(backbone: T5Backbone) -> Result<Self, BackboneError> {
         let codec = Arc::new(backbone.codec()?);
         Ok(Self { backbone, codec })
     }
 }
 
 impl Base for T5Base {
-    fn architecture(&self) -> Architecture {
-        Architecture::T5(self.backbone.config.clone())
-    }
-
-    fn folder(&self) -> &Path {
-        &self.backbone.folder
-    }
-
-    fn hash(&self) -> Result<String, BackboneError> {
-        self.backbone.hash()
-    }
-
-    fn tokenizer(&self) -> PathBuf {
-        self.backbone.tokenizer()
+    fn backbone(&self) -> &dyn Backbone {
+        &self.backbone
     }
 
     fn coding(&self) -> &dyn Coding {
@@ -68,8 +51,12 @@ impl Base for T5Base {
         start: Start,
         placement: Placement,
     ) -> Result<Box<dyn Learner>, ModelError> {
-        let tasks: Vec<String> = tasks.iter().map(|task| task.name.to_owned()).collect();
-        let tagger = T5Tagger::new(&self.backbone, method, &tasks, start, placement)?;
-        Ok(Box::new(T5Learner { tagger, codec: Arc::clone(&self.codec) }))
+        let names: Vec<String> = tasks.iter().map(|task| task.name.to_owned()).collect();
+        let tagger = T5Tagger::new(&self.backbone, method, &names, start, placement)?;
+        let grammar = |task: &TaskLabels| {
+            Ok((task.name.to_owned(), TargetGrammar::new(&self.codec, task.labels.iter())?))
+        };
+        let grammars = tasks.iter().map(grammar).collect::<Result<_, SentTError>>()?;
+        Ok(Box::new(T5Learner { tagger, codec: Arc::clone(&self.codec), grammars }))
     }
 }

@@ -1,9 +1,11 @@
 //! The learner of a T5 that writes SentT' targets.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::spans::sbio_to_bio;
+use hyperloader_core::text::target::TargetGrammar;
 use hyperloader_core::weights::tensors::Tensors;
 
 use super::tagger::T5Tagger;
@@ -23,6 +25,8 @@ pub struct T5Learner {
     pub tagger: T5Tagger,
     /// Words to source ids, and target ids to tags.
     pub codec: Arc<SentT>,
+    /// The target grammar of each task.
+    pub grammars: BTreeMap<String, TargetGrammar>,
 }
 
 impl T5Learner {
@@ -66,8 +70,11 @@ impl Learner for T5Learner {
     ) -> Result<Vec<Vec<String>>, ModelError> {
         let Batch { input_ids, attention_mask, .. } = self.batch(examples);
         let targets = self.tagger.greedy(task, &input_ids, &attention_mask, decoding.max_target_len)?;
+        let unknown = || ModelError::unknown_task(task, self.grammars.keys().map(String::as_str));
+        let grammar = self.grammars.get(task).ok_or_else(unknown)?;
         let tags = |(ids, example): (&Vec<u32>, &&Example)| {
-            Ok(sbio_to_bio(&self.codec.align_tags(ids, example.tags.len(), decoding.alignment)?))
+            let words = example.tags.len();
+            Ok(sbio_to_bio(&grammar.decode_sbio(&self.codec, ids, words, decoding.alignment)?))
         };
         targets.iter().zip(examples).map(tags).collect()
     }

@@ -1,7 +1,8 @@
 //! A T5 with a method and its trainable tensors.
 
+use hyperloader_core::backbone::t5::T5Backbone;
 use hyperloader_core::backbone::{Backbone, BackboneError};
-use hyperloader_core::method::MethodConfig;
+use hyperloader_core::method::{MethodConfig, TaskShape};
 use hyperloader_core::weights::task::TaskWeights;
 use tch::{Device, Tensor};
 
@@ -34,14 +35,14 @@ impl T5Tagger {
     /// # Errors
     /// If the backbone cannot be read, or a tensor of the checkpoint is missing, has another shape or is unknown.
     pub fn new(
-        backbone: &Backbone,
+        backbone: &T5Backbone,
         method: &MethodConfig,
         tasks: &[String],
         start: Start,
         placement: impl Into<Placement>,
     ) -> Result<Self, ModelError> {
         let placement = placement.into();
-        let list = method.trainable_tensors(&backbone.config, tasks);
+        let list = method.trainable_tensors(&backbone.config, &TaskShape::named(tasks));
         let parameters = start.parameters(&list, placement.device, |name| backbone.tensor(name))?;
         let t5 = T5::new(&backbone.config, |name| match parameters.get(name) {
             Some(tensor) => Ok(tensor.shallow_clone()),

@@ -79,7 +79,7 @@ fn free_text_is_cut_into_the_words_of_the_excerpts() {
 fn a_missing_file_is_named() {
     let spec = CorpusSpec::new(Layout::SeqInOut, "nowhere", None, "nowhere");
     let error = spec.load().unwrap_err().to_string();
-    assert!(error.starts_with("cannot read `nowhere/seq.in`: "), "{error}");
+    assert!(error.starts_with("cannot read `nowhere/seq.in`"), "{error}");
 }
 
 #[test]

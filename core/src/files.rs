@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} `{}`", path.display())]
 pub struct FileError {
-    /// What was tried: `read`, `write`, `create`.
+    /// What was attempted: `read`, `write`, `create`.
     pub action: &'static str,
     /// The file or folder.
     pub path: PathBuf,
@@ -28,12 +28,12 @@ impl FileError {
 /// How the names of temporary files begin and end.
 const TEMPORARY: (&str, &str) = (".hl-", ".tmp");
 
-/// Whether a file of this name is one of [`write_atomic`]'s that was not finished.
+/// Whether a file of this name is an unfinished file of [`write_atomic`].
 pub fn is_temporary(name: &str) -> bool {
     name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
 }
 
-/// Writes `path` through `fill` so that the file is complete or absent, whatever happens in between.
+/// Writes `path` with `fill`. The file is complete or absent even if the program is interrupted.
 ///
 /// # Errors
 /// Any error of the file system or of `fill`; nothing is left at `path` then (an older file stays as it was).
@@ -42,18 +42,18 @@ pub fn write_atomic(
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), FileError> {
     let fill = |w: &mut dyn Write| fill(w).map_err(|e| FileError::new("write", path, e));
-    write_checked(path, fill, |_| Ok(()))
+    write_checked(path, fill, |_, ()| Ok(()))
 }
 
-/// [`write_atomic`] with a last word: `check` is given the whole file, under a temporary name in the same folder,
-/// before it takes its own. Gives what `check` gives.
+/// As [`write_atomic`], and calls `check` with the complete file under a temporary name in the same folder and the result
+/// of `fill` before the file is renamed. Returns the result of `check`.
 ///
 /// # Errors
 /// Any error of the file system, of `fill` or of `check`; nothing is left at `path` then (an older file stays as it was).
-pub fn write_checked<R, E: From<FileError>>(
+pub fn write_checked<T, R, E: From<FileError>>(
     path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> Result<(), E>,
-    check: impl FnOnce(&Path) -> Result<R, E>,
+    fill: impl FnOnce(&mut dyn Write) -> Result<T, E>,
+    check: impl FnOnce(&Path, T) -> Result<R, E>,
 ) -> Result<R, E> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -62,22 +62,22 @@ pub fn write_checked<R, E: From<FileError>>(
     let failed = |e| FileError::new("write", path, e);
     let builder = &mut tempfile::Builder::new();
     let temporary = builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder);
-    // The reason alone: the temporary file's name means nothing to anybody.
+    // The reason alone: the name of the temporary file would not help the reader.
     let mut temporary = temporary.map_err(|e| failed(e.kind().into()))?;
     let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
-    fill(&mut writer)?;
+    let filled = fill(&mut writer)?;
     writer.flush().map_err(failed)?;
     drop(writer);
     share_permissions(temporary.as_file()).map_err(failed)?;
     temporary.as_file().sync_all().map_err(failed)?;
-    let checked = check(temporary.path())?;
+    let checked = check(temporary.path(), filled)?;
     temporary.persist(path).map_err(|e| failed(e.error))?;
-    // The rename itself must survive a power cut too.
+    // The rename must survive a power failure too.
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
     Ok(checked)
 }
 
-/// Temporary files are private by default; results are as readable as any file that a program writes.
+/// Makes the file readable for all users, like any file that a program writes; temporary files are private by default.
 #[cfg(unix)]
 fn share_permissions(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -134,7 +134,7 @@ mod tests {
             w.write_all(b"half of the new")?;
             Err(io::Error::other("disk full"))
         });
-        assert!(failed.unwrap_err().to_string().contains("disk full"));
+        assert_eq!(failed.unwrap_err().source.to_string(), "disk full");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -148,9 +148,9 @@ mod tests {
             if good { Ok(7) } else { Err(FileError::new("check", written, io::Error::other("bad"))) }
         };
         let fill = |w: &mut dyn Write| w.write_all(b"new").map_err(|e| FileError::new("write", &path, e));
-        assert!(write_checked(&path, fill, |written| check(written, false)).is_err());
+        assert!(write_checked(&path, fill, |written, ()| check(written, false)).is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert_eq!(write_checked(&path, fill, |written| check(written, true)).unwrap(), 7);
+        assert_eq!(write_checked(&path, fill, |written, ()| check(written, true)).unwrap(), 7);
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
     }
 

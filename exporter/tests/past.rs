@@ -1,7 +1,8 @@
-//! The decoder that goes on behind a past says what the whole graph says.
+//! A decoder that continues after cached keys and values gives the logits of the whole graph.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+#[path = "common/tensors.rs"]
+mod tensors;
 
 use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::format::tagger::{
@@ -10,16 +11,18 @@ use hyperloader_core::format::tagger::{
 };
 use hyperloader_core::weights::task::TaskWeights;
 use hyperloader_core::weights::tensors::HostTensor;
-use hyperloader_exporter::graph::{t5_graph, weight_elements};
+use hyperloader_exporter::t5::{T5Parts, t5_graph};
+use hyperloader_exporter::weights::elements;
 use hyperloader_onnx::proto::ModelProto;
-use hyperloader_onnx::{Opset, Weight, decode_model, write_model};
+use hyperloader_onnx::{Opset, decode_model, write_model};
 use hyperloader_runtime::split::{self, Chosen, NOWHERE, WANTED};
 use hyperloader_runtime::{Backend, BackendOptions, Graph, Value};
 use ndarray::ArrayD;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tensors::InMemory;
 
-/// Tokens of a pass, so that pasts end beside the edges of the buckets of positions (16 and 128).
+/// Number of tokens of each pass. Some passes end next to the edges of the position buckets (16 and 128).
 const PASSES: [usize; 9] = [1, 14, 1, 1, 1, 109, 1, 1, 11];
 const LENGTH: usize = 140;
 const VOCABULARY: usize = 40;
@@ -49,11 +52,11 @@ fn random_model(config: &T5Config) -> ModelProto {
         let tensor: HostTensor = ArrayD::from_shape_simple_fn(shape, || rng.random_range(-bound..bound));
         (name, tensor)
     };
-    let tensors: BTreeMap<String, HostTensor> = config.tensors().into_iter().map(&mut tensor).collect();
+    let tensors = InMemory(config.tensors().into_iter().map(&mut tensor).collect());
     let task = TaskWeights::none(config.layers(Stack::Encoder), config.layers(Stack::Decoder));
-    let built = t5_graph(config, &task, None, Opset::default()).unwrap();
+    let parts = T5Parts { config, task: &task, drafter: None, tensors: &tensors };
+    let built = t5_graph(parts, Opset::default()).unwrap();
     let mut bytes = Vec::new();
-    let elements = |weight: &Weight| weight_elements(config, weight, &tensors[&weight.name]);
     write_model(&mut bytes, &built, elements).unwrap();
     decode_model(bytes.into(), "model.onnx".as_ref()).unwrap()
 }
@@ -68,7 +71,7 @@ fn pair(rows: &[Vec<i64>; 2]) -> Value {
     Value::from_i64s(&[2, rows[0].len()], rows.concat()).unwrap()
 }
 
-/// Runs the decoder pass by pass. The second row's tokens of every other pass are wrong ones, and are run again.
+/// Runs the decoder pass by pass. In every other pass the second row has wrong tokens, which are then run again.
 fn passes(
     decoder: &mut dyn Graph,
     memory: &[(String, Value)],
@@ -114,7 +117,7 @@ fn passes(
 }
 
 #[test]
-fn a_decoder_behind_a_past_gives_the_logits_of_the_whole_graph() {
+fn a_decoder_with_a_past_gives_the_logits_of_the_whole_graph() {
     for cross_bias in [false, true] {
         let config = config(cross_bias);
         let model = random_model(&config);

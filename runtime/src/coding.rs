@@ -2,8 +2,9 @@
 
 use hyperloader_core::format::tagger::{TaggerKind, TaggerMetadata};
 use hyperloader_core::text::labels::bio_tags;
-use hyperloader_core::text::sentt::{Alignment, SentT, SentTError};
+use hyperloader_core::text::sentt::{SentT, SentTError};
 use hyperloader_core::text::spans::{SpanMode, bio_to_spans, sbio_to_bio, spans_to_bio};
+use hyperloader_core::text::target::{Alignment, TargetGrammar};
 use hyperloader_core::text::wordpiece::{WordPiece, WordPieceError};
 
 use crate::tagger::SentenceError;
@@ -25,6 +26,8 @@ pub(crate) enum Coding {
     /// Of an encoder-decoder: what comes back are the ids of a target.
     SentT {
         codec: SentT,
+        /// The tags of the task.
+        grammar: TargetGrammar,
         /// Ids in front of each source.
         prefix: Vec<u32>,
     },
@@ -42,7 +45,11 @@ impl Coding {
         Ok(match metadata.kind {
             TaggerKind::EncoderDecoder => {
                 let codec = SentT::from_bytes(metadata.tokenizer.as_bytes())?;
-                Self::SentT { prefix: codec.encode_text(&metadata.source_prefix)?, codec }
+                Self::SentT {
+                    prefix: codec.encode_text(&metadata.source_prefix)?,
+                    grammar: TargetGrammar::new(&codec, &metadata.labels)?,
+                    codec,
+                }
             }
             TaggerKind::TokenClassifier => Self::WordPiece {
                 codec: WordPiece::from_text(&metadata.tokenizer)?,
@@ -65,7 +72,7 @@ impl Coding {
             Self::SentT { codec, .. } if words.len() > codec.max_words() => {
                 Err(SentenceError::TooManyWords { words: words.len(), limit: codec.max_words() })
             }
-            Self::SentT { codec, prefix } => {
+            Self::SentT { codec, prefix, .. } => {
                 let source = codec.encode_source(words).map_err(unwritable)?;
                 Ok([prefix.as_slice(), &source].concat())
             }
@@ -81,8 +88,8 @@ impl Coding {
         align: Alignment,
     ) -> Result<(Vec<String>, bool), SentenceError> {
         match self {
-            Self::SentT { codec, .. } => {
-                let sbio = codec.align_tags(given, words.len(), align).map_err(unwritable)?;
+            Self::SentT { codec, grammar, .. } => {
+                let sbio = grammar.decode_sbio(codec, given, words.len(), align).map_err(unwritable)?;
                 Ok((sbio_to_bio(&sbio), given.last() == Some(&codec.eos())))
             }
             Self::WordPiece { codec, tags } => {
@@ -129,6 +136,7 @@ mod tests {
             task: "t".into(),
             labels: vec!["city".into(), "food".into()],
             words: WordSplitting::default(),
+            word_fit: None,
             max_source_len: 16,
             max_target_len: 0,
             pad_token_id: 0,

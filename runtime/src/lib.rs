@@ -34,7 +34,7 @@ pub mod tagger;
 
 pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Device, Graph, Value};
 pub use decode::{DraftFrom, Mode, Statistics};
-pub use hyperloader_core::text::sentt::Alignment;
+pub use hyperloader_core::text::target::Alignment;
 pub use model_file::{ModelFile, ModelFileError};
 pub use names::UnknownName;
 pub use tagger::{Input, OpenError, SentenceError, Tagged, TaggedSpan, Tagger, TaggerOptions};

@@ -7,8 +7,9 @@ use hyperloader_core::format::tagger::{
     ATTENTION_MASK, DECODER_INPUT_IDS, DRAFT_TAGS, INPUT_IDS, LOGITS, MetadataError, TaggerKind,
     TaggerMetadata,
 };
-use hyperloader_core::text::drafter::{ROLES, tag_count};
+use hyperloader_core::text::drafter::ROLES;
 use hyperloader_core::text::labels::bio_tags;
+use hyperloader_core::text::target::tag_count;
 use hyperloader_onnx::proto::{GraphProto, ModelProto, TensorTypeProto, ValueInfoProto};
 use hyperloader_onnx::{Bytes, ElementType, ReadError, WeightFile, decode_model};
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use hyperloader_core::format::tagger::TaggerMetadata;
-use hyperloader_core::text::sentt::Alignment;
 use hyperloader_core::text::spans::{SpanMode, bio_to_spans};
+use hyperloader_core::text::target::Alignment;
 use hyperloader_core::text::words::{Word, WordRule, WordSplitting, is_whitespace};
 use serde::Serialize;
 

@@ -197,7 +197,7 @@ fn constrained_targets_have_a_known_tag_for_each_word() {
         let tagger = open(&TaggerOptions { mode: Mode::Constrained, batch_size: 8, ..options(kind) });
         for (source, target) in many_sources().iter().zip(tagger.target_ids(&many_sources()).unwrap()) {
             let words = source.iter().filter(|id| codec.sentinel_index(**id).is_some()).count() - 1;
-            let tags = codec.decode_tags(&target).unwrap();
+            let tags = codec.decode_words(&target).unwrap();
             assert_eq!(tags.len(), words);
             assert!(tags.iter().all(|tag| known.contains(&tag.as_str())), "{tags:?}");
             assert_eq!(codec.encode_target(&tags).unwrap(), target);

@@ -6,6 +6,7 @@ use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::sentt::{SentT, SentTError};
 use hyperloader_core::text::spans::{Bio, bio_to_sbio};
 use hyperloader_core::text::wordpiece::{self, WordPiece, WordPieceError};
+use hyperloader_core::text::writable::{WritableError, labels_writable, some_labels};
 
 use crate::config::TrainingConfig;
 
@@ -69,6 +70,12 @@ pub trait Coding {
         labels: &LabelSet,
     ) -> Result<Coded, CodingError>;
 
+    /// Refuses labels that a model cannot learn to give, before it is trained.
+    ///
+    /// # Errors
+    /// Names the labels. If there is no label at all.
+    fn check_labels(&self, labels: &LabelSet) -> Result<(), WritableError>;
+
     /// Whether source and target are within `training.max_source_len` and, where it counts, `max_target_len`.
     fn fits(&self, coded: &Coded, limits: &TrainingConfig) -> bool;
 
@@ -105,6 +112,10 @@ impl Coding for SentT {
         let target = self.encode_target(&sbio(tags, window))?;
         let source = self.encode_source(words)?;
         Ok(Coded { source, target: target.into_iter().map(i64::from).collect() })
+    }
+
+    fn check_labels(&self, labels: &LabelSet) -> Result<(), WritableError> {
+        labels_writable(self, labels)
     }
 
     fn fits(&self, coded: &Coded, limits: &TrainingConfig) -> bool {
@@ -165,6 +176,10 @@ impl Coding for WordPiece {
     }
 
     /// Targets are as long as sources, so only `training.max_source_len` counts.
+    fn check_labels(&self, labels: &LabelSet) -> Result<(), WritableError> {
+        some_labels(labels)
+    }
+
     fn fits(&self, coded: &Coded, limits: &TrainingConfig) -> bool {
         coded.source.len() <= limits.max_source_len
     }

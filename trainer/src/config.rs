@@ -8,7 +8,7 @@ use hyperloader_core::corpus::CorpusSpec;
 use hyperloader_core::files::{FileError, read_text};
 use hyperloader_core::method::{Method, MethodConfig};
 use hyperloader_core::suggest;
-use hyperloader_core::text::sentt::Alignment;
+use hyperloader_core::text::target::Alignment;
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, ValueDeserializer};
 use toml::{Table, Value};
@@ -317,7 +317,7 @@ impl Config {
         self.runs = from_folder(&self.runs, folder)?;
         self.backbone.path = self.backbone.path.map(|path| from_folder(&path, folder)).transpose()?;
         for spec in self.tasks.values_mut() {
-            for path in [&mut spec.train, &mut spec.test].into_iter().chain(&mut spec.valid) {
+            for path in spec.paths_mut() {
                 *path = from_folder(path, folder)?;
             }
         }

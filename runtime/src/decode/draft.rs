@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use hyperloader_core::text::drafter::{OUTSIDE, Transitions};
+use hyperloader_core::text::drafter::Transitions;
+use hyperloader_core::text::target::{OUTSIDE, Place, Tag, TargetGrammar};
 
-use super::target::{Draft, Grammar, Place, Slot, Tag};
+use super::target::{Draft, Slot};
 
 /// What is known of a sentence before the decoder has run.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +39,7 @@ pub(super) const ASTRAY: usize = 16;
 /// Drafts targets.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Drafter<'a> {
-    pub(super) grammar: &'a Grammar,
+    pub(super) grammar: &'a TargetGrammar,
     /// What the classifier knows of neighbouring tags, if there is one.
     pub(super) transitions: Option<&'a Transitions>,
     /// Whether to make use of what the decoder said behind a wrong draft.
@@ -57,7 +58,7 @@ impl Drafter<'_> {
         let mut previous = OUTSIDE;
         match opened.checked_sub(1) {
             Some(word) if word >= sentence.words => {
-                draft.ids.push(grammar.eos);
+                draft.ids.push(grammar.eos());
                 return draft;
             }
             Some(word) => {
@@ -82,7 +83,7 @@ impl Drafter<'_> {
             previous = tag;
         }
         draft.ids.extend(grammar.sentinel(sentence.words));
-        draft.ids.push(grammar.eos);
+        draft.ids.push(grammar.eos());
         draft
     }
 
@@ -90,8 +91,8 @@ impl Drafter<'_> {
     /// what was written; then as it did the last time or, failing that, with the next word.
     fn astray(&self, target: &[u32], said: &[u32]) -> Vec<u32> {
         // Behind an end nothing follows, though it may be said.
-        let said = said.split(|id| *id == self.grammar.eos).next().unwrap_or_default();
-        let next = |ids: &[u32]| repeated(ids).or_else(|| self.grammar.next(ids));
+        let said = said.split(|id| *id == self.grammar.eos()).next().unwrap_or_default();
+        let next = |ids: &[u32]| repeated(ids).or_else(|| self.grammar.next_repeated(ids));
         extended([target, said].concat(), target.len() + ASTRAY, next).split_off(target.len())
     }
 
@@ -121,11 +122,8 @@ impl Drafter<'_> {
                 false => {
                     let mut partial = drafted[..agreed].to_vec();
                     partial.push(*chosen.get(agreed)?);
-                    self.likeliest(sentence, slot.word, slot.previous, &partial).or_else(|| {
-                        self.grammar
-                            .tags_from(&drafted[..agreed])
-                            .find(|tag| self.grammar.ids(*tag).len() == agreed)
-                    })?
+                    self.likeliest(sentence, slot.word, slot.previous, &partial)
+                        .or_else(|| self.grammar.tag(&drafted[..agreed]))?
                 }
             };
             Some((slot.word, Hint { tag, previous: slot.previous }))
@@ -157,7 +155,8 @@ impl Drafter<'_> {
     /// without a classifier.
     fn likeliest(&self, sentence: &Sentence, word: usize, previous: Tag, partial: &[u32]) -> Option<Tag> {
         let grammar = self.grammar;
-        let tags = grammar.tags_from(partial).filter(|tag| grammar.may_follow(*tag, previous));
+        let tags = grammar.tags_from(partial).iter().copied();
+        let tags = tags.filter(|tag| grammar.may_follow(*tag, previous));
         let scores = sentence.scores.chunks(grammar.tags()).nth(word);
         match (self.transitions, scores) {
             (Some(transitions), Some(scores)) => transitions.best(scores, previous, tags),
@@ -169,8 +168,7 @@ impl Drafter<'_> {
     fn tag_before(&self, target: &[u32], partial: &[u32]) -> Tag {
         let before = &target[..target.len() - partial.len() - 1];
         let gap = self.grammar.place(before).partial;
-        let complete = |tag: &Tag| self.grammar.ids(*tag).len() == gap.len();
-        self.grammar.tags_from(gap).find(complete).unwrap_or(OUTSIDE)
+        self.grammar.tag(gap).unwrap_or(OUTSIDE)
     }
 }
 
@@ -192,8 +190,8 @@ pub(super) fn repeated(ids: &[u32]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use hyperloader_core::text::drafter::INSIDE;
     use hyperloader_core::text::sentt::SentT;
+    use hyperloader_core::text::target::INSIDE;
 
     use super::*;
 
@@ -205,9 +203,8 @@ mod tests {
         SentT::from_file("../fixtures/backbones/t5-nano/tokenizer.json").unwrap()
     }
 
-    fn grammar() -> Grammar {
-        let labels = ["city", "city_name", "time"].map(str::to_owned);
-        Grammar::new(&codec(), &labels).unwrap()
+    fn grammar() -> TargetGrammar {
+        TargetGrammar::new(&codec(), ["city", "city_name", "time"]).unwrap()
     }
 
     fn ids(tags: &[&str]) -> Vec<u32> {
@@ -247,7 +244,7 @@ mod tests {
         // What cannot be a tag is left as it is.
         let odd = [&ids(&["O"])[..2 + usize::from(grammar.ids(OUTSIDE).len() > 1)], &[777]].concat();
         assert!(draft(&odd).starts_with(&odd));
-        assert_eq!(draft(&odd).last(), Some(&grammar.eos));
+        assert_eq!(draft(&odd).last(), Some(&grammar.eos()));
     }
 
     #[test]
@@ -265,11 +262,11 @@ mod tests {
         };
         let around = draft(&with(&[0, 1, 1, 1]), &[]);
         assert!(around.starts_with(&with(&[1, 1, 1])) && around.len() == ASTRAY);
-        let said = [&with(&[2, 0])[..], &[grammar.eos], &with(&[7])].concat();
+        let said = [&with(&[2, 0])[..], &[grammar.eos()], &with(&[7])].concat();
         assert!(draft(&with(&[0, 1, 1]), &said).starts_with(&with(&[2, 0, 1, 2])));
         // Words that are not there.
         assert!(draft(&with(&[0, 1, 2, 3]), &[]).starts_with(&with(&[4, 5, 6])));
-        assert_eq!(draft(&with(&[0, 1, 2, 3])[..3 * (1 + o.len()) + 1], &[]), [grammar.eos]);
+        assert_eq!(draft(&with(&[0, 1, 2, 3])[..3 * (1 + o.len()) + 1], &[]), [grammar.eos()]);
     }
 
     #[test]

@@ -17,8 +17,8 @@ use hyperloader_core::format::tagger::{
     ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, KEY_POSITIONS, QUERY_POSITIONS, TaggerMetadata,
 };
 use hyperloader_core::text::drafter::{ROLES, Transitions, read_from};
-use hyperloader_core::text::labels::{LabelError, LabelSet};
 use hyperloader_core::text::sentt::{SentT, SentTError};
+use hyperloader_core::text::target::{TargetError, TargetGrammar};
 use hyperloader_onnx::proto::ModelProto;
 use serde::Serialize;
 
@@ -27,7 +27,6 @@ use self::legal::LegalIds;
 use self::past::{Cache, Past};
 use self::plan::{horizon, parts_of_like_length};
 use self::rows::Row;
-use self::target::Grammar;
 use crate::backend::{Backend, BackendError, Graph, Value};
 use crate::model_file::ModelFile;
 use crate::names::names;
@@ -92,7 +91,7 @@ pub enum DecoderError {
     Tokenizer(#[from] SentTError),
     /// The labels cannot be told apart by their ids.
     #[error(transparent)]
-    Labels(#[from] LabelError),
+    Labels(#[from] TargetError),
     /// The graph cannot write what a well-formed target needs.
     #[error("a well-formed target needs id {id}, the graph's vocabulary has {vocab_size}")]
     Vocabulary {
@@ -169,7 +168,7 @@ pub struct Decoder {
     decoder: Option<Box<dyn Graph>>,
     memory_names: Vec<String>,
     cache: Cache,
-    grammar: Grammar,
+    grammar: TargetGrammar,
     /// Absent without a classifier.
     transitions: Option<Transitions>,
     legal: Option<LegalIds>,
@@ -213,8 +212,9 @@ impl Decoder {
         if mode == Mode::Draft && classifier.is_none() {
             return Err(DecoderError::NoDrafter);
         }
+        let grammar = TargetGrammar::new(codec, &metadata.labels)?;
         let legal = match mode {
-            Mode::Constrained => Some(legal_ids(file, codec)?),
+            Mode::Constrained => Some(legal_ids(file, &grammar)?),
             _ => None,
         };
         let memory_names = if mode == Mode::Draft { vec![] } else { memory_names(metadata) };
@@ -232,7 +232,7 @@ impl Decoder {
             decoder,
             memory_names,
             cache: cache(model, metadata)?,
-            grammar: Grammar::new(codec, &metadata.labels)?,
+            grammar,
             transitions: classifier,
             legal,
             mode,
@@ -371,7 +371,7 @@ impl Decoder {
             return Err(BackendError::Shape { shape: shape.to_vec(), found });
         }
         let sentence = |(row, source): (usize, &Vec<u32>)| {
-            let sentinels = grammar.sentinels_of(source);
+            let sentinels = grammar.sentinels().positions(source.iter().copied());
             let words = sentinels.len().saturating_sub(1);
             let mut sums = vec![0.0; scores.map_or(0, |_| words * tags)];
             for (word, sums) in sums.chunks_mut(tags).enumerate() {
@@ -500,9 +500,8 @@ fn cache(model: &ModelProto, metadata: &TaggerMetadata) -> Result<Cache, SplitEr
 }
 
 /// The ids of well-formed targets, all of which the graph of `file` can write.
-fn legal_ids(file: &ModelFile, codec: &SentT) -> Result<LegalIds, DecoderError> {
-    let labels = LabelSet::new(file.metadata().labels.clone(), "metadata `labels`")?;
-    let legal = LegalIds::new(&labels, codec)?;
+fn legal_ids(file: &ModelFile, grammar: &TargetGrammar) -> Result<LegalIds, DecoderError> {
+    let legal = LegalIds::new(grammar)?;
     let vocab_size = file.vocab_size();
     match legal.vocabulary().iter().find(|id| **id as usize >= vocab_size) {
         Some(&id) => Err(DecoderError::Vocabulary { id, vocab_size }),

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use hyperloader_core::corpus::CorpusSpec;
 use hyperloader_core::files::{FileError, hexadecimal, sha256, write_atomic};
 use hyperloader_core::method::MethodConfig;
 use hyperloader_core::run::{self, BackboneReference, HubReference, Manifest, Run, Task};
@@ -130,7 +129,7 @@ pub(super) fn create_run(config: &Config, materials: &Materials) -> Result<Run, 
         method: config.method.clone(),
         architecture: materials.base.architecture(),
         backbone: backbone_reference(&folder, materials)?,
-        tasks: manifest_tasks(config, &materials.data),
+        tasks: manifest_tasks(&materials.data),
         max_source_len: config.training.max_source_len,
         max_target_len: config.training.max_target_len,
         seed: config.seed,
@@ -145,15 +144,16 @@ pub(super) fn create_run(config: &Config, materials: &Materials) -> Result<Run, 
     Ok(run)
 }
 
-pub(super) fn manifest_tasks(config: &Config, data: &[TaskData]) -> Vec<Task> {
-    let task = |(spec, data): (&CorpusSpec, &TaskData)| Task {
+pub(super) fn manifest_tasks(data: &[TaskData]) -> Vec<Task> {
+    let task = |data: &TaskData| Task {
         name: data.name.clone(),
         labels: data.labels.iter().map(str::to_owned).collect(),
-        words: spec.word_splitting(),
+        words: data.words,
+        word_fit: data.word_fit,
         train_sentences: data.train.len(),
         train_sha256: train_hash(data),
     };
-    config.tasks.values().zip(data).map(task).collect()
+    data.iter().map(task).collect()
 }
 
 /// SHA-256 over the training examples' ids, each sequence behind its length.

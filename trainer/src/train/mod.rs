@@ -448,10 +448,14 @@ fn materials_of(mut config: Config, run: &Run) -> Result<(Config, Materials), Tr
     if backbone_reference(&run.folder, &materials)?.sha256 != run.manifest.backbone.sha256 {
         return Err(changed("the backbone".into()));
     }
-    for (mut now, then) in manifest_tasks(&config, &materials.data).into_iter().zip(&run.manifest.tasks) {
+    for (mut now, then) in manifest_tasks(&materials.data).into_iter().zip(&run.manifest.tasks) {
         // Runs of the first version keep no hash of their corpora.
         if then.train_sha256.is_empty() {
             now.train_sha256.clear();
+        }
+        // Older runs took the layout's rule for free text and did not compare it with the corpus.
+        if then.word_fit.is_none() {
+            (now.words, now.word_fit) = (then.words, None);
         }
         if now != *then {
             return Err(changed(format!("the corpus of task `{}`", then.name)));

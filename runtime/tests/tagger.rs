@@ -3,10 +3,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-
-use common::{MAX_TARGET_LEN, lexicon_bytes, lexicon_tagger, metadata, with_drafter};
+use common::{MAX_TARGET_LEN, lexicon_bytes, lexicon_tagger, many_sources, metadata, with_drafter};
 use hyperloader_core::format::tagger::{
     ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, KEY_POSITIONS, QUERY_POSITIONS,
 };
@@ -99,15 +96,6 @@ fn a_target_that_does_not_end_is_cut_and_said_to_be_incomplete() {
         let source = codec.encode_source(&["paris", "forever"]).unwrap();
         assert_eq!(tagger.target_ids(&[source]).unwrap()[0].len(), MAX_TARGET_LEN);
     }
-}
-
-/// Sentences of all lengths over the whole lexicon.
-fn many_sources() -> Vec<Vec<u32>> {
-    let words = ["set", "7", "am", "paris", "skip", "unheard", "new", "caf\u{e9}", "forever", "."];
-    let codec = SentT::from_bytes(metadata().tokenizer.as_bytes()).unwrap();
-    let sentence =
-        |k: usize| (0..1 + k % 9).map(|at| words[(k * 7 + at * 3) % words.len()]).collect::<Vec<_>>();
-    (0..60).map(|k| codec.encode_source(&sentence(k)).unwrap()).collect()
 }
 
 #[test]
@@ -336,74 +324,6 @@ fn inputs_that_do_not_fit_are_errors() {
             assert!(message.starts_with(&format!("{kind} failed to run the graph: ")), "{message}");
         }
     }
-}
-
-#[test]
-fn what_is_kept_of_a_file_gives_its_ids_and_is_made_again_when_it_or_the_file_has_changed() {
-    let folder = tempfile::tempdir().unwrap();
-    let (model, cache) = (folder.path().join("a.onnx"), folder.path().join("a.onnx.cache"));
-    std::fs::copy(lexicon_tagger(), &model).unwrap();
-    let options = || {
-        let mut options = options(BackendKind::Ort);
-        options.backend.cache = Some(folder.path().to_owned());
-        options
-    };
-    let sources = many_sources();
-    let expected =
-        open(&TaggerOptions { backend: BackendOptions::default(), ..options() }).target_ids(&sources);
-    let expected = expected.unwrap();
-    let check =
-        || assert_eq!(Tagger::open(&model, &options()).unwrap().target_ids(&sources).unwrap(), expected);
-    let entries = || {
-        let entries = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
-        entries.collect::<BTreeSet<_>>()
-    };
-    check();
-    let first = entries();
-    let files = |entry: &PathBuf| {
-        let files = std::fs::read_dir(entry).unwrap();
-        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>()
-    };
-    assert_eq!(first.len(), 2, "encoder and decoder: {first:?}");
-    assert!(first.iter().all(|entry| files(entry).contains("graph.onnx")));
-    check();
-    assert_eq!(entries(), first);
-    for entry in &first {
-        std::fs::write(entry.join("graph.onnx"), "half of a gra").unwrap();
-    }
-    check();
-    check();
-    assert_eq!(entries(), first);
-    // What processes that were killed have left, and what another one still writes.
-    let [left, new] = [".new-left", ".new-new"].map(|name| cache.join(name));
-    for folder in [&left, &new] {
-        std::fs::create_dir(folder).unwrap();
-    }
-    let hours = std::time::Duration::from_secs(2 * 60 * 60);
-    let times = std::fs::FileTimes::new().set_modified(std::time::SystemTime::now() - hours);
-    std::fs::File::open(&left).unwrap().set_times(times).unwrap();
-    // The file has changed.
-    std::fs::write(&model, with_drafter(1.0)).unwrap();
-    check();
-    assert!(entries().is_disjoint(&first), "{:?}", entries());
-    assert!(!left.exists() && new.exists());
-    // Another file of the same name.
-    let second = entries();
-    let other = folder.path().join("b").join("a.onnx");
-    std::fs::create_dir(other.parent().unwrap()).unwrap();
-    std::fs::copy(lexicon_tagger(), &other).unwrap();
-    assert_eq!(Tagger::open(&other, &options()).unwrap().target_ids(&sources).unwrap(), expected);
-    assert!(entries().is_superset(&second) && entries().len() == second.len() + 2);
-    let tract = TaggerOptions {
-        backend: BackendOptions { kind: BackendKind::Tract, ..options().backend },
-        ..options()
-    };
-    assert_eq!(Tagger::open(&model, &tract).unwrap().backend().notices(), ["tract keeps no cache of models"]);
-    // A folder that is none.
-    let mut nowhere = options();
-    nowhere.backend.cache = Some(model.clone());
-    let message = Tagger::open(&model, &nowhere).unwrap_err().to_string();
-    assert!(message.contains("the cache of the model cannot be written in"), "{message}");
 }
 
 #[test]

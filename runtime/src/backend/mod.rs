@@ -26,10 +26,6 @@ compile_error!(
 
 #[cfg(feature = "ort")]
 mod ort;
-#[cfg(feature = "ort")]
-mod ort_cache;
-#[cfg(feature = "ort")]
-mod ort_library;
 #[cfg(feature = "tract")]
 mod tract;
 mod value;
@@ -37,6 +33,7 @@ mod value;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 use hyperloader_onnx::WeightFile;
 use hyperloader_onnx::proto::ModelProto;
@@ -223,8 +220,8 @@ enum Runtime {
 #[derive(Debug)]
 pub struct Backend {
     runtime: Runtime,
-    /// What it does otherwise than one might expect.
-    notices: Vec<String>,
+    /// See [`Backend::notices`]; without duplicates.
+    notices: Mutex<Vec<String>>,
 }
 
 impl Backend {
@@ -244,8 +241,8 @@ impl Backend {
             BackendKind::Auto if options.ort_lib.is_some() => Self::load_ort(options),
             BackendKind::Auto if matches!(options.device, Device::Cuda(_)) => Self::load_ort(options),
             BackendKind::Auto => Self::load_ort(options).or_else(|why| {
-                let mut tract = Self::load_tract(options)?;
-                tract.notices.push(why.to_string());
+                let tract = Self::load_tract(options)?;
+                tract.notice(why.to_string());
                 Ok(tract)
             }),
         }
@@ -263,7 +260,8 @@ impl Backend {
         let (ort, notice) = ort::Ort::load(options)?;
         let gpu = options.cache.is_some() && ort.device() != Device::Cpu;
         let uncached = gpu.then(|| format!("no cache of models is kept on {}", ort.device()));
-        Ok(Self { runtime: Runtime::Ort(ort), notices: notice.into_iter().chain(uncached).collect() })
+        let notices = notice.into_iter().chain(uncached).collect();
+        Ok(Self { runtime: Runtime::Ort(ort), notices: Mutex::new(notices) })
     }
 
     #[cfg(not(feature = "ort"))]
@@ -274,7 +272,7 @@ impl Backend {
     #[cfg(feature = "tract")]
     fn load_tract(options: &BackendOptions) -> Result<Self, BackendError> {
         let notices = options.cache.iter().map(|_| "tract keeps no cache of models".to_owned()).collect();
-        Ok(Self { runtime: Runtime::Tract(tract::Tract::load(options)?), notices })
+        Ok(Self { runtime: Runtime::Tract(tract::Tract::load(options)?), notices: Mutex::new(notices) })
     }
 
     #[cfg(not(feature = "tract"))]
@@ -312,9 +310,16 @@ impl Backend {
         }
     }
 
-    /// Why `auto` did not take ONNX Runtime or a GPU, where it did not; that no cache is kept, where one was asked for.
-    pub fn notices(&self) -> &[String] {
-        &self.notices
+    /// What differs from what was asked for so far: why `auto` did not take ONNX Runtime or a GPU, and why no cache is used.
+    pub fn notices(&self) -> Vec<String> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn notice(&self, notice: String) {
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        if !notices.contains(&notice) {
+            notices.push(notice);
+        }
     }
 
     /// Opens a model in memory. If its weights lie in the file `weights`, ONNX Runtime takes them from there by itself,
@@ -331,7 +336,11 @@ impl Backend {
         let _ = weights;
         match &self.runtime {
             #[cfg(feature = "ort")]
-            Runtime::Ort(ort) => ort.open(model, weights),
+            Runtime::Ort(ort) => {
+                let (graph, notice) = ort.open(model, weights)?;
+                notice.into_iter().for_each(|notice| self.notice(notice));
+                Ok(graph)
+            }
             #[cfg(feature = "tract")]
             Runtime::Tract(tract) => tract.open(model),
         }

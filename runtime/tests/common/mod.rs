@@ -18,6 +18,7 @@ use hyperloader_core::format::tagger::{
     self_key, self_value,
 };
 use hyperloader_core::text::drafter::ROLES;
+use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::words::{WordRule, WordSplitting};
 use hyperloader_onnx::{Bytes, Dim, ElementType, GraphBuilder, Opset, Value, Weight, write_model};
 use serde_json::{Value as Json, json};
@@ -85,6 +86,15 @@ pub(crate) fn metadata() -> TaggerMetadata {
         drafter: None,
         tokenizer: tokenizer().to_string(),
     }
+}
+
+/// Sentences of all lengths over the whole lexicon.
+pub(crate) fn many_sources() -> Vec<Vec<u32>> {
+    let words = ["set", "7", "am", "paris", "skip", "unheard", "new", "caf\u{e9}", "forever", "."];
+    let codec = SentT::from_bytes(metadata().tokenizer.as_bytes()).unwrap();
+    let sentence =
+        |k: usize| (0..1 + k % 9).map(|at| words[(k * 7 + at * 3) % words.len()]).collect::<Vec<_>>();
+    (0..60).map(|k| codec.encode_source(&sentence(k)).unwrap()).collect()
 }
 
 /// The bytes of the tagger with `metadata`.

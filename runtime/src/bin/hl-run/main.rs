@@ -66,7 +66,7 @@ fn statistics(statistics: Statistics, elapsed: Duration) -> String {
 
 fn announce(tagger: &Tagger, reporter: &Reporter) {
     for notice in tagger.backend().notices() {
-        reporter.note(notice);
+        reporter.note(&notice);
     }
     reporter.note(&format!("backend: {}", tagger.backend().description()));
 }

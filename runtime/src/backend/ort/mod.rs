@@ -1,4 +1,12 @@
 //! ONNX Runtime, loaded as a library when the program runs.
+//!
+//! - [`library`]: where the library is looked for
+//! - [`cache`]: optimized graphs on disk
+//! - [`align`]: alignment of the weights in a cache entry
+
+mod align;
+mod cache;
+mod library;
 
 use std::borrow::Cow;
 use std::env;
@@ -15,9 +23,9 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, TensorRef};
 use prost::Message;
 
-use super::ort_cache::Entry;
+use self::cache::{CacheError, Entry};
 use super::value::{Elements, Storage};
-use super::{BackendError, BackendKind, BackendOptions, Device, Graph, Value, ort_cache, ort_library};
+use super::{BackendError, BackendKind, BackendOptions, Device, Graph, Value};
 
 const KIND: BackendKind = BackendKind::Ort;
 /// The key of: threads that wait for work stop doing so busily when a run ends. Encoder and decoder are two sessions with
@@ -25,6 +33,8 @@ const KIND: BackendKind = BackendKind::Ort;
 const STOP_SPINNING: &str = "session.force_spinning_stop";
 /// The key of the folder that a model in memory takes weights from.
 const EXTERNAL_FOLDER: &str = "session.model_external_initializers_file_folder_path";
+/// How often a cache entry is written anew: another process may remove it before it is opened.
+const ATTEMPTS: usize = 2;
 
 /// ONNX Runtime allows one library and one environment a process.
 static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
@@ -54,7 +64,7 @@ impl Ort {
     /// Loads the library and settles the device; also says why `auto` does not take a GPU that the library supports.
     pub(super) fn load(options: &BackendOptions) -> Result<(Self, Option<String>), BackendError> {
         let (path, environment) = environment(options)?;
-        let version = ort_library::version_of(&path);
+        let version = library::version_of(&path);
         let BackendOptions { device, threads, ref cache, .. } = *options;
         let mut ort = Self { environment, version, device, threads, cache: cache.clone() };
         if options.device != Device::Auto {
@@ -83,56 +93,71 @@ impl Ort {
         format!("ONNX Runtime{version} on {}", self.device)
     }
 
+    /// Opens `model`; also says why the cache is not used, where one was asked for.
     pub(super) fn open(
         &self,
         model: &ModelProto,
         weights: Option<&WeightFile>,
-    ) -> Result<Box<dyn Graph>, BackendError> {
-        let referred = weights.and_then(|weights| Some((weights, weights.refer(model)?)));
-        let session = match (referred, &self.cache) {
-            (Some((weights, (graph, folder))), Some(cache)) if self.device == Device::Cpu => {
-                return self.open_kept(&Entry::new(cache, &graph.encode_to_vec(), weights)?, &graph, &folder);
-            }
-            (Some((_, (graph, folder))), _) => {
-                self.referring(&folder)?.commit_from_memory(&graph.encode_to_vec())
-            }
-            (None, _) => self.session_builder()?.commit_from_memory(&model.encode_to_vec()),
+    ) -> Result<(Box<dyn Graph>, Option<String>), BackendError> {
+        let Some((weights, (graph, folder))) = weights.and_then(|file| Some((file, file.refer(model)?))) else {
+            let session = self.session_builder()?.commit_from_memory(&model.encode_to_vec());
+            return Ok((OrtGraph::boxed(session)?, None));
         };
-        Ok(Box::new(OrtGraph { session: session.map_err(open_error)? }))
+        let graph = graph.encode_to_vec();
+        let notice = match &self.cache {
+            Some(cache) if self.device == Device::Cpu => {
+                match self.open_cached(&Entry::new(cache, &graph, weights)?, &graph, &folder)? {
+                    Ok(graph) => return Ok((graph, None)),
+                    Err(reason) => Some(format!("the cache of the model is not used: {reason}")),
+                }
+            }
+            _ => None,
+        };
+        Ok((OrtGraph::boxed(self.referring(&folder)?.commit_from_memory(&graph))?, notice))
     }
 
-    /// Opens what is kept of `graph`; makes it first if it is not there, or not what it should be.
-    fn open_kept(
+    /// Opens the cache entry of `graph`, whose weights lie in a file in `folder`. Writes the entry first if it is absent or
+    /// cannot be used. The inner error says why the entry cannot be made usable.
+    fn open_cached(
         &self,
         entry: &Entry,
-        graph: &ModelProto,
+        graph: &[u8],
         folder: &str,
-    ) -> Result<Box<dyn Graph>, BackendError> {
-        let open = || -> Result<Box<dyn Graph>, BackendError> {
-            // It is optimised.
-            let builder = self.session_builder()?.with_optimization_level(GraphOptimizationLevel::Disable);
-            let session = builder.map_err(open_error)?.commit_from_file(entry.graph()).map_err(open_error)?;
-            Ok(Box::new(OrtGraph { session }))
-        };
-        if entry.graph().exists() {
-            match open() {
-                Ok(graph) => return Ok(graph),
-                Err(_) => entry.remove()?,
-            }
-        }
-        entry.write(|path| {
+    ) -> Result<Result<Box<dyn Graph>, String>, BackendError> {
+        let write = |path: &Path| {
             let mut builder = self.referring(folder)?.with_optimized_model_path(path).map_err(open_error)?;
-            for (key, value) in ort_cache::WRITING {
+            for (key, value) in cache::WRITING {
                 builder = builder.with_config_entry(key, value).map_err(open_error)?;
             }
-            builder.commit_from_memory(&graph.encode_to_vec()).map_err(open_error).map(drop)
-        })?;
-        open()
+            builder.commit_from_memory(graph).map_err(open_error).map(drop)
+        };
+        let mut opened = self.open_entry(entry);
+        for _ in 0..ATTEMPTS {
+            if opened.is_ok() {
+                break;
+            }
+            entry.remove()?;
+            match entry.write(write) {
+                Ok(()) => opened = self.open_entry(entry),
+                Err(CacheError::Align(error)) => return Ok(Err(error.to_string())),
+                Err(CacheError::Write(error)) => return Err(error),
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Opens a cache entry, whose graph is optimized already.
+    fn open_entry(&self, entry: &Entry) -> Result<Box<dyn Graph>, String> {
+        entry.check().map_err(|error| error.to_string())?;
+        let open = || {
+            let builder = self.session_builder()?.with_optimization_level(GraphOptimizationLevel::Disable);
+            OrtGraph::boxed(builder.map_err(open_error)?.commit_from_file(entry.graph()))
+        };
+        open().map_err(|error: BackendError| error.to_string())
     }
 
     pub(super) fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError> {
-        let session = self.session_builder()?.commit_from_file(path).map_err(open_error)?;
-        Ok(Box::new(OrtGraph { session }))
+        OrtGraph::boxed(self.session_builder()?.commit_from_file(path))
     }
 
     /// For a graph whose weights lie in a file in `folder`.
@@ -198,7 +223,7 @@ fn environment(options: &BackendOptions) -> Result<(PathBuf, Environment), Backe
             Ok(environment) => (path, environment),
             Err(reason) => return Err(BackendError::Library { path, asked_by, reason }),
         },
-        None => first_that_loads(&ort_library::candidates())?,
+        None => first_that_loads(&library::candidates())?,
     };
     *loaded = Some((path.clone(), environment.clone()));
     Ok((path, environment))
@@ -249,6 +274,12 @@ fn load_library(path: &Path) -> Result<Environment, String> {
 #[derive(Debug)]
 struct OrtGraph {
     session: Session,
+}
+
+impl OrtGraph {
+    fn boxed(session: ort::Result<Session>) -> Result<Box<dyn Graph>, BackendError> {
+        Ok(Box::new(Self { session: session.map_err(open_error)? }))
+    }
 }
 
 impl Graph for OrtGraph {

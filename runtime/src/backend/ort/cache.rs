@@ -4,6 +4,7 @@
 //! An entry is a folder that is renamed into place when it is complete. Nothing writes to it afterwards; its files are
 //! read-only, because cutting a mapped file short would end the process that maps it.
 
+use std::error::Error;
 use std::fs::{self, DirEntry, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::align::{self, AlignError};
-use crate::backend::BackendError;
+use crate::backend::error::BackendError;
 
 const GRAPH: &str = "graph.onnx";
 const WEIGHTS: &str = "graph.weights";
@@ -69,7 +70,7 @@ impl Entry {
             let path = fs::canonicalize(weights.path())?;
             Ok((path, format!("{} {modified} {} {}", file.len(), ort::info(), processor())))
         };
-        let (path, version) = version().map_err(|error: io::Error| failed(&folder, &error))?;
+        let (path, version) = version().map_err(|error: io::Error| failed(&folder, error))?;
         let short = |bytes: &[u8]| hexadecimal(&Sha256::digest(bytes)[..8]);
         let file = short(path.as_os_str().as_encoded_bytes());
         Ok(Self { folder, file, version: short(version.as_bytes()), graph: short(graph) })
@@ -101,11 +102,11 @@ impl Entry {
         &self,
         write: impl FnOnce(&Path) -> Result<(), BackendError>,
     ) -> Result<(), CacheError> {
-        let io = |error: io::Error| failed(&self.folder, &error);
+        let io = |error: io::Error| failed(&self.folder, error);
         let new = self.new_folder().map_err(io)?;
         let graph = new.path().join(GRAPH);
         // The reason may be the disk or the graph; opening the graph without a cache tells which.
-        write(&graph).map_err(|error| failed(&self.folder, &error))?;
+        write(&graph).map_err(|error| failed(&self.folder, error))?;
         match align::align(&graph, &new.path().join(WEIGHTS)) {
             Err(AlignError::Io(error)) => return Err(io(error).into()),
             aligned => aligned.map_err(CacheError::Align)?,
@@ -158,14 +159,14 @@ impl Entry {
             Err(error) => Err(error),
         };
         match remove() {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&self.folder, &error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&self.folder, error)),
             _ => Ok(()),
         }
     }
 }
 
-fn failed(folder: &Path, error: &impl ToString) -> BackendError {
-    BackendError::Cache { folder: folder.to_owned(), reason: error.to_string() }
+fn failed(folder: &Path, error: impl Into<Box<dyn Error + Send + Sync>>) -> BackendError {
+    BackendError::Cache { folder: folder.to_owned(), source: error.into() }
 }
 
 /// Makes temporary files, which are private by default, readable for others.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 /// An operation on a file failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} `{}`: {source}", path.display())]
+#[error("cannot {action} `{}`", path.display())]
 pub struct FileError {
     /// What was tried: `read`, `write`, `create`.
     pub action: &'static str,

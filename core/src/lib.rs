@@ -7,11 +7,15 @@
 //! - [`weights`]: tensors in memory and in files, and the weights of one task
 //! - [`run`]: the folder that a training writes
 //! - [`format`]: the metadata of an exported file
+//! - [`device`]: `auto`, `cpu`, `cuda:N`
+//! - [`causes`]: an error and its causes on one line
 //! - [`files`]: hashes, and files that appear complete or not at all
 //! - [`suggest`]: the `hint: did you mean` of an unknown name
 
 pub mod backbone;
+pub mod causes;
 pub mod corpus;
+pub mod device;
 pub mod files;
 pub mod format;
 pub mod method;

@@ -104,7 +104,7 @@ impl ExportError {
 }
 
 /// What a model's large matrices are stored as.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
     /// 32-bit floats: the trained model
     #[default]

@@ -95,7 +95,7 @@ fn the_task_alone_is_enough() {
 fn every_task_is_written_and_described_for_programs() {
     let place = Place::with_run();
     let output = place
-        .command(&["--all", "--run", "runs/random", "--quiet", "--output-format", "json"])
+        .command(&["--all", "--run", "runs/random", "--quiet", "--output-format", "jsonl"])
         .assert()
         .success()
         .stderr("");
@@ -118,7 +118,7 @@ fn a_file_that_was_not_run_is_announced_as_such() {
     let place = Place::with_run();
     let quiet = place.transcript(&["--task", "mtop", "--no-verify", "--quiet", "-o", "a.onnx"]);
     assert!(
-        quiet.ends_with("--- stderr\nhl-export: warning: `a.onnx` was not verified, as asked"),
+        quiet.ends_with("--- stderr\nwarning: `a.onnx` was not verified, because of `--no-verify`"),
         "{quiet}"
     );
     assert_eq!(place.onnx_files(), ["a.onnx"]);

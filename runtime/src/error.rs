@@ -20,7 +20,7 @@ pub enum OpenError {
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// The file's tokenizer cannot be used.
-    #[error("the tokenizer of `{}` cannot be used", path.display())]
+    #[error("cannot use the tokenizer of `{}`", path.display())]
     Tokenizer {
         /// The file.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum OpenError {
         tokenizer: u32,
     },
     /// The file's graph cannot be run.
-    #[error("the graph of `{}` cannot be run", path.display())]
+    #[error("cannot run the graph of `{}`", path.display())]
     Graph {
         /// The file.
         path: PathBuf,
@@ -72,7 +72,7 @@ pub(crate) enum GraphFault {
     #[error(transparent)]
     Split(#[from] SplitError),
     /// The backend does not accept a part.
-    #[error("the {part} cannot be opened")]
+    #[error("cannot open the {part}")]
     Backend {
         /// `encoder`, `decoder` or `classifier`.
         part: &'static str,

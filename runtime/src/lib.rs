@@ -43,6 +43,7 @@ mod split;
 mod statistics;
 mod tagger;
 
+pub use hyperloader_core::device::Device;
 pub use hyperloader_core::format::tagger::{MetadataError, TaggerKind, TaggerMetadata};
 pub use hyperloader_core::text::source::CodingError;
 pub use hyperloader_core::text::target::Alignment;
@@ -50,7 +51,7 @@ pub use hyperloader_core::text::words::{Word, WordRule, WordSplitting};
 pub use hyperloader_onnx::proto::ModelProto;
 pub use hyperloader_onnx::{Bytes, ReadError, WeightFile};
 
-pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Device, Graph, Value};
+pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Graph, Value};
 pub use error::{GraphError, OpenError, SentenceError, TagError};
 pub use model_file::{ModelFile, ModelFileError};
 pub use options::{DraftFrom, Input, Mode, TaggerOptions};

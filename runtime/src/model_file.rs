@@ -23,8 +23,8 @@ pub enum ModelFileError {
     Read(ReadError),
     /// The file is not an ONNX model, or it is damaged.
     #[error(
-        "`{}` is not a tagger\n\
-         hint: `hl-export --task TASK` writes one; copy or export the file again if it was one",
+        "cannot open tagger `{}`\n\
+         hint: `hl-export --task TASK` writes one; if it did, copy or export the file again",
         path.display()
     )]
     NotAModel {
@@ -34,7 +34,7 @@ pub enum ModelFileError {
         source: ReadError,
     },
     /// The model lacks metadata of a tagger, or has metadata of another version.
-    #[error("the metadata of `{}` cannot be used", path.display())]
+    #[error("cannot use `{}` as a tagger", path.display())]
     Metadata {
         /// The file.
         path: PathBuf,

@@ -351,11 +351,8 @@ fn a_run_that_fails_is_named_and_the_others_go_on() {
     let output = compare(&place).arg("--quiet").output().unwrap();
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{log}");
-    assert!(log.starts_with("hl-train: error: `hyperformer++`, fraction 0.5, seed 1: "), "{log}");
-    assert!(
-        log.contains("hl-train: error: 1 of 2 runs failed: `hyperformer++`, fraction 0.5, seed 1\n"),
-        "{log}"
-    );
+    assert!(log.starts_with("error: `hyperformer++`, fraction 0.5, seed 1: "), "{log}");
+    assert!(log.contains("error: 1 of 2 runs failed: `hyperformer++`, fraction 0.5, seed 1\n"), "{log}");
     let table = String::from_utf8(output.stdout).unwrap();
     assert!(table.contains("0 of 1") && table.contains("1 of 1"), "{table}");
 }

@@ -2,7 +2,6 @@
 
 pub mod analysis;
 pub mod bert;
-pub mod cli;
 pub mod coding;
 pub mod compare;
 pub mod config;
@@ -20,7 +19,6 @@ pub mod optimizer;
 pub mod parameters;
 pub mod params;
 pub mod preset;
-pub mod progress;
 pub mod report;
 pub mod sampler;
 pub mod schedule;

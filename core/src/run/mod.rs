@@ -111,11 +111,12 @@ pub enum RunError {
         hint: String,
     },
     /// A drafter does not fit its task.
-    #[error("`{}`: {error}\nhint: `hl-train drafter` fits it again", path.display())]
+    #[error("cannot use the drafters in `{}`\nhint: `hl-train drafter` fits them again", path.display())]
     Drafter {
         /// The file of drafters.
         path: PathBuf,
         /// What is wrong.
+        #[source]
         error: DrafterError,
     },
 }

@@ -21,7 +21,7 @@ const CACHED_WORDS: usize = 1 << 17;
 #[derive(Debug, thiserror::Error)]
 pub enum SentTError {
     /// No tokenizer could be read.
-    #[error("cannot read tokenizer `{}`: {source}", path.display())]
+    #[error("cannot read tokenizer `{}`", path.display())]
     Read {
         /// The file; `<bytes>` if it was given in memory.
         path: PathBuf,
@@ -51,7 +51,7 @@ pub enum SentTError {
         limit: usize,
     },
     /// The tokenizer failed.
-    #[error("cannot encode `{text}`: {source}")]
+    #[error("cannot encode `{text}`")]
     Encode {
         /// The text.
         text: String,

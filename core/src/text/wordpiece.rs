@@ -33,7 +33,7 @@ pub enum WordPieceError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The file is no tokenizer.
-    #[error("cannot read tokenizer `{}`: {source}", path.display())]
+    #[error("cannot read tokenizer `{}`", path.display())]
     Read {
         /// The file; `<text>` if it was given in memory.
         path: PathBuf,
@@ -58,7 +58,7 @@ pub enum WordPieceError {
     )]
     MissingToken(&'static str),
     /// The tokenizer failed.
-    #[error("cannot encode `{text}`: {source}")]
+    #[error("cannot encode `{text}`")]
     Encode {
         /// The text.
         text: String,

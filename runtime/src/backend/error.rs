@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use super::options::{BackendKind, Device};
+use hyperloader_core::device::Device;
+
+use super::options::BackendKind;
 
 /// The error of a runtime or of the system.
 pub(super) type Cause = Box<dyn Error + Send + Sync>;

@@ -21,12 +21,13 @@ mod value;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use hyperloader_core::device::Device;
 use hyperloader_onnx::WeightFile;
 use hyperloader_onnx::proto::ModelProto;
 
 pub use self::error::BackendError;
 pub use self::graph::Graph;
-pub use self::options::{BackendKind, BackendOptions, Device};
+pub use self::options::{BackendKind, BackendOptions};
 pub use self::value::Value;
 use self::runtime::Runtime;
 

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::path::Path;
 
+use hyperloader_core::device::Device;
 use hyperloader_onnx::WeightFile;
 use hyperloader_onnx::proto::ModelProto;
 
 use super::error::BackendError;
 use super::graph::Graph;
-use super::options::{BackendKind, Device};
+use super::options::BackendKind;
 
 /// A loaded runtime, which opens graphs.
 pub(super) trait Runtime: Send + Sync + fmt::Debug {

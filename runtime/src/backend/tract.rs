@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
+use hyperloader_core::device::Device;
 use hyperloader_onnx::proto::ModelProto;
 use hyperloader_onnx::{Bytes, WeightFile};
 use prost::Message;
@@ -17,7 +18,7 @@ use tract_onnx::tract_core::ops::matmul::pack::OptMatMulPack;
 
 use super::error::{BackendError, Cause};
 use super::graph::Graph;
-use super::options::{BackendKind, BackendOptions, Device};
+use super::options::{BackendKind, BackendOptions};
 use super::runtime::Runtime;
 use super::value::{Elements, Storage, Value};
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use hyperloader_core::causes::with_causes;
 use hyperloader_core::files::{FileError, read_text, write_atomic};
 use hyperloader_core::run::{ResumePoint, Run, Snapshot, Which};
 use hyperloader_core::weights::tensors::Tensors;
@@ -187,8 +188,10 @@ impl Training {
         for _ in 0..step {
             training.sampler.next_batch(training.config.training.batch_size);
         }
-        training.warnings =
-            passed_over.iter().map(|error| format!("{error}; going on from step {step}")).collect();
+        training.warnings = passed_over
+            .iter()
+            .map(|error| format!("{}; training continues from step {step}", with_causes(error)))
+            .collect();
         Ok(training)
     }
 

@@ -1,8 +1,9 @@
-//! The command line.
+//! The command line: as typed ([`Args`]) and as the library takes it ([`ExportArgs::options`]).
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Parser, ValueEnum};
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use hyperloader_cli::{CommonArgs, Documents, FormatArgs, choices};
 use hyperloader_core::run::Which;
 use hyperloader_exporter::export::{Options, Precision};
 use hyperloader_exporter::verify::Verification;
@@ -11,93 +12,131 @@ use hyperloader_runtime::backend::{BackendKind, BackendOptions, Device};
 
 /// Write a trained task as one ONNX file
 ///
-/// Takes the newest run under `runs/` and its best checkpoint, makes the task's weights, folds LoRA into the matrices
-/// it updates, and writes `TASK.onnx`. The file is run in every backend at hand against the trained model before it
-/// takes its name; if they differ, no file is left. A summary goes to stdout, all else to stderr.
+/// Reads the newest run in `runs/` and its best checkpoint, computes the task's weights, folds LoRA into the matrices
+/// that it updates, and writes `TASK.onnx`. The file is verified before it gets its name: every available backend runs
+/// it, and its output is compared with the trained model's. If they differ, no file is left. A summary goes to stdout;
+/// notes, warnings and errors go to stderr.
 #[derive(Debug, Parser)]
-#[command(name = "hl-export", version, max_term_width = 100)]
-#[command(group = ArgGroup::new("what").args(["task", "all"]).required(true))]
+#[command(
+    name = "hl-export",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
+    after_long_help = EXAMPLES
+)]
 pub(crate) struct Args {
-    /// The task
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) export: Option<ExportArgs>,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  Export task mtop of the newest run to mtop.onnx:
+    hl-export --task mtop
+  Export every task of a run as int8:
+    hl-export --all --run runs/hyperloader-1 --precision int8
+  Print the summary of every file as JSON Lines:
+    hl-export --all --output-format jsonl
+
+Exit codes:
+  0  Every file was written
+  1  An error in the run, the command line or the machine; other tasks were exported
+  2  An error in hl-export or in a backend";
+
+/// What `hl-export` can do besides exporting.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[command(flatten)]
+    Documents(Documents),
+}
+
+/// The options of plain `hl-export`, which exports.
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("tasks").args(["task", "all"]).required(true))]
+pub(crate) struct ExportArgs {
+    /// Export this task
     #[arg(long)]
     pub(crate) task: Option<String>,
 
-    /// Every task of the run, each as `TASK.onnx`
+    /// Export every task of the run, each to `TASK.onnx` in the current folder
     #[arg(long, conflicts_with = "output")]
     pub(crate) all: bool,
 
-    /// The run's folder [default: the newest under `--runs`]
+    /// Folder of the run [default: the newest run in the folder of `--runs`]
     #[arg(long, value_name = "DIR")]
     pub(crate) run: Option<PathBuf>,
 
-    /// Where runs are looked for
+    /// Folder in which runs are searched for
     #[arg(long, value_name = "DIR", default_value = "runs", conflicts_with = "run")]
     pub(crate) runs: PathBuf,
 
-    /// Which checkpoint of the run
+    /// Checkpoint of the run
     #[arg(long, value_enum, default_value_t)]
     checkpoint: Chosen,
 
-    /// The file to write [default: `TASK.onnx`]
+    /// File to write [default: `TASK.onnx` in the current folder]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// The backbone's folder, if it is not where the run left it
+    /// Folder of the backbone [default: where the run found it]
     #[arg(long, value_name = "DIR")]
     pub(crate) backbone: Option<PathBuf>,
 
-    /// ONNX operator set
+    /// ONNX operator set: 17 or 18
     #[arg(long, value_name = "N", default_value = "18", value_parser = opset)]
     opset: Opset,
 
-    /// What the large matrices are stored as
-    #[arg(long, value_enum, default_value_t)]
+    /// Number format of the large matrices
+    #[arg(long, default_value = "f32", value_name = "PRECISION", value_parser = choices(&PRECISIONS))]
     precision: Precision,
 
-    /// Largest difference of two logits that verification tolerates
+    /// Largest difference of two logits that verification accepts
     #[arg(long, value_name = "X", default_value = "1e-4", value_parser = tolerance)]
     atol: f64,
 
-    /// Write the file without running it
+    /// Write the file without verification
     #[arg(long, conflicts_with = "atol")]
     no_verify: bool,
 
-    /// ONNX Runtime's library [default: ORT_DYLIB_PATH, else looked for]
+    /// ONNX Runtime's library [default: `ORT_DYLIB_PATH`, else searched for]
+    ///
+    /// It is searched for next to hl-export, in `.native/onnxruntime/lib` of a parent folder, and where the system keeps
+    /// its libraries.
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
 
-    /// What the summary is printed as
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output_format: OutputFormat,
-
-    /// Write nothing to stderr but warnings and errors
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }
 
 /// Which checkpoint of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Chosen {
-    /// Lowest validation loss over all tasks; the last one if none was evaluated
+    /// The lowest mean validation loss over all tasks; the last one if the run was not evaluated
     #[default]
     Best,
-    /// Lowest validation loss of the exported task
+    /// The lowest validation loss of the exported task
     TaskBest,
-    /// Most updates
+    /// The last one
     Last,
 }
 
-/// What the summary is printed as.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OutputFormat {
-    /// A table for people
-    #[default]
-    Text,
-    /// One JSON object a line and file
-    Json,
-}
+const PRECISIONS: [(Precision, &str, &str); 2] = [
+    (Precision::F32, "f32", "32-bit floats, as trained"),
+    (
+        Precision::Int8,
+        "int8",
+        "8-bit integers: a quarter of the size, faster in ONNX Runtime; tags may differ from the trained model's",
+    ),
+];
 
-impl Args {
+impl ExportArgs {
     pub(crate) fn which<'a>(&self, task: &'a str) -> Which<'a> {
         match self.checkpoint {
             Chosen::Best => Which::Best,
@@ -145,5 +184,12 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_needs_no_task() {
+        let args = Args::try_parse_from(["hl-export", "completions", "bash"]).unwrap();
+        assert!(args.command.is_some() && args.export.is_none());
+        assert!(Args::try_parse_from(["hl-export", "--atol", "1e-3"]).is_err());
     }
 }

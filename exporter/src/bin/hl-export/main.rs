@@ -1,33 +1,48 @@
 //! `hl-export`: writes a trained task as one ONNX file.
+//!
+//! - [`args`]: the command line
 
 mod args;
-mod report;
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use clap::Parser;
+use anyhow::Result;
+use hyperloader_cli::{CommonArgs, Console, Exit, Program};
 use hyperloader_core::run::Run;
-use hyperloader_exporter::export::{Exported, Exporter};
+use hyperloader_exporter::export::{ExportError, Exported, Exporter};
 
-use crate::args::{Args, OutputFormat};
-use crate::report::Reporter;
+use crate::args::{Args, Command, ExportArgs};
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => return report::usage(&error),
-    };
-    let mut reporter = Reporter::new(args.quiet);
-    if let Err(error) = run(&args, &mut reporter) {
-        reporter.failed(&error);
-    }
-    reporter.exit_code()
+    hyperloader_cli::main::<Args>()
 }
 
-fn run(args: &Args, reporter: &mut Reporter) -> Result<()> {
+impl Program for Args {
+    fn common(&self) -> CommonArgs {
+        self.common
+    }
+
+    fn run(self, console: &Console) -> Result<Exit> {
+        match (self.command, self.export) {
+            (Some(Command::Documents(documents)), _) => documents.print::<Self>(console)?,
+            (None, Some(args)) => export_tasks(&args, console)?,
+            // clap requires `--task` or `--all` without a command.
+            (None, None) => anyhow::bail!("no task\nhint: name one with `--task TASK`, or give `--all`"),
+        }
+        Ok(Exit::Success)
+    }
+
+    fn classify(error: &anyhow::Error) -> Exit {
+        match error.chain().filter_map(|cause| cause.downcast_ref()).any(ExportError::is_internal) {
+            true => Exit::InternalError,
+            false => Exit::UserError,
+        }
+    }
+}
+
+/// Exports each task; an error of one is reported and does not stop the others.
+fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
     let run = match &args.run {
         Some(folder) => Run::open(folder)?,
         None => Run::newest(&args.runs)?,
@@ -36,6 +51,8 @@ fn run(args: &Args, reporter: &mut Reporter) -> Result<()> {
         Some(task) => vec![run.task(task)?.name.clone()],
         None => run.manifest.tasks.iter().map(|task| task.name.clone()).collect(),
     };
+    let format = args.format.output_format;
+    let mut list = args.all.then(|| console.records(format));
     let mut opened: Option<(u64, Exporter)> = None;
     for task in &tasks {
         // One checkpoint serves all tasks, unless each has its own best.
@@ -43,43 +60,37 @@ fn run(args: &Args, reporter: &mut Reporter) -> Result<()> {
         let exporter = match opened.take() {
             Some((open, exporter)) if open == step => exporter,
             _ => {
-                reporter.note(&format!("run `{}`, checkpoint of step {step}", run.folder.display()));
+                console.note(format_args!("run `{}`, checkpoint of step {step}", run.folder.display()));
                 Exporter::open(run.clone(), args.which(task), args.backbone.as_deref())?
             }
         };
-        if let Err(error) = export(args, &exporter, task, reporter) {
-            reporter.failed(&error);
+        let printed = export(args, &exporter, task, console).and_then(|exported| match &mut list {
+            Some(list) => list.write(&exported, || exported.to_string()),
+            None => console.record(format, &exported, || exported.to_string()),
+        });
+        if let Err(error) = printed {
+            console.error(error.as_ref(), Args::classify(&error));
         }
         opened = Some((step, exporter));
     }
-    Ok(())
+    list.map_or(Ok(()), hyperloader_cli::Records::finish)
 }
 
-fn export(args: &Args, exporter: &Exporter, task: &str, reporter: &Reporter) -> Result<()> {
+fn export(args: &ExportArgs, exporter: &Exporter, task: &str, console: &Console) -> Result<Exported> {
     let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{task}.onnx")));
-    let stage = |message: &str| reporter.note(&format!("{task}: {message}"));
+    let stage = |message: &str| console.note(format_args!("{task}: {message}"));
     let exported = exporter.export(task, &path, &args.options(), &stage)?;
     match &exported.ladder {
-        None => reporter.warn(&format!("`{}` was not verified, as asked", path.display())),
+        None => console.warn(format_args!("`{}` was not verified, because of `--no-verify`", path.display())),
         Some(ladder) => {
-            reporter.note(&format!("{task}: verified\n{ladder}"));
+            console.note(format_args!("{task}: verified\n{ladder}"));
             if !ladder.file_was_run() {
-                reporter
-                    .warn(&format!("no backend is at hand: `{}` was written but never run", path.display()));
+                console.warn(format_args!(
+                    "`{}` was not run, because no backend is available\nhint: `cargo xtask setup` fetches ONNX Runtime",
+                    path.display()
+                ));
             }
         }
     }
-    print(&exported, args.output_format)
-}
-
-fn print(exported: &Exported, format: OutputFormat) -> Result<()> {
-    let text = match format {
-        OutputFormat::Text => exported.to_string(),
-        OutputFormat::Json => serde_json::to_string(exported)?,
-    };
-    match writeln!(io::stdout().lock(), "{text}") {
-        // Whoever closes the pipe has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to stdout"),
-    }
+    Ok(exported)
 }

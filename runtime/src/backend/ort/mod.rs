@@ -14,6 +14,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hyperloader_core::device::Device;
 use hyperloader_onnx::WeightFile;
 use hyperloader_onnx::proto::ModelProto;
 use ort::environment::Environment;
@@ -26,7 +27,7 @@ use prost::Message;
 use self::cache::{CacheError, Entry};
 use super::error::BackendError;
 use super::graph::Graph;
-use super::options::{BackendKind, BackendOptions, Device};
+use super::options::{BackendKind, BackendOptions};
 use super::runtime::Runtime;
 use super::value::{Elements, Storage, Value};
 

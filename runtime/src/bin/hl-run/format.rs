@@ -1,16 +1,15 @@
 //! Tagged sentences as text for people and as JSON lines for programs.
 
-use owo_colors::{OwoColorize, Style};
+use anstyle::{AnsiColor, Style};
+use hyperloader_runtime::{Tagged, TaggedSpan, Word};
 use serde::Serialize;
-
-use crate::tagger::{Tagged, TaggedSpan};
 
 /// Columns that the table of words and tags takes at most.
 const WIDTH: usize = 100;
 
 /// `{"text": ..., "spans": [{"start", "end", "label", "text"}]}` on one line, without the line feed. Offsets count
 /// characters (Unicode scalar values) and exclude the end.
-pub fn json(tagged: &Tagged) -> String {
+pub(crate) fn json(tagged: &Tagged) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
         text: &'a str,
@@ -22,7 +21,7 @@ pub fn json(tagged: &Tagged) -> String {
 
 /// The sentence, its words with their tags below them, and its spans, one a line; ends in a line feed. `colour` adds
 /// to what is readable without.
-pub fn text(tagged: &Tagged, colour: bool) -> String {
+pub(crate) fn text(tagged: &Tagged, colour: bool) -> String {
     let paint = Paint { colour };
     let mut out = format!("{}\n", printable(&tagged.text));
     for columns in wrap(columns(tagged)) {
@@ -44,7 +43,7 @@ struct Column {
 }
 
 fn columns(tagged: &Tagged) -> Vec<Column> {
-    let column = |(word, tag): (&hyperloader_core::text::words::Word, &String)| {
+    let column = |(word, tag): (&Word, &String)| {
         let (word, tag) = (printable(&word.text), printable(tag));
         let width = width(&word).max(width(&tag));
         Column { word, tag, width }
@@ -94,18 +93,18 @@ impl Paint {
     fn row(self, columns: &[Column], part: impl Fn(&Column) -> &String) -> String {
         let cell = |column: &Column| {
             let text = part(column);
-            let style = if column.tag == "O" { Style::new().dimmed() } else { Style::new().green() };
+            let style = if column.tag == "O" { Style::new().dimmed() } else { AnsiColor::Green.on_default() };
             format!("{}{}", self.styled(text, style), " ".repeat(column.width - width(text)))
         };
         columns.iter().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned()
     }
 
     fn label(self, text: &str) -> String {
-        self.styled(text, Style::new().green().bold())
+        self.styled(text, AnsiColor::Green.on_default().bold())
     }
 
     fn styled(self, text: &str, style: Style) -> String {
-        if self.colour { text.style(style).to_string() } else { text.to_owned() }
+        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 }
 

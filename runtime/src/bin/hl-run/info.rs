@@ -1,33 +1,33 @@
-//! `hl-run --info`: what a file says about itself.
+//! `hl-run --info`: the metadata of a file.
 
+use anyhow::Result;
+use hyperloader_cli::Console;
 use hyperloader_core::format::tagger::{TaggerKind, TaggerMetadata};
 use hyperloader_runtime::ModelFile;
 use serde_json::{Map, Value};
 
-use crate::args::OutputFormat;
+use crate::args::TagArgs;
 
-/// The metadata as a table for people or one JSON object, with the tokenizer's size in place of its text.
-pub(crate) fn describe(file: &ModelFile, format: OutputFormat) -> String {
-    let fields = fields(file);
-    match format {
-        OutputFormat::Jsonl => Value::Object(fields).to_string(),
-        OutputFormat::Text => table(&fields),
-    }
+/// Prints the metadata as a table or as one JSON object. The tokenizer and the drafter appear by their sizes.
+pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<()> {
+    let fields = fields(&ModelFile::open(&args.model)?)?;
+    console.record(args.format.output_format, &fields, || table(&fields))
 }
 
-fn fields(file: &ModelFile) -> Map<String, Value> {
+fn fields(file: &ModelFile) -> Result<Map<String, Value>> {
     let metadata = file.metadata();
-    let small = TaggerMetadata { tokenizer: String::new(), ..metadata.clone() };
-    // Text, numbers and lists in a derived shape cannot fail.
-    let value = serde_json::to_value(small).unwrap_or_default();
-    let mut fields = value.as_object().cloned().unwrap_or_default();
+    let small = TaggerMetadata { tokenizer: String::new(), drafter: None, ..metadata.clone() };
+    let mut fields = serde_json::to_value(small)?.as_object().cloned().unwrap_or_default();
     fields.insert("tokenizer".into(), format!("{} bytes", metadata.tokenizer.len()).into());
+    if let Some(drafter) = &metadata.drafter {
+        fields.insert("drafter".into(), format!("classifier of {} tags", drafter.tags()).into());
+    }
     let width = match metadata.kind {
         TaggerKind::EncoderDecoder => "vocab_size",
         TaggerKind::TokenClassifier => "tags",
     };
     fields.insert(width.into(), file.vocab_size().into());
-    fields
+    Ok(fields)
 }
 
 fn table(fields: &Map<String, Value>) -> String {

@@ -1,38 +1,28 @@
-//! How a training looks while it runs: a bar with losses, speed, memory and ETA on a terminal, plain lines elsewhere.
-#![allow(clippy::print_stderr)] // This is the program's one voice on stderr.
+//! Progress of a training: a bar with loss, speed, memory and remaining time on a terminal, log lines elsewhere.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hyperloader_cli::Console;
 use hyperloader_core::run::Run;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use hyperloader_trainer::data::{Example, TaskData};
+use hyperloader_trainer::evaluate::Evaluation;
+use hyperloader_trainer::smoothing::Smoothed;
+use hyperloader_trainer::train::{Observer, Step};
+use indicatif::ProgressBar;
 
-use crate::data::{Example, TaskData};
-use crate::evaluate::Evaluation;
-use crate::smoothing::Smoothed;
-use crate::train::{Observer, Step};
-
-/// Lines of a whole training where there is no bar, at least.
+/// Minimum number of log lines in a whole training without a bar.
 const LINES: u64 = 20;
-/// Longest silence where there is no bar.
+/// Longest time between two log lines without a bar.
 const SILENCE: Duration = Duration::from_secs(60);
-/// The bar, and the loss of each task below it. The colour is left out where `NO_COLOR` is set.
-const TEMPLATE: &str = "{bar:30.cyan/dim} {pos}/{len}  {prefix}  {elapsed} elapsed, {eta} left\n{wide_msg}";
+/// The bar, and the loss of each task below it.
+const TEMPLATE: &str = "{bar} {pos}/{len}  {prefix}  {elapsed} elapsed, {eta} left\n{wide_msg}";
 
-/// How much is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verbosity {
-    /// Nothing but errors.
-    Quiet,
-    /// Progress and evaluations.
-    Normal,
-}
-
-/// The observer of `hl-train`.
+/// Prints what happens in a training.
 #[derive(Debug)]
-pub struct Progress {
-    verbosity: Verbosity,
+pub(crate) struct Progress<'a> {
+    console: &'a Console,
     bar: ProgressBar,
     lines_every: u64,
     last_line: Instant,
@@ -46,58 +36,39 @@ struct Pace {
     by_task: BTreeMap<String, Smoothed>,
     tokens: Smoothed,
     seconds: Smoothed,
-    /// When the update before this one ended.
+    /// Seconds from the start of the run to the end of the previous update.
     before: Option<f64>,
 }
 
-impl Progress {
-    /// A reporter of `steps` updates; `bar` only shows on a terminal.
-    pub fn new(steps: u64, verbosity: Verbosity, bar: bool) -> Self {
-        let target = match (verbosity, bar) {
-            (Verbosity::Normal, true) => ProgressDrawTarget::stderr(),
-            _ => ProgressDrawTarget::hidden(),
-        };
-        let bar = ProgressBar::with_draw_target(Some(steps), target);
-        let style = ProgressStyle::with_template(TEMPLATE);
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+impl<'a> Progress<'a> {
+    /// Progress of a training of `steps` updates.
+    pub(crate) fn new(steps: u64, console: &'a Console) -> Self {
+        let bar = console.bar(steps, TEMPLATE);
         let lines_every = (steps / LINES).max(1);
-        Self { verbosity, bar, lines_every, last_line: Instant::now(), pace: Pace::default() }
+        Self { console, bar, lines_every, last_line: Instant::now(), pace: Pace::default() }
     }
 
-    /// Takes the bar away, so that it does not draw over what follows.
-    pub fn finish(&self) {
+    /// Removes the bar.
+    pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Tells that a training was asked to stop, and how it goes on.
-    pub fn stopped(&self, run: &Path, step: u64) {
+    /// Tells that a training stopped after Ctrl-C, and how to continue it.
+    pub(crate) fn stopped(&self, run: &Path, step: u64) {
         let run = run.display();
-        self.say(&format!("stopped after step {step}, saved; go on with `hl-train --resume {run}`"));
-    }
-
-    /// Tells where the report is.
-    pub fn reported(&self, page: &Path) {
-        self.say(&format!("report: `{}`", page.display()));
-    }
-
-    fn say(&self, line: &str) {
-        if self.verbosity == Verbosity::Quiet {
-            return;
-        }
-        if self.bar.is_hidden() || self.bar.is_finished() {
-            eprintln!("{line}");
-        } else {
-            self.bar.println(line);
-        }
+        self.console.note(format_args!(
+            "stopped after step {step}, the run is saved\nhint: `hl-train --resume {run}` continues it"
+        ));
     }
 }
 
-impl Observer for Progress {
+impl Observer for Progress<'_> {
     fn started(&mut self, run: &Run, data: &[TaskData], trainable: usize, done: u64) {
         let resumed = if done > 0 { format!(", resumed after step {done}") } else { String::new() };
-        self.say(&format!("run `{}`, {trainable} trainable parameters{resumed}", run.folder.display()));
+        self.console
+            .note(format_args!("run `{}`, {trainable} trainable parameters{resumed}", run.folder.display()));
         for task in data {
-            self.say(&inventory(task));
+            self.console.note(inventory(task));
         }
         for task in data {
             self.pace.by_task.insert(task.name.clone(), Smoothed::default());
@@ -108,7 +79,7 @@ impl Observer for Progress {
     }
 
     fn warned(&mut self, warning: &str) {
-        self.say(&format!("warning: {warning}"));
+        self.console.warn(warning);
     }
 
     fn stepped(&mut self, step: &Step) {
@@ -117,19 +88,24 @@ impl Observer for Progress {
         self.bar.set_prefix(self.pace.summary());
         self.bar.set_message(self.pace.tasks());
         let due = step.step.is_multiple_of(self.lines_every) || self.last_line.elapsed() >= SILENCE;
-        if self.bar.is_hidden() && due {
+        if due && !self.console.shows_bars() {
             self.last_line = Instant::now();
-            self.say(&format!("step {}: {} ({})", step.step, self.pace.summary(), self.pace.tasks()));
+            self.console.note(format_args!(
+                "step {}: {} ({})",
+                step.step,
+                self.pace.summary(),
+                self.pace.tasks()
+            ));
         }
     }
 
     fn evaluated(&mut self, step: u64, task: &str, evaluation: &Evaluation) {
         let Evaluation { loss, f1, .. } = evaluation;
-        self.say(&format!("step {step}, task `{task}`: validation loss {loss:.4}, F1 {f1:.4}"));
+        self.console.note(format_args!("step {step}, task `{task}`: validation loss {loss:.4}, F1 {f1:.4}"));
     }
 
     fn drafter_fitted(&mut self, task: &str) {
-        self.say(&format!("task `{task}`: drafter fitted"));
+        self.console.note(format_args!("task `{task}`: drafter fitted"));
     }
 }
 
@@ -137,14 +113,14 @@ impl Pace {
     fn add(&mut self, step: &Step) {
         self.loss.push(step.loss_above_floor);
         self.by_task.entry(step.task.clone()).or_default().push(step.loss_above_floor);
-        // The clock of a resumed run does not start at its first update here.
+        // In a resumed run, the first update here has no previous one.
         if let Some(before) = self.before.replace(step.seconds) {
             self.tokens.push(step.tokens as f64);
             self.seconds.push(step.seconds - before);
         }
     }
 
-    /// Loss over all tasks, target tokens a second, resident memory; what is not known yet is left out.
+    /// Loss over all tasks, target tokens per second, resident memory; values that are not known yet are left out.
     fn summary(&self) -> String {
         let mut parts = Vec::new();
         parts.extend(self.loss.mean().map(|loss| format!("loss {loss:.4} above floor")));
@@ -156,7 +132,7 @@ impl Pace {
         parts.join(", ")
     }
 
-    /// The loss of each task; `-` for those that had no batch yet.
+    /// The loss of each task; `-` for tasks without a batch so far.
     fn tasks(&self) -> String {
         let loss = |loss: &Smoothed| loss.mean().map_or("-".to_owned(), |mean| format!("{mean:.2}"));
         let tasks: Vec<String> = self.by_task.iter().map(|(task, l)| format!("{task} {}", loss(l))).collect();
@@ -164,7 +140,7 @@ impl Pace {
     }
 }
 
-/// What a task trains on, and what of it is not as distributed.
+/// The sentences of a task, and how many of them were cut or left out.
 fn inventory(task: &TaskData) -> String {
     let TaskData { name, train, valid, test, labels, skipped, truncated, windowed, unseen_labels } = task;
     // The windows of a sentence count once.
@@ -208,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn speed_is_that_of_this_program_even_if_the_run_was_begun_by_another() {
+    fn the_speed_of_a_resumed_run_ignores_the_time_before_it_was_resumed() {
         let mut pace = Pace::default();
         pace.add(&step(901, "atis", 2.0, 5000.0));
         assert!(!pace.summary().contains("tokens/s"), "{}", pace.summary());

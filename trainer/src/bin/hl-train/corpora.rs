@@ -1,69 +1,84 @@
 //! `hl-train corpora`.
-#![allow(clippy::print_stderr)] // Notes and errors go to stderr.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::{CellAlignment, Table};
+use hyperloader_cli::{Console, Exit, FormatArgs, OutputFormat};
 use hyperloader_core::backbone::TOKENIZER;
 use hyperloader_core::corpus::stats::Percentiles;
-use hyperloader_core::corpus::{CorpusSpec, known};
+use hyperloader_core::corpus::{CorpusSpec, LabelPreset, Labels, known};
 use hyperloader_core::text::sentt::SentT;
+use hyperloader_trainer::config::{BackboneConfig, Config};
+use hyperloader_trainer::corpora::{Corpora, CorpusNumbers, Limits, SplitLengths};
+use hyperloader_trainer::hub::Hub;
 
-use super::{LabelsArgument, OutputFormat};
-use crate::config::{BackboneConfig, Config};
-use crate::corpora::{Corpora, CorpusNumbers, Limits, SplitLengths};
-use crate::hub::Hub;
+use crate::args::label_presets;
 
-/// The configuration that is used where none is named.
+/// The configuration that is used if no other is named.
 const DEFAULT_CONFIG: &str = "hyperloader.toml";
 
+/// Count the sentences, labels and lengths of corpora
+///
+/// The corpora are read as a training would read them. For each one, the counts are: sentences, words, duplicates,
+/// ill-formed tags, spans per label, and sentences that are too long for the configuration's limits. Nothing is trained
+/// or fetched.
 #[derive(Debug, Args)]
-pub(super) struct CorporaArguments {
+#[command(after_long_help = "\
+Examples:
+  Count the tasks of `hyperloader.toml`:
+    hl-train corpora
+  Count the paper's corpora, as one JSON object per corpus:
+    hl-train corpora --data data --output-format jsonl")]
+pub(crate) struct CorporaArgs {
     /// Configuration whose tasks and limits are used [default: hyperloader.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Count the paper's corpora in this folder, in place of the configuration's tasks
+
+    /// Folder of the paper's corpora [default: the configuration's tasks]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Which labels are counted [default: as configured, `plain` with `--data`]
-    #[arg(long, value_name = "PRESET")]
-    labels: Option<LabelsArgument>,
-    /// Pretrained T5 whose tokenizer gives the lengths in tokens [default: the configuration's]
+
+    /// Labels to count [default: the configuration's, `plain` with `--data`]
+    #[arg(long, value_name = "PRESET", value_parser = label_presets())]
+    labels: Option<LabelPreset>,
+
+    /// Pretrained model whose tokenizer gives the lengths in tokens [default: the configuration's]
     #[arg(long, value_name = "DIR|ID")]
     backbone: Option<String>,
-    /// Form of the answer
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    output_format: OutputFormat,
+
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
-pub(super) fn run(arguments: &CorporaArguments) -> Result<ExitCode> {
-    let mut config = configuration(arguments)?;
-    let specs = specs(arguments, config.as_ref())?;
+pub(crate) fn run(args: &CorporaArgs, console: &Console) -> Result<()> {
+    let mut config = configuration(args)?;
+    let specs = specs(args, config.as_ref())?;
     if let Some(config) = &mut config {
         config.tasks = specs.iter().cloned().collect();
         config.validate()?;
     }
-    let codec = codec(arguments, config.as_ref())?;
+    let codec = codec(args, config.as_ref(), console)?;
     let training = config.map(|config| config.training).unwrap_or_default();
     let corpora = Corpora::count(specs, codec.as_ref(), &training);
-    match arguments.output_format {
-        OutputFormat::Json => println!("{}", serde_json::to_string(&corpora)?),
-        OutputFormat::Text => println!("{}", text(&corpora)),
+    match args.format.output_format {
+        OutputFormat::Jsonl => {
+            let mut records = console.records(OutputFormat::Jsonl);
+            corpora.corpora.iter().try_for_each(|corpus| records.write(corpus, String::new))?;
+            records.finish()?;
+        }
+        format => console.record(format, &corpora, || text(&corpora))?,
     }
-    let mut code = ExitCode::SUCCESS;
     for (name, error) in corpora.failed() {
-        eprintln!("hl-train: error: corpus `{name}`: {error}");
-        code = ExitCode::from(1);
+        console.error_at(&format!("corpus `{name}`"), error, Exit::UserError);
     }
-    Ok(code)
+    Ok(())
 }
 
 /// With `--data`, no configuration is needed.
-fn configuration(arguments: &CorporaArguments) -> Result<Option<Config>> {
-    let path = match (&arguments.config, &arguments.data) {
+fn configuration(args: &CorporaArgs) -> Result<Option<Config>> {
+    let path = match (&args.config, &args.data) {
         (Some(path), _) => path,
         (None, Some(_)) if !Path::new(DEFAULT_CONFIG).exists() => return Ok(None),
         (None, _) => Path::new(DEFAULT_CONFIG),
@@ -71,37 +86,40 @@ fn configuration(arguments: &CorporaArguments) -> Result<Option<Config>> {
     Ok(Some(Config::from_file(path)?))
 }
 
-fn specs(arguments: &CorporaArguments, config: Option<&Config>) -> Result<Vec<(String, CorpusSpec)>> {
-    let mut specs = match &arguments.data {
+fn specs(args: &CorporaArgs, config: Option<&Config>) -> Result<Vec<(String, CorpusSpec)>> {
+    let mut specs = match &args.data {
         Some(folder) => known::in_folder(folder)?,
         None => config.map(|config| config.tasks.clone().into_iter().collect()).unwrap_or_default(),
     };
-    if let Some(labels) = arguments.labels {
-        specs.iter_mut().for_each(|(_, spec)| spec.labels = labels.into());
+    if let Some(labels) = args.labels {
+        specs.iter_mut().for_each(|(_, spec)| spec.labels = Labels::Preset(labels));
     }
     Ok(specs)
 }
 
-/// The tokenizer. The paper's corpora and a configuration's model that is not at hand can do without, but not in silence.
-fn codec(arguments: &CorporaArguments, config: Option<&Config>) -> Result<Option<SentT>> {
-    if let Some(typed) = &arguments.backbone {
+/// The tokenizer. Without `--backbone`, a note tells if there is none.
+fn codec(args: &CorporaArgs, config: Option<&Config>, console: &Console) -> Result<Option<SentT>> {
+    if let Some(typed) = &args.backbone {
         let mut backbone = BackboneConfig { path: None, id: None, cross_attention_relative_bias: false };
         backbone.choose(typed)?;
-        let folder = at_hand(&backbone).with_context(|| {
-            format!("`{typed}` is no folder, and no model of that id is in the cache\nhint: give a folder with `{TOKENIZER}`, or let a training fetch the model")
+        let folder = on_this_machine(&backbone).with_context(|| {
+            format!("`{typed}` is neither a folder nor a model in the cache\nhint: name a folder with `{TOKENIZER}`, or let a training fetch the model")
         })?;
         return Ok(Some(SentT::from_file(folder.join(TOKENIZER))?));
     }
-    let tokenizer = config.and_then(|config| at_hand(&config.backbone)).map(|folder| folder.join(TOKENIZER));
-    if let Some(path) = tokenizer.filter(|path| arguments.data.is_none() || path.exists()) {
+    let tokenizer =
+        config.and_then(|config| on_this_machine(&config.backbone)).map(|folder| folder.join(TOKENIZER));
+    if let Some(path) = tokenizer.filter(|path| args.data.is_none() || path.exists()) {
         return Ok(Some(SentT::from_file(path)?));
     }
-    eprintln!("no backbone at hand: lengths in tokens are left out\nhint: name one with `--backbone`");
+    console.note(
+        "no backbone on this machine: lengths in tokens are left out\nhint: name one with `--backbone`",
+    );
     Ok(None)
 }
 
-/// The folder of a backbone. A model of the hub must be in the cache: lengths are not worth a download.
-fn at_hand(backbone: &BackboneConfig) -> Option<PathBuf> {
+/// The folder of a backbone. A model of the hub must be in the cache: nothing is fetched for lengths alone.
+fn on_this_machine(backbone: &BackboneConfig) -> Option<PathBuf> {
     match &backbone.id {
         None => backbone.path.clone(),
         Some(id) => {
@@ -159,7 +177,7 @@ fn subsets(corpora: &Corpora) -> Table {
     table
 }
 
-/// What each split of a corpus holds, but for its labels.
+/// The counts of each split, without its labels.
 fn splits(numbers: &CorpusNumbers, limits: Limits) -> Table {
     let mut table = table(&["", "train", "valid", "test"]);
     let stats = numbers.splits();

@@ -1,0 +1,30 @@
+//! The command-line front end that `hl-train`, `hl-export` and `hl-run` share.
+//!
+//! A program defines its arguments with clap, implements [`Program`] and calls [`main`]. It prints through a
+//! [`Console`]: data to stdout, everything else to stderr.
+//!
+//! - [`program`]: parses the arguments, runs the program, turns the result into an exit code
+//! - [`console`]: notes, warnings, errors and progress bars on stderr
+//! - [`output`]: data on stdout as `text`, `json` or `jsonl`; closed pipes and full disks
+//! - [`error`]: how an error, its causes and its hints are printed
+//! - [`exit`]: exit codes
+//! - [`args`]: options that all programs have: `--color`, `--quiet`, `--output-format`
+//! - [`choices`]: options whose value is one of a few names
+//! - [`documents`]: the commands `completions` and `man`
+
+pub mod args;
+pub mod choices;
+pub mod console;
+pub mod documents;
+pub mod error;
+pub mod exit;
+pub mod output;
+pub mod program;
+
+pub use args::{CommonArgs, FormatArgs, OutputFormat};
+pub use choices::choices;
+pub use console::Console;
+pub use documents::Documents;
+pub use exit::Exit;
+pub use output::Records;
+pub use program::{Program, main};

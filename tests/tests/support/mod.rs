@@ -1,0 +1,3 @@
+//! Helpers of single test files.
+
+pub mod terminal;

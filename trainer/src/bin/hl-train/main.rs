@@ -1,0 +1,83 @@
+//! `hl-train`: trains multi-task taggers.
+//!
+//! - [`args`]: the command line, and options that several commands share
+//! - [`train`]: plain `hl-train`
+//! - [`compare`], [`corpora`], [`params`], [`drafter`], [`report`]: a file for each command
+//! - [`job`]: a run of `hl-train compare --jobs N` in a process of its own
+//! - [`fetch`], [`progress`]: progress bars and log lines
+//! - [`interrupt`]: Ctrl-C
+
+mod args;
+mod compare;
+mod corpora;
+mod drafter;
+mod fetch;
+mod interrupt;
+mod job;
+mod params;
+mod progress;
+mod report;
+mod train;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use hyperloader_cli::{CommonArgs, Console, Exit, Program};
+use hyperloader_trainer::compare::CompareError;
+use hyperloader_trainer::train::TrainError;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    fix_cublas_workspace();
+    hyperloader_cli::main::<Args>()
+}
+
+impl Program for Args {
+    fn common(&self) -> CommonArgs {
+        self.common
+    }
+
+    fn run(self, console: &Console) -> Result<Exit> {
+        match self.command {
+            Some(Command::Compare(args)) => compare::run(&args, console, self.common),
+            Some(Command::Corpora(args)) => corpora::run(&args, console).map(|()| Exit::Success),
+            Some(Command::Params(args)) => params::run(&args, console).map(|()| Exit::Success),
+            Some(Command::Drafter(args)) => drafter::run(&args, console).map(|()| Exit::Success),
+            Some(Command::Report(args)) => report::run(&args, console).map(|()| Exit::Success),
+            Some(Command::Documents(documents)) => documents.print::<Self>(console).map(|()| Exit::Success),
+            None => train::run(&self.train, console),
+        }
+    }
+
+    fn classify(error: &anyhow::Error) -> Exit {
+        exit_of(error.as_ref())
+    }
+}
+
+/// A model that fails on valid input is not the user's error; all other errors are.
+fn exit_of(error: &(dyn Error + 'static)) -> Exit {
+    let mut chain = std::iter::successors(Some(error), |&error| error.source());
+    let internal = chain.any(|error| {
+        let train = match error.downcast_ref() {
+            Some(CompareError::Train(error)) => Some(error),
+            _ => error.downcast_ref(),
+        };
+        matches!(train, Some(TrainError::Model(_) | TrainError::Evaluation(_)))
+    });
+    if internal { Exit::InternalError } else { Exit::UserError }
+}
+
+/// cuBLAS adds numbers in one fixed order only with a workspace of fixed size, which it reads from the environment. The
+/// size is libtorch's default.
+fn fix_cublas_workspace() {
+    const NAME: &str = "CUBLAS_WORKSPACE_CONFIG";
+    if std::env::var_os(NAME).is_none() {
+        // SAFETY: no other thread runs yet.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::env::set_var(NAME, ":4096:8");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Plain `hl-train`: trains, or continues a run.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use comfy_table::Table;
+use hyperloader_cli::{Console, Exit, FormatArgs};
+use hyperloader_core::corpus::{LabelPreset, Labels, known};
+use hyperloader_core::method::variant;
+use hyperloader_core::run::Run;
+use hyperloader_trainer::config::Config;
+use hyperloader_trainer::evaluate::Evaluation;
+use hyperloader_trainer::report;
+use hyperloader_trainer::train::{End, Outcome, Training};
+
+use crate::args::{ComputeArgs, label_presets, method_names};
+use crate::fetch;
+use crate::interrupt::stop_on_interrupt;
+use crate::progress::Progress;
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// Configuration; its paths are relative to its folder
+    #[arg(long, value_name = "FILE", default_value = "hyperloader.toml")]
+    config: PathBuf,
+
+    /// Name of the run [default: the method's name and a number]
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Folder of all runs [default: `runs` in the folder of the configuration]
+    #[arg(long, value_name = "DIR")]
+    runs: Option<PathBuf>,
+
+    /// Pretrained model: a folder in Hugging Face's layout, or the id of a model of its hub, such as `t5-base` [default:
+    /// the configuration's]
+    #[arg(long, value_name = "DIR|ID")]
+    backbone: Option<String>,
+
+    /// Method, with its published hyper-parameters [default: the configuration's `[method]`]
+    #[arg(long, value_name = "NAME", value_parser = method_names())]
+    method: Option<String>,
+
+    /// Hyper-parameter of the method, such as `reduction_factor=8` or `lora.rank=4` [default: the method's]; can be
+    /// repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    method_option: Vec<String>,
+
+    /// Folder of the paper's corpora to train on [default: the configuration's tasks]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Tasks to train [default: all]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    tasks: Vec<String>,
+
+    /// Labels of all tasks [default: the configuration's; with `--data`, the preset's or `plain`]
+    #[arg(long, value_name = "PRESET", value_parser = label_presets())]
+    labels: Option<LabelPreset>,
+
+    /// Fraction of the training and validation sentences to use, such as 0.1 [default: the configuration's, else 1]
+    #[arg(long, value_name = "FRACTION")]
+    fraction: Option<f64>,
+
+    /// Number of updates [default: the configuration's]
+    #[arg(long, value_name = "N")]
+    steps: Option<u64>,
+
+    /// Sentences per update [default: the configuration's]
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+
+    /// Highest learning rate [default: the configuration's]
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
+
+    /// Updates between two evaluations [default: the configuration's]
+    #[arg(long, value_name = "N")]
+    evaluate_every: Option<u64>,
+
+    /// Seed of initialization, sampling and dropout [default: the configuration's]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    #[command(flatten)]
+    compute: ComputeArgs,
+
+    /// Make runs on one GPU repeatable bit for bit, at some cost in speed; on the CPU they always are
+    #[arg(long)]
+    deterministic: bool,
+
+    /// Start from the best checkpoint of a run with the same backbone, method and tasks [default: from the backbone]
+    #[arg(long, value_name = "RUN")]
+    warm_start: Option<PathBuf>,
+
+    /// Continue an interrupted run exactly as it would have continued [default: the newest run]
+    #[arg(
+        long,
+        value_name = "RUN",
+        num_args = 0..=1,
+        conflicts_with_all = [
+            "name", "backbone", "method", "method_option", "data", "tasks", "labels", "fraction", "steps", "batch_size", "learning_rate", "evaluate_every", "seed", "deterministic", "warm_start"
+        ]
+    )]
+    resume: Option<Option<PathBuf>>,
+
+    #[command(flatten)]
+    format: FormatArgs,
+
+    /// Print log lines instead of a progress bar
+    #[arg(long)]
+    no_progress: bool,
+}
+
+pub(crate) fn run(args: &TrainArgs, console: &Console) -> Result<Exit> {
+    if args.no_progress {
+        console.hide_bars();
+    }
+    let training = match &args.resume {
+        Some(run) => resume(args, run.as_deref())?,
+        None => start(args, console)?,
+    };
+    let mut progress = Progress::new(training.config().training.steps, console);
+    let end = training.run(&mut progress, stop_on_interrupt()?);
+    progress.finish();
+    let outcome = match end? {
+        End::Finished(outcome) => outcome,
+        End::Stopped { run, step } => {
+            progress.stopped(&run, step);
+            return Ok(Exit::Interrupted);
+        }
+    };
+    let page = report::write(&outcome.run)?;
+    console.record(args.format.output_format, &outcome.without_details(), || scores(&outcome))?;
+    console.note(format_args!("report: `{}`", page.display()));
+    Ok(Exit::Success)
+}
+
+fn start(args: &TrainArgs, console: &Console) -> Result<Training> {
+    let mut config = Config::from_file(&args.config)?;
+    override_config(&mut config, args);
+    if let Some(backbone) = &args.backbone {
+        config.backbone.choose(backbone)?;
+    }
+    choose_method(&mut config, args)?;
+    choose_tasks(&mut config, args)?;
+    let warm_start =
+        args.warm_start.as_deref().map(Run::open).transpose().context("cannot start from `--warm-start`")?;
+    config.validate()?;
+    fetch::locate(&config.backbone, console)?;
+    Ok(Training::prepare(config, warm_start.as_ref())?)
+}
+
+fn resume(args: &TrainArgs, run: Option<&Path>) -> Result<Training> {
+    let run = match (run, &args.runs) {
+        (Some(run), _) => Run::open(run)?,
+        (None, Some(runs)) => Run::latest(runs)?,
+        (None, None) => Run::latest(&Config::from_file(&args.config)?.runs)?,
+    };
+    Ok(Training::resume(args.compute.config_of(&run)?, run)?)
+}
+
+fn choose_method(config: &mut Config, args: &TrainArgs) -> Result<()> {
+    if let Some(method) = args.method.as_deref().and_then(variant) {
+        config.method = method;
+    }
+    for option in &args.method_option {
+        config.set_method_option(option)?;
+    }
+    Ok(())
+}
+
+fn choose_tasks(config: &mut Config, args: &TrainArgs) -> Result<()> {
+    if let Some(folder) = &args.data {
+        config.tasks = known::in_folder(folder)?.into_iter().collect();
+        if let Some(preset) = config.preset {
+            let labels = Labels::Preset(preset.labels());
+            config.tasks.values_mut().for_each(|spec| spec.labels = labels.clone());
+        }
+    }
+    if !args.tasks.is_empty() {
+        config.keep_tasks(&args.tasks)?;
+    }
+    if let Some(labels) = args.labels {
+        config.tasks.values_mut().for_each(|spec| spec.labels = Labels::Preset(labels));
+    }
+    Ok(())
+}
+
+fn override_config(config: &mut Config, args: &TrainArgs) {
+    fn put<T: Clone>(target: &mut T, typed: &Option<T>) {
+        if let Some(value) = typed {
+            *target = value.clone();
+        }
+    }
+    put(&mut config.runs, &args.runs);
+    put(&mut config.seed, &args.seed);
+    put(&mut config.training.fraction, &args.fraction);
+    put(&mut config.training.steps, &args.steps);
+    put(&mut config.training.batch_size, &args.batch_size);
+    put(&mut config.training.learning_rate, &args.learning_rate);
+    put(&mut config.training.evaluate_every, &args.evaluate_every);
+    args.compute.apply(&mut config.training);
+    config.training.deterministic |= args.deterministic;
+    config.name = args.name.clone().or(config.name.take());
+}
+
+fn scores(outcome: &Outcome) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["task", "validation loss", "validation F1", "test F1"]);
+    for (task, Evaluation { loss, f1, .. }) in &outcome.validation {
+        let test = outcome.test.get(task).map_or("-".to_owned(), |t| format!("{:.4}", t.f1));
+        table.add_row([task.clone(), format!("{loss:.4}"), format!("{f1:.4}"), test]);
+    }
+    let Outcome { run, best_step, train_seconds, .. } = outcome;
+    format!(
+        "run `{}`, best checkpoint at step {best_step}, {train_seconds:.0} s of training\n{table}",
+        run.display()
+    )
+}

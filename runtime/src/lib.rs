@@ -43,6 +43,10 @@ mod split;
 mod statistics;
 mod tagger;
 
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 pub use hyperloader_core::device::Device;
 pub use hyperloader_core::format::tagger::{MetadataError, TaggerKind, TaggerMetadata};
 pub use hyperloader_core::text::source::CodingError;

@@ -178,7 +178,7 @@ fn tract_says_that_it_keeps_no_cache_and_a_file_is_no_folder() {
     let mut options = place.options();
     options.backend.kind = BackendKind::Tract;
     let tract = Tagger::open(&place.model, &options).unwrap();
-    assert_eq!(tract.backend().notices(), ["tract keeps no cache of models"]);
+    assert_eq!(tract.backend().notices(), ["tract does not cache models"]);
     let mut options = place.options();
     options.backend.cache = Some(place.model.clone());
     let message = Tagger::open(&place.model, &options).unwrap_err().to_string();

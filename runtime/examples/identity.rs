@@ -35,7 +35,7 @@ struct Arguments {
     /// Tasks [default: all that have a tagger and a corpus]
     #[arg(long, value_delimiter = ',')]
     tasks: Vec<String>,
-    #[arg(long, value_enum, default_value = "ort")]
+    #[arg(long, default_value = "ort")]
     backend: BackendKind,
     #[arg(long, default_value = "32")]
     batch_size: usize,

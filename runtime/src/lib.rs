@@ -14,7 +14,7 @@
 //!
 //! The modules are private; all public types are here. A sentence passes through them in this order:
 //!
-//! - [`Tagger`] (`tagger`): the interface, with `options`, `error` and `statistics`
+//! - [`Tagger`] (`tagger`): the interface, with `options` (and their `names`), `error` and `statistics`
 //! - `input`: sentences as text or words
 //! - `model`: the traits of a kind of tagger; `architecture`: their implementations for T5 and BERT
 //! - `pool`: batches and workers
@@ -36,6 +36,7 @@ mod error;
 mod input;
 mod model;
 mod model_file;
+mod names;
 mod options;
 mod output;
 mod pool;
@@ -58,6 +59,7 @@ pub use hyperloader_onnx::{Bytes, ReadError, WeightFile};
 pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Graph, Value};
 pub use error::{GraphError, OpenError, SentenceError, TagError};
 pub use model_file::{ModelFile, ModelFileError};
+pub use names::UnknownName;
 pub use options::{DraftFrom, Input, Mode, TaggerOptions};
 pub use output::{Tagged, TaggedSpan};
 pub use statistics::Statistics;

@@ -3,6 +3,7 @@
 use hyperloader_core::text::target::Alignment;
 
 use crate::backend::BackendOptions;
+use crate::names::names;
 
 /// The form in which sentences are given.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum Input {
     /// Words with white space between them, as in a corpus.
     Words,
 }
+
+names!(Input, "form of sentences", Text => "text", Words => "words");
 
 /// How target ids are found. A token classifier writes no target and ignores it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub enum Mode {
     Draft,
 }
 
+names!(Mode, "decoding mode", Verified => "verified", Greedy => "greedy", Constrained => "constrained", Draft => "draft");
+
 /// What the drafts of [`Mode::Verified`] and [`Mode::Constrained`] are made from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DraftFrom {
@@ -42,6 +47,8 @@ pub enum DraftFrom {
     /// `O` for every word, also after a wrong draft.
     Outside,
 }
+
+names!(DraftFrom, "source of drafts", Classifier => "classifier", Jacobi => "jacobi", Outside => "outside");
 
 /// How a tagger is run.
 #[derive(Debug, Clone)]
@@ -56,7 +63,9 @@ pub struct TaggerOptions {
     pub input: Input,
     /// How written tags are assigned to words.
     pub align: Alignment,
-    /// How target ids are found.
+    names!(Input, "form of sentences", Text => "text", Words => "words");
+
+/// How target ids are found.
     pub mode: Mode,
     /// What drafts are made from.
     pub draft_from: DraftFrom,

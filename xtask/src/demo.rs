@@ -1,6 +1,5 @@
 //! `cargo xtask demo`: the three programs, one after the other, on bundled data.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -12,7 +11,7 @@ use crate::setup;
 const HELD_OUT: &str = "fixtures/demo/sentences.txt";
 /// Minutes on two cores are too few for the nano backbone from a cold start.
 const COMMITTED_RUN: &str = "fixtures/runs/nano";
-/// Where the committed run stood on its way down.
+/// The learning rate that the committed run had reached when it was stopped.
 const LEARNING_RATE: &str = "1e-4";
 /// Two to five minutes on two cores.
 const STEPS: u64 = 600;
@@ -46,8 +45,7 @@ pub(crate) fn run(steps: Option<u64>) -> Result<()> {
 }
 
 fn program(name: &str) -> Command {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
-    let mut command = Command::new(target.join("release").join(name));
+    let mut command = Command::new(commands::target().join("release").join(name));
     command.current_dir(root());
     command
 }

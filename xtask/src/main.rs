@@ -1,9 +1,22 @@
-//! `cargo xtask setup | demo | test`: fetches the native libraries, shows the chain at work, checks the workspace.
+//! `cargo xtask setup | demo | test | book | hints | conformance`: the tasks of the HyperLoader workspace.
+//!
+//! - [`setup`]: fetches the native libraries into `.native/`
+//! - [`demo`]: trains, exports and tags with the real programs
+//! - [`checks`]: what continuous integration runs
+//! - [`dependencies`]: licenses, banned crates and sources, by the rules of `deny.toml`
+//! - [`book`]: builds the book in `docs/`
+//! - [`hints`]: the list of messages in the book
+//! - [`conformance`]: long checks that need programs from outside the workspace
+//! - [`commands`]: running other programs
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A task runner speaks to a person.
 
+mod book;
 mod checks;
 mod commands;
+mod conformance;
 mod demo;
+mod dependencies;
+mod hints;
 mod setup;
 
 use std::process::ExitCode;
@@ -27,8 +40,22 @@ enum Task {
         #[arg(long, value_name = "N")]
         steps: Option<u64>,
     },
-    /// Check formats, lints, tests and docs
+    /// Check formats, lints, dependencies, tests and docs
     Test,
+    /// Build the book into `target/book`
+    Book {
+        /// Rebuild and reload the page in a browser whenever a file changes
+        #[arg(long)]
+        serve: bool,
+    },
+    /// List every message with a hint in `docs/troubleshooting.md`
+    Hints,
+    /// Run the checks that take long or need programs from outside the workspace, such as Python
+    Conformance {
+        /// Run only these checks
+        #[arg(value_enum)]
+        checks: Vec<conformance::Check>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -36,6 +63,9 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Demo { steps } => demo::run(steps),
         Task::Test => checks::run(),
+        Task::Book { serve } => book::run(serve),
+        Task::Hints => hints::run(),
+        Task::Conformance { checks } => conformance::run(&checks),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

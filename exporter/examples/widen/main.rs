@@ -54,7 +54,7 @@ struct Args {
     shape: String,
 
     /// What the large matrices of OUT/TASK.onnx are stored as
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, default_value = "f32", value_parser = precision)]
     precision: Precision,
 
     /// Leave the run's adapters out of OUT/hf, which is another model then; OUT/TASK.onnx has them
@@ -64,6 +64,14 @@ struct Args {
     /// The backbone's folder, if it is not where the run left it
     #[arg(long, value_name = "DIR")]
     backbone: Option<PathBuf>,
+}
+
+fn precision(text: &str) -> Result<Precision, String> {
+    match text {
+        "f32" => Ok(Precision::F32),
+        "int8" => Ok(Precision::Int8),
+        _ => Err("expected `f32` or `int8`".to_owned()),
+    }
 }
 
 fn main() -> Result<()> {

@@ -1,9 +1,10 @@
 //! Which backend runs a graph, on which device and how.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use hyperloader_core::device::Device;
+
+use crate::names::names;
 
 /// The runtime that runs the graphs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -17,15 +18,7 @@ pub enum BackendKind {
     Tract,
 }
 
-impl fmt::Display for BackendKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Ort => "ort",
-            Self::Tract => "tract",
-        })
-    }
-}
+names!(BackendKind, "backend", Auto => "auto", Ort => "ort", Tract => "tract");
 
 /// How graphs are run.
 #[derive(Debug, Clone, Default)]

@@ -54,8 +54,9 @@ pub(crate) const MAX_TARGET_LEN: usize = 24;
 pub(crate) fn lexicon_tagger() -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     FILE.get_or_init(|| {
-        let path =
-            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("lexicon-{}.onnx", std::process::id()));
+        // Cargo sets the variable for the programs in `tests`, not for unit tests.
+        let folder = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let path = folder.join(format!("lexicon-{}.onnx", std::process::id()));
         std::fs::write(&path, lexicon_bytes(&metadata())).unwrap();
         path
     })

@@ -246,4 +246,15 @@ mod tests {
         let options = parse(&["--model", "a.onnx"]).tag.unwrap().options();
         assert_eq!(format!("{options:?}"), format!("{:?}", TaggerOptions::default()));
     }
+
+    #[test]
+    fn names_of_choices_are_those_of_the_library() {
+        assert!(INPUTS.iter().all(|(value, name, _)| value.to_string() == *name));
+        assert!(BACKENDS.iter().all(|(value, name, _)| value.to_string() == *name));
+        assert!(MODES.iter().all(|(value, name, _)| value.to_string() == *name));
+        assert!(DRAFTS.iter().all(|(value, name, _)| value.to_string() == *name));
+        let counts = [INPUTS.len(), BACKENDS.len(), MODES.len(), DRAFTS.len()];
+        let all = [Input::ALL.len(), BackendKind::ALL.len(), Mode::ALL.len(), DraftFrom::ALL.len()];
+        assert_eq!(counts, all);
+    }
 }

@@ -2,14 +2,13 @@
 //! completions and man pages. The commands are those in the help texts, so a new one is tested from its first day.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
+mod terminal;
 
 use std::collections::BTreeSet;
 use std::io::{PipeWriter, pipe};
 use std::process::{Command, Output, Stdio};
 
 use hyperloader_tests::{Workplace, binaries, tiny_config};
-use support::terminal;
 
 /// A command: the program and, if it is not the plain program, the name of the command.
 type Name = (&'static str, Option<String>);

@@ -1,3 +1,0 @@
-//! Helpers of single test files.
-
-pub mod terminal;

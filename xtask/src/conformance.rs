@@ -1,0 +1,116 @@
+//! `cargo xtask conformance`: checks that take long or need programs from outside the workspace.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+
+use crate::commands::{self, cargo, output, root};
+use crate::setup;
+
+/// A check of `cargo xtask conformance`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Check {
+    /// The Python example of the file format finds the spans that `hl-run` finds
+    Python,
+}
+
+/// Runs `checks`, or all if there are none; the first failure ends it.
+pub(crate) fn run(checks: &[Check]) -> Result<()> {
+    setup::run()?;
+    let all = Check::value_variants();
+    for check in if checks.is_empty() { all } else { checks } {
+        match check {
+            Check::Python => python()?,
+        }
+    }
+    Ok(())
+}
+
+/// Tasks of the committed run, the sentences of their test excerpts, and how many of them are compared.
+///
+/// The column is that of the sentence in a tab-separated file.
+const SENTENCES: [(&str, &str, usize, usize); 3] = [
+    ("mtop", "fixtures/corpora/mtop/en/test.txt", 3, 100),
+    ("mtod", "fixtures/corpora/mtod/en/test-en.tsv", 2, 50),
+    ("snips", "fixtures/corpora/snips/test/seq.in", 0, 50),
+];
+
+/// Compares `docs/examples/tag.py` with `hl-run` on 200 sentences of three tasks.
+fn python() -> Result<()> {
+    commands::run(cargo().args([
+        "build",
+        "--package",
+        "hyperloader-exporter",
+        "--package",
+        "hyperloader-runtime",
+    ]))?;
+    let python = environment(&root().join("docs/examples/requirements.txt"))?;
+    let folder = tempfile::tempdir()?;
+    let mut compared = 0;
+    for (task, file, column, count) in SENTENCES {
+        let model = folder.path().join(format!("{task}.onnx"));
+        let mut export = program("hl-export");
+        export.args(["--run", "fixtures/runs/nano", "--task", task, "--quiet", "--output"]).arg(&model);
+        output(&mut export)?;
+        let text = fs::read_to_string(root().join(file)).context(file)?;
+        let column = |line: &str| line.split('\t').nth(column).unwrap_or_default().to_owned();
+        let sentences: Vec<String> = text.lines().take(count).map(column).collect();
+        ensure!(sentences.len() == count && sentences.iter().all(|s| !s.is_empty()), "`{file}` is too short");
+        let input = folder.path().join(format!("{task}.txt"));
+        fs::write(&input, sentences.join("\n") + "\n")?;
+
+        let ours = tag(
+            program("hl-run").args(["--quiet", "--output-format", "jsonl", "--model"]).arg(&model),
+            &input,
+        )?;
+        let theirs = tag(Command::new(&python).arg(root().join("docs/examples/tag.py")).arg(&model), &input)?;
+        ensure!(ours.len() == count, "hl-run tagged {} of {count} sentences", ours.len());
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            ensure!(spans(ours) == spans(theirs), "task {task}:\nhl-run {ours}\ntag.py {theirs}");
+        }
+        ensure!(theirs.len() == count, "tag.py tagged {} of {count} sentences", theirs.len());
+        compared += count;
+    }
+    eprintln!("docs/examples/tag.py finds the spans of hl-run in all {compared} sentences");
+    Ok(())
+}
+
+/// The sentence and its spans, without fields that only one of the programs writes.
+fn spans(result: &serde_json::Value) -> serde_json::Value {
+    let span = |span: &serde_json::Value| {
+        serde_json::json!([span["start"], span["end"], span["label"], span["text"]])
+    };
+    let spans: Vec<_> = result["spans"].as_array().into_iter().flatten().map(span).collect();
+    serde_json::json!([result["text"], spans])
+}
+
+/// The JSON lines that `command` prints for the sentences in `input`.
+fn tag(command: &mut Command, input: &Path) -> Result<Vec<serde_json::Value>> {
+    let printed = output(command.stdin(Stdio::from(fs::File::open(input)?)))?;
+    printed.lines().map(|line| serde_json::from_str(line).context("not a JSON line")).collect()
+}
+
+/// The Python of a virtual environment in `.native/` with the packages of `requirements`.
+fn environment(requirements: &Path) -> Result<PathBuf> {
+    let folder = root().join(".native/python");
+    let python = folder.join("bin/python3");
+    if !python.is_file() {
+        commands::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    }
+    commands::run(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
+            .arg(requirements),
+    )?;
+    Ok(python)
+}
+
+/// A program of the workspace, built without optimization as the tests use it.
+fn program(name: &str) -> Command {
+    let mut command = Command::new(commands::target().join("debug").join(name));
+    command.current_dir(root());
+    command
+}

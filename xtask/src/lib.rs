@@ -1,1 +1,0 @@
-//! Setup, demo, test and bench of the HyperLoader workspace

@@ -19,7 +19,7 @@ use hyperloader_core::text::sentt::{SentT, SentTError};
 use hyperloader_core::text::wordpiece::WordPieceError;
 use hyperloader_core::weights::tensors::Tensors;
 use hyperloader_onnx::{BuiltModel, Bytes, Opset, Weight, WriteError, write_model};
-use hyperloader_runtime::backend::BackendError;
+use hyperloader_runtime::BackendError;
 use serde::Serialize;
 
 use crate::bert::model::BertModel;
@@ -453,7 +453,7 @@ pub fn write(mut out: &mut dyn Write, built: &BuiltModel, model: &dyn Exportable
 #[cfg(test)]
 mod tests {
     use hyperloader_core::method::HyperConfig;
-    use hyperloader_runtime::backend::BackendOptions;
+    use hyperloader_runtime::BackendOptions;
 
     use super::*;
     use crate::random_run;

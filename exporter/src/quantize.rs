@@ -326,7 +326,7 @@ fn output(scope: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use hyperloader_onnx::{Dim, GraphBuilder, write_model};
-    use hyperloader_runtime::backend::{Backend, BackendKind, BackendOptions, Graph, Value};
+    use hyperloader_runtime::{Backend, BackendKind, BackendOptions, Graph, Value};
     use ndarray::{Axis, s};
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;

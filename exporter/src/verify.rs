@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
-use hyperloader_runtime::backend::{Backend, BackendError, BackendKind, BackendOptions, Graph, Value};
+use hyperloader_runtime::{Backend, BackendError, BackendKind, BackendOptions, Graph, Value};
 use ndarray::{Array2, ArrayView1, s};
 use serde::Serialize;
 

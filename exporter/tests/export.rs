@@ -14,7 +14,7 @@ use hyperloader_core::run::{Run, Snapshot, Which};
 use hyperloader_exporter::export::{ExportError, Exported, Exporter, Options, Precision};
 use hyperloader_exporter::verify::Verification;
 use hyperloader_onnx::{Opset, read_model};
-use hyperloader_runtime::backend::{Backend, BackendKind, BackendOptions, Value};
+use hyperloader_runtime::{Backend, BackendKind, BackendOptions, Value};
 use ndarray::Array2;
 
 const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];

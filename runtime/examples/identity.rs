@@ -19,6 +19,7 @@ use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_
 use hyperloader_core::text::metrics::evaluate;
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::spans::{SpanMode, sbio_to_bio};
+use hyperloader_core::text::target::TargetGrammar;
 use hyperloader_runtime::{
     Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Mode, ModelFile, Tagger, TaggerOptions, Value,
 };
@@ -85,6 +86,7 @@ fn main() -> Result<()> {
 fn compare(arguments: &Arguments, task: &str, path: &Path, sentences: &[Sentence]) -> Result<()> {
     let metadata = ModelFile::open(path)?.metadata().clone();
     let codec = SentT::from_bytes(metadata.tokenizer.as_bytes())?;
+    let grammar = TargetGrammar::new(&codec, &metadata.labels)?;
     let open = |mode, draft_from| {
         let backend = BackendOptions {
             kind: arguments.backend,
@@ -113,7 +115,7 @@ fn compare(arguments: &Arguments, task: &str, path: &Path, sentences: &[Sentence
         let statistics = tagger.statistics();
         let different: Vec<usize> = (0..ids.len()).filter(|&at| ids[at] != oracle[at]).collect();
         let tags = |(ids, gold): (&Vec<u32>, &Vec<String>)| {
-            Ok(sbio_to_bio(&codec.align_tags(ids, gold.len(), Alignment::Order)?))
+            Ok(sbio_to_bio(&grammar.decode_sbio(&codec, ids, gold.len(), Alignment::Order)?))
         };
         let predicted = ids.iter().zip(&gold).map(tags).collect::<Result<Vec<_>>>()?;
         let part = |at: usize| {

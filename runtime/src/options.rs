@@ -63,9 +63,7 @@ pub struct TaggerOptions {
     pub input: Input,
     /// How written tags are assigned to words.
     pub align: Alignment,
-    names!(Input, "form of sentences", Text => "text", Words => "words");
-
-/// How target ids are found.
+    /// How target ids are found.
     pub mode: Mode,
     /// What drafts are made from.
     pub draft_from: DraftFrom,

@@ -4,7 +4,7 @@ use hyperloader_core::format::tagger::{ATTENTION_MASK, INPUT_IDS, TaggerKind};
 use hyperloader_core::run::{Manifest, Task};
 use hyperloader_core::text::wordpiece::{WordPiece, WordPieceError};
 use hyperloader_onnx::{BuiltModel, Bytes, Opset, Weight};
-use hyperloader_runtime::backend::{BackendError, Graph};
+use hyperloader_runtime::{BackendError, Graph};
 use ndarray::Array2;
 
 use super::model::{BertModel, LayerPrefix};

@@ -8,7 +8,7 @@ use hyperloader_core::run::Which;
 use hyperloader_exporter::export::{Options, Precision};
 use hyperloader_exporter::verify::Verification;
 use hyperloader_onnx::Opset;
-use hyperloader_runtime::backend::{BackendKind, BackendOptions, Device};
+use hyperloader_runtime::{BackendKind, BackendOptions, Device};
 
 /// Write a trained task as one ONNX file
 ///

@@ -212,3 +212,80 @@ impl Copy {
         Ok(self.to.flush()?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEIGHTS: &str = "graph.weights";
+
+    /// A folder with a file of weights and a graph that refers to it in these `external_data` entries, one list per tensor.
+    fn entry(tensors: &[&[(&str, &str)]], weights: &[u8]) -> (tempfile::TempDir, [std::path::PathBuf; 2]) {
+        let folder = tempfile::tempdir().unwrap();
+        let [graph, file] = ["graph.onnx", WEIGHTS].map(|name| folder.path().join(name));
+        let tensor = |entries: &&[(&str, &str)]| TensorProto {
+            name: "w".into(),
+            external_data: entries
+                .iter()
+                .map(|(key, value)| StringStringEntryProto { key: (*key).into(), value: (*value).into() })
+                .collect(),
+            ..TensorProto::default()
+        };
+        let initializer = tensors.iter().map(tensor).collect();
+        let model = ModelProto {
+            graph: Some(GraphProto { initializer, ..GraphProto::default() }),
+            ..ModelProto::default()
+        };
+        fs::write(&graph, model.encode_to_vec()).unwrap();
+        fs::write(&file, weights).unwrap();
+        (folder, [graph, file])
+    }
+
+    fn values(graph: &Path) -> Vec<String> {
+        let model = ModelProto::decode(fs::read(graph).unwrap().as_slice()).unwrap();
+        let tensors = model.graph.unwrap().initializer;
+        tensors.into_iter().flat_map(|tensor| tensor.external_data).map(|entry| entry.value).collect()
+    }
+
+    #[test]
+    fn buffers_move_to_aligned_places_with_their_bytes_and_shared_ones_are_copied_once() {
+        let bytes: Vec<u8> = (0..200).collect();
+        let place = |offset| [("location", WEIGHTS), ("offset", offset), ("length", "10")];
+        let with_set = [&place("3")[..], &[("prepacked_0", "MatMul+1|13;70;0|83;5;0")]].concat();
+        let (_folder, [graph, file]) = entry(&[&with_set, &place("3"), &place("100")], &bytes);
+        assert!(matches!(check(&fs::read(&graph).unwrap(), &file), Err(AlignError::Place { .. })));
+        align(&graph, &file).unwrap();
+        // The prepacked buffers come first; the elements of the first two tensors are the same buffer.
+        let expected = [
+            [WEIGHTS, "192", "10", "MatMul+1|0;70;0|128;5;0"].as_slice(),
+            &[WEIGHTS, "192", "10"],
+            &[WEIGHTS, "256", "10"],
+        ];
+        assert_eq!(values(&graph), expected.concat());
+        let moved = fs::read(&file).unwrap();
+        for (to, from, length) in [(0, 13, 70), (128, 83, 5), (192, 3, 10), (256, 100, 10)] {
+            assert_eq!(moved[to..to + length], bytes[from..from + length]);
+        }
+        assert_eq!(moved.len(), 266);
+    }
+
+    #[test]
+    fn references_in_another_form_and_beyond_the_file_are_refused() {
+        let place = [("location", WEIGHTS), ("offset", "0"), ("length", "8")];
+        let refused: [(&[(&str, &str)], &str); 7] = [
+            (&[("location", "/other"), place[1], place[2]], "`location` = `/other`"),
+            (&[place[0], ("offset", "-1"), place[2]], "`offset, length` = `None, Some(8)`"),
+            (&[place[0], place[1]], "`offset, length` = `Some(0), None`"),
+            (&[place[0], place[1], place[2], ("prepacked_0", "key")], "`prepacked_0` = `key`"),
+            (&[place[0], place[1], place[2], ("prepacked_0", "key|0;8")], "`prepacked_0` = `key|0;8`"),
+            (&[place[0], place[1], place[2], ("slice_sizes", "2")], "`slice_sizes` = `2`"),
+            (&[place[0], ("offset", "64"), place[2]], "8 bytes at offset 64 of a file of 64 bytes"),
+        ];
+        for (entries, expected) in refused {
+            let (_folder, [graph, file]) = entry(&[entries], &[0; 64]);
+            let error = check(&fs::read(&graph).unwrap(), &file).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert!(align(&graph, &file).is_err());
+        }
+    }
+}

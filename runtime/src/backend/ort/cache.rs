@@ -195,3 +195,30 @@ fn processor() -> String {
     let features: [bool; 0] = [];
     format!("{} {features:?}", std::env::consts::ARCH)
 }
+
+#[cfg(test)]
+mod tests {
+    use hyperloader_onnx::proto::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_whose_weights_cannot_be_aligned_is_absent() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, version, graph] = ["f", "v", "g"].map(str::to_owned);
+        let entry = Entry { folder: folder.path().join("a.onnx.cache"), file, version, graph };
+        let newer = StringStringEntryProto { key: "packed".into(), value: "in a newer form".into() };
+        let tensor = TensorProto { name: "w".into(), external_data: vec![newer], ..TensorProto::default() };
+        let graph = GraphProto { initializer: vec![tensor], ..GraphProto::default() };
+        let model = ModelProto { graph: Some(graph), ..ModelProto::default() };
+        let written = entry.write(|path| {
+            fs::write(path, model.encode_to_vec()).unwrap();
+            fs::write(path.with_file_name(WEIGHTS), [0; 64]).unwrap();
+            Ok(())
+        });
+        let Err(CacheError::Align(error)) = written else { panic!("{written:?}") };
+        assert!(error.to_string().ends_with("which this version does not know"), "{error}");
+        assert_eq!(fs::read_dir(&entry.folder).unwrap().count(), 0);
+    }
+}

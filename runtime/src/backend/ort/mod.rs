@@ -175,7 +175,9 @@ impl Runtime for Ort {
     ) -> Result<(Box<dyn Graph>, Option<String>), BackendError> {
         let Some((weights, (graph, folder))) = weights.and_then(|file| Some((file, file.refer(model)?))) else {
             let session = self.session_builder()?.commit_from_memory(&model.encode_to_vec());
-            return Ok((OrtGraph::boxed(session)?, None));
+            let cached = self.cache.is_some() && self.device == Device::Cpu;
+            let notice = cached.then(|| "a model that is not mapped from a file is not cached".to_owned());
+            return Ok((OrtGraph::boxed(session)?, notice));
         };
         let graph = graph.encode_to_vec();
         let notice = match &self.cache {

@@ -133,7 +133,7 @@ pub enum SentenceError {
 /// An error of [`Tagger::tag_iter`](crate::Tagger::tag_iter).
 #[derive(Debug, thiserror::Error)]
 pub enum TagError {
-    /// This sentence cannot be tagged. The iterator goes on with the next sentence.
+    /// This sentence cannot be tagged. The iterator continues with the next sentence.
     #[error(transparent)]
     Sentence(#[from] SentenceError),
     /// The backend failed. The iterator ends.

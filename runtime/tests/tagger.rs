@@ -131,7 +131,7 @@ fn target_ids_depend_neither_on_the_batch_nor_on_the_backend() {
     }
 }
 
-/// Sentences whose words the tagger all tags, `I` only behind a label.
+/// Sentences of words that all have a tag, `I` only after a label.
 fn regular_sources() -> Vec<Vec<u32>> {
     let phrases =
         [&["set"][..], &["7", "am"], &["call", "paris"], &["caf\u{e9}", "."], &["alarm", "for", "7"]];

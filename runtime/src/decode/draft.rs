@@ -114,8 +114,8 @@ impl Drafter<'_> {
     }
 
     /// The rest of a target whose sentinels are out of order. It begins with the decoder's `choices`, which depend then more on
-    /// the position than on the ids before it. It goes on as the target did after the same two ids or, if they are new, with
-    /// the next word.
+    /// the position than on the ids before it. It continues as the target did after the same two ids or, if they are
+    /// new, with the next word.
     fn astray(&self, target: &[u32], choices: &[u32]) -> Vec<u32> {
         // Choices after `</s>` mean nothing.
         let choices = choices.split(|id| *id == self.grammar.eos()).next().unwrap_or_default();

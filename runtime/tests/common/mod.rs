@@ -3,7 +3,7 @@
 //! Its parts are those of a T5: a decoder of two blocks attends to its own tokens and to the encoder's output and writes
 //! into the space of the embedding. In block 0, the query is the last target token. The self-attention looks at the token
 //! before it: after `<extra_id_1>` and a tag comes `<extra_id_2>`. A key of the cross-attention is the token before a
-//! source token, and its value is the embedding of that token's tag: after `<extra_id_1>` the tag of the word behind
+//! source token, and its value is the embedding of that token's tag: after `<extra_id_1>` the tag of the word after
 //! `<extra_id_1>` is read off. Block 1 adds noise, so that no number is round.
 #![allow(dead_code, reason = "not every test uses every part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -62,7 +62,7 @@ pub(crate) fn lexicon_tagger() -> &'static Path {
     })
 }
 
-/// What the tagger says about itself.
+/// The tagger's metadata.
 pub(crate) fn metadata() -> TaggerMetadata {
     TaggerMetadata {
         format: FORMAT,
@@ -356,7 +356,7 @@ fn weights() -> BTreeMap<&'static str, Vec<f32>> {
         ("noise_key", noise(&mut random)),
         ("noise_value", noise(&mut random)),
         ("draft_of", draft),
-        // Two before and farther, one before, itself, behind.
+        // By distance: two tokens before and farther, one before, itself, after.
         ("by_distance", [-1e9, 150.0, 0.0, -1e9].repeat(HEADS)),
         ("embedding", embedding),
     ])

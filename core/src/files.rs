@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} `{}`", path.display())]
 pub struct FileError {
-    /// What was tried: `read`, `write`, `create`.
+    /// What was attempted: `read`, `write`, `create`.
     pub action: &'static str,
     /// The file or folder.
     pub path: PathBuf,
@@ -28,12 +28,12 @@ impl FileError {
 /// How the names of temporary files begin and end.
 const TEMPORARY: (&str, &str) = (".hl-", ".tmp");
 
-/// Whether a file of this name is one of [`write_atomic`]'s that was not finished.
+/// Whether a file of this name is an unfinished file of [`write_atomic`].
 pub fn is_temporary(name: &str) -> bool {
     name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
 }
 
-/// Writes `path` through `fill` so that the file is complete or absent, whatever happens in between.
+/// Writes `path` with `fill`. The file is complete or absent even if the program is interrupted.
 ///
 /// # Errors
 /// Any error of the file system or of `fill`; nothing is left at `path` then (an older file stays as it was).
@@ -45,8 +45,8 @@ pub fn write_atomic(
     write_checked(path, fill, |_| Ok(()))
 }
 
-/// [`write_atomic`] with a last word: `check` is given the whole file, under a temporary name in the same folder,
-/// before it takes its own. Gives what `check` gives.
+/// As [`write_atomic`], and calls `check` with the complete file under a temporary name in the same folder before the file
+/// is renamed. Returns the result of `check`.
 ///
 /// # Errors
 /// Any error of the file system, of `fill` or of `check`; nothing is left at `path` then (an older file stays as it was).
@@ -62,7 +62,7 @@ pub fn write_checked<R, E: From<FileError>>(
     let failed = |e| FileError::new("write", path, e);
     let builder = &mut tempfile::Builder::new();
     let temporary = builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder);
-    // The reason alone: the temporary file's name means nothing to anybody.
+    // The reason alone: the name of the temporary file would not help the reader.
     let mut temporary = temporary.map_err(|e| failed(e.kind().into()))?;
     let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
     fill(&mut writer)?;
@@ -72,12 +72,12 @@ pub fn write_checked<R, E: From<FileError>>(
     temporary.as_file().sync_all().map_err(failed)?;
     let checked = check(temporary.path())?;
     temporary.persist(path).map_err(|e| failed(e.error))?;
-    // The rename itself must survive a power cut too.
+    // The rename must survive a power failure too.
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
     Ok(checked)
 }
 
-/// Temporary files are private by default; results are as readable as any file that a program writes.
+/// Makes the file readable for all users, like any file that a program writes; temporary files are private by default.
 #[cfg(unix)]
 fn share_permissions(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -134,7 +134,7 @@ mod tests {
             w.write_all(b"half of the new")?;
             Err(io::Error::other("disk full"))
         });
-        assert!(failed.unwrap_err().to_string().contains("disk full"));
+        assert_eq!(failed.unwrap_err().source.to_string(), "disk full");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

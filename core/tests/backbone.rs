@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hyperloader_core::backbone::Backbone;
-use hyperloader_core::backbone::t5::{FeedForward, Stack, T5Config, names};
+use hyperloader_core::backbone::t5::{FeedForward, Stack, T5Backbone, T5Config, names};
+use hyperloader_core::causes::with_causes;
 use hyperloader_core::files::sha256;
 use hyperloader_core::weights::tensors::{HostTensor, Tensors, write_tensors};
 use ndarray::ArrayD;
@@ -109,9 +110,9 @@ fn sharded(config: &T5Config, tensors: &Tensors, dtype: Dtype) -> TempDir {
     folder
 }
 
-fn open(folder: &TempDir) -> Result<Backbone, String> {
-    Backbone::open(folder.path(), false)
-        .map_err(|e| e.to_string().replace(&*folder.path().to_string_lossy(), "[FOLDER]"))
+fn open(folder: &TempDir) -> Result<T5Backbone, String> {
+    T5Backbone::open(folder.path(), false)
+        .map_err(|e| with_causes(&e).replace(&*folder.path().to_string_lossy(), "[FOLDER]"))
 }
 
 fn error(folder: &TempDir) -> String {

@@ -3,9 +3,12 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{codec, golden, jsonl_files, rows};
 use hyperloader_core::text::sentt::{SentT, SentTError};
 use hyperloader_core::text::spans::{bio_to_sbio, sbio_to_bio};
+use hyperloader_core::text::target::{Alignment, TargetGrammar, Written};
 use hyperloader_core::text::words::split_whitespace;
 use serde::Deserialize;
 
@@ -67,12 +70,19 @@ fn check(codec: &SentT, row: &Row) {
     let (target_cut, was_cut) = cut(codec, &target);
     assert_eq!(was_cut.then_some(&target_cut), row.target_ids_128.as_ref(), "{id}");
 
-    let tags = codec.decode_tags(&target_cut).unwrap();
+    let tags = codec.decode_words(&target_cut).unwrap();
     assert_eq!(codec.decode(&target_cut).unwrap(), row.target_decoded, "{id}");
     let bio = sbio_to_bio(&tags);
     assert_eq!(&bio, row.bio_from_target_decoded.as_ref().unwrap_or(&row.bio), "{id}");
     if row.sbio.len() <= codec.max_words() {
-        assert_eq!(codec.decode_tags_by_sentinel(&target, row.sbio.len()).unwrap(), row.sbio, "{id}");
+        let labels: BTreeSet<&String> =
+            row.sbio.iter().filter(|tag| !["O", "I"].contains(&tag.as_str())).collect();
+        let grammar = TargetGrammar::new(codec, labels).unwrap();
+        for alignment in [Alignment::Order, Alignment::Sentinel] {
+            let decoded = grammar.decode(codec, &target, row.sbio.len(), alignment).unwrap();
+            assert!(decoded.iter().all(|written| matches!(written, Written::Tag(_))), "{id}");
+            assert!(decoded.iter().map(|written| grammar.text(written)).eq(&row.sbio), "{id}");
+        }
     }
 
     if let Some(text) = &row.prefixed_source_text {

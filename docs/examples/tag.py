@@ -36,16 +36,11 @@ def is_number(c):
 
 
 def is_mark(c):
-    """Whether `c` is punctuation that may be a word of its own."""
-    if c.isascii():
-        return not (c.isalnum() or c == "_" or c.isspace()) and c.isprintable()
-    return (
-        ("\u00a1" <= c <= "\u00bf" and not (is_letter(c) or is_number(c)))
-        or "\u2010" <= c <= "\u2027"
-        or "\u2030" <= c <= "\u205e"
-        or "\u3001" <= c <= "\u3003"
-        or "\u3008" <= c <= "\u301f"
-    )
+    """Whether `c` is punctuation, or a currency or mathematical sign: it may be a word of its own."""
+    category = unicodedata.category(c)
+    if category in ("Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sc", "Sm"):
+        return c != "_"
+    return category in ("Sk", "So") and c <= "\u00bf"
 
 
 def stands_alone(text, at):
@@ -79,6 +74,8 @@ def cuts(text, start, at, rule):
         return True
     if rule == "punctuation":
         return False
+    if rule != "clitics":
+        raise ValueError(f"this example does not split words by the rule `{rule}`")
     following = text[at + 1 : at + 2]
     clitic = text[at] in "'\u2019" and is_letter(text[at - 1]) and following in ("s", "S")
     half_day = text[start:at].isascii() and text[start:at].isdigit() and text[at] in "aApP" and following in ("m", "M")

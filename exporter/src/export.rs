@@ -4,15 +4,16 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use hyperloader_core::backbone::bert::{BertBackbone, BertConfig};
-use hyperloader_core::backbone::t5::{Stack, T5Config};
-use hyperloader_core::backbone::{Backbone, BackboneError, CONFIG, TOKENIZER};
+use hyperloader_core::backbone::bert::BertBackbone;
+use hyperloader_core::backbone::registry::Architecture;
+use hyperloader_core::backbone::t5::{Stack, T5Backbone};
+use hyperloader_core::backbone::{BackboneError, TOKENIZER};
 use hyperloader_core::files::{FileError, read_text, sha256, write_checked};
 use hyperloader_core::format::tagger::{
     FORMAT, MetadataError, TaggerKind, TaggerMetadata, generated_adapter,
 };
-use hyperloader_core::method::MethodError;
-use hyperloader_core::run::{Architecture, Checkpoint, Manifest, Run, RunError, Task, Which};
+use hyperloader_core::method::{MethodConfig, MethodError};
+use hyperloader_core::run::{Checkpoint, Manifest, Run, RunError, Task, Which};
 use hyperloader_core::text::drafter::{Drafter, Transitions};
 use hyperloader_core::text::labels::bio_tags;
 use hyperloader_core::text::sentt::{SentT, SentTError};
@@ -42,18 +43,6 @@ pub enum ExportError {
     /// The backbone is unusable.
     #[error(transparent)]
     Backbone(#[from] BackboneError),
-    /// The backbone's configuration is not the one of the run.
-    #[error("field `{field}` in `{}` is {found}, the run was trained with {trained}", path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// The field.
-        field: String,
-        /// Its value there.
-        found: String,
-        /// Its value in the run's manifest.
-        trained: String,
-    },
     /// Method and backbone do not belong together.
     #[error(transparent)]
     Method(#[from] MethodError),
@@ -178,25 +167,7 @@ impl Exporter {
     pub fn open(run: Run, which: Which, backbone: Option<&Path>) -> Result<Self, ExportError> {
         let checkpoint = run.checkpoint(which)?.clone();
         let tensors = run.read(&checkpoint)?;
-        let backbone = match &run.manifest.architecture {
-            Architecture::T5(trained) => {
-                let backbone = run.backbone(backbone)?;
-                // Dropout does not matter here, and training may have set another.
-                let found = T5Config { dropout_rate: trained.dropout_rate, ..backbone.config };
-                check_config(&backbone.folder, &found, trained)?;
-                backbone.folder
-            }
-            Architecture::Bert(trained) => {
-                let BertBackbone { folder, config, .. } = run.bert_backbone(backbone)?;
-                let found = BertConfig {
-                    hidden_dropout_prob: trained.hidden_dropout_prob,
-                    attention_probs_dropout_prob: trained.attention_probs_dropout_prob,
-                    ..config
-                };
-                check_config(&folder, &found, trained)?;
-                folder
-            }
-        };
+        let backbone = run.backbone(backbone)?.folder().to_owned();
         Ok(Self { backbone, run, checkpoint, tensors })
     }
 
@@ -268,7 +239,9 @@ impl Exporter {
             Architecture::Bert(_) if precision != Precision::F32 => return Err(ExportError::Precision),
             Architecture::Bert(_) => {
                 let backbone = BertBackbone::open(&self.backbone)?;
-                let method = self.run.manifest.method.unipelt_bert()?.clone();
+                let MethodConfig::UnipeltBert(method) = self.run.manifest.method.clone() else {
+                    unreachable!("no other method runs on a BERT");
+                };
                 let tags = bio_tags(&task.labels).len();
                 Box::new(BertModel::new(backbone, method, self.tensors.clone(), &task.name, tags))
             }
@@ -284,7 +257,7 @@ impl Exporter {
         let weights = task_weights(&self.run.manifest.method, t5, &self.tensors, &task.name)?;
         let names = t5.tensors().into_keys();
         let trained = names.filter_map(|name| Some((name.clone(), self.tensors.get(&name)?.clone())));
-        let backbone = Backbone::open(&self.backbone, t5.cross_attention_relative_bias)?;
+        let backbone = T5Backbone::open(&self.backbone, t5.cross_attention_relative_bias)?;
         Ok(TaskModel::new(backbone, trained.collect(), weights).with_drafter(self.run.drafter(task)?))
     }
 
@@ -404,22 +377,6 @@ pub(crate) fn oracle(
     Ok(Oracle::new(model, probes, precision)?)
 }
 
-/// Hashes do not cover `config.json`.
-fn check_config<C: Serialize>(folder: &Path, found: &C, trained: &C) -> Result<(), ExportError> {
-    let fields = |config: &C| serde_json::to_value(config).unwrap_or_default();
-    let (found, trained) = (fields(found), fields(trained));
-    let differing = trained.as_object().into_iter().flatten().find(|(field, value)| found[*field] != **value);
-    match differing {
-        None => Ok(()),
-        Some((field, value)) => Err(ExportError::Config {
-            path: folder.join(CONFIG),
-            field: field.clone(),
-            found: found[field].to_string(),
-            trained: value.to_string(),
-        }),
-    }
-}
-
 /// The graph of a task's model, with what its file says about itself.
 ///
 /// # Errors
@@ -452,6 +409,7 @@ pub fn write(mut out: &mut dyn Write, built: &BuiltModel, model: &dyn Exportable
 
 #[cfg(test)]
 mod tests {
+    use hyperloader_core::backbone::t5::T5Config;
     use hyperloader_core::method::HyperConfig;
     use hyperloader_runtime::BackendOptions;
 

@@ -405,7 +405,7 @@ impl T5<'_> {
     ) -> Value {
         let d_model = self.config.d_model;
         let bottleneck = adapter.down_bias.len();
-        let name = |part: &str| adapter_name(stack, block, layer, part);
+        let name = |part: &str| adapter_name(&names::sub_layer(stack, block, layer), part);
         let down = linear(graph, "down", &name("down.weight"), [d_model, bottleneck], x);
         let bias = graph.weight(&name("down.bias"), ElementType::F32, &[bottleneck]);
         let down = graph.add(down, bias);

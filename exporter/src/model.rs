@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
+use hyperloader_core::backbone::t5::{Attention, Stack, T5Backbone, T5Config, names};
 use hyperloader_core::backbone::{Backbone, BackboneError};
 use hyperloader_core::text::drafter::Drafter;
 use hyperloader_core::weights::task::{Lora, TaskWeights};
@@ -59,7 +59,7 @@ pub enum ModelError {
 /// The model of one task. Tensors of the backbone stay on disk until they are asked for.
 #[derive(Debug)]
 pub struct TaskModel {
-    backbone: Backbone,
+    backbone: T5Backbone,
     trained: Tensors,
     weights: TaskWeights<HostTensor>,
     drafter: Option<Drafter>,
@@ -68,7 +68,7 @@ pub struct TaskModel {
 impl TaskModel {
     /// The model of `backbone` with `weights`, where a tensor of `trained` takes the place of the backbone's tensor of
     /// the same name (reference section 1.5: the norms; all of them in full fine-tuning).
-    pub fn new(backbone: Backbone, trained: Tensors, weights: TaskWeights<HostTensor>) -> Self {
+    pub fn new(backbone: T5Backbone, trained: Tensors, weights: TaskWeights<HostTensor>) -> Self {
         Self { backbone, trained, weights, drafter: None }
     }
 

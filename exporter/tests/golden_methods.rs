@@ -9,6 +9,7 @@ use std::path::Path;
 
 use common::{ids, random_run};
 use hyperloader_core::backbone::Backbone;
+use hyperloader_core::backbone::t5::T5Backbone;
 use hyperloader_core::run::{Run, Which};
 use hyperloader_core::weights::tensors::Tensors;
 use hyperloader_exporter::export::{Exporter, Options};
@@ -23,8 +24,8 @@ use ndarray::{Array, ArrayD, Dimension};
 /// Of states, logits and generated weights, as a share of the largest element, which counts as 1 at least.
 const TOLERANCE: f64 = 2e-4;
 
-fn backbone(case: &MethodCase) -> Backbone {
-    Backbone::open(&case.folder.join("model"), false).unwrap()
+fn backbone(case: &MethodCase) -> T5Backbone {
+    T5Backbone::open(&case.folder.join("model"), false).unwrap()
 }
 
 fn model(case: &MethodCase) -> TaskModel {

@@ -6,8 +6,7 @@ mod common;
 use std::path::Path;
 
 use common::{HyperCase, TOLERANCE, cases, ids, largest_difference, open};
-use hyperloader_core::backbone::Backbone;
-use hyperloader_core::backbone::t5::Stack;
+use hyperloader_core::backbone::t5::{Stack, T5Backbone};
 use hyperloader_core::weights::task::TaskWeights;
 use hyperloader_core::weights::tensors::{TensorFile, Tensors};
 use hyperloader_exporter::model::TaskModel;
@@ -58,7 +57,7 @@ fn stated_noise(case: &Path, batch: &str) -> Option<f64> {
 #[test]
 fn plain_t5_equals_hugging_faces() {
     for case in cases("t5", "model/config.json") {
-        let backbone = Backbone::open(&case.join("model"), false).unwrap();
+        let backbone = T5Backbone::open(&case.join("model"), false).unwrap();
         let [encoder, decoder] = Stack::BOTH.map(|stack| backbone.config.layers(stack));
         let model = TaskModel::new(backbone, Tensors::new(), TaskWeights::none(encoder, decoder));
         for batch in ["io", "long"] {

@@ -9,8 +9,7 @@ mod wide;
 use std::path::Path;
 
 use common::random_run;
-use hyperloader_core::backbone::Backbone;
-use hyperloader_core::backbone::t5::{FeedForward, T5Config};
+use hyperloader_core::backbone::t5::{FeedForward, T5Backbone, T5Config};
 use hyperloader_core::files::write_checked;
 use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig};
 use hyperloader_core::run::Which;
@@ -75,7 +74,7 @@ fn narrow(exporter: &Exporter) -> TaskModel {
 fn widened(narrow: &TaskModel, shape: &T5Config, folder: &Path) -> TaskModel {
     let widening = Widening::new(narrow, shape).unwrap();
     random_run::write_backbone(folder, widening.config(), &widening.tensors().unwrap());
-    TaskModel::new(Backbone::open(folder, false).unwrap(), Tensors::new(), widening.adapters())
+    TaskModel::new(T5Backbone::open(folder, false).unwrap(), Tensors::new(), widening.adapters())
 }
 
 /// Two sources of unlike length, `[batch, source_len]`, and their mask.

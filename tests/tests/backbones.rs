@@ -8,7 +8,7 @@ mod random_run;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hyperloader_core::backbone::t5::{FeedForward, T5Config};
+use hyperloader_core::backbone::t5::{FeedForward, T5Backbone, T5Config};
 use hyperloader_core::method::MethodConfig;
 use hyperloader_core::run::{Run, Which};
 use hyperloader_core::weights::tensors::TensorFile;
@@ -73,7 +73,7 @@ fn shard(folder: &Path) {
 /// Largest difference between the trainer's logits and those of the folded model in double precision.
 fn difference(run: &Run, task: &str) -> f64 {
     let tensors = run.read(run.checkpoint(Which::Last).unwrap()).unwrap();
-    let backbone = run.backbone(None).unwrap();
+    let backbone = run.backbone(None).unwrap().downcast::<T5Backbone>().unwrap();
     let method = &run.manifest.method;
     let names: Vec<String> = run.manifest.tasks.iter().map(|t| t.name.clone()).collect();
     let parameters = Parameters::from_tensors(&tensors, Device::Cpu);
@@ -92,7 +92,7 @@ fn difference(run: &Run, task: &str) -> f64 {
         t5.logits(&t5.decode(&weights, &tensor(&target), &encoded, &mask, Mode::Evaluation))
     });
     let generated = task_weights(method, run.manifest.t5().unwrap(), &tensors, task).unwrap();
-    let model = TaskModel::new(backbone, tensors.clone(), generated);
+    let model = TaskModel::new(*backbone, tensors.clone(), generated);
     let reference = Reference::new(&model, Form::Folded);
     let encoded = reference.encode(&source, &mask).unwrap();
     let folded = reference.decode(&encoded, &mask, &target).unwrap().into_rows();

@@ -13,7 +13,8 @@ fn params(variant: &str, backbone: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Reference section 2.1; totals there include the legacy bias of cross-attention for the methods of the authors' code.
+/// docs/reference/parameter-counts.md#t5-base. The authors' totals include the legacy bias of cross-attention, 384 or
+/// 256 parameters, which is subtracted here.
 #[test]
 fn parameters_are_exactly_those_of_the_published_systems() {
     for (variant, backbone, trainable, total) in [

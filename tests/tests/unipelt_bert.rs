@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hyperloader_core::backbone::bert::BertBackbone;
+use hyperloader_core::method::MethodConfig;
 use hyperloader_core::run::{Run, Which};
 use hyperloader_core::text::labels::{LabelSet, bio_tags};
 use hyperloader_exporter::bert::model::BertModel;
@@ -61,7 +63,7 @@ fn run_of(place: &Workplace) -> Run {
 
 /// The run as the trainer sees it.
 fn tagger(run: &Run) -> BertTagger {
-    let backbone = run.bert_backbone(None).unwrap();
+    let backbone = *run.backbone(None).unwrap().downcast::<BertBackbone>().unwrap();
     let tensors = run.read(run.checkpoint(Which::Best).unwrap()).unwrap();
     let codec = Arc::new(backbone.codec().unwrap());
     let labels: Vec<(String, LabelSet)> = run
@@ -71,7 +73,7 @@ fn tagger(run: &Run) -> BertTagger {
         .map(|task| (task.name.clone(), LabelSet::new(task.labels.clone(), "run").unwrap()))
         .collect();
     let tasks = labels.iter().map(|(task, labels)| (task.as_str(), labels));
-    let method = run.manifest.method.unipelt_bert().unwrap();
+    let MethodConfig::UnipeltBert(method) = &run.manifest.method else { panic!("another method") };
     let placement = Placement { device: Device::Cpu, precision: Precision::F32 };
     let start = Start::Checkpoint(Parameters::from_tensors(&tensors, Device::Cpu));
     BertTagger::new(&backbone, codec, method, tasks, start, placement).unwrap()
@@ -155,7 +157,7 @@ fn logits_of_trainer_oracle_and_both_runtimes_agree_and_so_do_all_tags() {
     let run = run_of(&place);
     let tagger = tagger(&run);
     let config = Config::from_file(&place.path("hyperloader.toml")).unwrap();
-    let codec = run.bert_backbone(None).unwrap().codec().unwrap();
+    let codec = run.backbone(None).unwrap().downcast::<BertBackbone>().unwrap().codec().unwrap();
     let tensors = run.read(run.checkpoint(Which::Best).unwrap()).unwrap();
     for task in &run.manifest.tasks {
         let mut export = place.program("hl-export");
@@ -164,8 +166,8 @@ fn logits_of_trainer_oracle_and_both_runtimes_agree_and_so_do_all_tags() {
 
         let data = load_task(&task.name, &config.tasks[&task.name], &codec, &config).unwrap();
         let tags = bio_tags(&task.labels).len();
-        let method = run.manifest.method.unipelt_bert().unwrap().clone();
-        let backbone = run.bert_backbone(None).unwrap();
+        let MethodConfig::UnipeltBert(method) = run.manifest.method.clone() else { panic!("another method") };
+        let backbone = *run.backbone(None).unwrap().downcast::<BertBackbone>().unwrap();
         let model = BertModel::new(backbone, method, tensors.clone(), &task.name, tags);
         let oracle = BertReference::new(&model, model.prefixes().unwrap());
         for examples in data.test.chunks(16).step_by(4) {

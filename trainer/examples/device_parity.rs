@@ -7,6 +7,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use hyperloader_core::backbone::Backbone;
+use hyperloader_core::backbone::t5::T5Backbone;
 use hyperloader_core::run::{Run, Which};
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_trainer::config::Config;
@@ -25,7 +27,8 @@ fn main() -> Result<()> {
     let run = Run::open(&PathBuf::from(next("the run's folder")?))?;
     let config = Config::from_file(&PathBuf::from(next("the configuration")?))?;
     let other = device::parse(&next("the device")?)?;
-    let backbone = run.backbone(None)?;
+    let backbone =
+        run.backbone(None)?.downcast::<T5Backbone>().ok().context("the run's backbone is not a T5")?;
     let codec = SentT::from_file(backbone.tokenizer())?;
     let tensors = run.read(run.checkpoint(Which::Best)?)?;
     let names: Vec<String> = run.manifest.tasks.iter().map(|t| t.name.clone()).collect();

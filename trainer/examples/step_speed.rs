@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use hyperloader_core::backbone::Backbone;
-use hyperloader_core::backbone::t5::{Stack, T5Config};
+use hyperloader_core::backbone::t5::{Stack, T5Backbone, T5Config};
 use hyperloader_core::method::HyperConfig;
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::device;
@@ -39,7 +38,7 @@ fn main() -> Result<()> {
     };
     tch::set_num_threads(std::thread::available_parallelism()?.get() as i32);
 
-    let backbone = Backbone::open(&folder, false)?;
+    let backbone = T5Backbone::open(&folder, false)?;
     let tasks = ["a", "b", "c"].map(str::to_owned);
     let method = HyperConfig { reduction_factor: REDUCTION, ..HyperConfig::default() }.into();
     let mut tagger = Tagger::new(&backbone, &method, &tasks, 1, Placement { device, precision })?;

@@ -8,7 +8,7 @@ use hyperloader_core::corpus::CorpusSpec;
 use hyperloader_core::files::{FileError, read_text};
 use hyperloader_core::method::{Method, MethodConfig};
 use hyperloader_core::suggest;
-use hyperloader_core::text::sentt::Alignment;
+use hyperloader_core::text::target::Alignment;
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, ValueDeserializer};
 use toml::{Table, Value};

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::config::TrainingConfig;
 use crate::data::sentt_len;
 
-/// Shares of the low-resource settings (paper, section 4.4; reference section 3.5).
+/// Shares of the low-resource settings (paper, section 4.4; docs/reference/encodings.md#low-resource-subsets).
 const FRACTIONS: [f64; 3] = [0.1, 0.2, 0.5];
 
 /// Most words of a sentence with T5's 100 sentinels.

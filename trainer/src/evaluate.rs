@@ -1,8 +1,9 @@
 //! Validation loss by teacher forcing, and seqeval F1 by batched greedy decoding (reference section 3.6).
 
 use hyperloader_core::text::metrics::{MetricError, evaluate};
-use hyperloader_core::text::sentt::{Alignment, SentTError};
+use hyperloader_core::text::sentt::SentTError;
 use hyperloader_core::text::spans::SpanMode;
+use hyperloader_core::text::target::Alignment;
 use hyperloader_core::text::wordpiece::WordPieceError;
 use serde::{Deserialize, Serialize};
 

@@ -1,16 +1,18 @@
 //! What the training loop and evaluation need of a model, whatever it is made of.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hyperloader_core::text::sentt::{Alignment, SentT, SentTError};
+use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::spans::sbio_to_bio;
+use hyperloader_core::text::target::TargetGrammar;
 use hyperloader_core::weights::tensors::Tensors;
 
 use crate::data::{Batch, Example, TaskData};
 use crate::drafter::{self, FitError};
 use crate::evaluate::{EvaluationError, Settings};
 use crate::loss::StepLoss;
-use crate::model::{Tagger, TaggerError};
+use crate::model::{Tagger, TaggerError, unknown_task};
 use crate::parameters::Parameters;
 
 /// A model that learns several tasks, one batch of one task at a time.
@@ -67,6 +69,8 @@ pub struct TextTagger {
     pub tagger: Tagger,
     /// From words to ids and from ids to tags.
     pub codec: Arc<SentT>,
+    /// The tags of each task.
+    pub grammars: BTreeMap<String, TargetGrammar>,
 }
 
 impl TextTagger {
@@ -110,8 +114,12 @@ impl Learner for TextTagger {
     ) -> Result<Vec<Vec<String>>, EvaluationError> {
         let Batch { input_ids, attention_mask, .. } = self.batch(examples);
         let targets = self.tagger.greedy(task, &input_ids, &attention_mask, settings.max_target_len)?;
+        let unknown = || unknown_task(task, self.grammars.keys().map(String::as_str));
+        let grammar = self.grammars.get(task).ok_or_else(unknown)?;
         let tags = |(ids, example): (&Vec<i64>, &&Example)| {
-            Ok(bio_tags(&self.codec, ids, example.tags.len(), settings.alignment)?)
+            let ids: Vec<u32> = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect();
+            let words = example.tags.len();
+            Ok(sbio_to_bio(&grammar.decode_sbio(&self.codec, &ids, words, settings.alignment)?))
         };
         targets.iter().zip(examples).map(tags).collect()
     }
@@ -119,15 +127,4 @@ impl Learner for TextTagger {
     fn drafter(&self, task: &TaskData, seed: u64) -> Result<Option<Tensors>, FitError> {
         drafter::fit(&self.tagger, &self.codec, task, seed).map(Some)
     }
-}
-
-/// BIO tags of `words` words from generated ids.
-fn bio_tags(
-    codec: &SentT,
-    ids: &[i64],
-    words: usize,
-    alignment: Alignment,
-) -> Result<Vec<String>, SentTError> {
-    let ids: Vec<u32> = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect();
-    Ok(sbio_to_bio(&codec.align_tags(&ids, words, alignment)?))
 }

@@ -2,11 +2,9 @@
 
 use std::convert::Infallible;
 
-use hyperloader_core::backbone::bert::BertConfig;
-use hyperloader_core::backbone::t5::T5Config;
-use hyperloader_core::method::unipelt_bert::UnipeltBertConfig;
-use hyperloader_core::method::{Init, MethodConfig, MethodError, Sharing};
-use hyperloader_core::run::{Architecture, Manifest};
+use hyperloader_core::backbone::BackboneConfig;
+use hyperloader_core::method::{Init, MethodConfig, Sharing, TaskShape};
+use hyperloader_core::run::Manifest;
 use serde::Serialize;
 use tch::Device;
 
@@ -50,49 +48,35 @@ pub fn paper(variant: &str) -> Option<&'static str> {
 }
 
 /// Parameters of a run's model.
-///
-/// # Errors
-/// If its method and its backbone do not belong together.
-pub fn of_run(manifest: &Manifest) -> Result<ParameterCount, MethodError> {
+pub fn of_run(manifest: &Manifest) -> ParameterCount {
     let tasks: Vec<String> = manifest.tasks.iter().map(|task| task.name.clone()).collect();
-    Ok(match &manifest.architecture {
-        Architecture::T5(t5) => count(&manifest.method, t5, &tasks),
-        Architecture::Bert(bert) => count_bert(manifest.method.unipelt_bert()?, bert, &tasks),
-    })
+    count(&manifest.method, manifest.backbone_config(), &tasks)
 }
 
 /// Creates the tensors that a training adds to the backbone and counts their elements. Only a shape stands for the
-/// backbone: its tensors, trained or not, stay without values.
-pub fn count(method: &MethodConfig, t5: &T5Config, tasks: &[String]) -> ParameterCount {
-    let shapes = t5.tensors();
+/// backbone: its tensors, trained or not, stay without values. Classifiers are left out: they have `hidden_size + 1`
+/// elements for each BIO tag.
+pub fn count(method: &MethodConfig, backbone: &dyn BackboneConfig, tasks: &[String]) -> ParameterCount {
     let (models, tasks) = match method.sharing() {
         Sharing::Nothing => (tasks.len(), &tasks[..tasks.len().min(1)]),
         Sharing::Embedding | Sharing::Everything => (1, tasks),
     };
-    let list = method.trainable_tensors(t5, tasks);
+    let list = method.trainable_tensors(backbone, &TaskShape::named(tasks));
     let (trained, added): (Vec<_>, Vec<_>) = list.into_iter().partition(|t| t.init == Init::Backbone);
     let none = |name: &str| unreachable!("`{name}` does not start as the backbone's");
     let Ok(parameters) = Parameters::initialise::<Infallible>(&added, 0, Device::Cpu, none);
     let elements = |shape: &[usize]| shape.iter().product::<usize>();
     let trainable = parameters.count() + trained.iter().map(|t| elements(&t.shape)).sum::<usize>();
-    let total = parameters.count() + shapes.values().map(|shape| elements(shape)).sum::<usize>();
+    let of_backbone = backbone.shape().tensors.values().map(|shape| elements(shape)).sum::<usize>();
+    let total = parameters.count() + of_backbone;
     ParameterCount { trainable, total, ratio: trainable as f64 / total as f64, all_tasks: models * trainable }
-}
-
-/// The elements that a training of `unipelt-bert` creates for each of `tasks`, classifiers left out: these have
-/// `hidden_size + 1` for each BIO tag.
-pub fn count_bert(method: &UnipeltBertConfig, bert: &BertConfig, tasks: &[String]) -> ParameterCount {
-    let elements = |shape: &[usize]| shape.iter().product::<usize>();
-    let untagged: Vec<_> = tasks.iter().take(1).map(|task| (task.clone(), 0)).collect();
-    let trainable =
-        method.trainable_tensors(bert, &untagged).iter().map(|t| elements(&t.shape)).sum::<usize>();
-    let total = trainable + bert.tensors().values().map(|shape| elements(shape)).sum::<usize>();
-    let ratio = trainable as f64 / total as f64;
-    ParameterCount { trainable, total, ratio, all_tasks: tasks.len() * trainable }
 }
 
 #[cfg(test)]
 mod tests {
+    use hyperloader_core::backbone::bert::BertConfig;
+    use hyperloader_core::method::unipelt_bert::UnipeltBertConfig;
+
     use super::*;
 
     #[test]
@@ -100,10 +84,10 @@ mod tests {
         let bert = BertConfig::preset("bert-base").unwrap();
         let tasks: Vec<String> = (0..7).map(|n| format!("task{n}")).collect();
         let flat = UnipeltBertConfig { prefix_hidden: 0, ..UnipeltBertConfig::default() };
-        let counted = count_bert(&flat, &bert, &tasks);
+        let counted = count(&flat.into(), &bert, &tasks);
         assert_eq!((counted.trainable, counted.all_tasks), (1_410_672, 7 * 1_410_672));
         assert_eq!(counted.total, 1_410_672 + 108_891_648);
-        let made = count_bert(&UnipeltBertConfig::default(), &bert, &tasks);
+        let made = count(&UnipeltBertConfig::default().into(), &bert, &tasks);
         assert_eq!(made.trainable, 1_410_672 - 184_320 + 9_857_024);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use hyperloader_core::backbone::Backbone;
+use hyperloader_core::backbone::t5::T5Backbone;
 use hyperloader_core::method::HyperConfig;
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::model::Tagger;
@@ -12,7 +12,7 @@ use tch::{Device, Tensor};
 #[test]
 fn dropout_is_drawn_in_training_only_and_follows_the_seed() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/golden/t5/relu/model");
-    let backbone = Backbone::open(&folder, false).unwrap();
+    let backbone = T5Backbone::open(&folder, false).unwrap();
     assert!(backbone.config.dropout_rate > 0.0);
     let method = HyperConfig { reduction_factor: 4, ..HyperConfig::default() }.into();
     let tagger = Tagger::new(&backbone, &method, &["mtop".to_owned()], 1, Device::Cpu).unwrap();

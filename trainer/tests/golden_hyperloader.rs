@@ -11,7 +11,7 @@ use golden_support::{
     Tolerance, assert_close, assert_number, batch, cases, floats, integers, rows, visible, with_start,
 };
 use hyperloader_core::backbone::t5::{Stack, T5Config, relative_position_bucket};
-use hyperloader_core::method::{HyperConfig, LoraConfig, Method, MethodConfig, Site};
+use hyperloader_core::method::{HyperConfig, LoraConfig, Method, MethodConfig, Site, TaskShape};
 use hyperloader_core::weights::task::{Adapter, Lora};
 use hyperloader_core::weights::tensors::{TensorFile, Tensors};
 use hyperloader_trainer::data::Batch;
@@ -53,10 +53,10 @@ impl Case {
         let (t5, hyper) = (t5_config(&config), hyper_config(&config));
         let method = MethodConfig::from(hyper.clone());
         let tasks: Vec<String> = serde_json::from_value(config["tasks"].clone()).unwrap();
-        method.validate(&t5, &tasks).unwrap();
+        method.validate(&t5, &TaskShape::named(&tasks)).unwrap();
         let mut state = open(&folder, "state_ours").read_all().unwrap();
         let trainable: Tensors = method
-            .trainable_tensors(&t5, &tasks)
+            .trainable_tensors(&t5, &TaskShape::named(&tasks))
             .into_iter()
             .map(|t| (t.name.clone(), state.remove(&t.name).unwrap_or_else(|| panic!("no `{}`", t.name))))
             .collect();
@@ -160,7 +160,7 @@ fn hyper_config(config: &Value) -> HyperConfig {
 fn names_shapes_and_counts_of_tensors_equal_the_references() {
     for case in Case::all() {
         let Tagger { t5, method, parameters, tasks } = &case.tagger;
-        let trainable = method.trainable_tensors(&t5.config, tasks);
+        let trainable = method.trainable_tensors(&t5.config, &TaskShape::named(tasks));
         let mut ours: BTreeMap<String, (Vec<usize>, bool)> =
             t5.config.tensors().into_iter().map(|(name, shape)| (name, (shape, false))).collect();
         ours.extend(trainable.into_iter().map(|t| (t.name, (t.shape, true))));

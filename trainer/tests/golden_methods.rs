@@ -11,7 +11,8 @@ use golden_support::{
     Tolerance, assert_close, assert_number, batch, floats, integers, rows, visible, with_start,
 };
 use hyperloader_core::backbone::Backbone;
-use hyperloader_core::method::{MethodConfig, ModulesConfig, PairConfig, variant};
+use hyperloader_core::backbone::t5::T5Backbone;
+use hyperloader_core::method::{MethodConfig, ModulesConfig, PairConfig, TaskShape, variant};
 use hyperloader_core::weights::tensors::{TensorFile, Tensors};
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::model::{Mode, Tagger, generated, pooled};
@@ -50,9 +51,9 @@ impl Case {
 }
 
 fn tagger(folder: &Path, method: &MethodConfig, trained: &Tensors) -> Tagger {
-    let backbone = Backbone::open(&folder.join("model"), false).unwrap();
+    let backbone = T5Backbone::open(&folder.join("model"), false).unwrap();
     let tasks = [TASK.to_owned()];
-    method.validate(&backbone.config, &tasks).unwrap();
+    method.validate(&backbone.config, &TaskShape::named(&tasks)).unwrap();
     let parameters = Parameters::from_tensors(trained, Device::Cpu);
     Tagger::with_parameters(&backbone, method, &tasks, parameters, Device::Cpu).unwrap()
 }
@@ -163,7 +164,7 @@ fn lora_scales_by_alpha_and_merged_matrices_give_the_merged_logits() {
 
         // All of T5 with the matrices that peft merged.
         let merged = case.files.open("merged").read_all().unwrap();
-        let backbone = Backbone::open(&case.files.folder.join("model"), false).unwrap();
+        let backbone = T5Backbone::open(&case.files.folder.join("model"), false).unwrap();
         let whole = |merged: &Tensors| -> Tagger {
             let names = backbone.config.tensors().into_keys();
             let tensor = |name: String| {

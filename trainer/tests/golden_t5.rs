@@ -11,7 +11,7 @@ use golden_support::{
     Tolerance, assert_close, assert_number, batch, cases, floats, integers, rows, visible, with_start,
 };
 use hyperloader_core::backbone::Backbone;
-use hyperloader_core::backbone::t5::Stack;
+use hyperloader_core::backbone::t5::{Stack, T5Backbone};
 use hyperloader_core::weights::task::TaskWeights;
 use hyperloader_core::weights::tensors::TensorFile;
 use hyperloader_trainer::data::Batch;
@@ -35,7 +35,7 @@ struct Case {
 
 impl Case {
     fn open(folder: &Path) -> Self {
-        let backbone = Backbone::open(&folder.join("model"), false).unwrap();
+        let backbone = T5Backbone::open(&folder.join("model"), false).unwrap();
         let mut leaves = BTreeMap::new();
         let t5 = T5::new(&backbone.config, |name| {
             let tensor = to_device(&backbone.tensor(name)?, Device::Cpu).set_requires_grad(true);

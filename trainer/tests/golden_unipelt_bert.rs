@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 
 use golden_support::methods::{golden, json};
 use golden_support::{Tolerance, assert_close, assert_number, floats, integers};
+use hyperloader_core::backbone::BackboneConfig;
 use hyperloader_core::backbone::bert::BertConfig;
+use hyperloader_core::method::TaskShape;
+use hyperloader_core::method::family::MethodFamily;
 use hyperloader_core::method::unipelt_bert::{UnipeltBertConfig, UnipeltWeights, names};
 use hyperloader_core::weights::tensors::TensorFile;
 use hyperloader_trainer::bert::{Bert, Observed, tag_loss};
@@ -73,12 +76,15 @@ impl Case {
             gate_over_padding: true,
             ..UnipeltBertConfig::default()
         };
-        assert_eq!(method.bottleneck(&shape), number("adapter_bottleneck"));
+        assert_eq!(method.bottleneck(shape.hidden_size), number("adapter_bottleneck"));
         let (base, pelt) = (open("base.safetensors"), open("pelt.safetensors"));
         let bert = Bert::new(&shape, |name| Ok::<_, ()>(floats(&base, name))).unwrap();
         let mut leaves = BTreeMap::new();
         let prefix = names::of_task(TASK, "");
-        let list = method.trainable_tensors(&shape, &[(TASK.to_owned(), number("num_labels"))]);
+        let list = method.trainable_tensors(
+            &shape.shape(),
+            &[TaskShape { name: TASK.to_owned(), bio_tags: number("num_labels") }],
+        );
         for entry in list {
             let name = entry.name.strip_prefix(&prefix).unwrap();
             let tensor = floats(if name.starts_with("classifier") { &base } else { &pelt }, name);
@@ -88,7 +94,7 @@ impl Case {
         }
         // Nothing of the reference's is left out.
         assert!(pelt.shapes().keys().all(|name| leaves.contains_key(name)));
-        let weights = UnipeltWeights::gather(&method, &shape, TASK, |name| {
+        let weights = UnipeltWeights::gather(&method, shape.num_hidden_layers, TASK, |name| {
             Ok::<_, ()>(leaves[name.strip_prefix(&prefix).unwrap()].shallow_clone())
         });
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();

@@ -43,13 +43,8 @@ const SENTENCES: [(&str, &str, usize, usize); 3] = [
 
 /// Compares `docs/examples/tag.py` with `hl-run` on 200 sentences of three tasks.
 fn python() -> Result<()> {
-    commands::run(cargo().args([
-        "build",
-        "--package",
-        "hyperloader-exporter",
-        "--package",
-        "hyperloader-runtime",
-    ]))?;
+    // The whole workspace: with the features that the tests use, so that nothing is compiled twice.
+    commands::run(cargo().args(["build", "--workspace"]))?;
     let python = environment(&root().join("docs/examples/requirements.txt"))?;
     let folder = tempfile::tempdir()?;
     let mut compared = 0;

@@ -9,11 +9,11 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// xz's own default level.
+/// xz's default level.
 const PRESET: u32 = 6;
-/// KiB that unpacking may take, far more than [`PRESET`] needs.
+/// Most KiB of memory for unpacking, far more than [`PRESET`] needs.
 const MEMORY_KIB: u32 = 1 << 16;
-/// Bytes of text that unpacking may give.
+/// Most bytes of unpacked text.
 const MAX_BYTES: u64 = 1 << 28;
 
 /// `text` as base64 of xz.
@@ -26,17 +26,17 @@ pub fn pack(text: &str) -> io::Result<String> {
     Ok(STANDARD.encode(writer.finish()?))
 }
 
-/// The text that [`pack`] made `packed` of.
+/// Unpacks what [`pack`] made.
 ///
 /// # Errors
-/// If `packed` is not base64 of xz of UTF-8, or stands for more than 256 MiB.
+/// If `packed` is not base64 of xz of UTF-8, or unpacks to more than 256 MiB.
 pub fn unpack(packed: &str) -> io::Result<String> {
     let bytes = STANDARD.decode(packed).map_err(io::Error::other)?;
     let mut text = String::new();
     let reader = XzReader::new_mem_limit(bytes.as_slice(), false, MEMORY_KIB);
     reader.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     match text.len() as u64 > MAX_BYTES {
-        true => Err(io::Error::other(format!("it stands for more than {MAX_BYTES} bytes"))),
+        true => Err(io::Error::other(format!("it unpacks to more than {MAX_BYTES} bytes"))),
         false => Ok(text),
     }
 }

@@ -1,4 +1,4 @@
-//! What an exported file says about itself: the `metadata_props` that `hl-export` writes and `hl-run` reads.
+//! The metadata of an exported file: the `metadata_props` that `hl-export` writes and `hl-run` reads.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub const ATTENTION_MASK: &str = "attention_mask";
 pub const DECODER_INPUT_IDS: &str = "decoder_input_ids";
 /// Graph output: `[batch, target_len, vocab]`, float32.
 pub const LOGITS: &str = "logits";
-/// Graph output of taggers with a drafter: what each source token adds to the score of each tag (`O`, `I`, the labels) in
+/// Graph output of taggers with a drafter: the score that each source token adds to each tag (`O`, `I`, the labels) in
 /// each role (see [`crate::text::drafter::read_from`]), `[batch, source_len, roles * tags]`, float32.
 pub const DRAFT_TAGS: &str = "draft_tags";
 /// Inner value: the encoder's output, `[batch, source_len, d_model]`.
@@ -29,9 +29,9 @@ pub const ENCODER_HIDDEN_STATES: &str = "encoder_hidden_states";
 /// Inner value: the decoder's output after its final norm, `[batch, target_len, d_model]`.
 pub const DECODER_HIDDEN_STATES: &str = "decoder_hidden_states";
 
-/// Inner value: where each target token stands, `[1, target_len, 1]`, int64: as the decoder's attention asks from it.
+/// Inner value: the position of each target token as a query of self-attention, `[1, target_len, 1]`, int64.
 pub const QUERY_POSITIONS: &str = "query_positions";
-/// Inner value: where each target token stands, `[1, 1, target_len]`, int64: as the decoder's self-attention looks at it.
+/// Inner value: the position of each target token as a key of self-attention, `[1, 1, target_len]`, int64.
 pub const KEY_POSITIONS: &str = "key_positions";
 
 /// Inner value: keys of a decoder block's self-attention, `[batch, heads, target_len, d_kv]`.
@@ -54,15 +54,16 @@ pub fn cross_value(block: usize) -> String {
     format!("cross_value.{block}")
 }
 
-/// What a file's graph does.
+/// What a file's graph computes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TaggerKind {
-    /// An encoder-decoder that writes tags as text: input `decoder_input_ids` too, `logits` `[batch, target_len, vocab]`.
+    /// An encoder-decoder that writes tags as text: it has the input `decoder_input_ids` and the output `logits`
+    /// `[batch, target_len, vocab]`.
     #[default]
     EncoderDecoder,
-    /// An encoder whose states are classified: `logits` `[batch, source_len, tags]`, in the order of
-    /// [`crate::text::labels::bio_tags`]; a word's tag stands at its first token.
+    /// An encoder whose states are classified: its output is `logits` `[batch, source_len, tags]`, in the order of
+    /// [`crate::text::labels::bio_tags`]. The tag of a word is the one at its first token.
     TokenClassifier,
 }
 
@@ -72,8 +73,8 @@ impl TaggerKind {
     }
 }
 
-/// Inner values: what a file's generator makes for a decoder block, with a leading batch axis each: the transposed down
-/// matrix `[d_model, bottleneck]`, its bias `[1, bottleneck]`, the transposed up matrix `[bottleneck, d_model]`, its bias
+/// Inner values: the adapter that a file's generator makes for a decoder block. Each has a leading batch axis: the
+/// transposed down matrix `[d_model, bottleneck]`, its bias `[1, bottleneck]`, the transposed up matrix `[bottleneck, d_model]`, its bias
 /// `[1, d_model]`.
 pub fn generated_adapter(block: usize) -> [String; 4] {
     ["down_weight", "down_bias", "up_weight", "up_bias"].map(|part| format!("generated_{part}.{block}"))
@@ -87,9 +88,17 @@ pub enum MetadataError {
         "not a HyperLoader tagger: metadata `{PREFIX}format` is missing\nhint: `hl-export --task TASK` writes one"
     )]
     Foreign,
-    /// A field is missing or malformed.
-    #[error("metadata of the tagger: {0}")]
-    Field(String),
+    /// A field is malformed.
+    #[error("metadata `{PREFIX}{field}` of the tagger is malformed")]
+    Field {
+        /// The field.
+        field: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// The fields do not form the metadata of a tagger: one is missing, or has a value of the wrong type.
+    #[error("the metadata of the tagger is incomplete or malformed")]
+    Fields(#[source] serde_json::Error),
     /// The file was written by another version.
     #[error("the tagger's format is {found}, this program reads {FORMAT}\nhint: export it again")]
     Version {
@@ -98,12 +107,12 @@ pub enum MetadataError {
     },
 }
 
-/// All that running a tagger needs besides its graph.
+/// Everything besides the graph that is needed to run a tagger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaggerMetadata {
     /// [`FORMAT`].
     pub format: u32,
-    /// What the graph does; an encoder-decoder where absent.
+    /// What the graph computes; an encoder-decoder if absent.
     #[serde(default, skip_serializing_if = "TaggerKind::is_default")]
     pub kind: TaggerKind,
     /// The task's name.
@@ -114,29 +123,29 @@ pub struct TaggerMetadata {
     pub words: WordSplitting,
     /// Longest source in tokens, `</s>` included.
     pub max_source_len: usize,
-    /// Longest target in tokens, `</s>` included; 0 and absent where no target is written.
+    /// Longest target in tokens, `</s>` included; 0 and absent if no target is written.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub max_target_len: usize,
-    /// Padding token.
+    /// Id of the padding token.
     pub pad_token_id: i64,
-    /// End of sequence: `</s>` or `[SEP]`.
+    /// Id of the end of a sequence: `</s>` or `[SEP]`.
     pub eos_token_id: i64,
-    /// First input of the decoder; the padding token where there is none.
+    /// Id of the decoder's first input; the padding token if there is no decoder.
     pub decoder_start_token_id: i64,
-    /// Blocks of the decoder, hence pairs of `cross_key.N` and `cross_value.N`; 0 and absent where there is none.
+    /// Number of decoder blocks, and so of pairs `cross_key.N` and `cross_value.N`; 0 and absent if there is no decoder.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub decoder_layers: usize,
-    /// Inner values that the decoder reads besides those, in order.
+    /// Names of further inner values that the decoder reads, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub memory: Vec<String>,
-    /// Text in front of each source, by which the model knows its task; may be empty.
+    /// Prefix of each source, by which the model knows its task; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source_prefix: String,
-    /// The method that made the weights.
+    /// Name of the method that made the weights.
     pub method: String,
-    /// The run that they come from.
+    /// Name of the run that the weights come from.
     pub run: String,
-    /// Updates done in that run.
+    /// Number of updates done in that run.
     pub step: u64,
     /// SHA-256 of the run's checkpoint.
     pub checkpoint_sha256: String,
@@ -144,10 +153,11 @@ pub struct TaggerMetadata {
     pub backbone_sha256: String,
     /// Name and version of the exporting program.
     pub program: String,
-    /// What the drafter knows of neighbouring tags; its scores are the output [`DRAFT_TAGS`]. Absent if there is none.
+    /// The drafter's scores of successive tags; its scores of single tags are the output [`DRAFT_TAGS`]. Absent if there is
+    /// no drafter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drafter: Option<Transitions>,
-    /// The tokenizer, as the text of its `tokenizer.json`; a property holds it packed (see [`crate::format::packed`]).
+    /// The text of the `tokenizer.json`; the property holds it packed (see [`crate::format::packed`]).
     #[serde(with = "packed")]
     pub tokenizer: String,
 }
@@ -157,12 +167,12 @@ fn is_zero(number: &usize) -> bool {
 }
 
 impl TaggerMetadata {
-    /// As `metadata_props`: one `hyperloader.FIELD` for each field; what is not text is JSON.
+    /// The fields as `metadata_props`: one `hyperloader.FIELD` each. A value that is not text is JSON.
     ///
     /// # Errors
     /// Only if a field cannot be written as JSON.
     pub fn to_properties(&self) -> Result<BTreeMap<String, String>, MetadataError> {
-        let value = serde_json::to_value(self).map_err(|e| MetadataError::Field(e.to_string()))?;
+        let value = serde_json::to_value(self).map_err(MetadataError::Fields)?;
         let fields = value.as_object().cloned().unwrap_or_default();
         Ok(fields
             .into_iter()
@@ -176,10 +186,10 @@ impl TaggerMetadata {
             .collect())
     }
 
-    /// From `metadata_props`.
+    /// Reads `metadata_props`.
     ///
     /// # Errors
-    /// If they were not written by `hl-export`, by another format, or a field is missing or malformed.
+    /// If they were not written by `hl-export`, are of another format, or a field is missing or malformed.
     pub fn from_properties(properties: &BTreeMap<String, String>) -> Result<Self, MetadataError> {
         let format = properties.get(&format!("{PREFIX}format")).ok_or(MetadataError::Foreign)?;
         let found = format.parse().map_err(|_| MetadataError::Foreign)?;
@@ -208,19 +218,20 @@ impl TaggerMetadata {
             };
             let value = if JSON.contains(&name) {
                 serde_json::from_str(text)
-                    .map_err(|e| MetadataError::Field(format!("field `{name}`: {e}")))?
+                    .map_err(|source| MetadataError::Field { field: name.to_owned(), source })?
             } else {
                 Value::String(text.clone())
             };
             fields.insert(name.to_owned(), value);
         }
-        serde_json::from_value(Value::Object(fields)).map_err(|e| MetadataError::Field(e.to_string()))
+        serde_json::from_value(Value::Object(fields)).map_err(MetadataError::Fields)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::with_causes;
     use crate::text::words::{WordRule, WordSplitting};
 
     fn metadata() -> TaggerMetadata {
@@ -276,7 +287,8 @@ mod tests {
 
     #[test]
     fn foreign_newer_and_incomplete_properties_are_refused() {
-        let read = |p: &BTreeMap<String, String>| TaggerMetadata::from_properties(p).unwrap_err().to_string();
+        let read =
+            |p: &BTreeMap<String, String>| with_causes(&TaggerMetadata::from_properties(p).unwrap_err());
         assert!(read(&BTreeMap::new()).contains("not a HyperLoader tagger"));
         let mut properties = metadata().to_properties().unwrap();
         properties.remove("hyperloader.labels");

@@ -1,17 +1,19 @@
-//! All of T5 trained: the usual yardstick.
+//! Full fine-tuning: all of the backbone is trained (docs/reference/baselines.md#full-fine-tuning).
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, Init, Method, MethodConfig, MethodError, Sharing, TensorList, TrainableTensor, Variant};
-use crate::backbone::t5::T5Config;
+use super::error::MethodError;
+use super::family::{MethodFamily, Sharing, TaskShape};
+use super::kind::Method;
+use super::tensors::{Init, TensorList, TrainableTensor};
+use crate::backbone::shape::BackboneShape;
 
 /// Fine-tuning has no hyper-parameters of its own.
 ///
-/// All tasks share the one T5: a copy for each would be as large as all of them together are otherwise, and text-to-text
-/// models are made to tell tasks apart by a prefix (Raffel et al. 2020, section 2.4). A run of one task is single-task
-/// fine-tuning.
+/// All tasks share one backbone: text-to-text models are made to tell tasks apart by a prefix (Raffel et al. 2020,
+/// section 2.4), and a backbone for each task would multiply the run's size. A run of one task is single-task fine-tuning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of hyper-parameters")]
 pub struct FullConfig {
     /// [`Method::Full`].
     pub method: Method,
@@ -23,17 +25,11 @@ impl Default for FullConfig {
     }
 }
 
-impl From<FullConfig> for MethodConfig {
-    fn from(config: FullConfig) -> Self {
-        Self::Full(config)
-    }
+pub(super) fn variants() -> Vec<(&'static str, FullConfig)> {
+    vec![("full", FullConfig::default())]
 }
 
-pub(super) fn variants() -> Vec<Variant> {
-    vec![Variant { name: "full", config: FullConfig::default().into() }]
-}
-
-impl Family for FullConfig {
+impl MethodFamily for FullConfig {
     fn method(&self) -> Method {
         self.method
     }
@@ -42,16 +38,16 @@ impl Family for FullConfig {
         Sharing::Everything
     }
 
-    /// Every tensor of the backbone; a head that is tied to the embedding stays so.
-    fn trainable_tensors(&self, t5: &T5Config, _tasks: &[String]) -> Vec<TrainableTensor> {
-        let mut list = TensorList(Vec::new());
-        for (name, shape) in t5.tensors() {
-            list.add(name, &shape, Init::Backbone);
+    /// Every tensor of the backbone; an output layer that is tied to the embedding stays tied.
+    fn trainable_tensors(&self, shape: &BackboneShape, _tasks: &[TaskShape]) -> Vec<TrainableTensor> {
+        let mut list = TensorList::default();
+        for (name, dimensions) in &shape.tensors {
+            list.add(name.clone(), dimensions, Init::Backbone);
         }
         list.0
     }
 
-    fn check(&self, _t5: &T5Config) -> Result<(), MethodError> {
+    fn check(&self, _shape: &BackboneShape) -> Result<(), MethodError> {
         Ok(())
     }
 }

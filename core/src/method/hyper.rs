@@ -1,38 +1,43 @@
-//! HyperLoader, HyperFormer++ and HyperFormer: hypernetworks turn a task's embedding into adapters, norms and LoRA.
+//! HyperLoader, HyperFormer++ and HyperFormer: hypernetworks generate adapters, norms and LoRA from a task's embedding.
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Family, Init, Method, MethodConfig, MethodError, Sharing, TensorList, TrainableTensor, Variant, names,
-};
-use crate::backbone::t5::{Attention, Stack, T5Config};
+use super::error::MethodError;
+use super::family::{MethodFamily, Sharing, TaskShape, check_lora, check_reduction, check_width};
+use super::kind::Method;
+use super::names;
+use super::tensors::{Init, TensorList, TrainableTensor, kaiming};
+use crate::backbone::shape::BackboneShape;
+use crate::weights::site::{Site, Stack};
 
-/// Hyper-parameters of the hypernetworks (reference sections 1.2 to 1.4, 5.1 and 6).
+/// Hyper-parameters of the hypernetworks (docs/reference/hyperloader.md#overview,
+/// docs/reference/baselines.md#hyperformer-family and docs/reference/decisions.md#switches).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of hyper-parameters")]
 pub struct HyperConfig {
     /// The method.
     pub method: Method,
-    /// Width of a task's embedding; 64 is what ran, the paper says 512.
+    /// Width of a task's embedding. The authors ran 64; the paper says 512.
     pub task_embed_dim: usize,
-    /// Width of layer and position embeddings and of the projector's output; the task embedding's where absent.
+    /// Width of layer and position embeddings and of the projector's output; the task embedding's width if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site_embed_dim: Option<usize>,
     /// Hidden width of the projector.
     pub projector_hidden: usize,
-    /// `d_model` divided by it is an adapter's bottleneck.
+    /// The width of the hidden states divided by this is an adapter's bottleneck.
     pub reduction_factor: usize,
-    /// Which of the adapters' hypernetworks there are.
+    /// Which hypernetwork heads of adapters exist.
     #[serde(skip_serializing_if = "AdapterHeads::is_all")]
     pub adapters: AdapterHeads,
-    /// Generated LoRA pairs, if any.
+    /// Generated LoRA pairs; absent if the method generates none.
     #[serde(default)]
     pub lora: Option<LoraConfig>,
-    /// Added to the generated scale of the norm after each adapter: 0 is what ran, 1 starts at an ordinary norm.
+    /// Added to the generated scale of the norm after each adapter: the authors ran 0; 1 starts at an ordinary
+    /// norm.
     pub ln_gamma_offset: f64,
-    /// Epsilon of the norm after each adapter.
+    /// Added to the variance in the norm after each adapter.
     pub adapter_norm_eps: f64,
-    /// Epsilon of the projector's norm.
+    /// Added to the variance in the projector's norm.
     pub projector_norm_eps: f64,
 }
 
@@ -53,14 +58,14 @@ impl Default for HyperConfig {
     }
 }
 
-/// Which of the adapters' hypernetworks there are (paper Table 4, "- Adapters").
+/// Which hypernetwork heads of adapters exist (HyperLoader paper, table 4, "- Adapters").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AdapterHeads {
     /// Adapters are generated.
     All,
-    /// No adapters, but the heads of their norms are kept, though nothing uses what they make: what the paper's count
-    /// suggests.
+    /// No adapters, but the heads of their norms, whose output nothing uses: the paper's parameter count suggests
+    /// this.
     NormOnly,
     /// No adapters.
     None,
@@ -72,12 +77,12 @@ impl AdapterHeads {
     }
 }
 
-/// The three methods as published, and HyperLoader's ablations (paper Table 4).
-pub(super) fn variants() -> Vec<Variant> {
+/// The three methods as published, and HyperLoader's ablations (HyperLoader paper, table 4).
+pub(super) fn variants() -> Vec<(&'static str, HyperConfig)> {
     let lora = |lora| HyperConfig { lora: Some(lora), ..HyperConfig::default() };
     let heads = |heads| lora(LoraConfig { heads, ..LoraConfig::default() });
     let without = |adapters| HyperConfig { adapters, ..HyperConfig::default() };
-    let list = [
+    vec![
         ("hyperloader", HyperConfig::default()),
         ("hyperformer++", HyperConfig::without_lora(Method::HyperFormerPlusPlus)),
         ("hyperformer", HyperConfig::without_lora(Method::HyperFormer)),
@@ -98,13 +103,12 @@ pub(super) fn variants() -> Vec<Variant> {
             "hyperloader-paper-embedding",
             HyperConfig { task_embed_dim: 512, site_embed_dim: Some(64), ..HyperConfig::default() },
         ),
-    ];
-    list.map(|(name, config)| Variant { name, config: config.into() }).into()
+    ]
 }
 
 /// Hyper-parameters of the generated LoRA pairs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table with `rank`, `alpha`, `heads`, `cross_attention`")]
 pub struct LoraConfig {
     /// Rank r.
     pub rank: usize,
@@ -113,7 +117,7 @@ pub struct LoraConfig {
     /// Which sites share a head.
     #[serde(skip_serializing_if = "LoraHeads::is_shared")]
     pub heads: LoraHeads,
-    /// Whether cross-attention has pairs too.
+    /// Whether cross-attention has pairs as well as self-attention.
     #[serde(skip_serializing_if = "Clone::clone")]
     pub cross_attention: bool,
 }
@@ -130,7 +134,7 @@ impl LoraConfig {
         self.alpha / self.rank as f64
     }
 
-    /// Sites of a stack that get a pair.
+    /// The sites of a stack that get a pair.
     pub fn sites(&self, stack: Stack) -> &'static [Site] {
         const ALL: [Site; 4] = [Site::LoraSelfQ, Site::LoraSelfV, Site::LoraCrossQ, Site::LoraCrossV];
         match (stack, self.cross_attention) {
@@ -140,7 +144,7 @@ impl LoraConfig {
     }
 
     /// Name of the head that makes a site's `matrix`, `lora_a` or `lora_b`, within its stack's hypernetwork
-    /// (reference section 7).
+    /// (docs/reference/checkpoints.md#hypernetworks).
     pub fn head(&self, matrix: &str, site: Site) -> String {
         let attention = match site {
             Site::LoraCrossQ | Site::LoraCrossV => ".cross",
@@ -169,17 +173,17 @@ impl LoraConfig {
     }
 }
 
-/// Which LoRA sites share a hypernetwork head (paper Table 4).
+/// Which LoRA sites share a hypernetwork head (HyperLoader paper, table 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LoraHeads {
     /// One head for A and one for B: HyperLoader's two LoRA hypernetworks.
     Shared,
-    /// Self- and cross-attention have their own: four.
+    /// Self- and cross-attention have separate heads: four.
     ByAttention,
-    /// Queries and values have their own: four.
+    /// Queries and values have separate heads: four.
     ByProjection,
-    /// Each site has its own: eight.
+    /// Each site has separate heads: eight.
     BySite,
 }
 
@@ -189,56 +193,13 @@ impl LoraHeads {
     }
 }
 
-/// A place of a block that gets generated weights; its number is the row of the position embedding
-/// (reference section 1.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Site {
-    /// Adapter after the feed-forward layer.
-    FeedForwardAdapter = 0,
-    /// Adapter after self-attention.
-    SelfAttentionAdapter = 1,
-    /// LoRA on the queries of self-attention.
-    LoraSelfQ = 2,
-    /// LoRA on the values of self-attention.
-    LoraSelfV = 3,
-    /// LoRA on the queries of cross-attention; in the encoder its row exists and is never used.
-    LoraCrossQ = 4,
-    /// LoRA on the values of cross-attention; in the encoder its row exists and is never used.
-    LoraCrossV = 5,
-}
-
-impl Site {
-    /// Sites that get an adapter.
-    pub const ADAPTERS: [Site; 2] = [Site::FeedForwardAdapter, Site::SelfAttentionAdapter];
-
-    /// Row of the position embedding.
-    pub fn position(self) -> usize {
-        self as usize
-    }
-
-    /// The kind of attention that a LoRA site belongs to; `None` for an adapter.
-    pub fn attention(self) -> Option<Attention> {
-        match self {
-            Site::LoraSelfQ | Site::LoraSelfV => Some(Attention::SelfAttention),
-            Site::LoraCrossQ | Site::LoraCrossV => Some(Attention::CrossAttention),
-            Site::FeedForwardAdapter | Site::SelfAttentionAdapter => None,
-        }
-    }
-}
-
-impl From<HyperConfig> for MethodConfig {
-    fn from(config: HyperConfig) -> Self {
-        Self::Hyper(config)
-    }
-}
-
 impl HyperConfig {
     /// HyperFormer or HyperFormer++ as published.
     fn without_lora(method: Method) -> Self {
         Self { method, lora: None, ..Self::default() }
     }
 
-    /// With what a configuration may leave open: HyperLoader always has LoRA.
+    /// Fills in what a configuration may leave out: HyperLoader always has LoRA.
     pub fn completed(mut self) -> Self {
         if self.method == Method::HyperLoader && self.lora.is_none() {
             self.lora = Some(LoraConfig::default());
@@ -246,13 +207,13 @@ impl HyperConfig {
         self
     }
 
-    /// Bottleneck of an adapter, `d_model / reduction_factor`.
-    pub fn bottleneck(&self, t5: &T5Config) -> usize {
-        t5.d_model / self.reduction_factor.max(1)
+    /// Bottleneck of an adapter on hidden states of `width`: `width / reduction_factor`.
+    pub fn bottleneck(&self, width: usize) -> usize {
+        width / self.reduction_factor.max(1)
     }
 
-    /// Whether all positions of a layer share one embedding, and adapters have heads of their own for each position:
-    /// HyperFormer, without the pluses (reference section 5.1).
+    /// Whether all positions of a layer share one embedding and adapters have separate heads for each position: only in
+    /// HyperFormer, not in HyperFormer++ (docs/reference/baselines.md#hyperformer-family).
     pub fn heads_by_site(&self) -> bool {
         self.method == Method::HyperFormer
     }
@@ -285,7 +246,7 @@ impl HyperConfig {
     }
 }
 
-impl Family for HyperConfig {
+impl MethodFamily for HyperConfig {
     fn method(&self) -> Method {
         self.method
     }
@@ -294,33 +255,32 @@ impl Family for HyperConfig {
         Sharing::Embedding
     }
 
-    /// In a fixed order (equation numbers of the paper do not cover biases and embeddings; the list follows the
-    /// reference implementation, section 7).
-    fn trainable_tensors(&self, t5: &T5Config, tasks: &[String]) -> Vec<TrainableTensor> {
-        let mut list = TensorList(Vec::new());
+    /// In the order of the reference implementation (docs/reference/checkpoints.md#hypernetworks).
+    fn trainable_tensors(&self, shape: &BackboneShape, tasks: &[TaskShape]) -> Vec<TrainableTensor> {
+        let mut list = TensorList::default();
         for task in tasks {
-            list.add(names::task_embedding(task), &[self.task_embed_dim], Init::Normal { std: 1.0 });
+            list.add(names::task_embedding(&task.name), &[self.task_embed_dim], Init::Normal { std: 1.0 });
         }
-        for stack in Stack::BOTH {
-            self.hypernetwork_tensors(t5, stack, &mut list);
+        for stack in shape.stacks() {
+            self.hypernetwork_tensors(shape, stack, &mut list);
         }
-        for name in t5.norms() {
-            list.add(name, &[t5.d_model], Init::Backbone);
+        for name in &shape.norms {
+            list.add(name.clone(), &[shape.width], Init::Backbone);
         }
         list.0
     }
 
-    fn check(&self, t5: &T5Config) -> Result<(), MethodError> {
+    fn check(&self, shape: &BackboneShape) -> Result<(), MethodError> {
         let value = |field, value: String, expected: &str| {
             Err(MethodError::Value { field, value, expected: expected.to_owned() })
         };
-        super::check_reduction(self.reduction_factor, t5)?;
+        check_reduction("reduction_factor", self.reduction_factor, shape)?;
         for (field, n) in [
             ("task_embed_dim", self.task_embed_dim),
             ("site_embed_dim", self.embed_dim()),
             ("projector_hidden", self.projector_hidden),
         ] {
-            super::check_width(field, n)?;
+            check_width(field, n)?;
         }
         if self.method != Method::HyperLoader && self.adapters != AdapterHeads::All {
             return value(
@@ -331,7 +291,7 @@ impl Family for HyperConfig {
         }
         match (self.method, &self.lora) {
             (Method::HyperLoader, None) => value("lora", "absent".into(), "a table"),
-            (Method::HyperLoader, Some(lora)) => super::check_lora(lora.rank, lora.alpha, t5),
+            (Method::HyperLoader, Some(lora)) => check_lora(lora.rank, lora.alpha, shape),
             (_, None) => Ok(()),
             (method, Some(_)) => {
                 value("lora", "present".into(), &format!("none: `{method}` generates no LoRA"))
@@ -341,12 +301,13 @@ impl Family for HyperConfig {
 }
 
 impl HyperConfig {
-    fn hypernetwork_tensors(&self, t5: &T5Config, stack: Stack, list: &mut TensorList) {
+    fn hypernetwork_tensors(&self, shape: &BackboneShape, stack: Stack, list: &mut TensorList) {
         const SMALL: Init = Init::Normal { std: 0.01 };
-        let (e, h, d, b) = (self.embed_dim(), self.projector_hidden, t5.d_model, self.bottleneck(t5));
+        let (e, h, d) = (self.embed_dim(), self.projector_hidden, shape.width);
+        let b = self.bottleneck(d);
         let name = |part: &str| names::hypernetwork(stack, part);
         let unit = Init::Normal { std: 1.0 };
-        list.add(name("layer_embed.weight"), &[t5.layers(stack), e], unit);
+        list.add(name("layer_embed.weight"), &[shape.blocks(stack), e], unit);
         if let Some(positions) = self.positions() {
             list.add(name("position_embed.weight"), &[positions, e], unit);
         }
@@ -369,12 +330,12 @@ impl HyperConfig {
             }
         }
         if let Some(lora) = &self.lora {
-            let bound = super::kaiming(e);
+            let bound = kaiming(e);
             for head in lora.heads("lora_a") {
                 list.add(name(&head), &[lora.rank * d, e], Init::Uniform { bound });
             }
             for head in lora.heads("lora_b") {
-                list.add(name(&head), &[t5.inner_dim() * lora.rank, e], Init::Zeros);
+                list.add(name(&head), &[shape.lora_output() * lora.rank, e], Init::Zeros);
             }
         }
     }

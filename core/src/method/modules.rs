@@ -1,20 +1,24 @@
-//! Adapters, LoRA and UniPELT (T5): modules that are learned as such, a set for each task (reference sections 5.2 to 5.4).
+//! Adapters, LoRA and UniPELT: modules that are trained directly, one set for each task
+//! (docs/reference/baselines.md#adapters, docs/reference/baselines.md#lora and
+//! docs/reference/baselines.md#unipelt-on-t5).
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Family, Init, Method, MethodConfig, MethodError, Sharing, TensorList, TrainableTensor, Variant, names,
-};
-use crate::backbone::t5::{Attention, Stack, T5Config};
+use super::error::MethodError;
+use super::family::{MethodFamily, Sharing, TaskShape, check_lora, check_reduction};
+use super::kind::Method;
+use super::names;
+use super::tensors::{Init, TensorList, TrainableTensor, kaiming};
+use crate::backbone::shape::BackboneShape;
 use crate::weights::task::Activation;
 
-/// Hyper-parameters of learned modules. A method has those that it has modules for.
+/// Hyper-parameters of the modules. A method has those of the modules that it has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of hyper-parameters")]
 pub struct ModulesConfig {
     /// [`Method::Adapters`], [`Method::Lora`] or [`Method::UniPelt`], which has both.
     pub method: Method,
-    /// `d_model` divided by it is an adapter's bottleneck.
+    /// The width of the hidden states divided by this is an adapter's bottleneck.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reduction_factor: Option<usize>,
     /// Non-linearity of the adapters.
@@ -27,7 +31,7 @@ pub struct ModulesConfig {
 
 /// Hyper-parameters of learned LoRA pairs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table with `rank`, `alpha`")]
 pub struct PairConfig {
     /// Rank r.
     pub rank: usize,
@@ -54,22 +58,14 @@ impl Default for ModulesConfig {
     }
 }
 
-impl From<ModulesConfig> for MethodConfig {
-    fn from(config: ModulesConfig) -> Self {
-        Self::Modules(config)
-    }
-}
-
-pub(super) fn variants() -> Vec<Variant> {
-    let published = |method: Method| {
-        let config = ModulesConfig { method, ..ModulesConfig::default() }.completed();
-        Variant { name: method.name(), config: config.into() }
-    };
+pub(super) fn variants() -> Vec<(&'static str, ModulesConfig)> {
+    let published =
+        |method: Method| (method.name(), ModulesConfig { method, ..ModulesConfig::default() }.completed());
     [Method::Adapters, Method::Lora, Method::UniPelt].map(published).into()
 }
 
 impl ModulesConfig {
-    /// With the published values of what is left open.
+    /// Fills in the published values of fields that are absent.
     pub fn completed(mut self) -> Self {
         if self.has_adapters() {
             self.reduction_factor.get_or_insert(16);
@@ -91,47 +87,36 @@ impl ModulesConfig {
         self.method != Method::Adapters
     }
 
-    /// Bottleneck of an adapter, `d_model / reduction_factor`; `None` without adapters.
-    pub fn bottleneck(&self, t5: &T5Config) -> Option<usize> {
-        Some(t5.d_model / self.reduction_factor?.max(1))
+    /// Bottleneck of an adapter on hidden states of `width`: `width / reduction_factor`; `None` without adapters.
+    pub fn bottleneck(&self, width: usize) -> Option<usize> {
+        Some(width / self.reduction_factor?.max(1))
     }
 
-    /// Adapters behind self-attention and feed-forward layers: N(0, 0.02²), biases 0 (reference section 5.2).
-    fn adapters(&self, t5: &T5Config, task: &str, list: &mut TensorList) {
-        let Some(b) = self.bottleneck(t5) else { return };
+    /// Adapters after self-attention and feed-forward layers: N(0, 0.02²), biases 0
+    /// (docs/reference/baselines.md#adapters).
+    fn adapters(&self, shape: &BackboneShape, task: &str, list: &mut TensorList) {
+        let Some(b) = self.bottleneck(shape.width) else { return };
         let init = Init::Normal { std: 0.02 };
-        for stack in Stack::BOTH {
-            for block in 0..t5.layers(stack) {
-                for layer in [0, Attention::of(stack).len()] {
-                    let name = |part| names::of_task(task, &names::adapter(stack, block, layer, part));
-                    list.linear(&name("down"), [b, t5.d_model], init);
-                    list.linear(&name("up"), [t5.d_model, b], init);
-                }
-            }
+        for site in shape.adapters() {
+            let name = |part| names::of_task(task, &names::adapter(&site.module, part));
+            list.linear(&name("down"), [b, site.input], init);
+            list.linear(&name("up"), [site.output, b], init);
         }
     }
 
-    /// A pair on the queries and one on the values of every attention: A Kaiming-uniform, B zero (reference section 5.3).
-    fn pairs(&self, t5: &T5Config, task: &str, list: &mut TensorList) {
+    /// A pair on the queries and one on the values of every attention: A Kaiming-uniform, B zero
+    /// (docs/reference/baselines.md#lora).
+    fn pairs(&self, shape: &BackboneShape, task: &str, list: &mut TensorList) {
         let Some(PairConfig { rank, .. }) = self.lora else { return };
-        let bound = super::kaiming(t5.d_model);
-        for stack in Stack::BOTH {
-            for block in 0..t5.layers(stack) {
-                for kind in Attention::of(stack) {
-                    for projection in ["q", "v"] {
-                        let name = |matrix| {
-                            names::of_task(task, &names::lora(stack, block, *kind, projection, matrix))
-                        };
-                        list.add(name("a"), &[rank, t5.d_model], Init::Uniform { bound });
-                        list.add(name("b"), &[t5.inner_dim(), rank], Init::Zeros);
-                    }
-                }
-            }
+        for site in shape.loras() {
+            let name = |matrix| names::of_task(task, &names::lora(&site.module, matrix));
+            list.add(name("a"), &[rank, site.input], Init::Uniform { bound: kaiming(site.input) });
+            list.add(name("b"), &[site.output, rank], Init::Zeros);
         }
     }
 }
 
-impl Family for ModulesConfig {
+impl MethodFamily for ModulesConfig {
     fn method(&self) -> Method {
         self.method
     }
@@ -140,16 +125,16 @@ impl Family for ModulesConfig {
         Sharing::Nothing
     }
 
-    fn trainable_tensors(&self, t5: &T5Config, tasks: &[String]) -> Vec<TrainableTensor> {
-        let mut list = TensorList(Vec::new());
+    fn trainable_tensors(&self, shape: &BackboneShape, tasks: &[TaskShape]) -> Vec<TrainableTensor> {
+        let mut list = TensorList::default();
         for task in tasks {
-            self.adapters(t5, task, &mut list);
-            self.pairs(t5, task, &mut list);
+            self.adapters(shape, &task.name, &mut list);
+            self.pairs(shape, &task.name, &mut list);
         }
         list.0
     }
 
-    fn check(&self, t5: &T5Config) -> Result<(), MethodError> {
+    fn check(&self, shape: &BackboneShape) -> Result<(), MethodError> {
         let Self { method, reduction_factor, activation, lora } = self;
         let present = [
             ("reduction_factor", reduction_factor.is_some(), self.has_adapters(), "adapters"),
@@ -166,8 +151,8 @@ impl Family for ModulesConfig {
             }
         }
         if let Some(factor) = reduction_factor {
-            super::check_reduction(*factor, t5)?;
+            check_reduction("reduction_factor", *factor, shape)?;
         }
-        lora.as_ref().map_or(Ok(()), |lora| super::check_lora(lora.rank, lora.alpha, t5))
+        lora.as_ref().map_or(Ok(()), |lora| check_lora(lora.rank, lora.alpha, shape))
     }
 }

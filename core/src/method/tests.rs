@@ -1,15 +1,30 @@
 use super::*;
+use crate::backbone::bert::BertConfig;
+use crate::backbone::t5::T5Config;
+use crate::backbone::{BackboneConfig, BackboneKind};
+
+/// A backbone of each kind that a method may run on.
+fn backbone(method: Method, t5_preset: &str) -> Box<dyn BackboneConfig> {
+    match method.backbones()[0] {
+        BackboneKind::T5 => Box::new(T5Config::preset(t5_preset).unwrap()),
+        BackboneKind::Bert => Box::new(BertConfig::preset("minilm-l12-h384").unwrap()),
+    }
+}
+
+fn tasks(names: &[&str]) -> Vec<TaskShape> {
+    names.iter().map(|name| TaskShape { name: (*name).to_owned(), bio_tags: 5 }).collect()
+}
 
 fn config(variant: &str) -> MethodConfig {
     super::variant(variant).unwrap()
 }
 
 fn trainable(variant: &str, preset: &str, tasks: usize) -> usize {
-    let t5 = T5Config::preset(preset).unwrap();
-    let tasks: Vec<String> = (0..tasks).map(|i| format!("task{i}")).collect();
+    let names: Vec<String> = (0..tasks).map(|i| format!("task{i}")).collect();
     let config = config(variant);
-    config.validate(&t5, &tasks).unwrap();
-    let tensors = config.trainable_tensors(&t5, &tasks);
+    let (backbone, tasks) = (backbone(config.method(), preset), TaskShape::named(&names));
+    config.validate(&*backbone, &tasks).unwrap();
+    let tensors = config.trainable_tensors(&*backbone, &tasks);
     tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum()
 }
 
@@ -33,7 +48,7 @@ fn trainable_counts_are_those_of_the_authors_logs() {
 }
 
 #[test]
-fn trainable_counts_of_the_ablations_are_those_of_reference_section_2_1() {
+fn trainable_counts_of_the_ablations_are_those_of_the_formulas() {
     for (variant, base, small) in [
         ("hyperloader-4-lora", 8_357_232, 4_513_376),
         ("hyperloader-8-lora", 11_502_960, 6_610_528),
@@ -49,7 +64,7 @@ fn trainable_counts_of_the_ablations_are_those_of_reference_section_2_1() {
 }
 
 #[test]
-fn trainable_counts_of_the_other_methods_are_those_of_reference_section_2_1() {
+fn trainable_counts_of_the_other_methods_are_those_of_the_formulas() {
     // For a task's own model, where each has its own.
     for (variant, base, small) in [
         ("adapters", 3_578_112, 799_488),
@@ -85,10 +100,10 @@ fn tasks_share_what_their_method_shares() {
 
 #[test]
 fn names_of_tensors_differ() {
-    let t5 = T5Config::preset("t5-nano").unwrap();
-    let tasks = ["a".to_owned(), "b".to_owned()];
+    let tasks = tasks(&["a", "b"]);
     for variant in variants() {
-        let tensors = variant.config.trainable_tensors(&t5, &tasks);
+        let backbone = backbone(variant.config.method(), "t5-nano");
+        let tensors = variant.config.trainable_tensors(&*backbone, &tasks);
         let names: std::collections::BTreeSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
         assert_eq!(names.len(), tensors.len(), "{}", variant.name);
     }
@@ -114,18 +129,18 @@ fn what_is_written_is_read_again_and_what_is_left_open_is_as_published() {
 #[test]
 fn impossible_hyper_parameters_are_named() {
     let t5 = T5Config::preset("t5-nano").unwrap();
-    let tasks = vec!["a".to_owned()];
-    let fails = |config: MethodConfig, tasks: &[String]| config.validate(&t5, tasks).unwrap_err().to_string();
+    let one = tasks(&["a"]);
+    let fails =
+        |config: MethodConfig, tasks: &[TaskShape]| config.validate(&t5, tasks).unwrap_err().to_string();
     let odd = HyperConfig { reduction_factor: 5, ..HyperConfig::default() };
-    assert!(fails(odd.into(), &tasks).contains("`reduction_factor` is 5"));
+    assert!(fails(odd.into(), &one).contains("`reduction_factor` is 5"));
     let flat = LoraConfig { rank: 0, ..LoraConfig::default() };
     let flat = HyperConfig { lora: Some(flat), ..HyperConfig::default() };
-    assert!(fails(flat.into(), &tasks).contains("`lora.rank` is 0"));
+    assert!(fails(flat.into(), &one).contains("`lora.rank` is 0"));
     let preset = MethodConfig::default();
     assert!(fails(preset.clone(), &[]).contains("missing"));
-    let twice = ["a".to_owned(), "a".to_owned()];
-    assert!(fails(preset.clone(), &twice).contains("used twice"));
-    assert!(fails(preset, &["a.b".to_owned()]).contains("`a.b`"));
+    assert!(fails(preset.clone(), &tasks(&["a", "a"])).contains("used twice"));
+    assert!(fails(preset, &tasks(&["a.b"])).contains("`a.b`"));
 
     let read = |text: &str| serde_json::from_str::<MethodConfig>(text).unwrap();
     for (text, message) in [
@@ -155,6 +170,16 @@ fn impossible_hyper_parameters_are_named() {
             "`layer_embed_dim` is 0, expected a number from 1 to 65536",
         ),
     ] {
-        assert_eq!(fails(read(text), &tasks), message);
+        assert_eq!(fails(read(text), &one), message);
     }
+}
+
+#[test]
+fn a_method_on_another_kind_of_backbone_is_refused() {
+    let refused = |name: &str, backbone: &dyn BackboneConfig| {
+        config(name).validate(backbone, &tasks(&["a"])).unwrap_err().to_string()
+    };
+    let (t5, bert) = (T5Config::preset("t5-nano").unwrap(), BertConfig::preset("bert-base").unwrap());
+    assert_eq!(refused("lora", &bert), "method `lora` runs on a T5, not on a BERT");
+    assert_eq!(refused("unipelt-bert", &t5), "method `unipelt-bert` runs on a BERT, not on a T5");
 }

@@ -1,27 +1,32 @@
-//! UniPELT on a BERT (Mao et al. 2022; reference section 5.4): gated LoRA, prefix and Pfeiffer adapter in every layer, with a
-//! token classifier behind the last one. Each task has modules and a classifier of its own.
+//! UniPELT on a BERT (Mao et al. 2022; docs/reference/baselines.md#unipelt-on-bert): gated LoRA, prefix and adapter in
+//! every layer, and a token classifier after the last layer. Each task has its own modules and classifier.
 
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::bert::BertConfig;
-use crate::method::{Init, Method, MethodError, TrainableTensor, check_tasks};
+use super::error::MethodError;
+use super::family::{MethodFamily, Sharing, TaskShape, check_reduction};
+use super::kind::Method;
+use super::tensors::{Init, TrainableTensor};
+use crate::backbone::shape::BackboneShape;
+use crate::weights::site::Stack;
+use crate::weights::task::Linear;
 
 /// Hyper-parameters of `unipelt-bert`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of hyper-parameters")]
 pub struct UnipeltBertConfig {
     /// [`Method::UnipeltBert`].
     pub method: Method,
     /// Rank of the LoRA pairs on queries and values.
     pub lora_rank: usize,
-    /// Positions put before the keys and values of every layer.
+    /// Number of positions added before the keys and values of every layer.
     pub prefix_len: usize,
-    /// Hidden width of the two maps that make the prefix from its embedding; 0 trains the prefix itself.
+    /// Hidden width of the two linear maps that generate the prefix from its embedding; 0 trains the prefix directly.
     pub prefix_hidden: usize,
-    /// `hidden_size` divided by it is an adapter's bottleneck.
+    /// `hidden_size` divided by this is an adapter's bottleneck.
     pub adapter_reduction_factor: usize,
-    /// Whether a gate is the mean over padding too, as in the reference implementation: a sentence's tags then depend on
-    /// how far its batch is padded (reference section 8).
+    /// Whether a gate is the mean over padding too, as in the reference implementation: the tags of a sentence then depend
+    /// on how far its batch is padded (docs/reference/baselines.md#unipelt-on-bert).
     pub gate_over_padding: bool,
 }
 
@@ -38,31 +43,34 @@ impl Default for UnipeltBertConfig {
     }
 }
 
-/// A task's name and the number of its BIO tags: the width of its classifier.
-pub type TaskTags = (String, usize);
+pub(super) fn variants() -> Vec<(&'static str, UnipeltBertConfig)> {
+    let flat = UnipeltBertConfig { prefix_hidden: 0, ..UnipeltBertConfig::default() };
+    vec![("unipelt-bert", UnipeltBertConfig::default()), ("unipelt-bert-flat", flat)]
+}
 
-impl UnipeltBertConfig {
-    /// Bottleneck of an adapter, `hidden_size / adapter_reduction_factor`.
-    pub fn bottleneck(&self, bert: &BertConfig) -> usize {
-        bert.hidden_size / self.adapter_reduction_factor.max(1)
+impl MethodFamily for UnipeltBertConfig {
+    fn method(&self) -> Method {
+        self.method
     }
 
-    /// Checks the hyper-parameters against a backbone and the task names.
-    ///
-    /// # Errors
-    /// Names the field or task and what would fit.
-    pub fn validate(&self, bert: &BertConfig, tasks: &[String]) -> Result<(), MethodError> {
+    fn sharing(&self) -> Sharing {
+        Sharing::Nothing
+    }
+
+    /// LoRA and adapters start as docs/reference/baselines.md#unipelt-on-bert says, all else as BERT's own maps and
+    /// embeddings do: N(0, 0.02²) and biases of 0.
+    fn trainable_tensors(&self, shape: &BackboneShape, tasks: &[TaskShape]) -> Vec<TrainableTensor> {
+        tasks.iter().flat_map(|task| self.task_tensors(shape, task)).collect()
+    }
+
+    fn check(&self, shape: &BackboneShape) -> Result<(), MethodError> {
         let value = |field, value: usize, expected: &str| {
             Err(MethodError::Value { field, value: value.to_string(), expected: expected.to_owned() })
         };
-        let d = bert.hidden_size;
-        let factor = self.adapter_reduction_factor;
-        if factor == 0 || !d.is_multiple_of(factor) {
-            let expected = format!("a divisor of the backbone's `hidden_size` {d}");
-            return value("adapter_reduction_factor", factor, &expected);
-        }
-        if self.lora_rank == 0 || self.lora_rank > d {
-            return value("lora_rank", self.lora_rank, "a number from 1 to `hidden_size`");
+        check_reduction("adapter_reduction_factor", self.adapter_reduction_factor, shape)?;
+        if self.lora_rank == 0 || self.lora_rank > shape.width {
+            let expected = format!("a number from 1 to `{}`", shape.width_field);
+            return value("lora_rank", self.lora_rank, &expected);
         }
         if self.prefix_len == 0 || self.prefix_len > 1 << 10 {
             return value("prefix_len", self.prefix_len, "a number from 1 to 1024");
@@ -70,20 +78,20 @@ impl UnipeltBertConfig {
         if self.prefix_hidden > 1 << 16 {
             return value("prefix_hidden", self.prefix_hidden, "a number from 0 to 65536");
         }
-        check_tasks(tasks)
+        Ok(())
+    }
+}
+
+impl UnipeltBertConfig {
+    /// Bottleneck of an adapter on hidden states of `width`: `width / adapter_reduction_factor`.
+    pub fn bottleneck(&self, width: usize) -> usize {
+        width / self.adapter_reduction_factor.max(1)
     }
 
-    /// Every tensor that training creates, in a fixed order.
-    ///
-    /// LoRA and adapters start as reference section 5.4 says, all else as BERT's own maps and embeddings do: N(0, 0.02²)
-    /// and biases of 0.
-    pub fn trainable_tensors(&self, bert: &BertConfig, tasks: &[TaskTags]) -> Vec<TrainableTensor> {
-        tasks.iter().flat_map(|task| self.task_tensors(bert, task)).collect()
-    }
-
-    fn task_tensors(&self, bert: &BertConfig, (task, tags): &TaskTags) -> Vec<TrainableTensor> {
+    fn task_tensors(&self, shape: &BackboneShape, task: &TaskShape) -> Vec<TrainableTensor> {
         const NORMAL: Init = Init::Normal { std: 0.02 };
-        let d = bert.hidden_size;
+        let (d, layers) = (shape.width, shape.blocks(Stack::Encoder));
+        let TaskShape { name: task, bio_tags } = task;
         let mut list = Vec::new();
         let mut add = |part: &str, shape: &[usize], init| {
             list.push(TrainableTensor { name: names::of_task(task, part), shape: shape.to_vec(), init });
@@ -92,28 +100,28 @@ impl UnipeltBertConfig {
             add(&format!("{part}.weight"), &[out, input], NORMAL);
             add(&format!("{part}.bias"), &[out], Init::Zeros);
         };
-        let flat = 2 * bert.num_hidden_layers * d;
+        let flat = 2 * layers * d;
         if self.prefix_hidden > 0 {
             linear(names::PREFIX_INNER, [self.prefix_hidden, d]);
             linear(names::PREFIX_OUTER, [flat, self.prefix_hidden]);
         }
-        for layer in 0..bert.num_hidden_layers {
+        for layer in 0..layers {
             for site in names::LORA {
                 linear(&names::layer(layer, &format!("{site}.lora_gate")), [1, d]);
             }
             linear(&names::layer(layer, names::PREFIX_GATE), [1, d]);
-            linear(&names::layer(layer, names::ADAPTER_DOWN), [self.bottleneck(bert), d]);
-            linear(&names::layer(layer, names::ADAPTER_UP), [d, self.bottleneck(bert)]);
+            linear(&names::layer(layer, names::ADAPTER_DOWN), [self.bottleneck(d), d]);
+            linear(&names::layer(layer, names::ADAPTER_UP), [d, self.bottleneck(d)]);
             linear(&names::layer(layer, names::ADAPTER_GATE), [1, d]);
         }
-        linear(names::CLASSIFIER, [*tags, d]);
+        linear(names::CLASSIFIER, [*bio_tags, d]);
         match self.prefix_hidden {
             0 => add(names::PREFIX, &[self.prefix_len, flat], NORMAL),
             _ => add(names::PREFIX_EMBEDDING, &[self.prefix_len, d], NORMAL),
         }
         // Kaiming-uniform with a = sqrt(5) comes to 1/sqrt(fan_in).
         let bound = (d as f64).powf(-0.5);
-        for layer in 0..bert.num_hidden_layers {
+        for layer in 0..layers {
             for site in names::LORA {
                 add(
                     &names::layer(layer, &format!("{site}.lora_A")),
@@ -127,19 +135,10 @@ impl UnipeltBertConfig {
     }
 }
 
-/// A linear map with bias.
-#[derive(Debug, Clone)]
-pub struct Linear<T> {
-    /// `[out, in]`.
-    pub weight: T,
-    /// `[out]`.
-    pub bias: T,
-}
-
 /// The trained tensors of one task.
 #[derive(Debug, Clone)]
 pub struct UnipeltWeights<T> {
-    /// What all layers' prefixes are made from.
+    /// The source of all layers' prefixes.
     pub prefix: Prefix<T>,
     /// The modules of each layer.
     pub layers: Vec<PeltLayer<T>>,
@@ -147,8 +146,8 @@ pub struct UnipeltWeights<T> {
     pub classifier: Linear<T>,
 }
 
-/// What the prefixes are made from; flat, `[prefix_len, 2 * layers * hidden_size]`, they are keys and values of each layer in
-/// turn, heads side by side.
+/// The source of the prefixes. The flat prefix `[prefix_len, 2 * layers * hidden_size]` holds keys and values of each layer
+/// in turn, heads side by side.
 #[derive(Debug, Clone)]
 pub enum Prefix<T> {
     /// `outer(tanh(inner(embedding)))`.
@@ -160,20 +159,20 @@ pub enum Prefix<T> {
         /// To `2 * layers * hidden_size`.
         outer: Linear<T>,
     },
-    /// The flat prefix itself.
+    /// The flat prefix, trained directly.
     Flat(T),
 }
 
 /// The modules of a layer. A gate is the mean over positions of `sigmoid(w x + b)`, one number a sentence.
 #[derive(Debug, Clone)]
 pub struct PeltLayer<T> {
-    /// On the queries.
+    /// Gated LoRA on the queries.
     pub query: GatedLora<T>,
-    /// On the values.
+    /// Gated LoRA on the values.
     pub value: GatedLora<T>,
-    /// The prefix' gate, from the layer's input, `[1, hidden_size]`.
+    /// The gate of the prefix, from the layer's input, `[1, hidden_size]`.
     pub prefix_gate: Linear<T>,
-    /// Behind the feed-forward layer.
+    /// Gated adapter after the feed-forward layer.
     pub adapter: GatedAdapter<T>,
 }
 
@@ -200,13 +199,13 @@ pub struct GatedAdapter<T> {
 }
 
 impl<T> UnipeltWeights<T> {
-    /// A task's tensors; `tensor` is asked once for each name of [`UnipeltBertConfig::trainable_tensors`].
+    /// A task's tensors on a BERT with `layers` layers; `tensor` is called once for each name of a trainable tensor.
     ///
     /// # Errors
     /// Those of `tensor`.
     pub fn gather<E>(
         config: &UnipeltBertConfig,
-        bert: &BertConfig,
+        layers: usize,
         task: &str,
         mut tensor: impl FnMut(&str) -> Result<T, E>,
     ) -> Result<Self, E> {
@@ -219,8 +218,7 @@ impl<T> UnipeltWeights<T> {
                 outer: linear(names::PREFIX_OUTER, &mut get)?,
             },
         };
-        let layers =
-            (0..bert.num_hidden_layers).map(|i| PeltLayer::gather(i, &mut get)).collect::<Result<_, E>>()?;
+        let layers = (0..layers).map(|i| PeltLayer::gather(i, &mut get)).collect::<Result<_, E>>()?;
         Ok(Self { prefix, layers, classifier: linear(names::CLASSIFIER, &mut get)? })
     }
 }
@@ -254,25 +252,25 @@ fn linear<T, E>(part: &str, get: &mut impl FnMut(&str) -> Result<T, E>) -> Resul
     Ok(Linear { weight: get(&format!("{part}.weight"))?, bias: get(&format!("{part}.bias"))? })
 }
 
-/// Names of the tensors: the reference implementation's, behind the task's.
+/// Names of the tensors: `task.TASK.` and the reference implementation's name.
 pub mod names {
-    /// What the prefix is made from, `[prefix_len, hidden_size]`.
+    /// Embedding from which the prefix is generated, `[prefix_len, hidden_size]`.
     pub const PREFIX_EMBEDDING: &str = "bert.encoder.prefix_enc_embed.weight";
-    /// First map of the prefix.
+    /// First linear map of the prefix.
     pub const PREFIX_INNER: &str = "bert.encoder.prefix_embed_MLP.0";
-    /// Second map of the prefix.
+    /// Second linear map of the prefix.
     pub const PREFIX_OUTER: &str = "bert.encoder.prefix_embed_MLP.2";
-    /// The flat prefix, where it is trained itself; the reference implementation has no name for it.
+    /// The flat prefix, if it is trained directly; the reference implementation has no name for it.
     pub const PREFIX: &str = "bert.encoder.prefix";
-    /// The classifier.
+    /// The token classifier, without `.weight` or `.bias`.
     pub const CLASSIFIER: &str = "classifier";
-    /// Where a layer has LoRA: queries, values.
+    /// The projections of a layer that have LoRA: queries, values.
     pub const LORA: [&str; 2] = ["attention.self.query", "attention.self.value"];
-    /// The prefix' gate of a layer.
+    /// Gate of a layer's prefix.
     pub const PREFIX_GATE: &str = "attention.self.prefix_gate";
-    /// First map of a layer's adapter.
+    /// First linear map of a layer's adapter.
     pub const ADAPTER_DOWN: &str = "output.adapters.task.adapter_down.0";
-    /// Second map of a layer's adapter.
+    /// Second linear map of a layer's adapter.
     pub const ADAPTER_UP: &str = "output.adapters.task.adapter_up";
     /// Gate of a layer's adapter.
     pub const ADAPTER_GATE: &str = "output.adapters.task.gate";
@@ -285,17 +283,21 @@ pub mod names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backbone::BackboneConfig;
+    use crate::backbone::bert::BertConfig;
+    use crate::method::config::MethodConfig;
 
     fn count(config: &UnipeltBertConfig, tags: usize) -> usize {
         let bert = BertConfig::preset("bert-base").unwrap();
-        let tasks = ["a".to_owned()];
+        let tasks = [TaskShape { name: "a".to_owned(), bio_tags: tags }];
+        let config = MethodConfig::from(config.clone());
         config.validate(&bert, &tasks).unwrap();
-        let tensors = config.trainable_tensors(&bert, &[("a".to_owned(), tags)]);
+        let tensors = config.trainable_tensors(&bert, &tasks);
         tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum()
     }
 
     #[test]
-    fn trainable_counts_are_those_of_reference_sections_2_1_and_5_4() {
+    fn trainable_counts_are_those_of_the_formulas() {
         let head = |tags: usize| tags * 768 + tags;
         let flat = UnipeltBertConfig { prefix_hidden: 0, ..UnipeltBertConfig::default() };
         assert_eq!(count(&flat, 9), 1_410_672 + head(9));
@@ -308,12 +310,13 @@ mod tests {
         for prefix_hidden in [0, 7] {
             let config = UnipeltBertConfig { prefix_hidden, ..UnipeltBertConfig::default() };
             let mut asked = Vec::new();
-            let gathered = UnipeltWeights::gather(&config, &bert, "a", |name| {
+            let gathered = UnipeltWeights::gather(&config, 12, "a", |name| {
                 asked.push(name.to_owned());
                 Ok::<_, ()>(())
             });
             assert_eq!(gathered.unwrap().layers.len(), 12);
-            let list = config.trainable_tensors(&bert, &[("a".to_owned(), 5)]);
+            let task = TaskShape { name: "a".to_owned(), bio_tags: 5 };
+            let list = config.trainable_tensors(&bert.shape(), &[task]);
             let mut listed: Vec<String> = list.into_iter().map(|t| t.name).collect();
             asked.sort();
             listed.sort();
@@ -324,7 +327,7 @@ mod tests {
     #[test]
     fn impossible_hyper_parameters_are_named() {
         let bert = BertConfig::preset("bert-base").unwrap();
-        let tasks = ["a".to_owned()];
+        let tasks = TaskShape::named(&["a".to_owned()]);
         let good = UnipeltBertConfig::default;
         for (config, said) in [
             (UnipeltBertConfig { adapter_reduction_factor: 5, ..good() }, "`adapter_reduction_factor` is 5"),
@@ -332,9 +335,9 @@ mod tests {
             (UnipeltBertConfig { prefix_len: 0, ..good() }, "`prefix_len` is 0"),
             (UnipeltBertConfig { prefix_hidden: 1 << 20, ..good() }, "`prefix_hidden`"),
         ] {
-            let message = config.validate(&bert, &tasks).unwrap_err().to_string();
+            let message = MethodConfig::from(config).validate(&bert, &tasks).unwrap_err().to_string();
             assert!(message.contains(said), "{message}");
         }
-        assert!(good().validate(&bert, &[]).unwrap_err().to_string().contains("missing"));
+        assert!(MethodConfig::from(good()).validate(&bert, &[]).unwrap_err().to_string().contains("missing"));
     }
 }

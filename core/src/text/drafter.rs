@@ -1,33 +1,25 @@
-//! The drafter of a task: a linear tag classifier that guesses a whole target before the decoder has run.
+//! The drafter of a task: a linear tag classifier that predicts a whole target before the decoder runs.
 //!
-//! It reads the encoder's final states at a word, at its sentinel and at the words beside it, and knows which tag tends
-//! to follow which. It only drafts: the decoder verifies what it says, so its mistakes cost time and never a tag (cf.
+//! It reads the encoder's final states at a word, at its sentinel and at the neighbouring words, and adds a score for each
+//! pair of successive tags. The decoder verifies each draft, so a wrong draft costs time and never changes a tag (cf.
 //! input-guided aggressive decoding, Ge et al. 2022, arXiv 2205.10350).
 
 use ndarray::Ix2;
 use serde::{Deserialize, Serialize};
 
+use crate::text::target::{Tag, tag_count};
 use crate::weights::tensors::{HostTensor, Tensors};
 
-/// The tag `O` as drafters number tags: `O`, `I`, then the task's labels in their order.
-pub const OUTSIDE: usize = 0;
-/// The tag `I` as drafters number tags.
-pub const INSIDE: usize = 1;
-
-/// Source tokens that a word's score is summed over.
+/// Number of source tokens whose scores are summed for a word.
 pub const ROLES: usize = 4;
 
-/// The source tokens that the tag of `word` is read from, `sentinels` being where the source's sentinels stand: the
-/// word's sentinel, its first token, and the first tokens of the words before and after it. Each has its own weights.
+/// The positions of the source tokens that the tag of `word` is predicted from: the word's sentinel, its first token, and
+/// the first tokens of the words before and after it. Each role has its own weights. `sentinels` are the positions of the
+/// source's sentinels.
 pub fn read_from(sentinels: &[usize], word: usize) -> [Option<usize>; ROLES] {
     let first_token = |word: usize| sentinels.get(word + 1).map(|_| sentinels[word] + 1);
     let before = word.checked_sub(1).and_then(first_token);
     [sentinels.get(word).copied(), first_token(word), before, first_token(word + 1)]
-}
-
-/// Number of tags of a task with `labels` labels.
-pub fn tag_count(labels: usize) -> usize {
-    labels + 2
 }
 
 /// Names of a task's drafter tensors in a run's file of drafters.
@@ -43,24 +35,24 @@ pub mod names {
         format!("{task}.drafter.bias")
     }
 
-    /// `[tags, tags]`: the row of the tag before is added to the scores.
+    /// `[tags, tags]`: the row of the previous tag is added to the scores.
     pub fn transitions(task: &str) -> String {
         format!("{task}.drafter.transitions")
     }
 }
 
-/// A task's drafter, as a run keeps it.
+/// A task's drafter, as stored in a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drafter {
     /// `[roles * tags, d_model]`.
     pub weight: HostTensor,
     /// `[roles * tags]`.
     pub bias: HostTensor,
-    /// What the tag before adds.
+    /// What the previous tag adds to the scores.
     pub transitions: Transitions,
 }
 
-/// A drafter that does not fit its task.
+/// A drafter does not fit its task.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DrafterError {
     /// A tensor is missing or misshapen.
@@ -113,7 +105,7 @@ impl Drafter {
     }
 }
 
-/// Transitions whose table is no square of finite numbers.
+/// A table of transitions is not square, or holds numbers that are not finite.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the drafter's transitions have {rows} rows, row {row} has {columns} finite numbers")]
 pub struct TransitionsError {
@@ -122,7 +114,7 @@ pub struct TransitionsError {
     columns: usize,
 }
 
-/// What the tag before adds to the score of each tag: a square table, a row for each tag before.
+/// What the previous tag adds to the score of each tag: `[tags, tags]`, one row for each previous tag.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Vec<f32>>", into = "Vec<Vec<f32>>")]
 pub struct Transitions(Vec<Vec<f32>>);
@@ -154,14 +146,14 @@ impl Transitions {
         self.0.len()
     }
 
-    /// The tags of `candidates` with the highest score behind the tag `previous`, the first of equals; `scores` are the
-    /// classifier's of one word, `[tags]`. `None` without candidates.
+    /// The candidate with the highest score after the tag `previous`, the first of equals. `scores` are the classifier's
+    /// for one word, `[tags]`. `None` without candidates.
     pub fn best(
         &self,
         scores: &[f32],
-        previous: usize,
-        candidates: impl IntoIterator<Item = usize>,
-    ) -> Option<usize> {
+        previous: Tag,
+        candidates: impl IntoIterator<Item = Tag>,
+    ) -> Option<Tag> {
         let row = self.0.get(previous)?;
         let scored = candidates.into_iter().filter_map(|tag| Some((tag, scores.get(tag)? + row.get(tag)?)));
         let best = scored.reduce(|best, next| if next.1 > best.1 { next } else { best });
@@ -172,6 +164,7 @@ impl Transitions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::target::{INSIDE, OUTSIDE};
 
     fn transitions() -> Transitions {
         Transitions::try_from(vec![vec![0.0, -9.0, 0.0], vec![0.0, 1.0, 0.0], vec![0.0, 2.0, 0.0]]).unwrap()

@@ -20,7 +20,7 @@ pub struct Scores {
     pub support: usize,
 }
 
-/// Span counts behind the scores. A span is right if label, first and last word agree.
+/// Span counts from which scores are computed. A span is right if label, first and last word agree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Spans in gold and prediction alike.

@@ -8,19 +8,18 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-use crate::text::spans::fit_to_length;
+use crate::text::sentinels::Sentinels;
 use crate::text::words::split_whitespace;
 
-/// Words whose ids are kept; the seven corpora of the paper have 33,678 distinct words and labels.
+/// Most words whose ids are cached; the seven corpora of the paper have 33,678 distinct words and labels.
 const CACHED_WORDS: usize = 1 << 17;
 
-/// A tokenizer that cannot be used, or a sentence that cannot be written.
+/// A tokenizer cannot be used, or a sentence cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum SentTError {
-    /// No tokenizer could be read.
+    /// The tokenizer could not be read.
     #[error("cannot read tokenizer `{}`", path.display())]
     Read {
         /// The file; `<bytes>` if it was given in memory.
@@ -31,7 +30,7 @@ pub enum SentTError {
     /// The vocabulary lacks a token that SentT' needs.
     #[error("the tokenizer has no token `{0}`\nhint: SentT' needs a T5 vocabulary with its sentinels")]
     MissingToken(String),
-    /// Words next to sentinels get other ids than words by themselves.
+    /// The tokenizer gives words after sentinels other ids than separate words.
     #[error(
         "the tokenizer gives a word other ids after a sentinel ({together:?}) than by itself ({apart:?})\n\
          hint: use the tokenizer.json of the original t5-base; one saved from FLAN-T5 or with `legacy=False` does not fit"
@@ -59,28 +58,15 @@ pub enum SentTError {
         source: tokenizers::Error,
     },
     /// The tokenizer failed.
-    #[error("cannot decode ids: {0}")]
-    Decode(tokenizers::Error),
+    #[error("cannot decode ids")]
+    Decode(#[source] tokenizers::Error),
 }
 
-/// Which word a generated tag belongs to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Alignment {
-    /// The first tag to the first word and so on, as the reference implementation scores: one slip shifts the rest.
-    #[default]
-    Order,
-    /// By the sentinel in front of the tag: a missing or surplus tag shifts no other.
-    Sentinel,
-}
-
-/// The codec: a T5 `tokenizer.json` and its sentinels.
+/// The codec: a T5 `tokenizer.json` and its sentinels. Tags are decoded by [`crate::text::target::TargetGrammar`].
 #[derive(Debug)]
 pub struct SentT {
     tokenizer: Tokenizer,
-    /// Ids of `<extra_id_0>`, `<extra_id_1>`, ... up to the first that is missing.
-    sentinels: Vec<u32>,
-    indices: HashMap<u32, usize>,
+    sentinels: Arc<Sentinels>,
     pad: u32,
     eos: u32,
     cache: RwLock<HashMap<String, Arc<[u32]>>>,
@@ -114,33 +100,37 @@ impl SentT {
         let id = |token: &str| {
             tokenizer.token_to_id(token).ok_or_else(|| SentTError::MissingToken(token.to_owned()))
         };
-        let sentinels: Vec<u32> = (0..).map_while(|k| tokenizer.token_to_id(&sentinel_token(k))).collect();
-        id(&sentinel_token(0))?;
-        id(&sentinel_token(1))?;
+        let (first, second) = (id(&Sentinels::text(0))?, id(&Sentinels::text(1))?);
+        let sentinels = (0..).map_while(|k| tokenizer.token_to_id(&Sentinels::text(k))).collect();
+        let sentinels = Arc::new(Sentinels::new(sentinels));
         let (pad, eos) = (id("<pad>")?, id("</s>")?);
-        let indices = sentinels.iter().enumerate().map(|(k, id)| (*id, k)).collect();
-        let codec = Self { tokenizer, sentinels, indices, pad, eos, cache: RwLock::default() };
+        let codec = Self { tokenizer, sentinels, pad, eos, cache: RwLock::default() };
         let together = codec.encode_text(&codec.source_text(&["word"]))?;
-        let apart = [&[codec.sentinels[0]], &*codec.word(&"word")?, &[codec.sentinels[1]]].concat();
+        let apart = [&[first], &*codec.word(&"word")?, &[second]].concat();
         if together != apart {
             return Err(SentTError::Unsteady { together, apart });
         }
         Ok(codec)
     }
 
-    /// One past the largest id that it gives, added tokens included.
+    /// One past the largest id, added tokens included.
     pub fn vocabulary_size(&self) -> usize {
         self.tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 
-    /// The id of `<extra_id_k>`, if the vocabulary has it.
-    pub fn sentinel(&self, k: usize) -> Option<u32> {
-        self.sentinels.get(k).copied()
+    /// The sentinels of the vocabulary, up to the first that is missing.
+    pub fn sentinels(&self) -> &Arc<Sentinels> {
+        &self.sentinels
     }
 
-    /// `k` of the sentinel `<extra_id_k>` with this id.
+    /// The id of `<extra_id_k>`, if the vocabulary has it.
+    pub fn sentinel(&self, k: usize) -> Option<u32> {
+        self.sentinels.id(k)
+    }
+
+    /// `k` of the sentinel `<extra_id_k>` with this id; `None` if `id` is not a sentinel.
     pub fn sentinel_index(&self, id: u32) -> Option<usize> {
-        self.indices.get(&id).copied()
+        self.sentinels.index(id)
     }
 
     /// The id of `<pad>`, which also starts the decoder's input.
@@ -153,9 +143,9 @@ impl SentT {
         self.eos
     }
 
-    /// The most words that a sentence can have: one less than there are sentinels (99 for T5).
+    /// The most words that a sentence can have: one fewer than there are sentinels (99 for T5).
     pub fn max_words(&self) -> usize {
-        self.sentinels.len() - 1
+        self.sentinels.max_words()
     }
 
     /// `s0 w0 s1 w1 ... sL </s>` for the words of a sentence.
@@ -167,11 +157,12 @@ impl SentT {
             return Err(SentTError::TooManyWords { words: words.len(), limit: self.max_words() });
         }
         let mut ids = Vec::with_capacity(4 * words.len() + 2);
-        for (word, sentinel) in words.iter().zip(&self.sentinels) {
+        for (word, sentinel) in words.iter().zip(self.sentinels.ids()) {
             ids.push(*sentinel);
             ids.extend_from_slice(&self.word(word)?);
         }
-        ids.extend([self.sentinels[words.len()], self.eos]);
+        ids.extend(self.sentinel(words.len()));
+        ids.push(self.eos);
         Ok(ids)
     }
 
@@ -212,9 +203,9 @@ impl SentT {
     /// The text that [`SentT::encode_source`] stands for, without `</s>`. Words past the last sentinel are followed by plain text
     /// that looks like one, as in the reference implementation.
     pub fn source_text<W: AsRef<str>>(&self, words: &[W]) -> String {
-        let mut text = sentinel_token(0);
+        let mut text = Sentinels::text(0);
         for (k, word) in words.iter().enumerate() {
-            text.push_str(&format!(" {} {}", word.as_ref(), sentinel_token(k + 1)));
+            text.push_str(&format!(" {} {}", word.as_ref(), Sentinels::text(k + 1)));
         }
         text
     }
@@ -232,52 +223,14 @@ impl SentT {
         self.tokenizer.decode(ids, true).map_err(SentTError::Decode)
     }
 
-    /// sBIO tags as the reference reads them: text without special ids, cut at white space. Tags align with words by order alone.
+    /// The text of ids, split at white space as the reference implementation splits it. Text before and after a special
+    /// id is joined unless the vocabulary's pieces begin with a space.
     ///
     /// # Errors
     /// If the tokenizer fails.
-    pub fn decode_tags(&self, ids: &[u32]) -> Result<Vec<String>, SentTError> {
+    pub fn decode_words(&self, ids: &[u32]) -> Result<Vec<String>, SentTError> {
         let words = split_whitespace(&self.decode(ids)?);
         Ok(words.into_iter().map(|word| word.text).collect())
-    }
-
-    /// sBIO tags by sentinel: tag `k` is what stands between the first `<extra_id_k>` and the next sentinel or `</s>`, or `O` if
-    /// that is nothing. Always `words` tags; of several words in one gap the first counts.
-    ///
-    /// # Errors
-    /// If the tokenizer fails.
-    pub fn decode_tags_by_sentinel(&self, ids: &[u32], words: usize) -> Result<Vec<String>, SentTError> {
-        let ends = |id: &u32| *id == self.eos || self.indices.contains_key(id);
-        let mut tags: Vec<Option<String>> = vec![None; words];
-        for (at, id) in ids.iter().enumerate() {
-            if *id == self.eos {
-                break;
-            }
-            let Some(slot @ None) = self.sentinel_index(*id).and_then(|k| tags.get_mut(k)) else {
-                continue;
-            };
-            let gap = &ids[at + 1..];
-            let length = gap.iter().position(ends).unwrap_or(gap.len());
-            let tag = self.decode_tags(&gap[..length])?.into_iter().next();
-            *slot = Some(tag.unwrap_or_else(|| "O".to_owned()));
-        }
-        Ok(tags.into_iter().map(|tag| tag.unwrap_or_else(|| "O".to_owned())).collect())
-    }
-
-    /// The sBIO tags of `words` words, one each, from a target's ids. Too few are filled up with `O`, too many cut.
-    ///
-    /// # Errors
-    /// If the tokenizer fails.
-    pub fn align_tags(
-        &self,
-        ids: &[u32],
-        words: usize,
-        alignment: Alignment,
-    ) -> Result<Vec<String>, SentTError> {
-        match alignment {
-            Alignment::Order => Ok(fit_to_length(self.decode_tags(ids)?, words)),
-            Alignment::Sentinel => self.decode_tags_by_sentinel(ids, words),
-        }
     }
 
     /// `ids` cut to `max_len` ids as the reference cuts: the first `max_len - 1`, then `</s>`. Shorter ones stay as they are.
@@ -289,8 +242,4 @@ impl SentT {
             }
         }
     }
-}
-
-fn sentinel_token(k: usize) -> String {
-    format!("<extra_id_{k}>")
 }

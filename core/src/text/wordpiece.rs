@@ -8,22 +8,25 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
-use tokenizers::Tokenizer;
+use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
+use tokenizers::models::wordpiece::WordPiece as WordPieceModel;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::{AddedToken, Model, Tokenizer};
 
 use crate::files::{FileError, read_text};
 
-/// BERT's vocabulary, one token a line: what there was before `tokenizer.json`.
+/// BERT's vocabulary, one token a line: the format before `tokenizer.json`.
 pub const VOCABULARY: &str = "vocab.txt";
-/// Says beside [`VOCABULARY`] whether words are lower-cased.
+/// The file beside [`VOCABULARY`] that says how words are normalized.
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const PAD: &str = "[PAD]";
 const UNK: &str = "[UNK]";
 const CLS: &str = "[CLS]";
 const SEP: &str = "[SEP]";
-/// Tokens that no text is read as.
+/// Tokens that no text is encoded as.
 const SPECIAL: [&str; 5] = [PAD, UNK, CLS, SEP, "[MASK]"];
-/// Words whose ids are kept.
+/// Most words whose ids are cached.
 const CACHED_WORDS: usize = 1 << 17;
 
 /// A tokenizer that cannot be used, or a word that cannot be encoded.
@@ -32,7 +35,7 @@ pub enum WordPieceError {
     /// The file could not be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The file is no tokenizer.
+    /// The file is not a tokenizer.
     #[error("cannot read tokenizer `{}`", path.display())]
     Read {
         /// The file; `<text>` if it was given in memory.
@@ -67,16 +70,16 @@ pub enum WordPieceError {
     },
 }
 
-/// A sentence as a BERT reads it.
+/// The ids of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coded {
     /// `[CLS]`, sub-words, `[SEP]`.
     pub ids: Vec<u32>,
-    /// Where the first sub-word of each word stands in `ids`.
+    /// The position in `ids` of each word's first sub-word.
     pub first: Vec<usize>,
 }
 
-/// The codec: a BERT's tokenizer.
+/// A BERT's tokenizer.
 #[derive(Debug)]
 pub struct WordPiece {
     tokenizer: Tokenizer,
@@ -88,28 +91,37 @@ pub struct WordPiece {
     cache: RwLock<HashMap<String, Arc<[u32]>>>,
 }
 
-/// What [`TOKENIZER_CONFIG`] says of [`VOCABULARY`].
+/// How words are normalized: the fields of [`TOKENIZER_CONFIG`] that BERT's tokenizer reads.
 #[derive(Deserialize)]
-struct Casing {
-    #[serde(default = "default_true")]
+#[serde(default)]
+struct Normalization {
     do_lower_case: bool,
+    /// As `do_lower_case` if absent.
+    strip_accents: Option<bool>,
+    tokenize_chinese_chars: bool,
 }
 
-fn default_true() -> bool {
-    true
+impl Default for Normalization {
+    fn default() -> Self {
+        Self { do_lower_case: true, strip_accents: None, tokenize_chinese_chars: true }
+    }
 }
 
 impl WordPiece {
-    /// Reads a `tokenizer.json`, or a `vocab.txt`, beside which `tokenizer_config.json` may set `do_lower_case` to false.
+    /// Reads a `tokenizer.json`, or a `vocab.txt`, beside which `tokenizer_config.json` may set
+    /// `do_lower_case`, `strip_accents` and `tokenize_chinese_chars`.
     ///
     /// # Errors
-    /// If the file cannot be read, is no tokenizer, or lacks `[CLS]`, `[SEP]`, `[PAD]` or `[UNK]`.
+    /// If the file cannot be read, is not a tokenizer, or lacks `[CLS]`, `[SEP]`, `[PAD]` or `[UNK]`.
     pub fn from_file(path: &Path) -> Result<Self, WordPieceError> {
         let text = read_text(path)?;
-        match path.file_name().is_some_and(|name| name == VOCABULARY) {
-            true => Self::new(from_vocabulary(&text, path)?, path),
-            false => Self::new(text, path),
+        if path.file_name().is_none_or(|name| name != VOCABULARY) {
+            return Self::of_json(text, path);
         }
+        let read = |source| WordPieceError::Read { path: path.to_owned(), source };
+        let tokenizer = of_vocabulary(&text, path)?;
+        let json = tokenizer.to_string(false).map_err(read)?;
+        Self::new(tokenizer, json)
     }
 
     /// Reads the text of a `tokenizer.json`.
@@ -117,12 +129,15 @@ impl WordPiece {
     /// # Errors
     /// As [`WordPiece::from_file`].
     pub fn from_text(text: &str) -> Result<Self, WordPieceError> {
-        Self::new(text.to_owned(), Path::new("<text>"))
+        Self::of_json(text.to_owned(), Path::new("<text>"))
     }
 
-    fn new(text: String, path: &Path) -> Result<Self, WordPieceError> {
+    fn of_json(text: String, path: &Path) -> Result<Self, WordPieceError> {
         let read = |source| WordPieceError::Read { path: path.to_owned(), source };
-        let mut tokenizer = Tokenizer::from_bytes(&text).map_err(read)?;
+        Self::new(Tokenizer::from_bytes(&text).map_err(read)?, text)
+    }
+
+    fn new(mut tokenizer: Tokenizer, text: String) -> Result<Self, WordPieceError> {
         tokenizer.with_padding(None);
         // Removing a truncation cannot fail; the result is only a reference for chaining.
         let _ = tokenizer.with_truncation(None);
@@ -133,12 +148,12 @@ impl WordPiece {
         Ok(Self { tokenizer, text, cls, sep, pad, unk, cache: RwLock::default() })
     }
 
-    /// The tokenizer as the text of its `tokenizer.json`, which is made if there is only a vocabulary.
+    /// The tokenizer as the text of its `tokenizer.json`, which is made from `vocab.txt` if that was read.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// One past the largest id that it gives, added tokens included.
+    /// One past the largest id, added tokens included.
     pub fn vocabulary_size(&self) -> usize {
         self.tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
@@ -168,7 +183,7 @@ impl WordPiece {
         Ok(Coded { ids, first })
     }
 
-    /// Cuts ids to `limit`: the first ids, then `[SEP]`.
+    /// Cuts `ids` to `limit` ids of which the last is `[SEP]`. Shorter ones stay as they are.
     pub fn truncate(&self, ids: &mut Vec<u32>, limit: usize) {
         if ids.len() > limit {
             ids.truncate(limit.saturating_sub(1));
@@ -176,7 +191,7 @@ impl WordPiece {
         }
     }
 
-    /// Ids of one word: at least one, `[UNK]` where the tokenizer sees nothing (U+200B).
+    /// Ids of one word: at least one, `[UNK]` if the tokenizer finds nothing in it (U+200B).
     ///
     /// # Errors
     /// If the tokenizer fails.
@@ -198,58 +213,48 @@ impl WordPiece {
     }
 }
 
-/// The `tokenizer.json` that `BertTokenizerFast` makes of a vocabulary.
-fn from_vocabulary(text: &str, path: &Path) -> Result<String, WordPieceError> {
-    let beside = path.with_file_name(TOKENIZER_CONFIG);
-    let lowercase = match beside.is_file() {
-        false => true,
-        true => {
-            let read = |source: serde_json::Error| WordPieceError::Read {
-                path: beside.clone(),
-                source: source.into(),
-            };
-            serde_json::from_str::<Casing>(&read_text(&beside)?).map_err(read)?.do_lower_case
-        }
-    };
-    let mut vocabulary = Map::new();
-    for (id, token) in text.lines().enumerate() {
-        if let Some(first) = vocabulary.insert(token.to_owned(), id.into()) {
-            let first = first.as_u64().map_or(0, |id| id as usize + 1);
-            return Err(WordPieceError::Twice {
-                path: path.to_owned(),
-                token: token.to_owned(),
-                first,
-                second: id + 1,
-            });
+/// The tokenizer that transformers' `BertTokenizerFast` makes of a vocabulary.
+fn of_vocabulary(text: &str, path: &Path) -> Result<Tokenizer, WordPieceError> {
+    check_unique(text, path)?;
+    let read = |source| WordPieceError::Read { path: path.to_owned(), source };
+    let Normalization { do_lower_case, strip_accents, tokenize_chinese_chars } = normalization(path)?;
+    let vocabulary = WordPieceModel::read_bytes(text.as_bytes()).map_err(read)?;
+    let model =
+        WordPieceModel::builder().vocab(vocabulary).unk_token(UNK.to_owned()).build().map_err(read)?;
+    let special: Vec<AddedToken> = SPECIAL
+        .into_iter()
+        .filter(|token| model.token_to_id(token).is_some())
+        .map(|token| AddedToken::from(token, true))
+        .collect();
+    let mut tokenizer = Tokenizer::new(model);
+    let normalizer = BertNormalizer::new(true, tokenize_chinese_chars, strip_accents, do_lower_case);
+    tokenizer.with_normalizer(Some(normalizer)).map_err(read)?;
+    tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
+    tokenizer.with_decoder(Some(WordPieceDecoder::default()));
+    tokenizer.add_special_tokens(special).map_err(read)?;
+    Ok(tokenizer)
+}
+
+/// Reads [`TOKENIZER_CONFIG`] beside a vocabulary, if it exists.
+fn normalization(vocabulary: &Path) -> Result<Normalization, WordPieceError> {
+    let path = vocabulary.with_file_name(TOKENIZER_CONFIG);
+    if !path.is_file() {
+        return Ok(Normalization::default());
+    }
+    let read = |source: serde_json::Error| WordPieceError::Read { path: path.clone(), source: source.into() };
+    serde_json::from_str(&read_text(&path)?).map_err(read)
+}
+
+/// Checks that no token is on two lines: the ids of a vocabulary are its line numbers.
+fn check_unique(text: &str, path: &Path) -> Result<(), WordPieceError> {
+    let mut lines = HashMap::new();
+    for (line, token) in (1..).zip(text.lines()) {
+        if let Some(first) = lines.insert(token, line) {
+            let (path, token) = (path.to_owned(), token.to_owned());
+            return Err(WordPieceError::Twice { path, token, first, second: line });
         }
     }
-    let special = |token: &&str| {
-        vocabulary.get(*token).map(|id| {
-            json!({
-                "id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
-                "normalized": false, "special": true,
-            })
-        })
-    };
-    let special: Vec<Value> = SPECIAL.iter().filter_map(special).collect();
-    let tokenizer = json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": special,
-        "normalizer": {
-            "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
-            "strip_accents": null, "lowercase": lowercase,
-        },
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": null,
-        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
-        "model": {
-            "type": "WordPiece", "unk_token": UNK, "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100, "vocab": vocabulary,
-        },
-    });
-    Ok(tokenizer.to_string())
+    Ok(())
 }
 
 #[cfg(test)]
@@ -290,6 +295,8 @@ mod tests {
     fn a_vocabulary_is_lower_cased_unless_the_file_beside_it_says_otherwise() {
         assert_eq!(*codec(Some("{\"do_lower_case\": false}")).word("Set").unwrap(), [1]);
         assert_eq!(*codec(Some("{}")).word("Set").unwrap(), [5]);
+        let accents = r#"{"do_lower_case": true, "strip_accents": false}"#;
+        assert_eq!(*codec(Some(accents)).word("Z\u{e1}greb").unwrap(), [1]);
         let broken = folder(Some("{"));
         let message = WordPiece::from_file(&broken.path().join(VOCABULARY)).unwrap_err().to_string();
         assert!(message.contains("tokenizer_config.json"), "{message}");

@@ -1,5 +1,11 @@
 //! Tensors in memory and in files, and the weights of one task.
+//!
+//! - [`site`]: where in a backbone a task's weights stand
+//! - [`task`]: the weights of one task, generic over the tensor type
+//! - [`tensors`]: tensors in main memory and in safetensors files
+//! - [`pretrained`]: a checkpoint's weights as Hugging Face stores them, in one file or in shards
 
 pub mod pretrained;
+pub mod site;
 pub mod task;
 pub mod tensors;

@@ -1,4 +1,4 @@
-//! A checkpoint's weights as Hugging Face stores them: `model.safetensors`, or shards that an index lists.
+//! A checkpoint's weights as Hugging Face stores them: `model.safetensors`, or the shards that an index lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -14,7 +14,7 @@ use crate::weights::tensors::{HostTensor, TensorError, TensorFile, check_shapes}
 pub const SINGLE: &str = "model.safetensors";
 /// The index of several files: `{"weight_map": {TENSOR: FILE, ...}}`.
 pub const INDEX: &str = "model.safetensors.index.json";
-/// Formats that are not read: unpickling runs code, the others belong to other frameworks.
+/// Formats that are not read: pickle files can run code, and the others belong to other frameworks.
 pub const FOREIGN: [&str; 4] =
     ["pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack"];
 
@@ -38,15 +38,31 @@ pub enum WeightsError {
         /// The file in another format.
         found: &'static str,
     },
-    /// The index is not one.
-    #[error("`{}` is not an index of safetensors files: {reason}", path.display())]
+    /// The file is not an index of shards.
+    #[error("`{}` is not an index of safetensors files", path.display())]
     Index {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
-        reason: String,
+        /// What is wrong, with line and column.
+        source: serde_json::Error,
     },
-    /// A shard is not there.
+    /// The index lists no shard.
+    #[error("`{}` is not an index of safetensors files: `weight_map` is empty", .0.display())]
+    EmptyIndex(PathBuf),
+    /// The index names something else than a safetensors file beside it.
+    #[error(
+        "`{}`: tensor `{name}` is in `{shard}`, expected the name of a `.safetensors` file beside it",
+        index.display()
+    )]
+    ShardName {
+        /// The index.
+        index: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The name of its shard.
+        shard: String,
+    },
+    /// A shard is missing.
     #[error("shard `{}` is missing, which `{}` lists\nhint: fetch it, or all files again", shard.display(), index.display())]
     MissingShard {
         /// The shard.
@@ -95,18 +111,20 @@ impl ShardIndex {
     /// # Errors
     /// If it is not readable, lists nothing, or names something else than a safetensors file beside it.
     pub fn read(path: &Path) -> Result<Self, WeightsError> {
-        let error = |reason: String| WeightsError::Index { path: path.to_owned(), reason };
-        let index: Self = serde_json::from_str(&read_text(path)?).map_err(|e| error(e.to_string()))?;
+        let index: Self = serde_json::from_str(&read_text(path)?)
+            .map_err(|source| WeightsError::Index { path: path.to_owned(), source })?;
         if index.weight_map.is_empty() {
-            return Err(error("`weight_map` is empty".to_owned()));
+            return Err(WeightsError::EmptyIndex(path.to_owned()));
         }
-        // A path that leads out of the folder must not be followed.
+        // A path out of the folder is refused.
         let plain = |name: &str| name.ends_with(".safetensors") && !name.contains(['/', '\\', ':']);
         match index.weight_map.iter().find(|(_, shard)| !plain(shard)) {
             None => Ok(index),
-            Some((name, shard)) => Err(error(format!(
-                "tensor `{name}` is in `{shard}`, expected the name of a `.safetensors` file beside it"
-            ))),
+            Some((name, shard)) => Err(WeightsError::ShardName {
+                index: path.to_owned(),
+                name: name.clone(),
+                shard: shard.clone(),
+            }),
         }
     }
 
@@ -116,11 +134,11 @@ impl ShardIndex {
     }
 }
 
-/// The files that hold the weights in `folder`: the index, if there is one, then the safetensors files by name. They
-/// need not be there.
+/// The files that hold the weights in `folder`: the index, if there is one, then the safetensors files by name. The files
+/// need not exist.
 ///
 /// # Errors
-/// If there is an index that is none, or only weights in another format.
+/// If the index is unusable, or there are only weights in another format.
 pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, WeightsError> {
     let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
     if single.is_file() {
@@ -149,7 +167,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Opens the weights of a folder. One file goes before shards, as in transformers.
+    /// Opens the weights of a folder. A single file takes precedence over shards, as in transformers.
     ///
     /// # Errors
     /// If a file is missing or unusable, or shards and index disagree; the message names shard and tensor.
@@ -222,7 +240,7 @@ impl Weights {
         }
     }
 
-    /// Whether two tensors are equal, bit by bit; false if one is not there.
+    /// Whether two tensors have the same type, shape and bytes; false if one is missing.
     pub fn equal(&self, name: &str, other: &str) -> bool {
         match (self.file_of(name), self.file_of(other)) {
             (Some(a), Some(b)) => a.view(name).is_ok_and(|a| b.view(other).is_ok_and(|b| a == b)),
@@ -230,7 +248,7 @@ impl Weights {
         }
     }
 
-    /// Checks that there are exactly the `expected` tensors (name, shape), apart from those named in `tolerated`.
+    /// Checks that there are exactly the `expected` tensors (name, shape). Those named in `tolerated` may exist besides.
     ///
     /// # Errors
     /// Names the first tensor that is missing, misshapen or unknown.

@@ -1,10 +1,11 @@
-//! What a method makes of a task: the weights that T5 runs with, generic over the tensor type.
+//! The weights that a method makes for a task and that a backbone runs with, generic over the tensor type.
 //!
-//! The trainer makes them with gradients, the exporter once with ndarray. T5 never hears of a method.
+//! The trainer makes them with gradients, the exporter once with ndarray. A backbone does not depend on the method that
+//! made them.
 
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::t5::{Attention, Stack};
+use crate::weights::site::{Attention, Site, Stack};
 
 /// All generated weights of one task.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,7 +14,7 @@ pub struct TaskWeights<T> {
     pub encoder: Vec<BlockWeights<T>>,
     /// One entry for each block of the decoder.
     pub decoder: Vec<BlockWeights<T>>,
-    /// What makes more adapters of the decoder from each input.
+    /// Makes more adapters of the decoder from each input.
     pub generator: Option<Generator<T>>,
 }
 
@@ -61,23 +62,23 @@ pub struct Adapter<T> {
     pub up_weight: T,
     /// `[d_model]`.
     pub up_bias: T,
-    /// Between the two.
+    /// Non-linearity between the two maps.
     pub activation: Activation,
     /// On the bottleneck's output.
     pub norm: Option<LayerNorm<T>>,
-    /// Where it stands.
+    /// What it reads and where its output is added.
     pub placement: Placement,
 }
 
-/// Where an adapter A stands at a sub-layer with the input x and the output y, which is behind a norm of its own.
+/// Where an adapter A stands at a sub-layer with the input x and the output y. The sub-layer normalizes its input itself.
 /// Without dropout the first two are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// `x + dropout(y + A(y))`: HyperLoader and HyperFormer (reference section 1.4).
+    /// `x + dropout(y + A(y))`: HyperLoader and HyperFormer (docs/reference/hyperloader.md#t5-block-with-task-weights).
     BeforeDropout,
-    /// `x + z + A(z)` with `z = dropout(y)`: AdapterHub's (reference section 5.2).
+    /// `x + z + A(z)` with `z = dropout(y)`: AdapterHub's (docs/reference/baselines.md#adapters).
     AfterDropout,
-    /// `x + dropout(y) + A(x)`: Hyperdecoder (reference section 5.5).
+    /// `x + dropout(y) + A(x)`: Hyperdecoder (docs/reference/baselines.md#hyperdecoder).
     Parallel,
 }
 
@@ -90,8 +91,8 @@ pub struct Linear<T> {
     pub bias: T,
 }
 
-/// Makes the adapters beside the decoder's feed-forward layers from each input (Ivison and Peters 2022; reference
-/// section 5.5). With the mean e of the encoder's output over an input's tokens and `e' = fc2(relu(fc1(e)))`, block l gets
+/// Makes the adapters beside the decoder's feed-forward layers from each input (Ivison and Peters 2022;
+/// docs/reference/baselines.md#hyperdecoder). With the mean e of the encoder's output over an input's tokens and `e' = fc2(relu(fc1(e)))`, block l gets
 /// what the heads make of `relu(trunk e' + block_bias_l)`; the adapter's non-linearity is ReLU.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generator<T> {
@@ -162,7 +163,27 @@ impl<T> BlockWeights<T> {
         }
     }
 
-    /// The LoRA pairs of a kind of attention, to be filled.
+    /// The LoRA pair of a site, to be set; `None` if the site is not one of LoRA.
+    pub fn lora_mut(&mut self, site: Site) -> Option<&mut Option<Lora<T>>> {
+        match site {
+            Site::LoraSelfQ => Some(&mut self.self_attention.q),
+            Site::LoraSelfV => Some(&mut self.self_attention.v),
+            Site::LoraCrossQ => Some(&mut self.cross_attention.q),
+            Site::LoraCrossV => Some(&mut self.cross_attention.v),
+            Site::FeedForwardAdapter | Site::SelfAttentionAdapter => None,
+        }
+    }
+
+    /// The adapter of a site, to be set; `None` if the site is not one of adapters.
+    pub fn adapter_mut(&mut self, site: Site) -> Option<&mut Option<Adapter<T>>> {
+        match site {
+            Site::FeedForwardAdapter => Some(&mut self.feed_forward_adapter),
+            Site::SelfAttentionAdapter => Some(&mut self.self_attention_adapter),
+            Site::LoraSelfQ | Site::LoraSelfV | Site::LoraCrossQ | Site::LoraCrossV => None,
+        }
+    }
+
+    /// The LoRA pairs of a kind of attention, to be set.
     pub fn attention_mut(&mut self, kind: Attention) -> &mut AttentionWeights<T> {
         match kind {
             Attention::SelfAttention => &mut self.self_attention,
@@ -172,13 +193,13 @@ impl<T> BlockWeights<T> {
 }
 
 impl<T> TaskWeights<T> {
-    /// No generated weights at all: T5 as it was trained.
+    /// No weights of a task at all: the backbone as it was trained.
     pub fn none(encoder_layers: usize, decoder_layers: usize) -> Self {
         let blocks = |n| std::iter::repeat_with(BlockWeights::default).take(n).collect();
         Self { encoder: blocks(encoder_layers), decoder: blocks(decoder_layers), generator: None }
     }
 
-    /// The blocks of a stack, to be filled.
+    /// The blocks of a stack, to be set.
     pub fn blocks_mut(&mut self, stack: Stack) -> &mut [BlockWeights<T>] {
         match stack {
             Stack::Encoder => &mut self.encoder,

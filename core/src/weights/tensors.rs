@@ -1,4 +1,5 @@
-//! Tensors in files: safetensors, checked before they are trusted, read one by one from a memory map.
+//! Tensors in main memory and in safetensors files, whose headers are checked first and whose tensors are read one by one
+//! from a memory map.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use crate::files::{FileError, write_atomic};
 
@@ -23,18 +24,26 @@ pub enum TensorError {
     /// The file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The file stands for another one that Git LFS has not fetched.
+    /// The file is a Git LFS pointer to a file that was not fetched.
     #[error("`{}` is a pointer of Git LFS, not the file itself\nhint: `git lfs pull` in that folder fetches it", .0.display())]
     LfsPointer(PathBuf),
     /// The file is not a whole safetensors file.
-    #[error("`{}` is not a complete safetensors file: {reason}\nhint: it may be truncated; fetch or write it again", path.display())]
+    #[error("`{}` is not a complete safetensors file\nhint: it may be truncated; fetch or write it again", path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// What the format check found.
-        reason: String,
+        /// The result of the format check.
+        source: SafeTensorError,
     },
-    /// A tensor that was asked for is not there.
+    /// A tensor could not be written as safetensors.
+    #[error("cannot write tensors to `{}`", path.display())]
+    Serialize {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: SafeTensorError,
+    },
+    /// A tensor is missing.
     #[error("tensor `{name}` is missing from `{}`", path.display())]
     Missing {
         /// The tensor.
@@ -66,7 +75,7 @@ pub enum TensorError {
         /// The shape that the configuration implies.
         expected: Vec<usize>,
     },
-    /// A tensor is there that the model does not know.
+    /// The file holds a tensor that the model does not have.
     #[error("tensor `{name}` in `{}` is not part of this model\nhint: does the configuration beside it belong to another model?", path.display())]
     Unknown {
         /// The tensor.
@@ -91,20 +100,20 @@ impl TensorFile {
     /// If it cannot be read, or its header does not describe exactly its bytes.
     pub fn open(path: &Path) -> Result<Self, TensorError> {
         let file = File::open(path).map_err(|e| FileError::new("read", path, e))?;
-        // SAFETY: the map is only read; a file that another process cuts short meanwhile is outside our contract,
-        // as for every reader of mapped checkpoints.
+        // SAFETY: the map is only read. Another process must not truncate the file meanwhile, as with every reader of
+        // mapped checkpoints.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(|e| FileError::new("read", path, e))?;
         if map.starts_with(b"version https://git-lfs") {
             return Err(TensorError::LfsPointer(path.to_owned()));
         }
         let tensors = SafeTensors::deserialize(&map)
-            .map_err(|e| TensorError::Format { path: path.to_owned(), reason: e.to_string() })?;
+            .map_err(|source| TensorError::Format { path: path.to_owned(), source })?;
         let shapes = tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
         Ok(Self { path: path.to_owned(), map, shapes })
     }
 
-    /// Where the file lies.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -114,10 +123,10 @@ impl TensorFile {
         &self.shapes
     }
 
-    /// A tensor as it is stored: element type, shape, bytes.
+    /// Element type, shape and bytes of a tensor in the file.
     pub(crate) fn view(&self, name: &str) -> Result<TensorView<'_>, TensorError> {
         let tensors = SafeTensors::deserialize(&self.map)
-            .map_err(|e| TensorError::Format { path: self.path.clone(), reason: e.to_string() })?;
+            .map_err(|source| TensorError::Format { path: self.path.clone(), source })?;
         let missing = |_| TensorError::Missing { name: name.to_owned(), path: self.path.clone() };
         tensors.tensor(name).map_err(missing)
     }
@@ -167,13 +176,16 @@ impl TensorFile {
     }
 
     fn shaped<T>(&self, name: &str, shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, TensorError> {
-        ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|e| TensorError::Format {
+        let found = vec![values.len()];
+        ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|_| TensorError::Shape {
+            name: name.to_owned(),
             path: self.path.clone(),
-            reason: format!("tensor `{name}`: {e}"),
+            found,
+            expected: shape.to_vec(),
         })
     }
 
-    /// Checks that the file holds exactly the `expected` tensors (name, shape), apart from those named in `tolerated`.
+    /// Checks that the file holds exactly the `expected` tensors (name, shape). Those named in `tolerated` may exist besides.
     ///
     /// # Errors
     /// Names the first tensor that is missing, misshapen or unknown.
@@ -224,10 +236,7 @@ pub(crate) fn check_shapes<'a>(
 /// # Errors
 /// Any error of the file system.
 pub fn write_tensors(path: &Path, tensors: &Tensors) -> Result<(), TensorError> {
-    let format = |e: safetensors::SafeTensorError| TensorError::Format {
-        path: path.to_owned(),
-        reason: e.to_string(),
-    };
+    let format = |source| TensorError::Serialize { path: path.to_owned(), source };
     let bytes: Vec<(&str, Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, t)| {

@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use hyperloader_core::backbone::t5::{FeedForward, Stack, T5Config};
-use hyperloader_core::backbone::{Backbone, CONFIG, TOKENIZER};
+use hyperloader_core::backbone::t5::{FeedForward, Stack, T5Backbone, T5Config};
+use hyperloader_core::backbone::{CONFIG, TOKENIZER};
 use hyperloader_core::files::{write_atomic, write_checked};
 use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_core::run::{Run, Which};
@@ -93,7 +93,7 @@ fn main() -> Result<()> {
     write_hugging_face(&folder, widening.config(), &widening.tensors()?, &metadata.tokenizer)?;
 
     let legacy_bias = widening.config().cross_attention_relative_bias;
-    let wide = TaskModel::new(Backbone::open(&folder, legacy_bias)?, Tensors::new(), widening.adapters())
+    let wide = TaskModel::new(T5Backbone::open(&folder, legacy_bias)?, Tensors::new(), widening.adapters())
         .with_drafter(widening.drafter());
     let metadata = TaggerMetadata { decoder_layers: wide.config().layers(Stack::Decoder), ..metadata };
     let wide = args.precision.of(wide)?;

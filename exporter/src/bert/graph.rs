@@ -175,7 +175,7 @@ impl Classifier<'_> {
     /// The adapter stands behind the feed-forward layer, inside the residual, and the layer's norm is taken twice.
     fn feed_forward(&self, graph: &mut GraphBuilder, layer: usize, x: Value, padding: Padding) -> Value {
         let (d, inner) = (self.config.hidden_size, self.config.intermediate_size);
-        let bottleneck = self.method.bottleneck(self.config);
+        let bottleneck = self.method.bottleneck(self.config.hidden_size);
         let name = |part| bert::layer(layer, part);
         let hidden = linear(graph, &name(bert::INTERMEDIATE), [d, inner], x);
         let hidden = graph.scoped("gelu", |graph| gelu(graph, hidden));

@@ -1,7 +1,7 @@
 //! One task's model: the backbone's encoder, the task's modules and classifier.
 
-use hyperloader_core::backbone::BackboneError;
 use hyperloader_core::backbone::bert::{BertBackbone, BertConfig};
+use hyperloader_core::backbone::{Backbone, BackboneError};
 use hyperloader_core::method::unipelt_bert::{UnipeltBertConfig, names};
 use hyperloader_core::text::wordpiece::WordPiece;
 use hyperloader_core::weights::tensors::{HostTensor, Tensors};

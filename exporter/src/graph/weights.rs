@@ -120,7 +120,9 @@ pub(super) fn distances(config: &T5Config, stack: Stack, kind: Attention) -> Ran
 pub fn added_tensors(task: &TaskWeights<HostTensor>) -> BTreeMap<String, &HostTensor> {
     let adapters = adapters(task).flat_map(|(stack, block, layer, adapter)| {
         let parts = parts(adapter);
-        parts.into_iter().map(move |(part, tensor)| (adapter_name(stack, block, layer, part), tensor))
+        parts
+            .into_iter()
+            .map(move |(part, tensor)| (adapter_name(&names::sub_layer(stack, block, layer), part), tensor))
     });
     adapters.chain(task.generator.iter().flat_map(generator_tensors)).collect()
 }
@@ -195,7 +197,7 @@ pub(super) fn check_adapters(config: &T5Config, task: &TaskWeights<HostTensor>) 
                 _ => vec![d_model],
             };
             if tensor.shape() != expected {
-                let name = adapter_name(stack, block, layer, part);
+                let name = adapter_name(&names::sub_layer(stack, block, layer), part);
                 return Err(GraphError::Shape { name, found: tensor.shape().to_vec(), expected });
             }
         }

@@ -130,7 +130,7 @@ impl<'a> Hypernetwork<'a> {
         input: &ArrayView2<'_, f64>,
         site: Site,
     ) -> Result<Vec<Adapter<HostTensor>>, MaterialiseError> {
-        let (d, b) = (self.t5.d_model, self.config.bottleneck(self.t5));
+        let (d, b) = (self.t5.d_model, self.config.bottleneck(self.t5.d_model));
         let head =
             |module, head, width| self.linear(input, &self.config.adapter_head(module, head, site), width);
         let down_weight = head("adapter_down", "weight_head", b * d)?;

@@ -1,6 +1,8 @@
 //! Adapters, LoRA and UniPELT: a task's tensors under their place in T5 (reference sections 5.2 to 5.4).
 
-use hyperloader_core::backbone::t5::{Attention, Stack, T5Config};
+use hyperloader_core::backbone::BackboneConfig;
+use hyperloader_core::backbone::shape::SiteShape;
+use hyperloader_core::backbone::t5::T5Config;
 use hyperloader_core::method::{ModulesConfig, names};
 use hyperloader_core::weights::task::{Adapter, Lora, Placement, TaskWeights};
 use hyperloader_core::weights::tensors::{HostTensor, Tensors};
@@ -14,18 +16,15 @@ impl Materialises for ModulesConfig {
         checkpoint: &Tensors,
         task: &str,
     ) -> Result<TaskWeights<HostTensor>, MaterialiseError> {
-        let own = Own { config: self, t5, checkpoint, task };
+        let own = Own { config: self, checkpoint, task };
         let mut weights = plain(t5);
-        for stack in Stack::BOTH {
-            let last = Attention::of(stack).len();
-            for (block, weights) in weights.blocks_mut(stack).iter_mut().enumerate() {
-                weights.self_attention_adapter = own.adapter((stack, block), 0)?;
-                weights.feed_forward_adapter = own.adapter((stack, block), last)?;
-                for kind in Attention::of(stack) {
-                    let attention = weights.attention_mut(*kind);
-                    attention.q = own.pair((stack, block), *kind, "q")?;
-                    attention.v = own.pair((stack, block), *kind, "v")?;
-                }
+        for site in &t5.shape().sites {
+            let block = &mut weights.blocks_mut(site.stack)[site.block];
+            if let Some(place) = block.adapter_mut(site.site) {
+                *place = own.adapter(site)?;
+            }
+            if let Some(place) = block.lora_mut(site.site) {
+                *place = own.pair(site)?;
             }
         }
         Ok(weights)
@@ -35,7 +34,6 @@ impl Materialises for ModulesConfig {
 /// The tensors of one task.
 struct Own<'a> {
     config: &'a ModulesConfig,
-    t5: &'a T5Config,
     checkpoint: &'a Tensors,
     task: &'a str,
 }
@@ -45,39 +43,28 @@ impl Own<'_> {
         Ok(tensor(self.checkpoint, &names::of_task(self.task, &module), shape)?.clone())
     }
 
-    fn adapter(
-        &self,
-        (stack, block): (Stack, usize),
-        layer: usize,
-    ) -> Result<Option<Adapter<HostTensor>>, MaterialiseError> {
-        let (Some(b), Some(activation)) = (self.config.bottleneck(self.t5), self.config.activation) else {
+    fn adapter(&self, site: &SiteShape) -> Result<Option<Adapter<HostTensor>>, MaterialiseError> {
+        let (Some(b), Some(activation)) = (self.config.bottleneck(site.input), self.config.activation) else {
             return Ok(None);
         };
-        let d = self.t5.d_model;
-        let part = |part, shape: &[usize]| self.tensor(names::adapter(stack, block, layer, part), shape);
+        let part = |part, shape: &[usize]| self.tensor(names::adapter(&site.module, part), shape);
         Ok(Some(Adapter {
-            down_weight: part("down.weight", &[b, d])?,
+            down_weight: part("down.weight", &[b, site.input])?,
             down_bias: part("down.bias", &[b])?,
-            up_weight: part("up.weight", &[d, b])?,
-            up_bias: part("up.bias", &[d])?,
+            up_weight: part("up.weight", &[site.output, b])?,
+            up_bias: part("up.bias", &[site.output])?,
             activation,
             norm: None,
             placement: Placement::AfterDropout,
         }))
     }
 
-    fn pair(
-        &self,
-        (stack, block): (Stack, usize),
-        kind: Attention,
-        projection: &str,
-    ) -> Result<Option<Lora<HostTensor>>, MaterialiseError> {
+    fn pair(&self, site: &SiteShape) -> Result<Option<Lora<HostTensor>>, MaterialiseError> {
         let Some(lora) = &self.config.lora else { return Ok(None) };
-        let matrix =
-            |name, shape: [usize; 2]| self.tensor(names::lora(stack, block, kind, projection, name), &shape);
+        let matrix = |name, shape: [usize; 2]| self.tensor(names::lora(&site.module, name), &shape);
         Ok(Some(Lora {
-            a: matrix("a", [lora.rank, self.t5.d_model])?,
-            b: matrix("b", [self.t5.inner_dim(), lora.rank])?,
+            a: matrix("a", [lora.rank, site.input])?,
+            b: matrix("b", [site.output, lora.rank])?,
             scale: lora.scale(),
         }))
     }

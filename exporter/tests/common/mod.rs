@@ -6,9 +6,8 @@ pub(crate) mod random_run;
 
 use std::path::{Path, PathBuf};
 
-use hyperloader_core::backbone::Backbone;
-use hyperloader_core::backbone::t5::{FeedForward, T5Config};
-use hyperloader_core::method::{HyperConfig, LoraConfig, Method, MethodConfig};
+use hyperloader_core::backbone::t5::{FeedForward, T5Backbone, T5Config};
+use hyperloader_core::method::{HyperConfig, LoraConfig, Method, MethodConfig, TaskShape};
 use hyperloader_core::weights::tensors::{TensorFile, Tensors};
 use hyperloader_exporter::materialise::task_weights;
 use hyperloader_exporter::model::TaskModel;
@@ -154,7 +153,7 @@ impl HyperCase {
 
     /// The trained part of the state, as a checkpoint holds it.
     pub(crate) fn checkpoint(&self) -> Tensors {
-        let trained = self.method.trainable_tensors(&self.t5, &self.tasks);
+        let trained = self.method.trainable_tensors(&self.t5, &TaskShape::named(&self.tasks));
         let tensor = |name: String| (name.clone(), self.state[&name].clone());
         trained.into_iter().map(|t| tensor(t.name)).collect()
     }
@@ -162,7 +161,7 @@ impl HyperCase {
     pub(crate) fn model(&self, task: &str) -> TaskModel {
         let folder = tempfile::tempdir().unwrap();
         self.write_backbone(folder.path());
-        let backbone = Backbone::open(folder.path(), self.t5.cross_attention_relative_bias).unwrap();
+        let backbone = T5Backbone::open(folder.path(), self.t5.cross_attention_relative_bias).unwrap();
         let weights = task_weights(&self.method, &self.t5, &self.state, task).unwrap();
         TaskModel::new(backbone, Tensors::new(), weights)
     }

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use hyperloader_core::backbone::registry::Architecture;
 use hyperloader_core::backbone::t5::T5Config;
 use hyperloader_core::files::sha256;
-use hyperloader_core::method::{Init, MethodConfig};
-use hyperloader_core::run::{Architecture, BackboneReference, FORMAT, Manifest, Run, Snapshot, Task};
+use hyperloader_core::method::{Init, MethodConfig, TaskShape};
+use hyperloader_core::run::{BackboneReference, FORMAT, Manifest, Run, Snapshot, Task};
 use hyperloader_core::text::words::WordSplitting;
 use hyperloader_core::weights::tensors::{HostTensor, Tensors, write_tensors};
 use ndarray::ArrayD;
@@ -23,7 +24,7 @@ pub(crate) fn write(folder: &Path, t5: &T5Config, method: &MethodConfig, tasks: 
     });
     write_backbone(&folder.join("backbone"), t5, &backbone.collect());
     let names: Vec<String> = tasks.iter().map(|task| (*task).to_owned()).collect();
-    let trainable = method.trainable_tensors(t5, &names).into_iter();
+    let trainable = method.trainable_tensors(t5, &TaskShape::named(&names)).into_iter();
     let checkpoint = trainable.map(|t| (t.name, tensor(&mut rng, &t.shape, t.init))).collect();
     write_run(folder, t5, method, tasks, &checkpoint)
 }

@@ -13,6 +13,7 @@ mod session;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use hyperloader_tests::root;
 
@@ -46,7 +47,11 @@ fn markdown(folder: &Path) -> Vec<PathBuf> {
 fn the_commands_of_the_book_do_what_it_says() {
     let (mut commands, mut problems) = (0, Vec::new());
     for page in pages() {
+        let began = Instant::now();
         let session = Session::run(&page);
+        if session.commands > 0 {
+            println!("{}: {} commands in {:.1?}", page.name(), session.commands, began.elapsed());
+        }
         commands += session.commands;
         problems.extend(session.problems);
     }

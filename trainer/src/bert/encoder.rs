@@ -1,7 +1,8 @@
 //! BERT's encoder as Hugging Face computes it, with a task's modules in every layer.
 
 use hyperloader_core::backbone::bert::{BertConfig, names};
-use hyperloader_core::method::unipelt_bert::{Linear, UnipeltWeights};
+use hyperloader_core::method::unipelt_bert::UnipeltWeights;
+use hyperloader_core::weights::task::Linear;
 use tch::{Kind, Tensor};
 
 use super::modules::{GateMean, gated_lora, prefixes};

@@ -1,7 +1,8 @@
 //! The modules that UniPELT puts into a BERT: gates, gated LoRA, prefixes (reference section 5.4).
 
 use hyperloader_core::backbone::bert::BertConfig;
-use hyperloader_core::method::unipelt_bert::{GatedLora, Linear, Prefix};
+use hyperloader_core::method::unipelt_bert::{GatedLora, Prefix};
+use hyperloader_core::weights::task::Linear;
 use tch::{Kind, Tensor};
 
 use super::encoder::linear;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use hyperloader_core::backbone::BackboneError;
 use hyperloader_core::backbone::bert::BertBackbone;
 use hyperloader_core::backbone::bert::{BertConfig, names};
-use hyperloader_core::method::unipelt_bert::{TaskTags, UnipeltBertConfig, UnipeltWeights};
+use hyperloader_core::backbone::{Backbone, BackboneConfig, BackboneError};
+use hyperloader_core::method::TaskShape;
+use hyperloader_core::method::family::MethodFamily;
+use hyperloader_core::method::unipelt_bert::{UnipeltBertConfig, UnipeltWeights};
 use hyperloader_core::text::labels::{LabelSet, bio_tags};
 use hyperloader_core::text::wordpiece::WordPiece;
 use tch::{Device, Kind, Reduction, Tensor};
@@ -48,8 +50,10 @@ impl BertTagger {
     ) -> Result<Self, TaggerError> {
         let tags = |labels: &LabelSet| bio_tags(&labels.iter().collect::<Vec<_>>());
         let tasks: Vec<_> = tasks.into_iter().map(|(task, labels)| (task.to_owned(), tags(labels))).collect();
-        let sizes: Vec<TaskTags> = tasks.iter().map(|(task, tags)| (task.clone(), tags.len())).collect();
-        let list = method.trainable_tensors(&backbone.config, &sizes);
+        let shape =
+            |(task, tags): &(String, Vec<String>)| TaskShape { name: task.clone(), bio_tags: tags.len() };
+        let shapes: Vec<TaskShape> = tasks.iter().map(shape).collect();
+        let list = method.trainable_tensors(&backbone.config.shape(), &shapes);
         let parameters = match start {
             Start::Checkpoint(parameters) => parameters,
             Start::Seed(seed) => {
@@ -94,7 +98,7 @@ impl BertTagger {
             let tensor = self.parameters.get(name).map(Tensor::shallow_clone);
             tensor.ok_or_else(|| MissingTensor(name.to_owned()))
         };
-        let weights = UnipeltWeights::gather(&self.method, self.config(), task, tensor)?;
+        let weights = UnipeltWeights::gather(&self.method, self.config().num_hidden_layers, task, tensor)?;
         Ok(self.bert.logits(&weights, self.method.gate_over_padding, inputs, training))
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hyperloader_core::corpus::{CorpusSpec, Labels};
 use hyperloader_core::files::read_text;
-use hyperloader_core::method::{Variant, bert_variants, variants};
+use hyperloader_core::method::{Variant, variants};
 use hyperloader_core::suggest;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
@@ -328,7 +328,7 @@ impl Plan {
 
 /// The method of this name.
 fn resolve(name: &str) -> Result<Variant, String> {
-    let known: Vec<Variant> = variants().into_iter().chain(bert_variants()).collect();
+    let known: Vec<Variant> = variants();
     known.iter().find(|variant| variant.name == name).cloned().ok_or_else(|| {
         let names = known.iter().map(|variant| variant.name);
         let list: Vec<String> = names.clone().map(|name| format!("`{name}`")).collect();

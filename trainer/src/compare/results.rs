@@ -58,7 +58,7 @@ impl Scores {
     /// # Errors
     /// If the run's method and its backbone do not belong together.
     pub fn of(outcome: &Outcome, run: &Run, samples: u64) -> Result<Self, MethodError> {
-        let counted = of_run(&run.manifest)?;
+        let counted = of_run(&run.manifest);
         let triple = |counts: &Counts| [counts.correct, counts.predicted, counts.gold];
         let tasks = outcome.test.iter().map(|(task, evaluation)| {
             let sentences = evaluation.details.iter().flat_map(|details| &details.counts);

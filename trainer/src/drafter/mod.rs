@@ -4,8 +4,9 @@
 
 mod teacher;
 
-use hyperloader_core::text::drafter::{ROLES, names, tag_count};
+use hyperloader_core::text::drafter::{ROLES, names};
 use hyperloader_core::text::sentt::{SentT, SentTError};
+use hyperloader_core::text::target::tag_count;
 use hyperloader_core::weights::tensors::Tensors;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -129,7 +130,7 @@ fn of(parameters: &Parameters) -> [&Tensor; 3] {
 
 #[cfg(test)]
 mod tests {
-    use hyperloader_core::text::drafter::{INSIDE, OUTSIDE};
+    use hyperloader_core::text::target::{INSIDE, OUTSIDE};
 
     use super::*;
 

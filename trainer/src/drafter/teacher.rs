@@ -4,11 +4,10 @@
 //! decoding, Santilli et al. 2023): after a few times most are what it writes by itself, at a pass each in place of one for
 //! every token.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use hyperloader_core::text::drafter::{OUTSIDE, ROLES, read_from};
+use hyperloader_core::text::drafter::{ROLES, read_from};
 use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::sentt::{SentT, SentTError};
+use hyperloader_core::text::target::{OUTSIDE, Tag, TargetGrammar};
 use tch::{Tensor, no_grad};
 
 use crate::data::{Batch, Example, padded};
@@ -30,9 +29,8 @@ pub(super) struct Words {
 /// Says what the model would write.
 pub(super) struct Teacher<'a> {
     tagger: &'a Tagger,
-    codec: &'a SentT,
     task: &'a str,
-    tags: TagIds,
+    grammar: TargetGrammar,
     /// The ids of well-formed targets, `[ids]`.
     ids: Tensor,
 }
@@ -44,23 +42,20 @@ impl<'a> Teacher<'a> {
         task: &'a str,
         labels: &LabelSet,
     ) -> Result<Self, SentTError> {
-        let names = ["O", "I"].into_iter().chain(labels.iter());
-        let ids = |name: &str| Ok(codec.word(&name)?.iter().map(|id| i64::from(*id)).collect());
-        let tags = TagIds::new(names.map(ids).collect::<Result<_, SentTError>>()?);
-        let sentinels = (0..=codec.max_words()).filter_map(|word| codec.sentinel(word));
-        let others = sentinels.chain([codec.eos()]).map(i64::from);
-        let legal: BTreeSet<i64> = tags.ids.iter().flatten().copied().chain(others).collect();
-        let legal: Vec<i64> =
-            legal.into_iter().filter(|id| *id < tagger.t5.config.vocab_size as i64).collect();
+        let grammar = TargetGrammar::new(codec, labels.iter())?;
+        let ids = grammar.vocabulary().into_iter().chain([grammar.eos()]).map(i64::from);
+        let mut legal: Vec<i64> = ids.filter(|id| *id < tagger.t5.config.vocab_size as i64).collect();
+        legal.sort_unstable();
+        legal.dedup();
         let ids = Tensor::from_slice(&legal).to_device(tagger.device());
-        Ok(Self { tagger, codec, task, tags, ids })
+        Ok(Self { tagger, task, grammar, ids })
     }
 
     /// `[sets, tags]`, 1 for each tag of a set.
     pub(super) fn sets(&self) -> Tensor {
-        let tags = self.tags.ids.len();
-        let mut table = vec![0.0_f32; self.tags.sets.len() * tags];
-        for (set, row) in self.tags.sets.iter().zip(table.chunks_mut(tags)) {
+        let (tags, sets) = (self.grammar.tags(), self.grammar.sets());
+        let mut table = vec![0.0_f32; sets.len() * tags];
+        for (set, row) in sets.iter().zip(table.chunks_mut(tags)) {
             set.iter().for_each(|&tag| row[tag] = 1.0);
         }
         Tensor::from_slice(&table).view([-1, tags as i64]).to_device(self.tagger.device())
@@ -73,8 +68,8 @@ impl<'a> Teacher<'a> {
             Batch::new(examples, t5.config.pad_token_id, self.tagger.device());
         let weights = no_grad(|| self.tagger.task_weights(self.task))?;
         let encoded = no_grad(|| t5.encode(&weights, &input_ids, &attention_mask, Mode::Evaluation));
-        let mut written: Vec<Vec<usize>> = examples.iter().map(|example| self.gold(example)).collect();
-        let heard = |written: &[Vec<usize>]| {
+        let mut written: Vec<Vec<Tag>> = examples.iter().map(|example| self.gold(example)).collect();
+        let chosen_sets = |written: &[Vec<Tag>]| {
             let (labels, places) = self.targets(written);
             let chosen = no_grad(|| {
                 let shifted = t5.shift_right(&labels);
@@ -83,15 +78,15 @@ impl<'a> Teacher<'a> {
                 let picked = decoded.reshape([-1, d]).index_select(0, &places);
                 t5.head.likeliest(&picked, &self.ids)
             });
-            self.tags.heard(written, &numbers(&chosen))
+            self.chosen_sets(written, &ids(&chosen))
         };
         for _ in 1..ROUNDS {
-            let sets = heard(&written);
+            let sets = chosen_sets(&written);
             for (tag, set) in written.iter_mut().flatten().zip(sets) {
-                *tag = self.tags.likely(set, *tag);
+                *tag = likely(&self.grammar.sets()[set], *tag);
             }
         }
-        let sets = heard(&written);
+        let sets = chosen_sets(&written);
         let previous = written.iter().flat_map(|tags| {
             std::iter::once(OUTSIDE).chain(tags.iter().copied()).take(tags.len()).map(|tag| tag as i64)
         });
@@ -104,30 +99,28 @@ impl<'a> Teacher<'a> {
     }
 
     /// The corpus' tags of an example, as far as its target goes.
-    fn gold(&self, example: &Example) -> Vec<usize> {
-        let slots = self.sentinels(&example.target);
-        let tag = |slot: &[usize]| self.tags.whole(&example.target[slot[0] + 1..slot[1]]).unwrap_or(OUTSIDE);
+    fn gold(&self, example: &Example) -> Vec<Tag> {
+        let target = to_ids(&example.target);
+        let slots = self.grammar.sentinels().positions(target.iter().copied());
+        let tag = |slot: &[usize]| self.grammar.tag(&target[slot[0] + 1..slot[1]]).unwrap_or(OUTSIDE);
         slots.windows(2).map(tag).collect()
     }
 
     /// Targets with these tags, `[rows, target_len]`, and the places in it, flattened, of each word's tag and of what
     /// follows it.
-    fn targets(&self, tags: &[Vec<usize>]) -> (Tensor, Tensor) {
+    fn targets(&self, tags: &[Vec<Tag>]) -> (Tensor, Tensor) {
         let device = self.tagger.device();
-        let sentinel = |word: usize| self.codec.sentinel(word).map(i64::from);
         let mut places = Vec::new();
         let mut targets = Vec::new();
         for (row, tags) in tags.iter().enumerate() {
-            let mut target = Vec::new();
-            for (word, tag) in tags.iter().enumerate() {
-                target.extend(sentinel(word));
-                let start = target.len();
-                target.extend(&self.tags.ids[*tag]);
-                places.extend((start..=target.len()).map(|at| (row, at)));
+            // Each tag comes after a sentinel.
+            let mut start = 1;
+            for tag in tags {
+                let end = start + self.grammar.ids(*tag).len();
+                places.extend((start..=end).map(|at| (row, at)));
+                start = end + 1;
             }
-            target.extend(sentinel(tags.len()));
-            target.push(i64::from(self.codec.eos()));
-            targets.push(target);
+            targets.push(self.grammar.encode(tags).into_iter().map(i64::from).collect::<Vec<_>>());
         }
         let rows: Vec<&[i64]> = targets.iter().map(Vec::as_slice).collect();
         let labels = padded(&rows, self.tagger.t5.config.pad_token_id);
@@ -136,12 +129,24 @@ impl<'a> Teacher<'a> {
         (labels.to_device(device), Tensor::from_slice(&places).to_device(device))
     }
 
+    /// The set of tags that each word's tag is in; `chosen` are the decoder's choices at each id of the `written` tag and
+    /// after it, one word after the other.
+    fn chosen_sets(&self, written: &[Vec<Tag>], mut chosen: &[u32]) -> Vec<usize> {
+        let mut sets = Vec::new();
+        for tag in written.iter().flatten() {
+            let word;
+            (word, chosen) = chosen.split_at(self.grammar.ids(*tag).len() + 1);
+            sets.push(self.grammar.chosen_set(*tag, word));
+        }
+        sets
+    }
+
     /// The encoder's states that each word is read from, `[words, roles * d_model]`.
     fn states(&self, examples: &[&Example], tags: &[Vec<usize>], encoded: &Tensor) -> Tensor {
         let (source_len, d) = (encoded.size()[1], encoded.size()[2]);
         let mut at = Vec::new();
         for ((row, example), tags) in (0_i64..).zip(examples).zip(tags) {
-            let sentinels = self.sentinels(&example.source);
+            let sentinels = self.grammar.sentinels().positions(to_ids(&example.source));
             // Row 0 holds no state.
             let place = |at: Option<usize>| at.map_or(0, |at| 1 + row * source_len + at as i64);
             at.extend((0..tags.len()).flat_map(|word| read_from(&sentinels, word)).map(place));
@@ -151,79 +156,23 @@ impl<'a> Teacher<'a> {
         let states = states.index_select(0, &Tensor::from_slice(&at).to_device(encoded.device()));
         states.view([-1, ROLES as i64 * d])
     }
-
-    /// Where the sentinels of a sequence stand, up to the first gap in their numbers.
-    fn sentinels(&self, ids: &[i64]) -> Vec<usize> {
-        let index = |id: i64| u32::try_from(id).ok().and_then(|id| self.codec.sentinel_index(id));
-        let mut places = Vec::new();
-        for (at, id) in ids.iter().enumerate() {
-            if index(*id) == Some(places.len()) {
-                places.push(at);
-            }
-        }
-        places
-    }
 }
 
-fn numbers(tensor: &Tensor) -> Vec<i64> {
+/// A tag of a set: the one that was written, if it can be.
+fn likely(set: &[Tag], written: Tag) -> Tag {
+    if set.contains(&written) { written } else { set[0] }
+}
+
+/// Token ids from a tensor of ids.
+fn ids(tensor: &Tensor) -> Vec<u32> {
     let mut numbers = vec![0_i64; tensor.numel()];
     tensor.copy_data(&mut numbers, tensor.numel());
-    numbers
+    to_ids(&numbers)
 }
 
-/// Tags by their ids, and what is known of a tag when some of its ids are.
-struct TagIds {
-    /// Of each tag.
-    ids: Vec<Vec<i64>>,
-    /// Sets of tags: each tag alone, then those that begin alike, all of them last.
-    sets: Vec<Vec<usize>>,
-    /// The set of the tags that begin with these ids.
-    begun: BTreeMap<Vec<i64>, usize>,
-}
-
-impl TagIds {
-    fn new(ids: Vec<Vec<i64>>) -> Self {
-        let mut alike = BTreeMap::<&[i64], Vec<usize>>::new();
-        for (tag, ids) in ids.iter().enumerate() {
-            (1..=ids.len()).for_each(|length| alike.entry(&ids[..length]).or_default().push(tag));
-        }
-        let begun = (ids.len()..).zip(alike.keys()).map(|(set, begun)| (begun.to_vec(), set)).collect();
-        let mut sets: Vec<Vec<usize>> = (0..ids.len()).map(|tag| vec![tag]).collect();
-        sets.extend(alike.into_values());
-        sets.push((0..ids.len()).collect());
-        Self { ids, sets, begun }
-    }
-
-    /// The tag with these ids.
-    fn whole(&self, ids: &[i64]) -> Option<usize> {
-        self.ids.iter().position(|tag| tag == ids)
-    }
-
-    /// The set that each word's tag is in; `chosen` are the decoder's choices at each id of the `written` tag and behind
-    /// it.
-    fn heard(&self, written: &[Vec<usize>], mut chosen: &[i64]) -> Vec<usize> {
-        let mut sets = Vec::new();
-        for tag in written.iter().flatten() {
-            let word;
-            (word, chosen) = chosen.split_at(self.ids[*tag].len() + 1);
-            sets.push(self.heard_of(*tag, word));
-        }
-        sets
-    }
-
-    fn heard_of(&self, written: usize, chosen: &[i64]) -> usize {
-        let ids = &self.ids[written];
-        let agreed = chosen.iter().zip(ids).take_while(|(a, b)| a == b).count();
-        let (begun, whole) = (&chosen[..=agreed], &chosen[..agreed]);
-        // Behind what both agree on: an id of another tag, or the end of this or of a shorter one.
-        self.begun.get(begun).copied().or_else(|| self.whole(whole)).unwrap_or(self.sets.len() - 1)
-    }
-
-    /// A tag of a set: the one that was written, if it can be.
-    fn likely(&self, set: usize, written: usize) -> usize {
-        let tags = &self.sets[set];
-        if tags.contains(&written) { written } else { tags[0] }
-    }
+/// Token ids; a number that is none becomes an id that no vocabulary has.
+fn to_ids(numbers: &[i64]) -> Vec<u32> {
+    numbers.iter().map(|number| u32::try_from(*number).unwrap_or(u32::MAX)).collect()
 }
 
 #[cfg(test)]
@@ -231,23 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_decoder_chose_says_which_tags_are_possible() {
-        const SENTINEL: i64 = 9;
-        // O, I, city, city_name, time
-        let tags = TagIds::new(vec![vec![1], vec![2], vec![3], vec![3, 4, 5], vec![6, 4]]);
-        let heard = |written: usize, chosen: &[i64]| tags.sets[tags.heard_of(written, chosen)].clone();
-        assert_eq!(heard(0, &[1, SENTINEL]), [0]);
-        assert_eq!(heard(0, &[2, SENTINEL]), [1], "another tag");
-        assert_eq!(heard(0, &[3, SENTINEL]), [2, 3], "its first id");
-        assert_eq!(heard(2, &[3, SENTINEL]), [2]);
-        assert_eq!(heard(2, &[3, 4]), [3], "a longer tag");
-        assert_eq!(heard(3, &[3, SENTINEL, 5, SENTINEL]), [2], "a shorter tag");
-        assert_eq!(heard(3, &[3, 4, 5, SENTINEL]), [3]);
-        assert_eq!(heard(4, &[6, 4, 8]), [4], "whatever comes behind it");
-        assert_eq!(heard(4, &[6, 5, SENTINEL]), [0, 1, 2, 3, 4], "no tag");
-        assert_eq!(heard(0, &[8, 8]), [0, 1, 2, 3, 4], "no tag");
-        let (set, all) = (tags.begun[&vec![3]], tags.sets.len() - 1);
-        assert_eq!((tags.likely(set, 3), tags.likely(set, 0), tags.likely(all, 4)), (3, 2, 4));
-        assert_eq!(tags.heard(&[vec![0, 3], vec![2]], &[1, 9, 3, 4, 5, 9, 3, 9]), [0, 3, 2]);
+    fn a_written_tag_is_kept_as_long_as_it_is_possible() {
+        assert_eq!((likely(&[2, 3], 3), likely(&[2, 3], 0), likely(&[0, 1, 2, 3, 4], 4)), (3, 2, 4));
     }
 }

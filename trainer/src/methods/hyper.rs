@@ -121,7 +121,7 @@ impl Hypernetwork<'_> {
         embeddings: &Tensor,
         sites: &[Site],
     ) -> Result<Vec<Adapter<Tensor>>, MissingTensor> {
-        let (d, b) = (self.t5.d_model as i64, self.config.bottleneck(self.t5) as i64);
+        let (d, b) = (self.t5.d_model as i64, self.config.bottleneck(self.t5.d_model) as i64);
         let rows = match self.config.heads_by_site() {
             true => embeddings.squeeze_dim(1),
             false => rows_of(embeddings, sites),

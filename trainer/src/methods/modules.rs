@@ -1,6 +1,8 @@
 //! Adapters, LoRA and UniPELT: a task's modules are its tensors as they are (reference sections 5.2 to 5.4).
 
-use hyperloader_core::backbone::t5::{Attention, Stack, T5Config};
+use hyperloader_core::backbone::BackboneConfig;
+use hyperloader_core::backbone::shape::SiteShape;
+use hyperloader_core::backbone::t5::T5Config;
 use hyperloader_core::method::{ModulesConfig, PairConfig, names};
 use hyperloader_core::weights::task::{Activation, Adapter, Lora, Placement, TaskWeights};
 use tch::Tensor;
@@ -16,8 +18,8 @@ impl Generates for ModulesConfig {
         task: &str,
     ) -> Result<TaskWeights<Tensor>, MissingTensor> {
         let tensor = |module: String| required(parameters, &names::of_task(task, &module));
-        let adapter = |activation: Activation, stack, block, layer| {
-            let part = |part| tensor(names::adapter(stack, block, layer, part));
+        let adapter = |activation: Activation, site: &SiteShape| {
+            let part = |part| tensor(names::adapter(&site.module, part));
             Ok(Adapter {
                 down_weight: part("down.weight")?,
                 down_bias: part("down.bias")?,
@@ -28,25 +30,18 @@ impl Generates for ModulesConfig {
                 placement: Placement::AfterDropout,
             })
         };
-        let pair = |config: &PairConfig, stack, block, kind, projection| {
-            let matrix = |matrix| tensor(names::lora(stack, block, kind, projection, matrix));
+        let pair = |config: &PairConfig, site: &SiteShape| {
+            let matrix = |matrix| tensor(names::lora(&site.module, matrix));
             Ok(Lora { a: matrix("a")?, b: matrix("b")?, scale: config.scale() })
         };
         let mut weights = plain(t5);
-        for stack in Stack::BOTH {
-            let feed_forward = Attention::of(stack).len();
-            for (block, weights) in weights.blocks_mut(stack).iter_mut().enumerate() {
-                if let Some(activation) = self.activation {
-                    weights.self_attention_adapter = Some(adapter(activation, stack, block, 0)?);
-                    weights.feed_forward_adapter = Some(adapter(activation, stack, block, feed_forward)?);
-                }
-                if let Some(config) = &self.lora {
-                    for kind in Attention::of(stack) {
-                        let attention = weights.attention_mut(*kind);
-                        attention.q = Some(pair(config, stack, block, *kind, "q")?);
-                        attention.v = Some(pair(config, stack, block, *kind, "v")?);
-                    }
-                }
+        for site in &t5.shape().sites {
+            let block = &mut weights.blocks_mut(site.stack)[site.block];
+            if let (Some(activation), Some(place)) = (self.activation, block.adapter_mut(site.site)) {
+                *place = Some(adapter(activation, site)?);
+            }
+            if let (Some(config), Some(place)) = (&self.lora, block.lora_mut(site.site)) {
+                *place = Some(pair(config, site)?);
             }
         }
         Ok(weights)

@@ -1,7 +1,8 @@
 //! A T5 with a method: everything that training needs of a model.
 
+use hyperloader_core::backbone::t5::T5Backbone;
 use hyperloader_core::backbone::{Backbone, BackboneError};
-use hyperloader_core::method::{MethodConfig, TrainableTensor};
+use hyperloader_core::method::{MethodConfig, TaskShape, TrainableTensor};
 use hyperloader_core::suggest;
 use hyperloader_core::weights::task::TaskWeights;
 use hyperloader_core::weights::tensors::HostTensor;
@@ -103,14 +104,14 @@ impl Tagger {
     /// # Errors
     /// If the backbone cannot be read.
     pub fn new(
-        backbone: &Backbone,
+        backbone: &T5Backbone,
         method: &MethodConfig,
         tasks: &[String],
         seed: u64,
         placement: impl Into<Placement>,
     ) -> Result<Self, TaggerError> {
         let placement = placement.into();
-        let list = method.trainable_tensors(&backbone.config, tasks);
+        let list = method.trainable_tensors(&backbone.config, &TaskShape::named(tasks));
         let parameters = Parameters::initialise(&list, seed, placement.device, |n| backbone.tensor(n))?;
         Self::with_parameters(backbone, method, tasks, parameters, placement)
     }
@@ -120,14 +121,14 @@ impl Tagger {
     /// # Errors
     /// If the backbone cannot be read, or a tensor is missing, misshapen or unknown.
     pub fn with_parameters(
-        backbone: &Backbone,
+        backbone: &T5Backbone,
         method: &MethodConfig,
         tasks: &[String],
         parameters: Parameters,
         placement: impl Into<Placement>,
     ) -> Result<Self, TaggerError> {
         let placement = placement.into();
-        let list = method.trainable_tensors(&backbone.config, tasks);
+        let list = method.trainable_tensors(&backbone.config, &TaskShape::named(tasks));
         check_trainable(&list, &parameters)?;
         let t5 = T5::new(&backbone.config, |name| match parameters.get(name) {
             Some(tensor) => Ok(tensor.shallow_clone()),

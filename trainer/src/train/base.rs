@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyperloader_core::backbone::bert::BertBackbone;
-use hyperloader_core::backbone::{Backbone, BackboneError, Family};
-use hyperloader_core::run::Architecture;
+use hyperloader_core::backbone::registry::{self, Architecture, OpenOptions};
+use hyperloader_core::backbone::t5::T5Backbone;
+use hyperloader_core::backbone::{Backbone, BackboneConfig, BackboneError};
+use hyperloader_core::method::{MethodConfig, TaskShape};
 use hyperloader_core::text::sentt::SentT;
+use hyperloader_core::text::target::TargetGrammar;
 use hyperloader_core::text::wordpiece::WordPiece;
 use hyperloader_core::weights::tensors::Tensors;
 use tch::Device;
@@ -16,6 +19,7 @@ use crate::bert::{BertTagger, Start};
 use crate::coding::Coding;
 use crate::config::{Config, ConfigError};
 use crate::data::TaskData;
+use crate::evaluate::EvaluationError;
 use crate::learner::{Learner, TextTagger};
 use crate::model::{Placement, Precision, Tagger};
 use crate::parameters::Parameters;
@@ -23,65 +27,63 @@ use crate::parameters::Parameters;
 /// A backbone and its codec.
 pub(super) enum Base {
     /// Of the methods that write tags as text.
-    T5 { backbone: Backbone, codec: Arc<SentT> },
+    T5 { backbone: T5Backbone, codec: Arc<SentT> },
     /// Of `unipelt-bert`.
     Bert { backbone: BertBackbone, codec: Arc<WordPiece> },
 }
 
 impl Base {
-    /// Opens what the configuration's method needs in `folder` and checks that the two fit.
+    /// Opens the backbone in `folder` and checks that the configuration's method runs on it.
     pub(super) fn open(config: &Config, folder: &Path) -> Result<Self, TrainError> {
         let method = &config.method;
-        Family::check(folder, method.method())?;
+        let options = OpenOptions {
+            method: method.method().name(),
+            kinds: method.method().backbones(),
+            cross_attention_relative_bias: config.backbone.cross_attention_relative_bias,
+        };
+        let mut backbone = registry::open(folder, &options)?;
+        if let Some(rate) = config.training.dropout {
+            backbone.config_mut().set_dropout(rate);
+        }
         let tasks: Vec<String> = config.tasks.keys().cloned().collect();
-        let dropout = config.training.dropout;
-        match method.method().family() {
-            Family::T5 => {
-                let mut backbone = Backbone::open(folder, config.backbone.cross_attention_relative_bias)?;
-                backbone.config.dropout_rate = dropout.unwrap_or(backbone.config.dropout_rate);
-                method.validate(&backbone.config, &tasks)?;
+        method.validate(backbone.config(), &TaskShape::named(&tasks))?;
+        check_source_len(config, backbone.config())?;
+        match backbone.downcast::<T5Backbone>() {
+            Ok(backbone) => {
                 let codec = Arc::new(backbone.codec()?);
-                Ok(Self::T5 { backbone, codec })
+                Ok(Self::T5 { backbone: *backbone, codec })
             }
-            Family::Bert => {
-                let mut backbone = BertBackbone::open(folder)?;
-                let shape = &mut backbone.config;
-                shape.hidden_dropout_prob = dropout.unwrap_or(shape.hidden_dropout_prob);
-                shape.attention_probs_dropout_prob = dropout.unwrap_or(shape.attention_probs_dropout_prob);
-                method.unipelt_bert()?.validate(&backbone.config, &tasks)?;
-                check_positions(config, &backbone)?;
-                let codec = Arc::new(backbone.codec()?);
-                Ok(Self::Bert { backbone, codec })
-            }
+            Err(other) => match other.downcast::<BertBackbone>() {
+                Ok(backbone) => {
+                    let codec = Arc::new(backbone.codec()?);
+                    Ok(Self::Bert { backbone: *backbone, codec })
+                }
+                Err(other) => unreachable!("the trainer has no model for {other:?}"),
+            },
+        }
+    }
+
+    fn backbone(&self) -> &dyn Backbone {
+        match self {
+            Self::T5 { backbone, .. } => backbone,
+            Self::Bert { backbone, .. } => backbone,
         }
     }
 
     pub(super) fn architecture(&self) -> Architecture {
-        match self {
-            Self::T5 { backbone, .. } => Architecture::T5(backbone.config.clone()),
-            Self::Bert { backbone, .. } => Architecture::Bert(backbone.config.clone()),
-        }
+        Architecture::of(self.backbone().config())
     }
 
     pub(super) fn folder(&self) -> &Path {
-        match self {
-            Self::T5 { backbone, .. } => &backbone.folder,
-            Self::Bert { backbone, .. } => &backbone.folder,
-        }
+        self.backbone().folder()
     }
 
     pub(super) fn hash(&self) -> Result<String, BackboneError> {
-        match self {
-            Self::T5 { backbone, .. } => backbone.hash(),
-            Self::Bert { backbone, .. } => backbone.hash(),
-        }
+        self.backbone().hash()
     }
 
     pub(super) fn tokenizer(&self) -> PathBuf {
-        match self {
-            Self::T5 { backbone, .. } => backbone.tokenizer(),
-            Self::Bert { backbone, .. } => backbone.tokenizer(),
-        }
+        self.backbone().tokenizer()
     }
 
     pub(super) fn codec(&self) -> &dyn Coding {
@@ -113,11 +115,16 @@ impl Base {
                         Tagger::with_parameters(backbone, &config.method, &tasks, parameters, placement)
                     }
                 };
-                Ok(Box::new(TextTagger { tagger: tagger?, codec: Arc::clone(codec) }))
+                let grammar =
+                    |task: &TaskData| Ok((task.name.clone(), TargetGrammar::new(codec, task.labels.iter())?));
+                let grammars = data.iter().map(grammar).collect::<Result<_, EvaluationError>>()?;
+                Ok(Box::new(TextTagger { tagger: tagger?, codec: Arc::clone(codec), grammars }))
             }
             Self::Bert { backbone, codec } => {
                 let tasks = data.iter().map(|task| (task.name.as_str(), &task.labels));
-                let method = config.method.unipelt_bert()?;
+                let MethodConfig::UnipeltBert(method) = &config.method else {
+                    unreachable!("no other method runs on a BERT");
+                };
                 let tagger = BertTagger::new(backbone, Arc::clone(codec), method, tasks, start, placement);
                 Ok(Box::new(tagger?))
             }
@@ -125,15 +132,15 @@ impl Base {
     }
 }
 
-/// A BERT has no state for positions beyond its embedding.
-fn check_positions(config: &Config, backbone: &BertBackbone) -> Result<(), ConfigError> {
-    let (asked, most) = (config.training.max_source_len, backbone.config.max_position_embeddings);
-    if asked <= most {
-        return Ok(());
+/// A backbone with learned positions reads no more tokens than it has positions.
+fn check_source_len(config: &Config, backbone: &dyn BackboneConfig) -> Result<(), ConfigError> {
+    let asked = config.training.max_source_len;
+    match backbone.longest_source() {
+        Some((field, most)) if asked > most => Err(ConfigError::Value {
+            field: "training.max_source_len".to_owned(),
+            value: asked.to_string(),
+            expected: format!("at most the backbone's `{field}` {most}").into(),
+        }),
+        _ => Ok(()),
     }
-    Err(ConfigError::Value {
-        field: "training.max_source_len".to_owned(),
-        value: asked.to_string(),
-        expected: format!("at most the backbone's `max_position_embeddings` {most}").into(),
-    })
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
-use hyperloader_cli::{CommonArgs, Documents, FormatArgs, choices};
+use hyperloader_cli::{CommonArgs, Documents, OutputFormat, choices};
 use hyperloader_core::run::Which;
 use hyperloader_exporter::export::{Options, Precision};
 use hyperloader_exporter::verify::Verification;
@@ -111,8 +111,10 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
 
-    #[command(flatten)]
-    pub(crate) format: FormatArgs,
+    // Not the shared `FormatArgs`: clap reads an optional set of options as absent if another set is flattened into it.
+    /// Format of the data on stdout
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) output_format: OutputFormat,
 }
 
 /// Which checkpoint of a run.

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use hyperloader_cli::{CommonArgs, Console, Exit, Program};
-use hyperloader_core::run::Run;
+use hyperloader_core::run::{Candidates, Run};
 use hyperloader_exporter::export::{ExportError, Exported, Exporter};
 
 use crate::args::{Args, Command, ExportArgs};
@@ -45,13 +45,13 @@ impl Program for Args {
 fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
     let run = match &args.run {
         Some(folder) => Run::open(folder)?,
-        None => Run::newest(&args.runs)?,
+        None => Run::newest(&args.runs, Candidates::Trained)?,
     };
     let tasks: Vec<String> = match &args.task {
         Some(task) => vec![run.task(task)?.name.clone()],
         None => run.manifest.tasks.iter().map(|task| task.name.clone()).collect(),
     };
-    let format = args.format.output_format;
+    let format = args.output_format;
     let mut list = args.all.then(|| console.records(format));
     let mut opened: Option<(u64, Exporter)> = None;
     for task in &tasks {

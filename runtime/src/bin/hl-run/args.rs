@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
-use hyperloader_cli::{CommonArgs, Documents, FormatArgs, choices};
+use hyperloader_cli::{CommonArgs, Documents, OutputFormat, choices};
 use hyperloader_runtime::{
     Alignment, BackendKind, BackendOptions, Device, DraftFrom, Input, Mode, TaggerOptions,
 };
@@ -74,8 +74,10 @@ pub(crate) struct TagArgs {
     #[arg(long, default_value = "text", value_name = "FORMAT", value_parser = choices(&INPUTS))]
     input_format: Input,
 
-    #[command(flatten)]
-    pub(crate) format: FormatArgs,
+    // Not the shared `FormatArgs`: clap reads an optional set of options as absent if another set is flattened into it.
+    /// Format of the data on stdout
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) output_format: OutputFormat,
 
     /// Runtime that runs the model
     #[arg(long, default_value = "auto", value_name = "BACKEND", value_parser = choices(&BACKENDS))]

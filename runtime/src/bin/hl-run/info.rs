@@ -11,7 +11,7 @@ use crate::args::TagArgs;
 /// Prints the metadata as a table or as one JSON object. The tokenizer and the drafter appear by their sizes.
 pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<()> {
     let fields = fields(&ModelFile::open(&args.model)?)?;
-    console.record(args.format.output_format, &fields, || table(&fields))
+    console.record(args.output_format, &fields, || table(&fields))
 }
 
 fn fields(file: &ModelFile) -> Result<Map<String, Value>> {

@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 use hyperloader_cli::{CommonArgs, Documents, choices};
 use hyperloader_core::corpus::LabelPreset;
 use hyperloader_core::device::Device;
-use hyperloader_core::method::{bert_variants, variants};
-use hyperloader_core::run::Run;
+use hyperloader_core::method::variants;
+use hyperloader_core::run::{Candidates, Run};
 use hyperloader_trainer::config::{Config, TrainingConfig};
 use hyperloader_trainer::train::CONFIG;
 
@@ -85,7 +85,7 @@ impl RunArgs {
     pub(crate) fn folder(&self) -> Result<PathBuf> {
         Ok(match &self.run {
             Some(folder) => folder.clone(),
-            None => Run::newest(&self.runs)?.folder,
+            None => Run::newest(&self.runs, Candidates::Trained)?.folder,
         })
     }
 }
@@ -123,7 +123,7 @@ impl ComputeArgs {
 
 /// Names of all methods and their variants, for help, errors and completion.
 pub(crate) fn method_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(variants().into_iter().chain(bert_variants()).map(|variant| variant.name))
+    PossibleValuesParser::new(variants().into_iter().map(|variant| variant.name))
 }
 
 /// Names of the label presets.

@@ -3,10 +3,9 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use hyperloader_cli::{Console, FormatArgs};
-use hyperloader_core::backbone::bert::BertConfig;
-use hyperloader_core::backbone::t5::T5Config;
-use hyperloader_core::method::{MethodConfig, variant};
-use hyperloader_trainer::params::{ParameterCount, count, count_bert, paper};
+use hyperloader_core::backbone::registry::Architecture;
+use hyperloader_core::method::{TaskShape, variant};
+use hyperloader_trainer::params::{ParameterCount, count, paper};
 
 use crate::args::method_names;
 
@@ -38,19 +37,11 @@ pub(crate) struct ParamsArgs {
 pub(crate) fn run(args: &ParamsArgs, console: &Console) -> Result<()> {
     let tasks: Vec<String> = (1..=args.tasks).map(|n| format!("task-{n}")).collect();
     let method = variant(&args.method).context("the method has no published hyper-parameters")?;
-    let preset = |base| args.backbone_preset.as_deref().unwrap_or(base);
-    let (counted, on_base) = match &method {
-        MethodConfig::UnipeltBert(method) => {
-            let bert = BertConfig::preset(preset("bert-base"))?;
-            method.validate(&bert, &tasks)?;
-            (count_bert(method, &bert, &tasks), preset("bert-base") == "bert-base")
-        }
-        method => {
-            let t5 = T5Config::preset(preset("t5-base"))?;
-            method.validate(&t5, &tasks)?;
-            (count(method, &t5, &tasks), preset("t5-base") == "t5-base")
-        }
-    };
+    let kind = method.method().backbones()[0];
+    let base = Architecture::preset(kind, None)?;
+    let backbone = Architecture::preset(kind, args.backbone_preset.as_deref())?;
+    method.validate(backbone.config(), &TaskShape::named(&tasks))?;
+    let (counted, on_base) = (count(&method, backbone.config(), &tasks), backbone == base);
     let figures = paper(&args.method).filter(|_| on_base);
     console.record(args.format.output_format, &counted, || text(&counted, tasks.len(), figures))
 }

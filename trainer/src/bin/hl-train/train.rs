@@ -8,7 +8,7 @@ use comfy_table::Table;
 use hyperloader_cli::{Console, Exit, FormatArgs};
 use hyperloader_core::corpus::{LabelPreset, Labels, known};
 use hyperloader_core::method::variant;
-use hyperloader_core::run::Run;
+use hyperloader_core::run::{Candidates, Run};
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::evaluate::Evaluation;
 use hyperloader_trainer::report;
@@ -155,8 +155,8 @@ fn start(args: &TrainArgs, console: &Console) -> Result<Training> {
 fn resume(args: &TrainArgs, run: Option<&Path>) -> Result<Training> {
     let run = match (run, &args.runs) {
         (Some(run), _) => Run::open(run)?,
-        (None, Some(runs)) => Run::latest(runs)?,
-        (None, None) => Run::latest(&Config::from_file(&args.config)?.runs)?,
+        (None, Some(runs)) => Run::newest(runs, Candidates::Any)?,
+        (None, None) => Run::newest(&Config::from_file(&args.config)?.runs, Candidates::Any)?,
     };
     Ok(Training::resume(args.compute.config_of(&run)?, run)?)
 }

@@ -1,0 +1,126 @@
+//! Errors of configurations and backbones.
+
+use std::path::PathBuf;
+
+use super::folder::{SENTENCEPIECE, TOKENIZER};
+use super::kind::BackboneKind;
+use crate::files::FileError;
+use crate::text::sentt::SentTError;
+use crate::text::wordpiece::WordPieceError;
+use crate::weights::pretrained::WeightsError;
+use crate::weights::tensors::TensorError;
+
+/// A configuration could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file is not a configuration of this kind of model.
+    #[error("`{}` is not a {kind} `config.json`", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The kind of model that was expected.
+        kind: BackboneKind,
+        /// What is wrong, with line and column where known.
+        source: serde_json::Error,
+    },
+    /// A field holds a value that this program cannot run.
+    #[error("field `{field}` of the {kind} configuration is {value}, expected {expected}")]
+    Value {
+        /// The kind of model.
+        kind: BackboneKind,
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What can be run.
+        expected: String,
+    },
+    /// There is no preset of this name.
+    #[error("unknown {kind} preset `{name}`, expected one of {known}")]
+    Preset {
+        /// The kind of model.
+        kind: BackboneKind,
+        /// The name that was asked for.
+        name: String,
+        /// All presets.
+        known: String,
+    },
+}
+
+/// A backbone could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum BackboneError {
+    /// The folder does not exist.
+    #[error("backbone folder `{}` does not exist\nhint: it holds `config.json`, `model.safetensors` and `tokenizer.json`, as Hugging Face's `save_pretrained` writes them", .0.display())]
+    NoFolder(PathBuf),
+    /// A file of the folder is unusable.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// `config.json` is unusable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The weights are unusable.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A tensor is unusable.
+    #[error(transparent)]
+    Tensors(#[from] TensorError),
+    /// The tokenizer of a T5 is unusable.
+    #[error(transparent)]
+    SentT(#[from] SentTError),
+    /// The tokenizer of a BERT is unusable.
+    #[error(transparent)]
+    WordPiece(#[from] WordPieceError),
+    /// The folder holds a model of another kind than the method needs.
+    #[error(
+        "`{}` holds a {found}, but method `{method}` runs on a {expected}\nhint: {}",
+        folder.display(), found.hint()
+    )]
+    Kind {
+        /// The folder.
+        folder: PathBuf,
+        /// The kind of model in it.
+        found: BackboneKind,
+        /// The kind that the method needs.
+        expected: BackboneKind,
+        /// The method's name.
+        method: String,
+    },
+    /// The tokenizer is there in another format only.
+    #[error(
+        "`{}` holds `{SENTENCEPIECE}` but no `{TOKENIZER}`\nhint: T5, T5 v1.1 and FLAN-T5 have one vocabulary: put the `{TOKENIZER}` of `t5-base` there",
+        .0.display()
+    )]
+    OnlySentencePiece(PathBuf),
+    /// The tokenizer gives ids that the embedding has no row for.
+    #[error(
+        "`{}` has tokens for {tokens} rows, but the embedding has {rows}\nhint: tokenizer and weights must be of one model",
+        path.display()
+    )]
+    Vocabulary {
+        /// The tokenizer.
+        path: PathBuf,
+        /// One past its largest id.
+        tokens: usize,
+        /// Rows of the embedding.
+        rows: usize,
+    },
+    /// Two tensors that a T5 shares differ.
+    #[error(
+        "tensor `{copy}` in `{}` differs from `{original}`, but a T5 has one for both\nhint: {hint}",
+        path.display()
+    )]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        copy: &'static str,
+        /// The tensor that it should equal.
+        original: &'static str,
+        /// What may be wrong.
+        hint: &'static str,
+    },
+}

@@ -1,0 +1,8 @@
+//! Names of the files in a model's folder, as Hugging Face's `save_pretrained` writes them.
+
+/// The configuration.
+pub const CONFIG: &str = "config.json";
+/// The tokenizer.
+pub const TOKENIZER: &str = "tokenizer.json";
+/// The vocabulary of T5's original tokenizer, which is not read.
+pub const SENTENCEPIECE: &str = "spiece.model";

@@ -1,0 +1,52 @@
+//! The kinds of backbones.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::folder::CONFIG;
+use crate::files::read_text;
+
+/// A kind of backbone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackboneKind {
+    /// T5 (Raffel et al. 2020): an encoder-decoder that writes tags as text.
+    T5,
+    /// BERT (Devlin et al. 2019): an encoder whose states are classified.
+    Bert,
+}
+
+impl fmt::Display for BackboneKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::T5 => "T5",
+            Self::Bert => "BERT",
+        })
+    }
+}
+
+impl BackboneKind {
+    /// The kind of the model in `folder`, from `config.json`: its `model_type` or, without one, the field that holds the
+    /// width of the hidden states. `None` if the file is unreadable or describes another model.
+    pub fn of_folder(folder: &Path) -> Option<Self> {
+        let text = read_text(&folder.join(CONFIG)).ok()?;
+        let config: Value = serde_json::from_str(&text).ok()?;
+        match config.get("model_type") {
+            Some(model_type) => serde_json::from_value(model_type.clone()).ok(),
+            None if config.get("d_model").is_some() => Some(Self::T5),
+            None if config.get("hidden_size").is_some() => Some(Self::Bert),
+            None => None,
+        }
+    }
+
+    /// What to do with a model of this kind where a method needs another.
+    pub(super) fn hint(self) -> &'static str {
+        match self {
+            Self::T5 => "the backbone of `unipelt-bert` is a BERT or MiniLM, such as `bert-base-uncased`",
+            Self::Bert => "the method for a BERT is `unipelt-bert`",
+        }
+    }
+}

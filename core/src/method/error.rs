@@ -1,0 +1,37 @@
+//! Hyper-parameters that do not fit a method or a backbone.
+
+use super::kind::Method;
+use crate::backbone::kind::BackboneKind;
+
+/// A method could not be configured.
+#[derive(Debug, thiserror::Error)]
+pub enum MethodError {
+    /// A hyper-parameter does not fit the method or the backbone.
+    #[error("`{field}` is {value}, expected {expected}")]
+    Value {
+        /// The hyper-parameter.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What would fit.
+        expected: String,
+    },
+    /// The method runs on another kind of backbone.
+    #[error("method `{method}` runs on a {expected}, not on a {found}")]
+    Backbone {
+        /// The method.
+        method: Method,
+        /// The kind that it runs on.
+        expected: BackboneKind,
+        /// The kind of the backbone.
+        found: BackboneKind,
+    },
+    /// Task names must exist, differ, and be usable in a tensor's name.
+    #[error("task name `{name}` {problem}")]
+    Task {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}

@@ -1,0 +1,25 @@
+//! One training at a time writes to a run.
+
+use std::fs::{File, TryLockError};
+
+use super::error::RunError;
+use super::folder::Run;
+use crate::files::FileError;
+
+const LOCK: &str = ".lock";
+
+impl Run {
+    /// Locks the folder against other trainings until the returned file is dropped or the program ends in any way.
+    ///
+    /// # Errors
+    /// If another training holds the lock.
+    pub fn lock(&self) -> Result<File, RunError> {
+        let path = self.folder.join(LOCK);
+        let file = File::create(&path).map_err(|e| FileError::new("create", &path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(RunError::InUse(self.folder.clone())),
+            Err(TryLockError::Error(e)) => Err(FileError::new("lock", &path, e).into()),
+        }
+    }
+}

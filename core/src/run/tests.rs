@@ -1,0 +1,163 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ndarray::ArrayD;
+
+use super::folder::CHECKPOINTS;
+use super::*;
+use crate::backbone::registry::Architecture;
+use crate::backbone::t5::T5Config;
+use crate::method::MethodConfig;
+use crate::text::words::WordSplitting;
+use crate::weights::tensors::Tensors;
+
+fn new_run(folder: &Path) -> Run {
+    let t5 = T5Config { vocab_size: 16, d_ff: 32, ..T5Config::preset("t5-nano").unwrap() };
+    let task = |name: &str| Task {
+        name: name.to_owned(),
+        labels: vec!["place".to_owned()],
+        words: WordSplitting::default(),
+        train_sentences: 3,
+        train_sha256: String::new(),
+    };
+    let manifest = Manifest {
+        format: FORMAT,
+        name: "r".into(),
+        program: "test".into(),
+        method: MethodConfig::default(),
+        architecture: Architecture::T5(t5),
+        backbone: BackboneReference {
+            path: "../backbone".into(),
+            sha256: String::new(),
+            tokenizer_sha256: String::new(),
+            hub: None,
+        },
+        tasks: vec![task("mtop"), task("snips")],
+        max_source_len: 128,
+        max_target_len: 128,
+        seed: 1,
+        checkpoints: vec![],
+        drafters: None,
+    };
+    Run::create(folder, manifest).unwrap()
+}
+
+fn tensors(run: &Run, value: f32) -> Tensors {
+    let list = run.manifest.trainable_tensors().unwrap();
+    list.into_iter().map(|t| (t.name, ArrayD::from_elem(t.shape, value))).collect()
+}
+
+fn state(step: u64) -> Tensors {
+    Tensors::from([("updates".to_owned(), ArrayD::from_elem(vec![1], step as f32))])
+}
+
+fn save(run: &mut Run, step: u64, losses: &[(&str, f64)], keep_last: usize) {
+    let losses = losses.iter().map(|(task, loss)| ((*task).to_owned(), *loss)).collect();
+    let tensors = tensors(run, step as f32);
+    run.save(&Snapshot { step, tensors: &tensors, state: Some(&state(step)), losses }, keep_last).unwrap();
+}
+
+fn files(run: &Run) -> Vec<PathBuf> {
+    fs::read_dir(run.folder.join(CHECKPOINTS)).unwrap().map(|e| e.unwrap().path()).collect()
+}
+
+fn damage(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_cut_run_goes_on_from_its_last_whole_checkpoint_and_names_the_damaged_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = new_run(folder.path());
+    for step in [0, 10, 20] {
+        save(&mut run, step, &[], 3);
+    }
+    let [unfinished, mine] =
+        [".hl-x.tmp", "step-000010-mine.safetensors"].map(|name| folder.path().join(CHECKPOINTS).join(name));
+    fs::write(&unfinished, "half").unwrap();
+    fs::write(&mine, "a copy of a user's own").unwrap();
+    let last = run.checkpoint(Which::Last).unwrap().state.clone().unwrap();
+    damage(&folder.path().join(last.file));
+    let mut again = Run::open(folder.path()).unwrap();
+    let point = again.resume().unwrap();
+    assert_eq!((point.step, &point.state), (10, &state(10)));
+    assert_eq!(point.tensors, tensors(&run, 10.0));
+    assert!(point.passed_over[0].to_string().contains("step-000020.optimizer.safetensors"));
+    assert_eq!(Run::open(folder.path()).unwrap().checkpoint(Which::Last).unwrap().step, 10);
+    assert!(!unfinished.exists() && mine.exists() && files(&again).len() == 5);
+    for path in files(&again) {
+        damage(&path);
+    }
+    assert!(again.resume().unwrap_err().to_string().contains("step-000010"));
+}
+
+#[test]
+fn only_one_training_at_a_time_writes_to_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = new_run(folder.path());
+    let lock = run.lock().unwrap();
+    assert!(run.lock().unwrap_err().to_string().contains("by another program"));
+    drop(lock);
+    run.lock().unwrap();
+}
+
+#[test]
+fn a_run_without_the_state_of_an_optimizer_cannot_be_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = new_run(folder.path());
+    save(&mut run, 1, &[], 1);
+    run.manifest.checkpoints[0].state = None;
+    assert!(run.resume().unwrap_err().to_string().contains("--warm-start"));
+}
+
+#[test]
+fn the_best_the_best_of_each_task_and_the_last_are_kept_and_the_others_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = new_run(folder.path());
+    // Best by the mean is step 2, best of mtop 3, best of snips 1.
+    for (step, mtop, snips) in [(1, 5.0, 1.0), (2, 2.0, 1.5), (3, 1.5, 4.0), (4, 4.0, 4.0), (5, 4.0, 3.0)] {
+        save(&mut run, step, &[("mtop", mtop), ("snips", snips)], 1);
+    }
+    let again = Run::open(folder.path()).unwrap();
+    let step = |which| again.checkpoint(which).unwrap().step;
+    let kept = [Which::BestOf("snips"), Which::Best, Which::BestOf("mtop"), Which::Last].map(step);
+    assert_eq!(kept, [1, 2, 3, 5]);
+    // Four checkpoints, and the optimizer's state of the last.
+    assert_eq!(files(&run).len(), 5);
+    let best = again.read(again.checkpoint(Which::Best).unwrap()).unwrap();
+    assert_eq!(best, tensors(&run, 2.0));
+}
+
+#[test]
+fn a_changed_checkpoint_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = new_run(folder.path());
+    save(&mut run, 1, &[], 1);
+    let entry = run.checkpoint(Which::Best).unwrap().clone();
+    damage(&folder.path().join(&entry.file));
+    assert!(run.read(&entry).unwrap_err().to_string().contains("damaged"));
+}
+
+#[test]
+fn an_unknown_task_is_answered_with_the_known_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = new_run(folder.path()).task("mtopp").unwrap_err().to_string();
+    insta::assert_snapshot!(message, @r"
+    unknown task `mtopp`: run `r` was trained on `mtop`, `snips`
+    hint: did you mean `mtop`?
+    ");
+}
+
+#[test]
+fn the_newest_run_that_was_trained_is_found() {
+    let runs = tempfile::tempdir().unwrap();
+    assert!(matches!(Run::newest(runs.path(), Candidates::Trained), Err(RunError::NoRuns(_))));
+    let mut older = new_run(&runs.path().join("older"));
+    save(&mut older, 1, &[], 1);
+    save(&mut new_run(&runs.path().join("newer-but-untrained")), 0, &[], 1);
+    assert_eq!(Run::newest(runs.path(), Candidates::Trained).unwrap().folder, older.folder);
+    let newest = Run::newest(runs.path(), Candidates::Any).unwrap();
+    assert!(newest.folder.ends_with("newer-but-untrained"));
+}

@@ -1,54 +1,62 @@
-//! Tensors that go into and come out of a graph.
+//! Tensors that go into a graph and come out of it.
+//!
+//! - [`elements`]: the elements of a tensor, whichever backend holds them
+//! - `of_ort`, `of_tract`: shape and elements of a backend's own tensor
+
+mod elements;
+#[cfg(feature = "ort")]
+mod of_ort;
+#[cfg(feature = "tract")]
+mod of_tract;
 
 use ndarray::{ArrayD, ArrayViewD, Axis, AxisDescription, Slice};
 
-use crate::backend::BackendError;
+pub(super) use self::elements::Elements;
+use super::error::BackendError;
 
-/// A tensor of `f32` or `i64`, row major. What a backend gave stays in its memory until somebody reads it, so that it
-/// can go into the next graph without a copy.
+/// A tensor of `f32` or `i64`, row-major. An output of a backend stays in the backend's memory until it is read, so that
+/// the next graph can take it without a copy.
 #[derive(Debug)]
-pub struct Value(pub(crate) Storage);
+pub struct Value(pub(super) Storage);
 
+/// Where the elements are.
 #[derive(Debug)]
-pub(crate) enum Storage {
+pub(super) enum Storage {
+    /// Shape and elements in our memory.
     F32(Vec<usize>, Vec<f32>),
+    /// Shape and elements in our memory.
     I64(Vec<usize>, Vec<i64>),
+    /// A tensor of ONNX Runtime.
     #[cfg(feature = "ort")]
     Ort(ort::value::DynValue),
+    /// A tensor of tract.
     #[cfg(feature = "tract")]
     Tract(tract_onnx::prelude::TValue),
 }
 
-/// The elements of a [`Value`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Elements<'a> {
-    F32(&'a [f32]),
-    I64(&'a [i64]),
-}
-
 impl Value {
-    /// A tensor of `shape` that holds `elements`, row major.
+    /// A tensor of `shape` with these elements, row-major.
     ///
     /// # Errors
-    /// If `shape` asks for another number of elements.
+    /// [`BackendError::Shape`] if `shape` needs another number of elements.
     pub fn from_f32s(shape: &[usize], elements: Vec<f32>) -> Result<Self, BackendError> {
         check_count(shape, elements.len())?;
         Ok(Self(Storage::F32(shape.to_vec(), elements)))
     }
 
-    /// A tensor of `shape` that holds `elements`, row major.
+    /// A tensor of `shape` with these elements, row-major.
     ///
     /// # Errors
-    /// If `shape` asks for another number of elements.
+    /// [`BackendError::Shape`] if `shape` needs another number of elements.
     pub fn from_i64s(shape: &[usize], elements: Vec<i64>) -> Result<Self, BackendError> {
         check_count(shape, elements.len())?;
         Ok(Self(Storage::I64(shape.to_vec(), elements)))
     }
 
-    /// The rows of these indices along the first axis, in this order; a copy.
+    /// A copy of the rows with these indices along the first axis, in this order.
     ///
     /// # Errors
-    /// If there are no such rows.
+    /// [`BackendError::Shape`] if a row is missing.
     pub(crate) fn select_rows(&self, rows: &[usize]) -> Result<Self, BackendError> {
         fn select<T: Copy>(elements: &[T], stride: usize, rows: &[usize]) -> Vec<T> {
             let mut selected = Vec::with_capacity(rows.len() * stride);
@@ -69,11 +77,11 @@ impl Value {
         }
     }
 
-    /// Tensors of `f32` one after the other along the first axis; those that are smaller along another are filled up with
-    /// zeros at its end.
+    /// Tensors of `f32`, concatenated along the first axis. Along the other axes, smaller ones are padded with zeros at the
+    /// end.
     ///
     /// # Errors
-    /// If they have another type, or unlike ranks.
+    /// If a tensor has another type, or if the ranks differ.
     pub(crate) fn stacked(values: &[Self]) -> Result<Self, BackendError> {
         let views = values.iter().map(Self::view).collect::<Result<Vec<_>, _>>()?;
         let mut shape = vec![0; views.first().map_or(0, ArrayViewD::ndim)];
@@ -101,12 +109,12 @@ impl Value {
         ArrayViewD::from_shape(shape.as_slice(), elements).map_err(misfit)
     }
 
-    /// Its shape.
+    /// The size of each axis; empty for a scalar.
     pub fn shape(&self) -> Vec<usize> {
         match &self.0 {
             Storage::F32(shape, _) | Storage::I64(shape, _) => shape.clone(),
             #[cfg(feature = "ort")]
-            Storage::Ort(value) => super::ort::shape(value),
+            Storage::Ort(value) => of_ort::shape(value),
             #[cfg(feature = "tract")]
             Storage::Tract(value) => value.shape().to_vec(),
         }
@@ -115,7 +123,7 @@ impl Value {
     /// The elements of a tensor of `f32`.
     ///
     /// # Errors
-    /// If it holds another type.
+    /// [`BackendError::ElementType`] if the tensor holds another type.
     pub fn f32s(&self) -> Result<&[f32], BackendError> {
         match self.elements()? {
             Elements::F32(elements) => Ok(elements),
@@ -126,7 +134,7 @@ impl Value {
     /// The elements of a tensor of `i64`.
     ///
     /// # Errors
-    /// If it holds another type.
+    /// [`BackendError::ElementType`] if the tensor holds another type.
     pub fn i64s(&self) -> Result<&[i64], BackendError> {
         match self.elements()? {
             Elements::I64(elements) => Ok(elements),
@@ -134,14 +142,14 @@ impl Value {
         }
     }
 
-    pub(crate) fn elements(&self) -> Result<Elements<'_>, BackendError> {
+    pub(super) fn elements(&self) -> Result<Elements<'_>, BackendError> {
         match &self.0 {
             Storage::F32(_, elements) => Ok(Elements::F32(elements)),
             Storage::I64(_, elements) => Ok(Elements::I64(elements)),
             #[cfg(feature = "ort")]
-            Storage::Ort(value) => super::ort::elements(value),
+            Storage::Ort(value) => of_ort::elements(value),
             #[cfg(feature = "tract")]
-            Storage::Tract(value) => super::tract::elements(value),
+            Storage::Tract(value) => of_tract::elements(value),
         }
     }
 }

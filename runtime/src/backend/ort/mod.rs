@@ -1,4 +1,12 @@
 //! ONNX Runtime, loaded as a library when the program runs.
+//!
+//! - [`library`]: where the library is looked for
+//! - [`cache`]: optimized graphs on disk
+//! - [`align`]: alignment of the weights in a cache entry
+
+mod align;
+mod cache;
+mod library;
 
 use std::borrow::Cow;
 use std::env;
@@ -6,38 +14,44 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hyperloader_core::device::Device;
 use hyperloader_onnx::WeightFile;
 use hyperloader_onnx::proto::ModelProto;
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
-use ort::value::{DynValue, TensorRef};
+use ort::value::TensorRef;
 use prost::Message;
 
-use super::ort_cache::Entry;
-use super::value::{Elements, Storage};
-use super::{BackendError, BackendKind, BackendOptions, Device, Graph, Value, ort_cache, ort_library};
+use self::cache::{CacheError, Entry};
+use super::error::BackendError;
+use super::graph::Graph;
+use super::options::{BackendKind, BackendOptions};
+use super::runtime::Runtime;
+use super::value::{Elements, Storage, Value};
 
 const KIND: BackendKind = BackendKind::Ort;
-/// The key of: threads that wait for work stop doing so busily when a run ends. Encoder and decoder are two sessions with
-/// threads of their own, and those of one would keep the cores from those of the other.
+/// Key of a setting: threads stop spinning when a run ends. Encoder and decoder are two sessions with threads of their own;
+/// the spinning threads of one would keep the cores from the threads of the other.
 const STOP_SPINNING: &str = "session.force_spinning_stop";
-/// The key of the folder that a model in memory takes weights from.
+/// Key of the folder of the weights' file, for a model in memory.
 const EXTERNAL_FOLDER: &str = "session.model_external_initializers_file_folder_path";
+/// How often a cache entry is written anew: another process may remove it before it is opened.
+const ATTEMPTS: usize = 2;
 
-/// ONNX Runtime allows one library and one environment a process.
+/// ONNX Runtime allows one library and one environment per process.
 static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
-/// A loaded ONNX Runtime and how its sessions are to be made.
+/// The loaded library and the settings of its sessions.
 pub(super) struct Ort {
     environment: Environment,
-    /// Of the library, where its name tells.
+    /// Version in the library's file name, if there is one.
     version: Option<String>,
     /// Never [`Device::Auto`].
     device: Device,
     threads: Option<usize>,
-    /// Where to keep what it makes of model files.
+    /// The folder of the cache.
     cache: Option<PathBuf>,
 }
 
@@ -51,10 +65,10 @@ impl std::fmt::Debug for Ort {
 }
 
 impl Ort {
-    /// Loads the library and settles the device; also says why `auto` does not take a GPU that the library supports.
+    /// Loads the library and chooses the device. Also says why `auto` does not use a GPU that the library supports.
     pub(super) fn load(options: &BackendOptions) -> Result<(Self, Option<String>), BackendError> {
         let (path, environment) = environment(options)?;
-        let version = ort_library::version_of(&path);
+        let version = library::version_of(&path);
         let BackendOptions { device, threads, ref cache, .. } = *options;
         let mut ort = Self { environment, version, device, threads, cache: cache.clone() };
         if options.device != Device::Auto {
@@ -66,76 +80,54 @@ impl Ort {
             return Ok((ort, None));
         }
         ort.device = Device::Cuda(0);
-        let notice = ort.session_builder().err().map(|why| why.to_string());
+        let notice = ort.session_builder().err().map(|why| why.in_full());
         if notice.is_some() {
             ort.device = Device::Cpu;
         }
         Ok((ort, notice))
     }
 
-    /// Never [`Device::Auto`].
-    pub(super) fn device(&self) -> Device {
-        self.device
-    }
-
-    pub(super) fn description(&self) -> String {
-        let version = self.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
-        format!("ONNX Runtime{version} on {}", self.device)
-    }
-
-    pub(super) fn open(
-        &self,
-        model: &ModelProto,
-        weights: Option<&WeightFile>,
-    ) -> Result<Box<dyn Graph>, BackendError> {
-        let referred = weights.and_then(|weights| Some((weights, weights.refer(model)?)));
-        let session = match (referred, &self.cache) {
-            (Some((weights, (graph, folder))), Some(cache)) if self.device == Device::Cpu => {
-                return self.open_kept(&Entry::new(cache, &graph.encode_to_vec(), weights)?, &graph, &folder);
-            }
-            (Some((_, (graph, folder))), _) => {
-                self.referring(&folder)?.commit_from_memory(&graph.encode_to_vec())
-            }
-            (None, _) => self.session_builder()?.commit_from_memory(&model.encode_to_vec()),
-        };
-        Ok(Box::new(OrtGraph { session: session.map_err(open_error)? }))
-    }
-
-    /// Opens what is kept of `graph`; makes it first if it is not there, or not what it should be.
-    fn open_kept(
+    /// Opens the cache entry of `graph`, whose weights lie in a file in `folder`. Writes the entry first if it is absent or
+    /// cannot be used. The inner error says why the entry cannot be made usable.
+    fn open_cached(
         &self,
         entry: &Entry,
-        graph: &ModelProto,
+        graph: &[u8],
         folder: &str,
-    ) -> Result<Box<dyn Graph>, BackendError> {
-        let open = || -> Result<Box<dyn Graph>, BackendError> {
-            // It is optimised.
-            let builder = self.session_builder()?.with_optimization_level(GraphOptimizationLevel::Disable);
-            let session = builder.map_err(open_error)?.commit_from_file(entry.graph()).map_err(open_error)?;
-            Ok(Box::new(OrtGraph { session }))
-        };
-        if entry.graph().exists() {
-            match open() {
-                Ok(graph) => return Ok(graph),
-                Err(_) => entry.remove()?,
-            }
-        }
-        entry.write(|path| {
+    ) -> Result<Result<Box<dyn Graph>, String>, BackendError> {
+        let write = |path: &Path| {
             let mut builder = self.referring(folder)?.with_optimized_model_path(path).map_err(open_error)?;
-            for (key, value) in ort_cache::WRITING {
+            for (key, value) in cache::WRITING {
                 builder = builder.with_config_entry(key, value).map_err(open_error)?;
             }
-            builder.commit_from_memory(&graph.encode_to_vec()).map_err(open_error).map(drop)
-        })?;
-        open()
+            builder.commit_from_memory(graph).map_err(open_error).map(drop)
+        };
+        let mut opened = self.open_entry(entry);
+        for _ in 0..ATTEMPTS {
+            if opened.is_ok() {
+                break;
+            }
+            entry.remove()?;
+            match entry.write(write) {
+                Ok(()) => opened = self.open_entry(entry),
+                Err(CacheError::Align(error)) => return Ok(Err(error.to_string())),
+                Err(CacheError::Write(error)) => return Err(error),
+            }
+        }
+        Ok(opened)
     }
 
-    pub(super) fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError> {
-        let session = self.session_builder()?.commit_from_file(path).map_err(open_error)?;
-        Ok(Box::new(OrtGraph { session }))
+    /// Opens a cache entry, whose graph is optimized already.
+    fn open_entry(&self, entry: &Entry) -> Result<Box<dyn Graph>, String> {
+        entry.check().map_err(|error| error.to_string())?;
+        let open = || {
+            let builder = self.session_builder()?.with_optimization_level(GraphOptimizationLevel::Disable);
+            OrtGraph::boxed(builder.map_err(open_error)?.commit_from_file(entry.graph()))
+        };
+        open().map_err(|error: BackendError| error.in_full())
     }
 
-    /// For a graph whose weights lie in a file in `folder`.
+    /// A session builder for a graph whose weights lie in a file in `folder`.
     fn referring(&self, folder: &str) -> Result<SessionBuilder, BackendError> {
         self.session_builder()?.with_config_entry(EXTERNAL_FOLDER, folder).map_err(open_error)
     }
@@ -144,26 +136,70 @@ impl Ort {
         let mut builder = Session::builder(&self.environment)
             .and_then(|builder| Ok(builder.with_config_entry(STOP_SPINNING, "1")?))
             .map_err(open_error)?;
-        if byte_products_saturate() {
+        if int8_products_saturate() {
             builder = builder.with_precise_qmm().map_err(open_error)?;
         }
         if let Some(threads) = self.threads {
             builder = builder.with_intra_threads(threads).map_err(open_error)?;
         }
         if let Device::Cuda(index) = self.device {
-            // Reduced-precision multiplication would make ids depend on the machine.
+            // TF32 rounds products, and ids would depend on the machine.
             let cuda = ep::CUDA::default().with_device_id(index as i32).with_tf32(false);
             builder =
                 builder.with_execution_providers([cuda.build().error_on_failure()]).map_err(|error| {
-                    BackendError::Device { kind: KIND, device: self.device, reason: error.to_string() }
+                    BackendError::Device { kind: KIND, device: self.device, source: error.to_string().into() }
                 })?;
         }
         Ok(builder)
     }
 }
 
-/// Whether products of unsigned by signed bytes overflow as ONNX Runtime computes them: on x86-64 without VNNI.
-fn byte_products_saturate() -> bool {
+impl Runtime for Ort {
+    fn kind(&self) -> BackendKind {
+        KIND
+    }
+
+    fn device(&self) -> Device {
+        self.device
+    }
+
+    fn description(&self) -> String {
+        let version = self.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+        format!("ONNX Runtime{version} on {}", self.device)
+    }
+
+    fn open(
+        &self,
+        model: &ModelProto,
+        weights: Option<&WeightFile>,
+    ) -> Result<(Box<dyn Graph>, Option<String>), BackendError> {
+        let Some((weights, (graph, folder))) = weights.and_then(|file| Some((file, file.refer(model)?)))
+        else {
+            let session = self.session_builder()?.commit_from_memory(&model.encode_to_vec());
+            let cached = self.cache.is_some() && self.device == Device::Cpu;
+            let notice = cached.then(|| "a model that is not mapped from a file is not cached".to_owned());
+            return Ok((OrtGraph::boxed(session)?, notice));
+        };
+        let graph = graph.encode_to_vec();
+        let notice = match &self.cache {
+            Some(cache) if self.device == Device::Cpu => {
+                match self.open_cached(&Entry::new(cache, &graph, weights)?, &graph, &folder)? {
+                    Ok(graph) => return Ok((graph, None)),
+                    Err(reason) => Some(format!("the cache of the model is not used: {reason}")),
+                }
+            }
+            _ => None,
+        };
+        Ok((OrtGraph::boxed(self.referring(&folder)?.commit_from_memory(&graph))?, notice))
+    }
+
+    fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError> {
+        OrtGraph::boxed(self.session_builder()?.commit_from_file(path))
+    }
+}
+
+/// Whether ONNX Runtime's products of unsigned and signed 8-bit integers saturate: on x86-64 without VNNI.
+fn int8_products_saturate() -> bool {
     #[cfg(target_arch = "x86_64")]
     let saturate = !is_x86_feature_detected!("avx512vnni") && !is_x86_feature_detected!("avxvnni");
     #[cfg(not(target_arch = "x86_64"))]
@@ -172,23 +208,23 @@ fn byte_products_saturate() -> bool {
 }
 
 fn open_error<R>(error: ort::Error<R>) -> BackendError {
-    BackendError::Open { kind: KIND, reason: error.to_string() }
+    BackendError::Open { kind: KIND, source: error.to_string().into() }
 }
 
 fn run_error<R>(error: ort::Error<R>) -> BackendError {
-    BackendError::Run { kind: KIND, reason: error.to_string() }
+    BackendError::Run { kind: KIND, source: error.to_string().into() }
 }
 
-/// The process's library and environment, those that `options` ask for when there are none yet.
+/// The library and environment of the process. Loads what `options` ask for if there is none yet.
 fn environment(options: &BackendOptions) -> Result<(PathBuf, Environment), BackendError> {
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-    let asked = asked_for(options);
+    let asked = requested(options);
     if let Some((path, environment)) = &*loaded {
         return match asked {
             Some((other, asked_by)) if other != *path => Err(BackendError::Library {
                 path: other,
                 asked_by,
-                reason: format!("the process has already loaded `{}`", path.display()),
+                source: format!("the process has already loaded `{}`", path.display()).into(),
             }),
             _ => Ok((path.clone(), environment.clone())),
         };
@@ -196,22 +232,22 @@ fn environment(options: &BackendOptions) -> Result<(PathBuf, Environment), Backe
     let (path, environment) = match asked {
         Some((path, asked_by)) => match load_library(&path) {
             Ok(environment) => (path, environment),
-            Err(reason) => return Err(BackendError::Library { path, asked_by, reason }),
+            Err(reason) => return Err(BackendError::Library { path, asked_by, source: reason.into() }),
         },
-        None => first_that_loads(&ort_library::candidates())?,
+        None => first_that_loads(&library::candidates())?,
     };
     *loaded = Some((path.clone(), environment.clone()));
     Ok((path, environment))
 }
 
-/// The library that the user names, and how.
-fn asked_for(options: &BackendOptions) -> Option<(PathBuf, &'static str)> {
+/// The library that the user names, and the option or variable that names it.
+fn requested(options: &BackendOptions) -> Option<(PathBuf, &'static str)> {
     let variable = || env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty());
     let (path, asked_by) = match &options.ort_lib {
         Some(path) => (path.clone(), "`--ort-lib`"),
         None => (PathBuf::from(variable()?), "ORT_DYLIB_PATH"),
     };
-    // The loader looks for a bare name in the system's folders, not in the current one.
+    // The loader looks for a bare name only in the system's folders.
     let path = match path.is_file() {
         true => std::path::absolute(&path).unwrap_or(path),
         false => path,
@@ -233,14 +269,14 @@ fn first_that_loads(candidates: &[PathBuf]) -> Result<(PathBuf, Environment), Ba
 fn load_library(path: &Path) -> Result<Environment, String> {
     ort::init_from(path)
         .map_err(|error| match &error {
-            // The loader's own words are one level down.
+            // The loader's message is in the source.
             ort::LoadDynamicError::Dlopen { error, .. } => {
                 error.source().map_or_else(|| error.to_string(), ToString::to_string)
             }
             _ => error.to_string(),
         })?
         .with_telemetry(false)
-        // Its lines would go to stderr; what matters comes back as an error too.
+        // ONNX Runtime would write to stderr; failures are returned as errors, too.
         .with_logger(Arc::new(|_, _, _, _, _| {}))
         .build()
         .map_err(|error| error.to_string())
@@ -249,6 +285,12 @@ fn load_library(path: &Path) -> Result<Environment, String> {
 #[derive(Debug)]
 struct OrtGraph {
     session: Session,
+}
+
+impl OrtGraph {
+    fn boxed(session: ort::Result<Session>) -> Result<Box<dyn Graph>, BackendError> {
+        Ok(Box::new(Self { session: session.map_err(open_error)? }))
+    }
 }
 
 impl Graph for OrtGraph {
@@ -272,21 +314,4 @@ fn input(value: &Value) -> Result<SessionInputValue<'_>, BackendError> {
         Elements::I64(elements) => TensorRef::from_array_view((shape, elements)).map(SessionInputValue::from),
     }
     .map_err(run_error)
-}
-
-pub(super) fn shape(value: &DynValue) -> Vec<usize> {
-    let shape = value.dtype().tensor_shape();
-    shape
-        .map(|shape| shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect())
-        .unwrap_or_default()
-}
-
-pub(super) fn elements(value: &DynValue) -> Result<Elements<'_>, BackendError> {
-    if let Ok((_, elements)) = value.try_extract_tensor::<f32>() {
-        return Ok(Elements::F32(elements));
-    }
-    match value.try_extract_tensor::<i64>() {
-        Ok((_, elements)) => Ok(Elements::I64(elements)),
-        Err(_) => Err(BackendError::ElementType { expected: "f32 or i64", found: value.dtype().to_string() }),
-    }
 }

@@ -13,8 +13,7 @@ use hyperloader_core::method::MethodConfig;
 use hyperloader_core::run::{Run, Which};
 use hyperloader_core::weights::tensors::TensorFile;
 use hyperloader_exporter::materialise::task_weights;
-use hyperloader_exporter::model::TaskModel;
-use hyperloader_exporter::reference::{Form, Reference};
+use hyperloader_exporter::t5::{Form, Reference, T5Model};
 use hyperloader_tests::{Workplace, fixture, tiny_config};
 use hyperloader_trainer::model::Start;
 use hyperloader_trainer::model::t5::{Mode, T5Tagger};
@@ -94,7 +93,7 @@ fn difference(run: &Run, task: &str) -> f64 {
         t5.logits(&t5.decode(&weights, &tensor(&target), &encoded, &mask, Mode::Evaluation))
     });
     let generated = task_weights(method, run.manifest.t5().unwrap(), &tensors, task).unwrap();
-    let model = TaskModel::new(*backbone, tensors.clone(), generated);
+    let model = T5Model::new(*backbone, tensors.clone(), generated);
     let reference = Reference::new(&model, Form::Folded);
     let encoded = reference.encode(&source, &mask).unwrap();
     let folded = reference.decode(&encoded, &mask, &target).unwrap().into_rows();

@@ -12,8 +12,7 @@ use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::spans::sbio_to_bio;
 use hyperloader_core::text::target::{Alignment, TargetGrammar};
 use hyperloader_exporter::materialise::task_weights;
-use hyperloader_exporter::model::TaskModel;
-use hyperloader_exporter::reference::{Form, Reference};
+use hyperloader_exporter::t5::{Form, Reference, T5Model};
 use hyperloader_runtime::{Backend, BackendKind, BackendOptions, TaggerOptions, Value};
 use hyperloader_tests::{Workplace, fixture, root, tiny_config};
 use hyperloader_trainer::config::Config;
@@ -148,7 +147,7 @@ fn assert_equal_logits(subject: &Subject, task: &str, examples: &[&Example], pat
     let tensors = run.read(run.checkpoint(Which::Best).unwrap()).unwrap();
     let generated = task_weights(&run.manifest.method, run.manifest.t5().unwrap(), &tensors, task).unwrap();
     let backbone = run.backbone(None).unwrap().downcast::<T5Backbone>().unwrap();
-    let model = TaskModel::new(*backbone, tensors, generated);
+    let model = T5Model::new(*backbone, tensors, generated);
     let reference = Reference::new(&model, Form::Folded);
     let encoded = reference.encode(&inputs[0], &inputs[1]).unwrap();
     let folded = reference.decode(&encoded, &inputs[1], &inputs[2]).unwrap().into_rows();

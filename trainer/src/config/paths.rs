@@ -23,7 +23,7 @@ impl Config {
         self.runs = from_folder(&self.runs, folder)?;
         self.backbone.path = self.backbone.path.map(|path| from_folder(&path, folder)).transpose()?;
         for spec in self.tasks.values_mut() {
-            for path in [&mut spec.train, &mut spec.test].into_iter().chain(&mut spec.valid) {
+            for path in spec.paths_mut() {
                 *path = from_folder(path, folder)?;
             }
         }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::source::CodingError;
+use hyperloader_core::text::writable::WritableError;
 
 /// In [`Coded::target`], a position that the loss leaves out: further sub-words of a word, `[CLS]`, `[SEP]`, and tags whose
 /// label is in no training or validation sentence.
@@ -51,17 +52,25 @@ pub trait Coding {
     /// If the tokenizer fails.
     fn tag_tokens(&self, tags: Option<&[String]>, at: usize, first: bool) -> Result<usize, CodingError>;
 
-    /// The ids of `words`, the words in `window` of a sentence with the BIO tags `tags`.
+    /// The ids of `words`, the words in `window` of a sentence with the BIO tags `tags`. The source begins with `prefix`,
+    /// which is from [`Coding::prefix`].
     ///
     /// # Errors
     /// If the tokenizer fails.
     fn encode(
         &self,
+        prefix: &[u32],
         words: &[String],
         tags: &[String],
         window: Range<usize>,
         labels: &LabelSet,
     ) -> Result<Coded, CodingError>;
+
+    /// Checks that a model can learn to predict the labels.
+    ///
+    /// # Errors
+    /// Names the labels that it cannot. If there is no label.
+    fn check_labels(&self, labels: &LabelSet) -> Result<(), WritableError>;
 
     /// Whether source and target are within the limits.
     fn fits(&self, coded: &Coded, limits: Limits) -> bool;

@@ -80,8 +80,8 @@ impl<'a> Encoder<'a> {
         // Words after the last sentinel can be neither encoded nor tagged.
         let readable = words.len().min(self.codec.max_words());
         let read = window.start..window.start + readable;
-        let mut coded = self.codec.encode(&words[..readable], &sentence.tags, read, self.labels)?;
-        coded.source.splice(..0, self.prefix.iter().copied());
+        let mut coded =
+            self.codec.encode(&self.prefix, &words[..readable], &sentence.tags, read, self.labels)?;
         let fits = readable == words.len() && self.codec.fits(&coded, self.limits);
         if !fits && purpose == Purpose::Training && self.too_long == TooLong::Skip {
             self.skipped += 1;

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
-use hyperloader_core::corpus::{CorpusError, CorpusSpec, Sentence, Splits, subset};
+use hyperloader_core::corpus::{Corpus, CorpusError, CorpusSpec, FileReport, Sentence, Splits, subset};
 use hyperloader_core::text::labels::{LabelError, LabelSet};
 use hyperloader_core::text::source::CodingError;
 use hyperloader_core::text::spans::Bio;
+use hyperloader_core::text::words::{WordFit, WordSplitting};
+use hyperloader_core::text::writable::WritableError;
 
 use super::coding::Coding;
 use super::encoder::{Encoder, Purpose};
@@ -30,6 +32,14 @@ pub enum DataError {
         task: String,
         /// The reason.
         source: LabelError,
+    },
+    /// The model cannot learn to predict the labels.
+    #[error("cannot train on the labels of task `{task}`")]
+    Labels {
+        /// The task.
+        task: String,
+        /// The labels and the reason.
+        source: WritableError,
     },
     /// A sentence cannot be encoded.
     #[error("cannot encode the corpus of task `{task}`")]
@@ -72,6 +82,12 @@ pub struct TaskData {
     pub windowed: usize,
     /// Labels that the test split has and no training example has, sorted.
     pub unseen_labels: Vec<String>,
+    /// How free text is split into words.
+    pub words: WordSplitting,
+    /// How well this splitting reproduces the tokens of the corpus, if it has tokens.
+    pub word_fit: Option<WordFit>,
+    /// What reading each file converted or left out.
+    pub files: Vec<FileReport>,
 }
 
 /// Reads and encodes the splits of a task. Of the training and validation splits, `training.fraction` is used.
@@ -86,7 +102,8 @@ pub fn load_task(
 ) -> Result<TaskData, DataError> {
     let name = || task.to_owned();
     let corpus_error = |source| DataError::Corpus { task: name(), source };
-    let Splits { train, valid, test } = spec.load().map_err(corpus_error)?;
+    let Corpus { splits, files, words, word_fit } = spec.read().map_err(corpus_error)?;
+    let Splits { train, valid, test } = splits;
     let sizes = [train.len(), valid.len()];
     let limits = &config.training;
     let part = |split| subset(split, limits.fraction, config.seed).map_err(corpus_error);
@@ -94,6 +111,7 @@ pub fn load_task(
     let tags = train.iter().chain(&valid).flat_map(|s| s.tags.iter().map(String::as_str));
     let labels = LabelSet::from_tags(tags, &spec.train.display().to_string())
         .map_err(|source| DataError::Label { task: name(), source })?;
+    codec.check_labels(&labels).map_err(|source| DataError::Labels { task: name(), source })?;
     let prefix = codec
         .prefix(config.method.source_prefix(task))
         .map_err(|source| DataError::Encode { task: name(), source })?;
@@ -115,7 +133,20 @@ pub fn load_task(
         }
     }
     let unseen_labels = unseen_labels(&train, &test);
-    Ok(TaskData { name: name(), labels, train, valid, test, skipped, truncated, windowed, unseen_labels })
+    Ok(TaskData {
+        name: name(),
+        labels,
+        train,
+        valid,
+        test,
+        skipped,
+        truncated,
+        windowed,
+        unseen_labels,
+        words,
+        word_fit,
+        files,
+    })
 }
 
 fn unseen_labels(train: &[Example], test: &[Example]) -> Vec<String> {

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use hyperloader_core::backbone::registry::Architecture;
-use hyperloader_core::corpus::CorpusSpec;
 use hyperloader_core::files::{FileError, hexadecimal, sha256, write_atomic};
 use hyperloader_core::run::{self, BackboneReference, HubReference, Manifest, Run, Task};
 use hyperloader_core::weights::tensors::Tensors;
@@ -66,10 +65,14 @@ impl Materials {
         if materials.backbone_reference(&run.folder)?.sha256 != run.manifest.backbone.sha256 {
             return Err(changed("the backbone".into()));
         }
-        for (mut now, then) in materials.tasks(&config).into_iter().zip(&run.manifest.tasks) {
+        for (mut now, then) in materials.tasks().into_iter().zip(&run.manifest.tasks) {
             // Runs of the first version have no hash of their corpora.
             if then.train_sha256.is_empty() {
                 now.train_sha256.clear();
+            }
+            // Older runs have the splitting of the layout, which was not compared with the corpus.
+            if then.word_fit.is_none() {
+                (now.words, now.word_fit) = (then.words, None);
             }
             if now != *then {
                 return Err(changed(format!("the corpus of task `{}`", then.name)));
@@ -126,7 +129,7 @@ impl Materials {
             method: config.method.clone(),
             architecture: Architecture::of(self.base.backbone().config()),
             backbone: self.backbone_reference(&folder)?,
-            tasks: self.tasks(config),
+            tasks: self.tasks(),
             max_source_len: config.training.max_source_len,
             max_target_len: config.training.max_target_len,
             seed: config.seed,
@@ -142,15 +145,16 @@ impl Materials {
     }
 
     /// The tasks as the manifest of a run has them.
-    fn tasks(&self, config: &Config) -> Vec<Task> {
-        let task = |(spec, data): (&CorpusSpec, &TaskData)| Task {
+    fn tasks(&self) -> Vec<Task> {
+        let task = |data: &TaskData| Task {
             name: data.name.clone(),
             labels: data.labels.iter().map(str::to_owned).collect(),
-            words: spec.word_splitting(),
+            words: data.words,
+            word_fit: data.word_fit,
             train_sentences: data.train.len(),
             train_sha256: train_hash(data),
         };
-        config.tasks.values().zip(&self.data).map(task).collect()
+        self.data.iter().map(task).collect()
     }
 
     /// The backbone as the manifest of a run in the folder `run` has it.

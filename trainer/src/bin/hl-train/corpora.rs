@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table};
 use hyperloader_cli::{Console, Exit, FormatArgs, OutputFormat};
 use hyperloader_core::backbone::TOKENIZER;
 use hyperloader_core::corpus::stats::Percentiles;
-use hyperloader_core::corpus::{CorpusSpec, LabelPreset, Labels, known};
+use hyperloader_core::corpus::{CorpusSpec, FileReport, LabelPreset, Labels, known};
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_trainer::config::{BackboneConfig, Config};
 use hyperloader_trainer::corpora::{Corpora, CorpusNumbers, Limits, SplitLengths};
@@ -127,6 +127,7 @@ fn text(corpora: &Corpora) -> String {
     for (name, numbers) in corpora.counted() {
         parts.push(format!("{name}, layout `{}`\n{}", numbers.layout, splits(numbers, corpora.limits)));
         parts.push(labels(numbers));
+        parts.extend(reading(numbers));
     }
     parts.join("\n\n")
 }
@@ -194,6 +195,16 @@ fn splits(numbers: &CorpusNumbers, limits: Limits) -> Table {
         add_row(&mut table, &over, tokens.map(|split| split.over_target));
     }
     table
+}
+
+/// What was not read as it stands in the files, and how free text is cut.
+fn reading(numbers: &CorpusNumbers) -> Option<String> {
+    let lines = numbers.files.iter().flat_map(|FileReport { path, report, .. }| {
+        let notes = report.notes().into_iter();
+        notes.map(move |note| format!("`{}`: {note}", path.display()))
+    });
+    let lines: Vec<String> = lines.collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn labels(numbers: &CorpusNumbers) -> String {

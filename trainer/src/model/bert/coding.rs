@@ -5,6 +5,7 @@ use std::ops::Range;
 use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::source::CodingError;
 use hyperloader_core::text::wordpiece::{self, WordPiece};
+use hyperloader_core::text::writable::{WritableError, some_labels};
 
 use crate::data::coding::{Coded, Coding, Limits, NO_TARGET};
 
@@ -28,6 +29,7 @@ impl Coding for WordPiece {
 
     fn encode(
         &self,
+        _: &[u32],
         words: &[String],
         tags: &[String],
         window: Range<usize>,
@@ -39,6 +41,10 @@ impl Coding for WordPiece {
             target[at] = labels.bio_index(tag).map_or(NO_TARGET, |index| index as u32);
         }
         Ok(Coded { source: ids, target })
+    }
+
+    fn check_labels(&self, labels: &LabelSet) -> Result<(), WritableError> {
+        some_labels(labels)
     }
 
     /// Whether the source fits. Targets are as long as sources, so only `limits.source` counts.

@@ -6,6 +6,7 @@ use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::source::CodingError;
 use hyperloader_core::text::spans::{Bio, bio_to_sbio};
+use hyperloader_core::text::writable::{WritableError, labels_writable};
 
 use crate::data::coding::{Coded, Coding, Limits};
 
@@ -30,12 +31,18 @@ impl Coding for SentT {
 
     fn encode(
         &self,
+        prefix: &[u32],
         words: &[String],
         tags: &[String],
         window: Range<usize>,
         _: &LabelSet,
     ) -> Result<Coded, CodingError> {
-        Ok(Coded { source: self.encode_source(words)?, target: self.encode_target(&sbio(tags, window))? })
+        let source = self.encode_prefixed(prefix, words)?;
+        Ok(Coded { source, target: self.encode_target(&sbio(tags, window))? })
+    }
+
+    fn check_labels(&self, labels: &LabelSet) -> Result<(), WritableError> {
+        labels_writable(self, labels)
     }
 
     fn fits(&self, coded: &Coded, limits: Limits) -> bool {

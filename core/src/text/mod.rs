@@ -8,7 +8,7 @@
 //! - [`writable`]: whether a model can write the labels
 //! - [`sentinels`]: the ids that separate words in SentT'
 //! - [`sentt`]: SentT', the source and target form of a T5
-//! - [`source`]: source ids with a task's prefix, and padded batches
+//! - [`source`]: source ids with a task's prefix, padded batches, and the codecs' common error
 //! - [`target`]: the target grammar: tags from ids and ids from tags
 //! - [`wordpiece`]: the source form of a BERT
 //! - [`drafter`]: the classifier that drafts targets

@@ -2,10 +2,12 @@
 //!
 //! - [`args`]: the command line
 //! - [`tag`]: plain `hl-run`, which tags sentences
+//! - [`mod@format`]: tagged sentences as text and as JSON
 //! - [`info`]: `hl-run --info`
 //! - [`lines`]: stdin in batches of lines
 
 mod args;
+mod format;
 mod info;
 mod lines;
 mod tag;
@@ -40,10 +42,7 @@ impl Program for Args {
 
     /// A backend that fails on a valid file is not the user's error.
     fn classify(error: &anyhow::Error) -> Exit {
-        let failed = |error: &BackendError| {
-            matches!(error, BackendError::Open { .. } | BackendError::Run { .. } | BackendError::WorkerDied)
-        };
-        match error.chain().filter_map(|cause| cause.downcast_ref()).any(failed) {
+        match error.chain().filter_map(|cause| cause.downcast_ref()).any(BackendError::is_internal) {
             true => Exit::InternalError,
             false => Exit::UserError,
         }

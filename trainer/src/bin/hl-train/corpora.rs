@@ -12,7 +12,6 @@ use hyperloader_core::corpus::{CorpusSpec, FileReport, LabelPreset, Labels, know
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_trainer::config::{BackboneConfig, Config};
 use hyperloader_trainer::corpora::{Corpora, CorpusNumbers, Limits, SplitLengths};
-use hyperloader_trainer::hub::Hub;
 
 use crate::args::label_presets;
 
@@ -100,7 +99,7 @@ fn specs(args: &CorporaArgs, config: Option<&Config>) -> Result<Vec<(String, Cor
 /// The tokenizer. Without `--backbone`, a note tells if there is none.
 fn codec(args: &CorporaArgs, config: Option<&Config>, console: &Console) -> Result<Option<SentT>> {
     if let Some(typed) = &args.backbone {
-        let mut backbone = BackboneConfig { path: None, id: None, cross_attention_relative_bias: false };
+        let mut backbone = BackboneConfig::default();
         backbone.choose(typed)?;
         let folder = on_this_machine(&backbone).with_context(|| {
             format!("`{typed}` is neither a folder nor a model in the cache\nhint: name a folder with `{TOKENIZER}`, or let a training fetch the model")
@@ -120,13 +119,7 @@ fn codec(args: &CorporaArgs, config: Option<&Config>, console: &Console) -> Resu
 
 /// The folder of a backbone. A model of the hub must be in the cache: nothing is fetched for lengths alone.
 fn on_this_machine(backbone: &BackboneConfig) -> Option<PathBuf> {
-    match &backbone.id {
-        None => backbone.path.clone(),
-        Some(id) => {
-            let cache = Hub { offline: true, ..Hub::from_env().ok()? };
-            Some(cache.fetch(id, &mut |_| ()).ok()?.folder)
-        }
-    }
+    Some(backbone.locate_offline().ok()?.folder)
 }
 
 fn text(corpora: &Corpora) -> String {

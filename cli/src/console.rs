@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::args::{CommonArgs, OutputFormat};
 use crate::error;
 use crate::exit::Exit;
-use crate::output::{Records, Stdout, json};
+use crate::output::{Stdout, json};
 
 /// The terminal of a program. All threads can print to it; lines appear above progress bars.
 pub struct Console {
@@ -90,11 +90,6 @@ impl Console {
             }
         }
         self.flush()
-    }
-
-    /// Prints any number of records.
-    pub fn records(&self, format: OutputFormat) -> Records<'_> {
-        Records::new(self, format)
     }
 
     /// Prints a note to stderr, unless `--quiet` is set.

@@ -5,7 +5,8 @@
 //!
 //! - [`program`]: parses the arguments, runs the program, turns the result into an exit code
 //! - [`console`]: notes, warnings, errors and progress bars on stderr
-//! - [`output`]: data on stdout as `text`, `json` or `jsonl`; closed pipes and full disks
+//! - [`output`]: stdout with closed pipes and full disks
+//! - [`records`]: the records of a command as `text`, `json` or `jsonl`
 //! - [`error`]: how an error, its causes and its hints are printed
 //! - [`exit`]: exit codes
 //! - [`args`]: options that all programs have: `--color`, `--quiet`, `--output-format`
@@ -20,11 +21,12 @@ pub mod error;
 pub mod exit;
 pub mod output;
 pub mod program;
+pub mod records;
 
 pub use args::{CommonArgs, FormatArgs, OutputFormat};
 pub use choices::choices;
 pub use console::Console;
 pub use documents::Documents;
 pub use exit::Exit;
-pub use output::Records;
 pub use program::{Program, main};
+pub use records::Records;

@@ -57,8 +57,8 @@ pub use hyperloader_onnx::proto::ModelProto;
 pub use hyperloader_onnx::{Bytes, ReadError, WeightFile};
 
 pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Graph, Value};
-pub use error::{GraphError, OpenError, SentenceError, TagError};
-pub use model_file::{ModelFile, ModelFileError};
+pub use error::{GraphError, ModelFileError, OpenError, SentenceError, TagError};
+pub use model_file::ModelFile;
 pub use names::UnknownName;
 pub use options::{DraftFrom, Input, Mode, TaggerOptions};
 pub use output::{Tagged, TaggedSpan};

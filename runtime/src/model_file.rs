@@ -10,76 +10,11 @@ use hyperloader_onnx::proto::{GraphProto, ModelProto, TensorTypeProto, ValueInfo
 use hyperloader_onnx::{Bytes, ElementType, ReadError, WeightFile, decode_model};
 
 use crate::architecture;
+use crate::error::ModelFileError;
 use crate::model::{FieldError, Parts};
 
 /// Far more than any exported tagger has: a T5 has 100 sentinels, so its sentences have at most 99 words.
 const MAX_TOKENS: usize = 1 << 16;
-
-/// A file cannot be used as a tagger.
-#[derive(Debug, thiserror::Error)]
-pub enum ModelFileError {
-    /// The file cannot be read.
-    #[error(transparent)]
-    Read(ReadError),
-    /// The file is not an ONNX model, or it is damaged.
-    #[error(
-        "cannot open tagger `{}`\n\
-         hint: `hl-export --task TASK` writes one; if it did, copy or export the file again",
-        path.display()
-    )]
-    NotAModel {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: ReadError,
-    },
-    /// The model lacks metadata of a tagger, or has metadata of another version.
-    #[error("cannot use `{}` as a tagger", path.display())]
-    Metadata {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: MetadataError,
-    },
-    /// A value in the metadata is out of its range.
-    #[error("`{}`: metadata `{field}` is {value}, expected {expected}", path.display())]
-    Field {
-        /// The file.
-        path: PathBuf,
-        /// The field.
-        field: &'static str,
-        /// Its value.
-        value: String,
-        /// The values that are allowed.
-        expected: String,
-    },
-    /// The drafter has another number of tags than the tagger.
-    #[error("`{}`: {part} has width {found}, expected {expected} for {labels} labels", path.display())]
-    Drafter {
-        /// The file.
-        path: PathBuf,
-        /// The part of the drafter.
-        part: &'static str,
-        /// Its width.
-        found: usize,
-        /// The width for this number of labels.
-        expected: usize,
-        /// Number of labels of the tagger.
-        labels: usize,
-    },
-    /// The graph has other inputs or outputs than a tagger.
-    #[error("`{}`: the graph's {side} are {found}, expected {expected}", path.display())]
-    Interface {
-        /// The file.
-        path: PathBuf,
-        /// `inputs` or `outputs`.
-        side: &'static str,
-        /// Names, types and ranks found.
-        found: String,
-        /// Names, types and ranks of a tagger.
-        expected: String,
-    },
-}
 
 /// An exported tagger whose graph and metadata are checked.
 #[derive(Debug, Clone)]

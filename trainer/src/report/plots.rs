@@ -11,8 +11,6 @@ use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 use plotters::style::register_font;
 
-use super::history::Points;
-
 /// The registered name of the typeface. In the page, the browser shows its own font of this name.
 pub(crate) const FONT: &str = "sans-serif";
 /// Width and height of a chart in the page, in pixels.
@@ -34,6 +32,9 @@ pub(crate) const COLORS: [RGBColor; 7] = [
     RGBColor(230, 159, 0),
     RGBColor(70, 70, 70),
 ];
+
+/// The points of a curve: the step and the value.
+pub type Points = Vec<(u64, f64)>;
 
 /// A plot could not be drawn.
 #[derive(Debug, thiserror::Error)]

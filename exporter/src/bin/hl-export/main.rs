@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use hyperloader_cli::{CommonArgs, Console, Exit, Program};
+use hyperloader_cli::{CommonArgs, Console, Exit, Program, Records};
 use hyperloader_core::run::{Candidates, Run};
 use hyperloader_exporter::{ExportError, Exported, Exporter};
 
@@ -52,7 +52,7 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
         None => run.manifest.tasks.iter().map(|task| task.name.clone()).collect(),
     };
     let format = args.output_format;
-    let mut list = args.all.then(|| console.records(format));
+    let mut list = args.all.then(|| Records::new(console, format));
     let mut opened: Option<(u64, Exporter)> = None;
     for task in &tasks {
         // One checkpoint serves all tasks, unless each has its own best.
@@ -73,7 +73,7 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
         }
         opened = Some((step, exporter));
     }
-    list.map_or(Ok(()), hyperloader_cli::Records::finish)
+    list.map_or(Ok(()), Records::finish)
 }
 
 fn export(args: &ExportArgs, exporter: &Exporter, task: &str, console: &Console) -> Result<Exported> {

@@ -18,7 +18,7 @@ pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<()> {
     }
     console.note(format_args!("backend: {}", tagger.backend().description()));
     let began = Instant::now();
-    let mut printer = Printer { console, records: console.records(args.output_format) };
+    let mut printer = Printer { console, records: Records::new(console, args.output_format) };
     match args.sentences.is_empty() {
         false => tag_arguments(&tagger, &args.sentences, &mut printer)?,
         true => tag_stdin(&tagger, &mut printer)?,

@@ -7,59 +7,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
 use hyperloader_cli::{CommonArgs, Console, Exit, FormatArgs};
 use hyperloader_core::corpus::known;
 use hyperloader_trainer::compare::{self, Cell, CellEnd, Plan, Results, Scores};
 use hyperloader_trainer::train::Training;
 
-use crate::args::ComputeArgs;
+use crate::compare_args::CompareArgs;
 use crate::interrupt::stop_on_interrupt;
+use crate::job::RunEnd;
 use crate::progress::Progress;
 use crate::{exit_of, fetch, job};
-
-/// Train several methods, fractions and seeds, and write the paper's tables
-///
-/// Trains each combination that has no scores yet, then writes tables and a figure into the folder `out` of the
-/// comparison, and prints the tables. After an interruption, the same command continues.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-Examples:
-  Train the runs of `compare.toml`, two at a time:
-    hl-train compare --jobs 2
-  Print the tables of the runs that are finished:
-    hl-train compare --only-tables")]
-pub(crate) struct CompareArgs {
-    /// Methods, fractions and seeds; its paths are relative to its folder
-    #[arg(long, value_name = "FILE", default_value = "compare.toml")]
-    pub(crate) config: PathBuf,
-
-    /// Folder of the paper's corpora to train on [default: the tasks of the comparison's base]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-
-    /// Train nothing: write the tables of the finished runs
-    #[arg(long)]
-    only_tables: bool,
-
-    #[command(flatten)]
-    pub(crate) compute: ComputeArgs,
-
-    /// Number of runs that are trained at the same time, each in its own process with its share of the threads
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub(crate) jobs: u8,
-
-    /// Train this one run, and stop when stdin ends
-    #[arg(long, value_name = "METHOD/FRACTION/SEED", hide = true)]
-    job: Option<String>,
-
-    #[command(flatten)]
-    format: FormatArgs,
-
-    /// Print log lines instead of a progress bar
-    #[arg(long)]
-    no_progress: bool,
-}
 
 pub(crate) fn run(args: &CompareArgs, console: &Console, common: CommonArgs) -> Result<Exit> {
     if args.no_progress {
@@ -98,14 +55,6 @@ enum AllEnd {
     /// All runs were tried; these failed.
     Done(Vec<String>),
     /// Ctrl-C was pressed.
-    Stopped,
-}
-
-/// How a run ended.
-pub(crate) enum RunEnd {
-    Done,
-    /// The error is printed.
-    Failed,
     Stopped,
 }
 

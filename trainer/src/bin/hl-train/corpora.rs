@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::{CellAlignment, Table};
-use hyperloader_cli::{Console, Exit, FormatArgs, OutputFormat};
+use hyperloader_cli::{Console, Exit, FormatArgs, OutputFormat, Records};
 use hyperloader_core::backbone::TOKENIZER;
 use hyperloader_core::corpus::stats::Percentiles;
 use hyperloader_core::corpus::{CorpusSpec, FileReport, LabelPreset, Labels, known};
@@ -13,7 +13,7 @@ use hyperloader_core::text::sentt::SentT;
 use hyperloader_trainer::config::{BackboneConfig, Config};
 use hyperloader_trainer::corpora::{Corpora, CorpusNumbers, Limits, SplitLengths};
 
-use crate::args::label_presets;
+use crate::shared::label_presets;
 
 /// The configuration that is used if no other is named.
 const DEFAULT_CONFIG: &str = "hyperloader.toml";
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &CorporaArgs, console: &Console) -> Result<()> {
     let corpora = Corpora::count(specs, codec.as_ref(), &training);
     match args.format.output_format {
         OutputFormat::Jsonl => {
-            let mut records = console.records(OutputFormat::Jsonl);
+            let mut records = Records::new(console, OutputFormat::Jsonl);
             corpora.corpora.iter().try_for_each(|corpus| records.write(corpus, String::new))?;
             records.finish()?;
         }

@@ -7,8 +7,8 @@ use hyperloader_core::run::Run;
 use hyperloader_trainer::train::fit_drafters;
 use serde_json::json;
 
-use crate::args::{ComputeArgs, RunArgs};
 use crate::progress::Progress;
+use crate::shared::{ComputeArgs, RunArgs};
 
 /// Fit the drafters of a run again
 ///

@@ -11,7 +11,15 @@ use anyhow::{Context, Result};
 use hyperloader_cli::{CommonArgs, Console, Exit};
 use hyperloader_trainer::compare::Cell;
 
-use crate::compare::{CompareArgs, RunEnd};
+use crate::compare_args::CompareArgs;
+
+/// How a run ended.
+pub(crate) enum RunEnd {
+    Done,
+    /// The error is printed.
+    Failed,
+    Stopped,
+}
 
 /// Time between two checks whether the child has ended.
 const PAUSE: Duration = Duration::from_millis(50);

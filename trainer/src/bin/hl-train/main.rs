@@ -1,6 +1,8 @@
 //! `hl-train`: trains multi-task taggers.
 //!
-//! - [`args`]: the command line, and options that several commands share
+//! - [`args`]: the command line
+//! - [`shared`]: options that several commands share
+//! - [`compare_args`]: options of `hl-train compare`
 //! - [`train`]: plain `hl-train`
 //! - [`compare`], [`corpora`], [`params`], [`drafter`], [`report`]: a file for each command
 //! - [`job`]: a run of `hl-train compare --jobs N` in a process of its own
@@ -9,6 +11,7 @@
 
 mod args;
 mod compare;
+mod compare_args;
 mod corpora;
 mod drafter;
 mod fetch;
@@ -17,6 +20,7 @@ mod job;
 mod params;
 mod progress;
 mod report;
+mod shared;
 mod train;
 
 use std::error::Error;

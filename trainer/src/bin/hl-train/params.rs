@@ -7,7 +7,7 @@ use hyperloader_core::backbone::registry::Architecture;
 use hyperloader_core::method::{TaskShape, variant};
 use hyperloader_trainer::parameter_count::{ParameterCount, count, paper};
 
-use crate::args::method_names;
+use crate::shared::method_names;
 
 /// Count the trainable and total parameters of a method
 ///

@@ -6,7 +6,7 @@ use hyperloader_cli::{Console, FormatArgs};
 use hyperloader_trainer::report;
 use serde_json::json;
 
-use crate::args::RunArgs;
+use crate::shared::RunArgs;
 
 /// Write the report of a run again
 ///

@@ -14,10 +14,10 @@ use hyperloader_trainer::evaluate::Evaluation;
 use hyperloader_trainer::report;
 use hyperloader_trainer::train::{End, Outcome, Training};
 
-use crate::args::{ComputeArgs, label_presets, method_names};
 use crate::fetch;
 use crate::interrupt::stop_on_interrupt;
 use crate::progress::Progress;
+use crate::shared::{ComputeArgs, label_presets, method_names};
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {

@@ -6,6 +6,7 @@ use std::path::Path;
 use hyperloader_core::files::read_text;
 
 use super::error::ReportError;
+use super::plots::Points;
 use crate::evaluate::Evaluation;
 use crate::record::{Line, METRICS, Step};
 use crate::smoothing::Smoothed;
@@ -16,9 +17,6 @@ pub struct History {
     steps: BTreeMap<u64, Step>,
     validations: BTreeMap<u64, BTreeMap<String, Evaluation>>,
 }
-
-/// The points of a curve: the step and the value.
-pub type Points = Vec<(u64, f64)>;
 
 impl History {
     /// Reads the metrics of a run folder. A missing file gives an empty history. An incomplete last line is ignored.

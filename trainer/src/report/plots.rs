@@ -11,7 +11,6 @@ use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 use plotters::style::register_font;
 
-use super::history::Points;
 
 /// The registered name of the typeface. In the page, the browser shows its own font of this name.
 pub(crate) const FONT: &str = "sans-serif";
@@ -53,6 +52,9 @@ pub enum Axis {
     /// F1 from 0 to 1.
     F1,
 }
+
+/// The points of a curve: the step and the value.
+pub type Points = Vec<(u64, f64)>;
 
 /// A curve.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! The progress of a training, for whoever shows it.
+//! The trait that receives the progress of a training.
 
 use hyperloader_core::run::Run;
 

@@ -1,160 +1,31 @@
 //! HyperLoader and HyperFormer++ against the reference implementations, on every case of `golden/hyperloader`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod case;
+#[path = "../golden_support/mod.rs"]
 mod golden_support;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use golden_support::methods::{golden, json};
-use golden_support::{
-    Tolerance, assert_close, assert_number, batch, cases, floats, integers, rows, visible, with_start,
-};
-use hyperloader_core::backbone::t5::{Stack, T5Config, relative_position_bucket};
-use hyperloader_core::method::{HyperConfig, LoraConfig, Method, MethodConfig, Site, TaskShape};
+use golden_support::{Tolerance, assert_close, assert_number, batch, cases, floats, integers, rows, visible, with_start};
+use hyperloader_core::backbone::t5::{Stack, relative_position_bucket};
+use hyperloader_core::method::{LoraConfig, Site, TaskShape};
 use hyperloader_core::weights::task::{Adapter, Lora};
-use hyperloader_core::weights::tensors::{TensorFile, Tensors};
-use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::loss::smoothing_floor;
-use hyperloader_trainer::methods::hyper;
-use hyperloader_trainer::model::t5::{Mode, T5, T5Tagger};
+use hyperloader_trainer::model::t5::{Mode, T5Tagger};
 use hyperloader_trainer::optimizer::{AbsentGradient, AdamW};
-use hyperloader_trainer::parameters::{Parameters, to_device};
 use hyperloader_trainer::schedule::{Decay, Schedule};
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
+
+use case::Case;
 
 const MODE: Mode = Mode::Evaluation;
 const GENERATED: Tolerance = Tolerance::Absolute(1e-5);
 const STATES: Tolerance = Tolerance::Absolute(2e-5);
 const HIDDEN: Tolerance = Tolerance::OfMaximumOr(1e-5, 1.0);
 const GRADIENTS: Tolerance = Tolerance::OfMaximum(1e-4);
-
-/// A folder of golden vectors and the model that it describes.
-struct Case {
-    folder: PathBuf,
-    name: String,
-    config: Value,
-    hyper: HyperConfig,
-    tagger: T5Tagger,
-}
-
-impl Case {
-    fn all() -> Vec<Self> {
-        Self::all_in(Kind::Float)
-    }
-
-    fn all_in(kind: Kind) -> Vec<Self> {
-        cases("hyperloader", "config.json").into_iter().map(|folder| Self::open(folder, kind)).collect()
-    }
-
-    fn open(folder: PathBuf, kind: Kind) -> Self {
-        let config = json(&folder.join("config.json"));
-        let (t5, hyper) = (t5_config(&config), hyper_config(&config));
-        let method = MethodConfig::from(hyper.clone());
-        let tasks: Vec<String> = serde_json::from_value(config["tasks"].clone()).unwrap();
-        method.validate(&t5, &TaskShape::named(&tasks)).unwrap();
-        let mut state = open(&folder, "state_ours").read_all().unwrap();
-        let trainable: Tensors = method
-            .trainable_tensors(&t5, &TaskShape::named(&tasks))
-            .into_iter()
-            .map(|t| (t.name.clone(), state.remove(&t.name).unwrap_or_else(|| panic!("no `{}`", t.name))))
-            .collect();
-        let parameters = Parameters::from_tensors(&trainable, Device::Cpu).to_kind(kind);
-        let t5 = T5::new(&t5, |name| match parameters.get(name) {
-            Some(tensor) => Ok(tensor.shallow_clone()),
-            None => {
-                let tensor = state.remove(name).ok_or(name.to_owned())?;
-                Ok::<_, String>(to_device(&tensor, Device::Cpu).to_kind(kind))
-            }
-        })
-        .unwrap();
-        assert!(state.is_empty(), "tensors that the model has no place for: {:?}", state.keys());
-        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-        Self { folder, name, config, hyper, tagger: T5Tagger { t5, method, parameters, tasks } }
-    }
-
-    fn file(&self, name: &str) -> TensorFile {
-        open(&self.folder, name)
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.folder.join(format!("{name}.safetensors")).is_file()
-    }
-
-    fn inputs(&self) -> Batch {
-        batch(&self.file("inputs"), "")
-    }
-
-    fn smoothing(&self) -> f64 {
-        self.config["label_smoothing"].as_f64().unwrap()
-    }
-
-    /// Runs `check` for each task of each case.
-    fn for_each_task(check: impl Fn(&mut Case, &str, &str)) {
-        for mut case in Self::all() {
-            for task in case.tagger.tasks.clone() {
-                let what = format!("{}/{task}", case.name);
-                check(&mut case, &task, &what);
-            }
-        }
-    }
-}
-
-fn open(folder: &std::path::Path, name: &str) -> TensorFile {
-    TensorFile::open(&folder.join(format!("{name}.safetensors"))).unwrap()
-}
-
-fn t5_config(config: &Value) -> T5Config {
-    let mut fields = serde_json::Map::new();
-    for field in [
-        "vocab_size",
-        "d_model",
-        "d_kv",
-        "d_ff",
-        "num_layers",
-        "num_decoder_layers",
-        "num_heads",
-        "relative_attention_num_buckets",
-        "relative_attention_max_distance",
-        "layer_norm_epsilon",
-        "tie_word_embeddings",
-        "pad_token_id",
-        "eos_token_id",
-        "decoder_start_token_id",
-        "cross_attention_relative_bias",
-    ] {
-        if let Some(value) = config.get(field) {
-            fields.insert(field.to_owned(), value.clone());
-        }
-    }
-    fields.insert("feed_forward_proj".to_owned(), config["feed_forward_act"].clone());
-    fields.insert("dropout_rate".to_owned(), config["dropout"].clone());
-    serde_json::from_value(Value::Object(fields)).unwrap()
-}
-
-fn hyper_config(config: &Value) -> HyperConfig {
-    let number = |field: &str| config[field].as_u64().unwrap() as usize;
-    let (method, lora) = match config["model"].as_str().unwrap() {
-        "HyperLoader" => {
-            let alpha = config["lora_alpha"].as_f64().unwrap();
-            (Method::HyperLoader, Some(LoraConfig { rank: number("lora_r"), alpha, ..LoraConfig::default() }))
-        }
-        "HyperFormer++" => (Method::HyperFormerPlusPlus, None),
-        other => panic!("unknown model `{other}`"),
-    };
-    HyperConfig {
-        method,
-        task_embed_dim: number("task_embed_dim"),
-        projector_hidden: number("projector_hidden"),
-        reduction_factor: number("adapter_reduction_factor"),
-        lora,
-        ln_gamma_offset: config.get("ln_gamma_offset").and_then(Value::as_f64).unwrap_or(0.0),
-        adapter_norm_eps: config["adapter_norm_eps"].as_f64().unwrap(),
-        projector_norm_eps: config["projector_norm_eps"].as_f64().unwrap(),
-        ..HyperConfig::default()
-    }
-}
 
 #[test]
 fn names_shapes_and_counts_of_tensors_equal_the_references() {

@@ -42,18 +42,18 @@ pub fn write_atomic(
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), FileError> {
     let fill = |w: &mut dyn Write| fill(w).map_err(|e| FileError::new("write", path, e));
-    write_checked(path, fill, |_| Ok(()))
+    write_checked(path, fill, |_, ()| Ok(()))
 }
 
-/// As [`write_atomic`], and calls `check` with the complete file under a temporary name in the same folder before the file
-/// is renamed. Returns the result of `check`.
+/// As [`write_atomic`], and calls `check` with the complete file under a temporary name in the same folder and the result
+/// of `fill` before the file is renamed. Returns the result of `check`.
 ///
 /// # Errors
 /// Any error of the file system, of `fill` or of `check`; nothing is left at `path` then (an older file stays as it was).
-pub fn write_checked<R, E: From<FileError>>(
+pub fn write_checked<T, R, E: From<FileError>>(
     path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> Result<(), E>,
-    check: impl FnOnce(&Path) -> Result<R, E>,
+    fill: impl FnOnce(&mut dyn Write) -> Result<T, E>,
+    check: impl FnOnce(&Path, T) -> Result<R, E>,
 ) -> Result<R, E> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -65,12 +65,12 @@ pub fn write_checked<R, E: From<FileError>>(
     // The reason alone: the name of the temporary file would not help the reader.
     let mut temporary = temporary.map_err(|e| failed(e.kind().into()))?;
     let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
-    fill(&mut writer)?;
+    let filled = fill(&mut writer)?;
     writer.flush().map_err(failed)?;
     drop(writer);
     share_permissions(temporary.as_file()).map_err(failed)?;
     temporary.as_file().sync_all().map_err(failed)?;
-    let checked = check(temporary.path())?;
+    let checked = check(temporary.path(), filled)?;
     temporary.persist(path).map_err(|e| failed(e.error))?;
     // The rename must survive a power failure too.
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
@@ -148,9 +148,9 @@ mod tests {
             if good { Ok(7) } else { Err(FileError::new("check", written, io::Error::other("bad"))) }
         };
         let fill = |w: &mut dyn Write| w.write_all(b"new").map_err(|e| FileError::new("write", &path, e));
-        assert!(write_checked(&path, fill, |written| check(written, false)).is_err());
+        assert!(write_checked(&path, fill, |written, ()| check(written, false)).is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert_eq!(write_checked(&path, fill, |written| check(written, true)).unwrap(), 7);
+        assert_eq!(write_checked(&path, fill, |written, ()| check(written, true)).unwrap(), 7);
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
     }
 

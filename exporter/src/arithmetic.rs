@@ -1,4 +1,4 @@
-//! The few functions of a T5, a BERT and their adapters that are not matrix products, in float64.
+//! The functions of T5, BERT and their adapters that are not matrix products, in float64.
 
 use hyperloader_core::weights::task::Activation;
 use ndarray::{Array2, ArrayView1};
@@ -42,20 +42,20 @@ pub(crate) fn softmax(x: &mut Array2<f64>) {
     }
 }
 
-/// `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x³)))` (reference section 1.4).
+/// `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x³)))` (`docs/reference/hyperloader.md#t5-block-with-task-weights`).
 pub(crate) fn gelu_new(x: f64) -> f64 {
     let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
     0.5 * x * (1.0 + inner.tanh())
 }
 
-/// `x (1 + erf(x / sqrt(2))) / 2`, which BERT calls gelu.
+/// `x (1 + erf(x / sqrt(2))) / 2`: BERT's gelu.
 pub(crate) fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2))
 }
 
-/// The error function, by the series whose terms have one sign (Abramowitz and Stegun 1964, 7.1.6).
+/// The error function, as the series whose terms have the same sign (Abramowitz and Stegun 1964, 7.1.6).
 fn erf(x: f64) -> f64 {
-    // Beyond, it is 1 in float64.
+    // Beyond 6, the error function is 1 in float64.
     if x.abs() > 6.0 {
         return x.signum();
     }
@@ -70,7 +70,7 @@ fn erf(x: f64) -> f64 {
     std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
 }
 
-/// An adapter's non-linearity.
+/// The non-linearity of an adapter.
 pub(crate) fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::GeluNew => gelu_new(x),
@@ -79,7 +79,7 @@ pub(crate) fn activate(activation: Activation, x: f64) -> f64 {
     }
 }
 
-/// Index of the largest value; of equal ones the first.
+/// Index of the largest value; of equal values the first.
 pub(crate) fn argmax(values: &ArrayView1<'_, f64>) -> usize {
     let mut best = 0;
     for (index, value) in values.iter().enumerate() {

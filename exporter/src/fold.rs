@@ -1,4 +1,5 @@
-//! LoRA folded into the matrix it updates: `W' = W + scale * B A` (Hu et al. 2022, section 4.1), checked.
+//! Folds a LoRA pair into the matrix that it updates: `W' = W + scale * B A` (Hu et al. 2022, section 4.1). A fold that
+//! does not change its matrix is an error.
 
 use hyperloader_core::weights::task::Lora;
 use hyperloader_core::weights::tensors::HostTensor;
@@ -7,10 +8,10 @@ use ndarray::{Array2, ArrayView2, Ix2, Zip};
 /// A matrix could not be folded.
 #[derive(Debug, thiserror::Error)]
 pub enum FoldError {
-    /// The pair does not fit the matrix.
+    /// The shapes of the pair do not fit the matrix.
     #[error("LoRA of shapes {a:?} (A) and {b:?} (B) does not fit `{name}` of shape {weight:?}")]
     Shape {
-        /// The matrix.
+        /// Name of the matrix.
         name: String,
         /// Shape of A.
         a: Vec<usize>,
@@ -19,35 +20,39 @@ pub enum FoldError {
         /// Shape of the matrix.
         weight: Vec<usize>,
     },
-    /// `B` holds only zeros, as it does before the first effective update.
+    /// `B` is all zero, as before the first effective update.
     #[error(
         "folding changes nothing in `{0}`: B of its LoRA is all zero\n\
          hint: this run is untrained; its first update has learning rate 0, so train for at least 2 steps"
     )]
     Untrained(String),
-    /// The update is lost in rounding, so the file would not be the task's model.
+    /// The update is smaller than the rounding of float32, so that the file would not contain the task's model.
     #[error(
         "folding changes nothing in `{name}`: the update's norm is {norm:e}, below the precision of float32\n\
-         hint: the run was hardly trained, or its generated weights vanished"
+         hint: the run was hardly trained, or its generated weights are close to zero"
     )]
     Unchanged {
-        /// The matrix.
+        /// Name of the matrix.
         name: String,
         /// Frobenius norm of `scale * B A`.
         norm: f64,
     },
-    /// The folded matrix holds an infinity or a NaN.
+    /// The folded matrix contains an infinity or a NaN.
     #[error(
-        "folding `{0}` gives values that are not finite\nhint: training diverged; take an earlier checkpoint or a lower learning rate"
+        "folding `{0}` gives values that are not finite\nhint: training diverged; use an earlier checkpoint or a lower learning rate"
     )]
     NotFinite(String),
 }
 
-/// `weight + scale * B A`, `[inner_dim, d_model]`, computed in float64 and rounded once. `name` is for messages.
+/// `weight + scale * B A`, `[inner_dim, d_model]`, computed in float64 and rounded once to float32. `name` is for the error.
 ///
 /// # Errors
-/// If shapes do not fit, the result equals `weight`, or is not finite.
-pub fn fold(name: &str, weight: &HostTensor, lora: &Lora<HostTensor>) -> Result<HostTensor, FoldError> {
+/// Returns an error if the shapes do not fit, or the result equals `weight` or is not finite.
+pub(crate) fn fold(
+    name: &str,
+    weight: &HostTensor,
+    lora: &Lora<HostTensor>,
+) -> Result<HostTensor, FoldError> {
     let misfit = || FoldError::Shape {
         name: name.to_owned(),
         a: lora.a.shape().to_vec(),

@@ -1,31 +1,51 @@
-//! hl-export: materialises, folds and writes one task as one ONNX file.
+//! Exports a task of a trained run as one ONNX file.
 //!
-//! - [`materialise`]: makes a method's weights once for a task
-//! - [`model`]: the task's model, tensor by tensor
-//! - [`fold`]: LoRA folded into the matrices it updates
-//! - [`graph`]: the ONNX graph
-//! - [`export`]: from a run to a file, whole and verified, or absent
-//! - [`generate`]: adapters made for each input, in plain ndarray
-//! - [`mod@reference`]: the same model in plain ndarray, the oracle of verification
-//! - [`bert`]: the same for `unipelt-bert`: graph, model, oracle
-//! - [`probe`]: the sentences that a file is verified on
-//! - [`verify`]: un-folded, folded and written model compared
-//! - [`quantize`]: the same model in bytes
-//! - [`summary`]: what an export reports
+//! [`Exporter`] opens a run and its backbone. [`Exporter::export`] computes the task's weights, folds LoRA, builds the
+//! graph, runs the reference model, streams the file, and runs the file in every available backend. The file gets its
+//! name only if all of them agree.
+//!
+//! Entry:
+//! - `export`: [`Exporter`], [`Options`] and the steps of an export
+//! - `summary`: [`Exported`], what was written
+//! - `error`: [`ExportError`], [`ModelError`] and [`GraphError`]
+//!
+//! The task's model:
+//! - [`materialise`]: computes the weights of a task from a checkpoint, for each family of methods
+//! - `fold`: folds LoRA into the matrices that it updates
+//! - [`t5`], [`bert`]: model, graph and reference model of each architecture
+//! - `exportable`: the traits that both architectures implement
+//!
+//! The file:
+//! - [`weights`]: the declaration of each weight of a graph
+//! - `precision`: [`Precision`] and the graph of an int8 file
+//! - `verify`: the reference answers, the backends, and the [`Ladder`] of comparisons
+//!
+//! Helpers:
+//! - `operators`: pieces of graphs that both architectures use
+//! - `arithmetic`: norms and non-linearities of the reference models
+//! - `tensor`: tensors with a given number of dimensions
 
 mod arithmetic;
 pub mod bert;
-pub mod export;
-pub mod fold;
-pub mod generate;
-pub mod graph;
+mod error;
+mod export;
+mod exportable;
+mod fold;
 pub mod materialise;
-pub mod model;
-pub mod probe;
-pub mod quantize;
-pub mod reference;
-pub mod summary;
-pub mod verify;
+mod operators;
+mod precision;
+mod summary;
+pub mod t5;
+mod tensor;
+mod verify;
+pub mod weights;
+
+pub use error::{ExportError, GraphError, ModelError};
+pub use export::{Exporter, Options, write_t5};
+pub use fold::FoldError;
+pub use precision::{Precision, UnknownPrecision};
+pub use summary::{Exported, WeightGroup};
+pub use verify::{Demand, Ladder, NotRun, Rung, Tolerance, Verification};
 
 #[cfg(test)]
 #[path = "../tests/common/random_run.rs"]

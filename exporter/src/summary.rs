@@ -1,104 +1,77 @@
-//! What an export reports: weights by their part in the model, and text for people.
+//! The summary of an export: the file and its weights by part, as text for people and as data for programs.
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use comfy_table::{CellAlignment, Table, presets};
-use hyperloader_core::backbone::t5::names;
-use hyperloader_onnx::BuiltModel;
 use serde::Serialize;
 
-use crate::export::Exported;
-use crate::graph::{DRAFTER_BIAS, DRAFTER_WEIGHT};
+use crate::precision::content::FileGraph;
+use crate::verify::Ladder;
+use crate::weights::Part;
+
+/// A file that was written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Exported {
+    /// Name of the task.
+    pub task: String,
+    /// Path of the file.
+    pub file: PathBuf,
+    /// Size of the file.
+    pub bytes: u64,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
+    /// Name of the run that the weights come from.
+    pub run: String,
+    /// Number of updates that the run had made at the checkpoint.
+    pub step: u64,
+    /// Number of elements of all weights in the file.
+    pub parameters: usize,
+    /// The weights by their part in the model.
+    pub weights: Vec<WeightGroup>,
+    /// The result of the verification; `None` if there was none.
+    pub ladder: Option<Ladder>,
+}
 
 /// The weights of one part of the model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WeightGroup {
-    /// The part.
-    pub part: &'static str,
-    /// Weights, each stored once.
+    /// Part of the model.
+    pub part: Part,
+    /// Number of weights in the file.
     pub tensors: usize,
-    /// Their elements.
+    /// Number of elements of these weights.
     pub parameters: usize,
-    /// Their bytes.
+    /// Size of these weights in bytes.
     pub bytes: usize,
-    /// Nodes of the graph that read them: more than `tensors` where one is shared.
+    /// Number of inputs of nodes that read them: more than `tensors` where a weight is shared.
     pub readers: usize,
 }
 
-const PARTS: [&str; 11] = [
-    "embedding",
-    "head",
-    "position tables",
-    "adapters",
-    "generator",
-    "LoRA",
-    "prefix",
-    "norms",
-    "feed-forward",
-    "attention",
-    "drafter",
-];
-
-fn part(name: &str) -> &'static str {
-    let [
-        embedding,
-        head,
-        positions,
-        adapters,
-        generator,
-        lora,
-        prefix,
-        norms,
-        feed_forward,
-        attention,
-        drafter,
-    ] = PARTS;
-    match name {
-        names::SHARED => embedding,
-        names::LM_HEAD => head,
-        _ if name.starts_with("classifier.") => head,
-        _ if name.contains("relative_attention_bias") => positions,
-        DRAFTER_WEIGHT | DRAFTER_BIAS => drafter,
-        _ if name.contains(".adapter.") || name.contains(".adapters.") => adapters,
-        _ if name.starts_with("generator.") => generator,
-        _ if name.contains(".lora_") => lora,
-        _ if name.contains(".prefix_") => prefix,
-        _ if name.contains("layer_norm") || name.contains("LayerNorm") => norms,
-        _ if name.contains("_embeddings.") => embedding,
-        _ if name.contains("DenseReluDense") || is_feed_forward(name) => feed_forward,
-        _ => attention,
-    }
-}
-
-/// Of a BERT, whose attention has an `output.dense` too.
-fn is_feed_forward(name: &str) -> bool {
-    name.contains(".intermediate.") || (name.contains(".output.dense.") && !name.contains(".attention."))
-}
-
-/// The weights of `built`, counted by part.
-pub(crate) fn weight_groups(built: &BuiltModel) -> Vec<WeightGroup> {
-    let nodes = built.model.graph.iter().flat_map(|graph| &graph.node);
+/// The weights of `graph` by part, without empty parts.
+pub(crate) fn weight_groups(graph: &FileGraph<'_>) -> Vec<WeightGroup> {
+    let nodes = graph.model.graph.iter().flat_map(|graph| &graph.node);
     let mut readers: HashMap<&str, usize> = HashMap::new();
     for input in nodes.flat_map(|node| &node.input) {
         *readers.entry(input).or_default() += 1;
     }
-    let group = |wanted| {
-        let weights = built.weights.iter().filter(|weight| part(&weight.name) == wanted);
-        let empty = WeightGroup { part: wanted, tensors: 0, parameters: 0, bytes: 0, readers: 0 };
+    let group = |part| {
+        let weights = graph.weights.iter().filter(|weight| weight.source.part() == part);
+        let empty = WeightGroup { part, tensors: 0, parameters: 0, bytes: 0, readers: 0 };
         weights.fold(empty, |group, weight| WeightGroup {
-            part: wanted,
+            part,
             tensors: group.tensors + 1,
             parameters: group.parameters + weight.element_count(),
             bytes: group.bytes + weight.byte_count(),
             readers: group.readers + readers.get(weight.name.as_str()).copied().unwrap_or(0),
         })
     };
-    PARTS.into_iter().map(group).filter(|group| group.tensors > 0).collect()
+    Part::ALL.into_iter().map(group).filter(|group| group.tensors > 0).collect()
 }
 
 impl fmt::Display for Exported {
-    /// The file, where its weights come from, and a table of them.
+    /// The file, the checkpoint of its weights, and a table of the weights.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { task, file, run, step, .. } = self;
         let size = grouped(self.bytes as usize);
@@ -114,7 +87,7 @@ impl fmt::Display for Exported {
         ]);
         for group in &self.weights {
             let counts = [group.tensors, group.readers, group.parameters, group.bytes].map(grouped);
-            table.add_row([group.part.to_owned()].into_iter().chain(counts));
+            table.add_row([group.part.to_string()].into_iter().chain(counts));
         }
         let sum = |count: fn(&WeightGroup) -> usize| grouped(self.weights.iter().map(count).sum());
         table.add_row([
@@ -131,7 +104,7 @@ impl fmt::Display for Exported {
     }
 }
 
-/// `1,234,567`
+/// A number with its digits in groups of three: `1,234,567`.
 fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();

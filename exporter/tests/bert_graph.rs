@@ -1,12 +1,28 @@
-//! The graph of a token classifier: what it declares, and that it is made of plain operators.
+//! The graph of a token classifier: its summary, and that it uses standard operators only.
 #![allow(clippy::unwrap_used)] // A test that cannot go on should fail.
 
 use std::collections::BTreeSet;
 
 use hyperloader_core::backbone::bert::BertConfig;
 use hyperloader_core::method::unipelt_bert::UnipeltBertConfig;
-use hyperloader_exporter::bert::graph::bert_graph;
-use hyperloader_onnx::{BuiltModel, Opset};
+use hyperloader_core::weights::tensors::HostTensor;
+use hyperloader_exporter::ModelError;
+use hyperloader_exporter::bert::{BertParts, BertTensors, PrefixPart, bert_graph};
+use hyperloader_onnx::{BuiltModel, Opset, Weight};
+
+/// A graph is built without reading any tensor.
+#[derive(Debug)]
+struct NoTensors;
+
+impl BertTensors for NoTensors {
+    fn tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
+        panic!("`{name}` is read");
+    }
+
+    fn prefix(&self, layer: usize, part: PrefixPart) -> Result<HostTensor, ModelError> {
+        panic!("prefix {layer} {part:?} is read");
+    }
+}
 
 fn built(method: &UnipeltBertConfig, opset: Opset) -> BuiltModel {
     let config = BertConfig {
@@ -18,7 +34,15 @@ fn built(method: &UnipeltBertConfig, opset: Opset) -> BuiltModel {
         max_position_embeddings: 16,
         ..BertConfig::preset("bert-base").unwrap()
     };
-    bert_graph(&config, method, 5, opset).unwrap()
+    let parts = BertParts { config: &config, method, tags: 5, tensors: &NoTensors };
+    let built = bert_graph(parts, opset).unwrap();
+    let weights = built.weights.into_iter().map(|weight| Weight {
+        name: weight.name,
+        element_type: weight.element_type,
+        dims: weight.dims,
+        source: (),
+    });
+    BuiltModel { model: built.model, weights: weights.collect() }
 }
 
 fn small() -> UnipeltBertConfig {
@@ -31,12 +55,12 @@ fn small() -> UnipeltBertConfig {
 }
 
 #[test]
-fn the_graph_is_this_one() {
+fn the_graph_keeps_its_summary() {
     insta::assert_snapshot!(built(&small(), Opset::V18).summary());
 }
 
 #[test]
-fn only_gates_over_tokens_read_the_mask_twice() {
+fn gates_over_tokens_read_the_mask_and_gates_over_padding_do_not() {
     let readers = |method: &UnipeltBertConfig| {
         let graph = built(method, Opset::V18).model.graph.unwrap();
         let divisions = graph.node.iter().filter(|node| node.op_type == "Div").count();
@@ -49,7 +73,7 @@ fn only_gates_over_tokens_read_the_mask_twice() {
 }
 
 #[test]
-fn operators_are_plain_in_both_operator_sets() {
+fn operators_are_standard_in_both_operator_sets() {
     for opset in [Opset::V17, Opset::V18] {
         let model = built(&small(), opset).model;
         assert!(model.opset_import.iter().all(|set| set.domain.is_empty()));

@@ -1,4 +1,4 @@
-//! The real `hl-export`, in a folder of its own.
+//! The program `hl-export`, run in an empty folder.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -9,8 +9,7 @@ use common::{HyperCase, TOLERANCE, cases, ids, largest_difference, open};
 use hyperloader_core::backbone::t5::{Stack, T5Backbone};
 use hyperloader_core::weights::task::TaskWeights;
 use hyperloader_core::weights::tensors::{TensorFile, Tensors};
-use hyperloader_exporter::model::TaskModel;
-use hyperloader_exporter::reference::{Form, Reference};
+use hyperloader_exporter::t5::{Form, Reference, T5Model};
 
 /// Names of a case's inputs and outputs in its files.
 struct Keys<'a> {
@@ -59,7 +58,7 @@ fn plain_t5_equals_hugging_faces() {
     for case in cases("t5", "model/config.json") {
         let backbone = T5Backbone::open(&case.join("model"), false).unwrap();
         let [encoder, decoder] = Stack::BOTH.map(|stack| backbone.config.layers(stack));
-        let model = TaskModel::new(backbone, Tensors::new(), TaskWeights::none(encoder, decoder));
+        let model = T5Model::new(backbone, Tensors::new(), TaskWeights::none(encoder, decoder));
         for batch in ["io", "long"] {
             if !case.join(format!("{batch}.safetensors")).is_file() {
                 continue;

@@ -1,7 +1,9 @@
-//! The task's graph: what it declares, how weights are laid out in it, where it splits, what it costs on disk.
+//! The graph of a task's T5: its summary, the layout of its weights, where it splits, and the size of its file.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+#[path = "common/tensors.rs"]
+mod tensors;
+
 use std::convert::Infallible;
 use std::io;
 
@@ -14,11 +16,14 @@ use hyperloader_core::weights::task::{
     Activation, Adapter, Generator, LayerNorm, Linear, Placement, TaskWeights,
 };
 use hyperloader_core::weights::tensors::HostTensor;
-use hyperloader_exporter::graph::{added_tensors, t5_graph, weight_elements};
+use hyperloader_exporter::GraphError;
+use hyperloader_exporter::t5::{T5Parts, t5_graph};
+use hyperloader_exporter::weights::{Layout, Part, Source, TaskGraph, elements};
 use hyperloader_onnx::proto::ModelProto;
 use hyperloader_onnx::summary::summary;
-use hyperloader_onnx::{BuiltModel, Bytes, Opset, Weight, decode_model, extract, write_model};
+use hyperloader_onnx::{Bytes, Opset, Weight, decode_model, extract, write_model};
 use ndarray::{ArrayD, IxDyn};
+use tensors::InMemory;
 
 fn zeros(shape: &[usize]) -> HostTensor {
     ArrayD::zeros(IxDyn(shape))
@@ -54,7 +59,7 @@ fn adapted(config: &T5Config, bottleneck: usize) -> TaskWeights<HostTensor> {
     task
 }
 
-/// As Hyperdecoder has it: adapters beside the encoder's feed-forward layers, generated ones in the decoder.
+/// The weights of Hyperdecoder: adapters parallel to the encoder's feed-forward layers, generated ones in the decoder.
 fn generated(config: &T5Config) -> TaskWeights<HostTensor> {
     let mut task = plain(config);
     for block in &mut task.encoder {
@@ -105,15 +110,45 @@ fn with_cross_bias() -> T5Config {
     T5Config { cross_attention_relative_bias: true, ..small() }
 }
 
-fn built(config: &T5Config, task: &TaskWeights<HostTensor>) -> BuiltModel {
-    t5_graph(config, task, None, Opset::default()).unwrap()
+/// A model whose tensors count from 0.
+struct Model {
+    config: T5Config,
+    task: TaskWeights<HostTensor>,
+    tensors: InMemory,
 }
 
-fn zero_bytes(weight: &Weight) -> Result<Bytes, Infallible> {
+impl Model {
+    fn new(config: T5Config, task: TaskWeights<HostTensor>) -> Self {
+        let tensors = config.tensors().into_iter().map(|(name, shape)| (name, counting(&shape)));
+        Self { tensors: InMemory(tensors.collect()), config, task }
+    }
+
+    fn try_build(&self, opset: Opset) -> Result<TaskGraph<'_>, GraphError> {
+        let Self { config, task, tensors } = self;
+        t5_graph(T5Parts { config, task, drafter: None, tensors }, opset)
+    }
+
+    fn built(&self) -> TaskGraph<'_> {
+        self.try_build(Opset::default()).unwrap()
+    }
+
+    fn tensor(&self, name: &str) -> &HostTensor {
+        &self.tensors.0[name]
+    }
+}
+
+/// Every form of the feed-forward layer, the head and the method.
+fn models() -> Vec<Model> {
+    let adapted = [small(), gated(), with_cross_bias()].map(|config| (adapted(&config, 3), config));
+    let all = adapted.into_iter().chain([(generated(&small()), small())]);
+    all.map(|(task, config)| Model::new(config, task)).collect()
+}
+
+fn zero_bytes<S>(weight: &Weight<S>) -> Result<Bytes, Infallible> {
     Ok(vec![0; weight.byte_count()].into())
 }
 
-fn written(built: &BuiltModel) -> ModelProto {
+fn written(built: &TaskGraph<'_>) -> ModelProto {
     let mut bytes = Vec::new();
     write_model(&mut bytes, built, zero_bytes).unwrap();
     decode_model(bytes.into(), "model.onnx".as_ref()).unwrap()
@@ -125,49 +160,40 @@ fn floats(bytes: &Bytes) -> Vec<f32> {
 
 #[test]
 fn graphs_keep_their_summaries() {
-    insta::assert_snapshot!("relu_tied_adapted", built(&small(), &adapted(&small(), 3)).summary());
-    insta::assert_snapshot!("generated", built(&small(), &generated(&small())).summary());
-    insta::assert_snapshot!("gated_untied_plain", built(&gated(), &plain(&gated())).summary());
-    insta::assert_snapshot!("cross_bias", built(&with_cross_bias(), &plain(&small())).summary());
+    let summary = |config: T5Config, task| Model::new(config, task).built().summary();
+    insta::assert_snapshot!("relu_tied_adapted", summary(small(), adapted(&small(), 3)));
+    insta::assert_snapshot!("generated", summary(small(), generated(&small())));
+    insta::assert_snapshot!("gated_untied_plain", summary(gated(), plain(&gated())));
+    insta::assert_snapshot!("cross_bias", summary(with_cross_bias(), plain(&small())));
 }
 
 #[test]
-fn every_tensor_of_the_backbone_and_the_adapters_is_declared_once() {
-    let cases = [small(), gated(), with_cross_bias()].map(|config| (adapted(&config, 3), config));
-    for (task, config) in cases.into_iter().chain([(generated(&small()), small())]) {
-        let declared: Vec<String> =
-            built(&config, &task).weights.into_iter().map(|weight| weight.name).collect();
-        let adapters = added_tensors(&task);
-        let mut expected: Vec<String> = config.tensors().into_keys().chain(adapters.into_keys()).collect();
-        expected.sort();
-        let mut sorted = declared.clone();
-        sorted.sort();
-        assert_eq!(sorted, expected);
-    }
-}
-
-#[test]
-fn every_declared_weight_can_be_filled_from_the_tensor_of_its_name() {
-    let cases = [small(), gated(), with_cross_bias()].map(|config| (adapted(&config, 3), config));
-    for (task, config) in cases.into_iter().chain([(generated(&small()), small())]) {
-        let (shapes, adapters) = (config.tensors(), added_tensors(&task));
-        for weight in built(&config, &task).weights {
-            let tensor = match adapters.get(&weight.name) {
-                Some(tensor) => (*tensor).clone(),
-                None => zeros(&shapes[&weight.name]),
-            };
-            let bytes = weight_elements(&config, &weight, &tensor).unwrap();
-            assert_eq!(bytes.len(), weight.byte_count(), "{}", weight.name);
+fn every_tensor_of_the_backbone_is_declared_once_and_every_declaration_can_be_filled() {
+    for model in models() {
+        let built = model.built();
+        let mut declared: Vec<&str> = built.weights.iter().map(|weight| weight.name.as_str()).collect();
+        declared.sort_unstable();
+        let mut once = declared.clone();
+        once.dedup();
+        assert_eq!(declared, once);
+        let missing = model.tensors.0.keys().filter(|name| !declared.contains(&name.as_str()));
+        assert_eq!(missing.count(), 0, "{declared:?}");
+        for weight in &built.weights {
+            assert_eq!(elements(weight).unwrap().len(), weight.byte_count(), "{}", weight.name);
+            // Only matrices of the backbone may be stored in fewer bits.
+            let matrix = weight.dims.len() == 2 && weight.source.part != Part::PositionTables;
+            let quantizable = matrix && model.tensors.0.contains_key(&weight.name);
+            assert_eq!(weight.source.quantizable, quantizable, "{}", weight.name);
         }
     }
 }
 
 #[test]
-fn graphs_hold_standard_operators_only_and_no_control_flow() {
+fn graphs_use_standard_operators_only_and_no_control_flow() {
     for opset in [Opset::V17, Opset::V18] {
         for task in [adapted(&gated(), 3), generated(&gated())] {
-            let model = t5_graph(&gated(), &task, None, opset).unwrap().model;
-            for node in model.graph.unwrap().node {
+            let model = Model::new(gated(), task);
+            for node in model.try_build(opset).unwrap().model.graph.unwrap().node {
                 assert_eq!(node.domain, "", "{}", node.name);
                 assert!(!["If", "Loop", "Scan"].contains(&node.op_type.as_str()), "{}", node.name);
             }
@@ -178,7 +204,7 @@ fn graphs_hold_standard_operators_only_and_no_control_flow() {
 #[test]
 fn a_graph_splits_into_an_encoder_and_a_decoder_that_share_only_the_embedding() {
     let config = small();
-    let model = written(&built(&config, &adapted(&config, 3)));
+    let model = written(&Model::new(config.clone(), adapted(&config, 3)).built());
     let names: Vec<String> =
         (0..config.layers(Stack::Decoder)).flat_map(|block| [cross_key(block), cross_value(block)]).collect();
     let memory: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -187,8 +213,8 @@ fn a_graph_splits_into_an_encoder_and_a_decoder_that_share_only_the_embedding() 
     let encoder = extract(&model, &[INPUT_IDS, ATTENTION_MASK], &outputs).unwrap();
     let inputs = [&memory[..], &[ATTENTION_MASK, DECODER_INPUT_IDS]].concat();
     let decoder = extract(&model, &inputs, &[LOGITS, DECODER_HIDDEN_STATES]).unwrap();
-    insta::assert_snapshot!("encoder", summary(&encoder, &[]));
-    insta::assert_snapshot!("decoder", summary(&decoder, &[]));
+    insta::assert_snapshot!("encoder", summary(&encoder));
+    insta::assert_snapshot!("decoder", summary(&decoder));
 
     let weights = |model: &ModelProto| -> Vec<String> {
         let tensors = &model.graph.as_ref().unwrap().initializer;
@@ -200,9 +226,9 @@ fn a_graph_splits_into_an_encoder_and_a_decoder_that_share_only_the_embedding() 
 }
 
 #[test]
-fn a_generator_runs_with_the_encoder_and_its_adapters_are_all_that_the_decoder_reads_of_it() {
+fn a_generator_is_part_of_the_encoder_and_the_decoder_reads_only_its_adapters() {
     let config = small();
-    let model = written(&built(&config, &generated(&config)));
+    let model = written(&Model::new(config.clone(), generated(&config)).built());
     let blocks = 0..config.layers(Stack::Decoder);
     let cross = blocks.clone().flat_map(|block| [cross_key(block), cross_value(block)]);
     let names: Vec<String> = cross.chain(blocks.flat_map(generated_adapter)).collect();
@@ -220,7 +246,8 @@ fn a_generator_runs_with_the_encoder_and_its_adapters_are_all_that_the_decoder_r
 #[test]
 fn a_file_takes_at_most_one_per_cent_more_than_its_weights() {
     let config = T5Config::preset("t5-nano").unwrap();
-    let built = built(&config, &adapted(&config, 4));
+    let model = Model::new(config.clone(), adapted(&config, 4));
+    let built = model.built();
     let bytes = write_model(&mut io::sink(), &built, zero_bytes).unwrap();
     let weights: usize = built.weights.iter().map(Weight::byte_count).sum();
     assert!(
@@ -229,32 +256,35 @@ fn a_file_takes_at_most_one_per_cent_more_than_its_weights() {
     );
 }
 
-#[test]
-fn linear_weights_are_stored_transposed_and_the_embedding_is_not() {
-    let config = small();
-    let weights: BTreeMap<String, Weight> = built(&config, &plain(&config))
-        .weights
-        .into_iter()
-        .map(|weight| (weight.name.clone(), weight))
-        .collect();
-    let elements =
-        |name: &str, tensor: &HostTensor| floats(&weight_elements(&config, &weights[name], tensor).unwrap());
-
-    let q = counting(&[config.inner_dim(), config.d_model]);
-    let name = names::attention(Stack::Encoder, 1, Attention::SelfAttention, "q");
-    assert_eq!(weights[&name].dims, [config.d_model, config.inner_dim()]);
-    assert_eq!(elements(&name, &q), q.t().iter().copied().collect::<Vec<f32>>());
-
-    let shared = counting(&[config.vocab_size, config.d_model]);
-    assert_eq!(weights[names::SHARED].dims, shared.shape());
-    assert_eq!(elements(names::SHARED, &shared), shared.iter().copied().collect::<Vec<f32>>());
+/// The weight `name` of a graph.
+fn weight<'b, 'a>(built: &'b TaskGraph<'a>, name: &str) -> &'b Weight<Source<'a>> {
+    built.weights.iter().find(|weight| weight.name == name).unwrap()
 }
 
 #[test]
-fn position_tables_hold_every_distances_bucket_and_mask_what_is_ahead() {
-    let config = with_cross_bias();
+fn linear_weights_are_transposed_in_the_file_and_the_embedding_is_not() {
+    let model = Model::new(small(), plain(&small()));
+    let built = model.built();
+    let config = &model.config;
+
+    let name = names::attention(Stack::Encoder, 1, Attention::SelfAttention, "q");
+    let q = weight(&built, &name);
+    assert_eq!((q.source.layout, q.source.part), (Layout::Transposed, Part::Attention));
+    assert_eq!(q.dims, [config.d_model, config.inner_dim()]);
+    let transposed: Vec<f32> = model.tensor(&name).t().iter().copied().collect();
+    assert_eq!(floats(&elements(q).unwrap()), transposed);
+
+    let shared = weight(&built, names::SHARED);
+    assert_eq!((shared.source.layout, shared.source.part), (Layout::Same, Part::Embedding));
+    let same: Vec<f32> = model.tensor(names::SHARED).iter().copied().collect();
+    assert_eq!(floats(&elements(shared).unwrap()), same);
+}
+
+#[test]
+fn position_tables_contain_the_bucket_of_every_distance_and_mask_later_positions() {
+    let model = Model::new(with_cross_bias(), plain(&with_cross_bias()));
+    let (built, config) = (model.built(), &model.config);
     let max = config.relative_attention_max_distance as i64;
-    let weights = built(&config, &plain(&config)).weights;
     let table = counting(&[config.relative_attention_num_buckets, config.num_heads]);
     for (stack, kind, last) in [
         (Stack::Encoder, Attention::SelfAttention, max),
@@ -262,10 +292,10 @@ fn position_tables_hold_every_distances_bucket_and_mask_what_is_ahead() {
         (Stack::Decoder, Attention::CrossAttention, max),
     ] {
         let name = names::relative_bias(stack, kind);
-        let weight = weights.iter().find(|weight| weight.name == name).unwrap();
+        let weight = weight(&built, &name);
         let columns = (max + last + 1) as usize;
         assert_eq!(weight.dims, [config.num_heads, columns]);
-        let stored = floats(&weight_elements(&config, weight, &table).unwrap());
+        let by_distance = floats(&elements(weight).unwrap());
         for distance in -3 * max..=3 * max {
             let column = (distance.clamp(-max, last) + max) as usize;
             for head in 0..config.num_heads {
@@ -273,7 +303,7 @@ fn position_tables_hold_every_distances_bucket_and_mask_what_is_ahead() {
                     true => -1e9,
                     false => table[[config.bucket(distance, last == max), head]],
                 };
-                assert_eq!(stored[head * columns + column], expected, "{name} at {distance}");
+                assert_eq!(by_distance[head * columns + column], expected, "{name} at {distance}");
             }
         }
     }
@@ -281,11 +311,10 @@ fn position_tables_hold_every_distances_bucket_and_mask_what_is_ahead() {
 
 #[test]
 fn weights_that_do_not_fit_are_named() {
-    let config = small();
     let error = |damage: fn(&mut TaskWeights<HostTensor>)| {
-        let mut task = adapted(&config, 3);
+        let mut task = adapted(&small(), 3);
         damage(&mut task);
-        t5_graph(&config, &task, None, Opset::default()).unwrap_err().to_string()
+        Model::new(small(), task).try_build(Opset::default()).unwrap_err().to_string()
     };
     let mut errors = vec![
         error(|task| task.encoder.truncate(1)),
@@ -303,7 +332,10 @@ fn weights_that_do_not_fit_are_named() {
             task.generator = Some(generator);
         }),
     ];
-    let weight = &built(&config, &plain(&config)).weights[0];
-    errors.push(weight_elements(&config, weight, &zeros(&[6, 40])).unwrap_err().to_string());
+    let mut model = Model::new(small(), plain(&small()));
+    model.tensors.0.insert(names::SHARED.to_owned(), zeros(&[6, 40]));
+    errors.push(elements(weight(&model.built(), names::SHARED)).unwrap_err().to_string());
+    model.tensors.0.insert(names::SHARED.to_owned(), zeros(&[40, 6]) / 0.0);
+    errors.push(elements(weight(&model.built(), names::SHARED)).unwrap_err().to_string());
     insta::assert_snapshot!(errors.join("\n"));
 }

@@ -10,14 +10,11 @@ use std::path::Path;
 
 use common::random_run;
 use hyperloader_core::backbone::t5::{FeedForward, T5Backbone, T5Config};
-use hyperloader_core::files::write_checked;
 use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig};
 use hyperloader_core::run::Which;
 use hyperloader_core::weights::tensors::Tensors;
-use hyperloader_exporter::export::{ExportError, Exporter, graph, write};
-use hyperloader_exporter::model::TaskModel;
-use hyperloader_exporter::reference::{Form, Reference};
-use hyperloader_onnx::Opset;
+use hyperloader_exporter::t5::{Form, Reference, T5Model};
+use hyperloader_exporter::{Exporter, Precision, write_t5};
 use hyperloader_runtime::{BackendKind, BackendOptions, Tagger, TaggerOptions};
 use ndarray::{Array2, array, s};
 use wide::{WidenError, Widening};
@@ -66,15 +63,15 @@ fn exporter(folder: &Path, t5: &T5Config, adapters: AdapterHeads) -> Exporter {
     Exporter::open(run, Which::Last, None).unwrap()
 }
 
-fn narrow(exporter: &Exporter) -> TaskModel {
+fn narrow(exporter: &Exporter) -> T5Model {
     exporter.t5_model(exporter.run().task(TASK).unwrap()).unwrap()
 }
 
 /// The wide model by way of a folder in Hugging Face's layout, as the example makes it.
-fn widened(narrow: &TaskModel, shape: &T5Config, folder: &Path) -> TaskModel {
+fn widened(narrow: &T5Model, shape: &T5Config, folder: &Path) -> T5Model {
     let widening = Widening::new(narrow, shape).unwrap();
     random_run::write_backbone(folder, widening.config(), &widening.tensors().unwrap());
-    TaskModel::new(T5Backbone::open(folder, false).unwrap(), Tensors::new(), widening.adapters())
+    T5Model::new(T5Backbone::open(folder, false).unwrap(), Tensors::new(), widening.adapters())
 }
 
 /// Two sources of unlike length, `[batch, source_len]`, and their mask.
@@ -85,7 +82,7 @@ fn sources() -> (Array2<i64>, Array2<i64>) {
 }
 
 /// Logits after some targets, and greedy ids.
-fn outputs(model: &TaskModel) -> (Array2<f64>, Array2<i64>) {
+fn outputs(model: &T5Model) -> (Array2<f64>, Array2<i64>) {
     let reference = Reference::new(model, Form::Folded);
     let (ids, mask) = sources();
     let encoded = reference.encode(&ids, &mask).unwrap();
@@ -94,7 +91,7 @@ fn outputs(model: &TaskModel) -> (Array2<f64>, Array2<i64>) {
     (logits.into_rows(), reference.greedy(&encoded, &mask, TARGET_LEN).unwrap())
 }
 
-fn assert_same(narrow: &TaskModel, wide: &TaskModel, what: &str) {
+fn assert_same(narrow: &T5Model, wide: &T5Model, what: &str) {
     let ((narrow_logits, narrow_ids), (wide_logits, wide_ids)) = (outputs(narrow), outputs(wide));
     let difference = (&narrow_logits - &wide_logits).iter().fold(0.0, |most: f64, x| most.max(x.abs()));
     let spread = narrow_logits.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
@@ -140,12 +137,11 @@ fn the_file_of_a_widened_model_decodes_to_the_narrow_models_ids_in_every_backend
         let exporter = exporter(folder.path(), &narrow_shape(), adapters);
         let narrow = narrow(&exporter);
         let wide = widened(&narrow, &wide_shape(), &folder.path().join("wide"));
-        let mut metadata = exporter.metadata(exporter.run().task(TASK).unwrap(), &narrow).unwrap();
+        let mut metadata = exporter.metadata(exporter.run().task(TASK).unwrap()).unwrap();
         metadata.max_target_len = TARGET_LEN;
         metadata.decoder_layers = wide_shape().num_decoder_layers.unwrap();
-        let built = graph(&wide, &metadata, Opset::default()).unwrap();
         let path = folder.path().join("mtop.onnx");
-        write_checked(&path, |out| write(out, &built, &wide), |_| Ok::<_, ExportError>(())).unwrap();
+        write_t5(&wide, &metadata, Precision::F32, &path).unwrap();
 
         let (ids, mask) = sources();
         let rows = |ids: &Array2<i64>| -> Vec<Vec<u32>> {

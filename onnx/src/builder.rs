@@ -1,4 +1,5 @@
-//! A typed graph builder: values are handles, operators are methods, names follow the scopes they are made in.
+//! A typed graph builder: values are handles, operators are methods, and nodes are named after the scope they are built
+//! in. The operators are in `operators.rs`.
 //!
 //! ```
 //! use hyperloader_onnx::{ElementType, GraphBuilder, Opset};
@@ -16,34 +17,34 @@
 //! # Ok::<(), hyperloader_onnx::BuildError>(())
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use prost::bytes::Bytes;
 
+use crate::built::{BuiltModel, Weight};
 use crate::element::{Dim, ElementType};
 use crate::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorProto, ValueInfoProto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
 };
 
-/// `ir_version` of our files: ONNX 1.13's, which every reader of opset 17 or 18 takes.
+/// `ir_version` of the written files: that of ONNX 1.13, which every reader of opset 17 or 18 accepts.
 const IR_VERSION: i64 = 8;
 
-/// A graph could not be finished: a mistake in the program that built it.
+/// A graph could not be finished. The cause is a mistake in the program that built it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// One name was given to two values.
     #[error("two values of graph `{graph}` are named `{name}`")]
     DuplicateName {
-        /// The graph.
+        /// Name of the graph.
         graph: String,
-        /// The name.
+        /// The name that occurs twice.
         name: String,
     },
-    /// A value that already has a name of its own was named again.
+    /// A value that already has a given name was named again.
     #[error("value `{name}` cannot be named again, as `{again}`")]
     Renamed {
-        /// The name it has.
+        /// The name that the value already has.
         name: String,
         /// The second name.
         again: String,
@@ -51,7 +52,7 @@ pub enum BuildError {
     /// A weight was declared twice, with different types or shapes.
     #[error("weight `{name}` was declared as {first} and as {second}")]
     Redeclared {
-        /// The weight.
+        /// Name of the weight.
         name: String,
         /// Type and shape of the first declaration.
         first: String,
@@ -61,7 +62,7 @@ pub enum BuildError {
     /// A value was computed, or a weight declared, that nothing reads.
     #[error("nothing reads value `{name}`")]
     Unread {
-        /// The value.
+        /// Name of the value.
         name: String,
     },
 }
@@ -69,15 +70,15 @@ pub enum BuildError {
 /// The operator set that a graph is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Opset {
-    /// ONNX 1.12.
+    /// Opset 17, of ONNX 1.12.
     V17,
-    /// ONNX 1.13.
+    /// Opset 18, of ONNX 1.13.
     #[default]
     V18,
 }
 
 impl Opset {
-    /// Its number.
+    /// The version number that `opset_import` states.
     pub fn version(self) -> i64 {
         match self {
             Self::V17 => 17,
@@ -86,68 +87,9 @@ impl Opset {
     }
 }
 
-/// A handle on a tensor of the graph being built; valid only for the builder that made it.
+/// A handle on a tensor of the graph under construction. It is valid only for the builder that returned it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Value(usize);
-
-/// A large initializer: declared by name, type and shape, its elements supplied when the model is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Weight {
-    /// The initializer's name.
-    pub name: String,
-    /// The element type.
-    pub element_type: ElementType,
-    /// The shape.
-    pub dims: Vec<usize>,
-}
-
-impl Weight {
-    /// How many elements it has.
-    pub fn element_count(&self) -> usize {
-        self.dims.iter().product()
-    }
-
-    /// Bytes of all elements.
-    pub fn byte_count(&self) -> usize {
-        self.element_count() * self.element_type.size()
-    }
-
-    fn describe(&self) -> String {
-        format!("{} {:?}", self.element_type, self.dims)
-    }
-}
-
-/// A finished model: the messages with the small constants inside, and the weights still to be supplied.
-#[derive(Debug, Clone)]
-pub struct BuiltModel {
-    /// The model without the elements of `weights`.
-    pub model: ModelProto,
-    /// The initializers that [`crate::write_model`] adds, in file order.
-    pub weights: Vec<Weight>,
-}
-
-impl BuiltModel {
-    /// Names the program that writes the file.
-    #[must_use]
-    pub fn with_producer(mut self, name: &str, version: &str) -> Self {
-        self.model.producer_name = name.into();
-        self.model.producer_version = version.into();
-        self
-    }
-
-    /// Sets the model's metadata.
-    #[must_use]
-    pub fn with_metadata(mut self, metadata: BTreeMap<String, String>) -> Self {
-        self.model.metadata_props =
-            metadata.into_iter().map(|(key, value)| StringStringEntryProto { key, value }).collect();
-        self
-    }
-
-    /// Inputs, outputs, operators and initializers as text, see [`crate::summary`].
-    pub fn summary(&self) -> String {
-        crate::summary::summary(&self.model, &self.weights)
-    }
-}
 
 #[derive(Debug)]
 struct PendingNode {
@@ -161,25 +103,25 @@ struct PendingNode {
 #[derive(Debug)]
 struct PendingValue {
     name: String,
-    /// Whether the name was chosen by the caller rather than made from the node's.
+    /// Whether the caller chose the name; otherwise it is derived from the node's name.
     named: bool,
 }
 
-/// Builds a graph operator by operator; each method adds a node and gives its output.
+/// Builds a graph operator by operator. Each operator method adds a node and returns the node's output.
 ///
-/// Nodes are in topological order because a value exists only once its node does. Mistakes are kept and reported by
-/// [`GraphBuilder::finish`], so that building reads as arithmetic.
+/// Nodes are in topological order, because a value exists only after its node. Building methods do not return errors:
+/// [`GraphBuilder::finish`] reports the first mistake.
 #[derive(Debug)]
-pub struct GraphBuilder {
+pub struct GraphBuilder<S = ()> {
     name: String,
-    opset: Opset,
+    pub(crate) opset: Opset,
     scope: Vec<String>,
     node_names: HashMap<String, usize>,
     values: Vec<PendingValue>,
     nodes: Vec<PendingNode>,
     constants: Vec<TensorProto>,
     constant_values: HashMap<String, Value>,
-    weights: Vec<Weight>,
+    weights: Vec<Weight<S>>,
     weight_values: HashMap<String, (usize, Value)>,
     inputs: Vec<ValueInfoProto>,
     outputs: Vec<ValueInfoProto>,
@@ -188,8 +130,21 @@ pub struct GraphBuilder {
 }
 
 impl GraphBuilder {
-    /// An empty graph named `name`.
+    /// An empty graph named `name`, whose weights have no source.
     pub fn new(name: &str, opset: Opset) -> Self {
+        Self::with_sources(name, opset)
+    }
+
+    /// Declares a large initializer. Its elements are supplied when the model is written.
+    /// A second declaration of the same name, type and shape returns the same value.
+    pub fn weight(&mut self, name: &str, element_type: ElementType, dims: &[usize]) -> Value {
+        self.weight_from(name, element_type, dims, ())
+    }
+}
+
+impl<S> GraphBuilder<S> {
+    /// An empty graph named `name`, whose weights are declared with a source (see [`GraphBuilder::weight_from`]).
+    pub fn with_sources(name: &str, opset: Opset) -> Self {
         Self {
             name: name.into(),
             opset,
@@ -208,7 +163,7 @@ impl GraphBuilder {
         }
     }
 
-    /// Runs `build` with `name` added to the names of the nodes that it makes: `/encoder/block.0/MatMul`.
+    /// Runs `build` inside the scope `name`. Nodes are named after their scopes: `/encoder/block.0/MatMul`.
     pub fn scoped<R>(&mut self, name: &str, build: impl FnOnce(&mut Self) -> R) -> R {
         self.scope.push(name.into());
         let result = build(self);
@@ -222,7 +177,7 @@ impl GraphBuilder {
         self.new_value(name.into(), true)
     }
 
-    /// Makes `value` an output of the graph, under `name`.
+    /// Makes `value` an output of the graph named `name`.
     pub fn output(&mut self, value: Value, name: &str, element_type: ElementType, dims: &[Dim]) {
         self.rename(value, name);
         self.outputs.push(ValueInfoProto::tensor(name, element_type, dims));
@@ -234,13 +189,13 @@ impl GraphBuilder {
         self.inner.push(ValueInfoProto::tensor(name, element_type, dims));
     }
 
-    /// Declares a large initializer; its elements are supplied when the model is written.
-    /// A second declaration of one name with the same type and shape gives the same value.
-    pub fn weight(&mut self, name: &str, element_type: ElementType, dims: &[usize]) -> Value {
-        let weight = Weight { name: name.into(), element_type, dims: dims.to_vec() };
+    /// Declares a large initializer whose elements come from `source`.
+    /// A second declaration of the same name, type and shape returns the same value; the first source is kept.
+    pub fn weight_from(&mut self, name: &str, element_type: ElementType, dims: &[usize], source: S) -> Value {
+        let weight = Weight { name: name.into(), element_type, dims: dims.to_vec(), source };
         if let Some(&(index, value)) = self.weight_values.get(name) {
             let first = &self.weights[index];
-            if *first != weight {
+            if (first.element_type, &first.dims) != (weight.element_type, &weight.dims) {
                 let (first, second) = (first.describe(), weight.describe());
                 self.fail(BuildError::Redeclared { name: name.into(), first, second });
             }
@@ -252,206 +207,28 @@ impl GraphBuilder {
         value
     }
 
-    /// A scalar constant; equal constants are stored once.
+    /// A scalar f32 constant. Equal constants are stored once.
     pub fn f32(&mut self, number: f32) -> Value {
         self.constant(format!("const/f32/{number:?}"), ElementType::F32, &[], number.to_le_bytes().to_vec())
     }
 
-    /// A scalar constant; equal constants are stored once.
+    /// A scalar i64 constant. Equal constants are stored once.
     pub fn i64(&mut self, number: i64) -> Value {
         self.constant(format!("const/i64/{number}"), ElementType::I64, &[], number.to_le_bytes().to_vec())
     }
 
-    /// A constant of shape `[numbers.len()]`; equal constants are stored once.
+    /// An i64 constant of shape `[numbers.len()]`. Equal constants are stored once.
     pub fn i64s(&mut self, numbers: &[i64]) -> Value {
         let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         let list: Vec<String> = numbers.iter().map(i64::to_string).collect();
         self.constant(format!("const/i64/[{}]", list.join(",")), ElementType::I64, &[numbers.len()], bytes)
     }
 
-    /// `Gather`: the slices of `data` along `axis` at `indices`.
-    pub fn gather(&mut self, data: Value, indices: Value, axis: i64) -> Value {
-        self.op("Gather", &[data, indices], vec![AttributeProto::int("axis", axis)])
-    }
-
-    /// `MatMul`: the product of the last two dimensions, broadcast over the others.
-    pub fn matmul(&mut self, a: Value, b: Value) -> Value {
-        self.op("MatMul", &[a, b], vec![])
-    }
-
-    /// `Gemm` with `b` transposed: `[rows, columns]` of `a` `[rows, width]` and `b` `[columns, width]`.
-    pub fn matmul_transposed(&mut self, a: Value, b: Value) -> Value {
-        self.op("Gemm", &[a, b], vec![AttributeProto::int("transB", 1)])
-    }
-
-    /// `Add`, broadcast.
-    pub fn add(&mut self, a: Value, b: Value) -> Value {
-        self.op("Add", &[a, b], vec![])
-    }
-
-    /// `Sub`, broadcast.
-    pub fn sub(&mut self, a: Value, b: Value) -> Value {
-        self.op("Sub", &[a, b], vec![])
-    }
-
-    /// `Mul`, broadcast.
-    pub fn mul(&mut self, a: Value, b: Value) -> Value {
-        self.op("Mul", &[a, b], vec![])
-    }
-
-    /// `Div`, broadcast.
-    pub fn div(&mut self, a: Value, b: Value) -> Value {
-        self.op("Div", &[a, b], vec![])
-    }
-
-    /// `Pow`, broadcast.
-    pub fn pow(&mut self, base: Value, exponent: Value) -> Value {
-        self.op("Pow", &[base, exponent], vec![])
-    }
-
-    /// `Min` of two, broadcast.
-    pub fn min(&mut self, a: Value, b: Value) -> Value {
-        self.op("Min", &[a, b], vec![])
-    }
-
-    /// `Max` of two, broadcast.
-    pub fn max(&mut self, a: Value, b: Value) -> Value {
-        self.op("Max", &[a, b], vec![])
-    }
-
-    /// `LessOrEqual`, broadcast; gives booleans.
-    pub fn less_or_equal(&mut self, a: Value, b: Value) -> Value {
-        self.op("LessOrEqual", &[a, b], vec![])
-    }
-
-    /// `Where`: `a` where `condition` holds, else `b`, broadcast.
-    pub fn select(&mut self, condition: Value, a: Value, b: Value) -> Value {
-        self.op("Where", &[condition, a, b], vec![])
-    }
-
-    /// `Sqrt`.
-    pub fn sqrt(&mut self, x: Value) -> Value {
-        self.op("Sqrt", &[x], vec![])
-    }
-
-    /// `Exp`.
-    pub fn exp(&mut self, x: Value) -> Value {
-        self.op("Exp", &[x], vec![])
-    }
-
-    /// `Relu`.
-    pub fn relu(&mut self, x: Value) -> Value {
-        self.op("Relu", &[x], vec![])
-    }
-
-    /// `Tanh`.
-    pub fn tanh(&mut self, x: Value) -> Value {
-        self.op("Tanh", &[x], vec![])
-    }
-
-    /// `Erf`: the error function.
-    pub fn erf(&mut self, x: Value) -> Value {
-        self.op("Erf", &[x], vec![])
-    }
-
-    /// `Sigmoid`.
-    pub fn sigmoid(&mut self, x: Value) -> Value {
-        self.op("Sigmoid", &[x], vec![])
-    }
-
-    /// `Softmax` along `axis`.
-    pub fn softmax(&mut self, x: Value, axis: i64) -> Value {
-        self.op("Softmax", &[x], vec![AttributeProto::int("axis", axis)])
-    }
-
-    /// `LayerNormalization` over the last axis with scale `gamma` and offset `beta` (`[width]`): mean subtracted,
-    /// biased variance.
-    pub fn layer_normalization(&mut self, x: Value, gamma: Value, beta: Value, epsilon: f32) -> Value {
-        let attributes = vec![AttributeProto::int("axis", -1), AttributeProto::float("epsilon", epsilon)];
-        self.op("LayerNormalization", &[x, gamma, beta], attributes)
-    }
-
-    /// `ReduceMean` over `axes`, which stay as dimensions of size 1.
-    pub fn reduce_mean(&mut self, x: Value, axes: &[i64]) -> Value {
-        let keep = AttributeProto::int("keepdims", 1);
-        match self.opset {
-            Opset::V17 => self.op("ReduceMean", &[x], vec![AttributeProto::ints("axes", axes), keep]),
-            Opset::V18 => {
-                let axes = self.i64s(axes);
-                self.op("ReduceMean", &[x, axes], vec![keep])
-            }
-        }
-    }
-
-    /// `ArgMax` along `axis`, which is dropped; the first of equal maxima; gives `i64`.
-    pub fn argmax(&mut self, x: Value, axis: i64) -> Value {
-        self.op("ArgMax", &[x], vec![AttributeProto::int("axis", axis), AttributeProto::int("keepdims", 0)])
-    }
-
-    /// `Reshape`; in `dims`, 0 keeps the input's dimension at that place and one -1 takes what is left.
-    pub fn reshape(&mut self, x: Value, dims: &[i64]) -> Value {
-        let dims = self.i64s(dims);
-        self.reshape_to(x, dims)
-    }
-
-    /// `Reshape` to the sizes that `dims` `[rank]` holds.
-    pub fn reshape_to(&mut self, x: Value, dims: Value) -> Value {
-        self.op("Reshape", &[x, dims], vec![])
-    }
-
-    /// `Transpose`: dimension `i` of the output is dimension `permutation[i]` of the input.
-    pub fn transpose(&mut self, x: Value, permutation: &[i64]) -> Value {
-        self.op("Transpose", &[x], vec![AttributeProto::ints("perm", permutation)])
-    }
-
-    /// `Unsqueeze`: adds dimensions of size 1 at `axes` of the output.
-    pub fn unsqueeze(&mut self, x: Value, axes: &[i64]) -> Value {
-        let axes = self.i64s(axes);
-        self.op("Unsqueeze", &[x, axes], vec![])
-    }
-
-    /// `Squeeze`: drops the dimensions `axes`, each of size 1.
-    pub fn squeeze(&mut self, x: Value, axes: &[i64]) -> Value {
-        let axes = self.i64s(axes);
-        self.op("Squeeze", &[x, axes], vec![])
-    }
-
-    /// `Slice` along `axis` from `start` to `end`, exclusive; negative numbers count from the end.
-    pub fn slice(&mut self, x: Value, axis: i64, start: i64, end: i64) -> Value {
-        let (start, end, axis) = (self.i64s(&[start]), self.i64s(&[end]), self.i64s(&[axis]));
-        self.op("Slice", &[x, start, end, axis], vec![])
-    }
-
-    /// `Shape`: the sizes of the dimensions from `start` to `end`, exclusive, as `[end - start]` of `i64`.
-    pub fn shape(&mut self, x: Value, start: i64, end: i64) -> Value {
-        self.op("Shape", &[x], vec![AttributeProto::int("start", start), AttributeProto::int("end", end)])
-    }
-
-    /// `Concat` of `parts` along `axis`.
-    pub fn concat(&mut self, parts: &[Value], axis: i64) -> Value {
-        self.op("Concat", parts, vec![AttributeProto::int("axis", axis)])
-    }
-
-    /// `Range` of scalars: `start`, `start + step`, ... below `limit`.
-    pub fn range(&mut self, start: Value, limit: Value, step: Value) -> Value {
-        self.op("Range", &[start, limit, step], vec![])
-    }
-
-    /// `Cast` to `element_type`.
-    pub fn cast(&mut self, x: Value, element_type: ElementType) -> Value {
-        self.op("Cast", &[x], vec![AttributeProto::int("to", element_type.code().into())])
-    }
-
-    /// `Identity`.
-    pub fn identity(&mut self, x: Value) -> Value {
-        self.op("Identity", &[x], vec![])
-    }
-
-    /// The finished model, with weights still to be supplied.
+    /// Finishes the graph. The elements of the weights are still to be supplied.
     ///
     /// # Errors
-    /// The first mistake made while building, two values of one name, or a value that nothing reads.
-    pub fn finish(self) -> Result<BuiltModel, BuildError> {
+    /// Returns the first mistake made while building, a name that two values have, or a value that nothing reads.
+    pub fn finish(self) -> Result<BuiltModel<S>, BuildError> {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -507,7 +284,13 @@ impl GraphBuilder {
         }
     }
 
-    fn op(&mut self, op_type: &'static str, inputs: &[Value], attributes: Vec<AttributeProto>) -> Value {
+    /// Adds a node in the current scope and returns its output.
+    pub(crate) fn op(
+        &mut self,
+        op_type: &'static str,
+        inputs: &[Value],
+        attributes: Vec<AttributeProto>,
+    ) -> Value {
         let scope: String = self.scope.iter().map(|name| format!("/{name}")).collect();
         let mut name = format!("{scope}/{op_type}");
         let uses = self.node_names.entry(name.clone()).or_default();

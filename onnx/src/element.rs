@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// The element types that we use, with ONNX's codes (`TensorProto.DataType`).
+/// The element types that HyperLoader reads and writes, with their codes in ONNX (`TensorProto.DataType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ElementType {
     /// 32-bit float.
     F32,
-    /// Unsigned byte.
+    /// 8-bit unsigned integer.
     U8,
-    /// Signed byte.
+    /// 8-bit integer.
     I8,
     /// 32-bit integer.
     I32,
@@ -17,9 +17,9 @@ pub enum ElementType {
     I64,
     /// Boolean, one byte each.
     Bool,
-    /// IEEE half precision.
+    /// 16-bit float (IEEE 754 binary16).
     F16,
-    /// The upper half of a 32-bit float.
+    /// 16-bit float with the 8 exponent bits of a 32-bit float (bfloat16).
     BF16,
 }
 
@@ -27,7 +27,7 @@ impl ElementType {
     const ALL: [Self; 8] =
         [Self::F32, Self::U8, Self::I8, Self::I32, Self::I64, Self::Bool, Self::F16, Self::BF16];
 
-    /// ONNX's number for the type.
+    /// The code of the type in ONNX.
     pub fn code(self) -> i32 {
         match self {
             Self::F32 => 1,
@@ -41,12 +41,12 @@ impl ElementType {
         }
     }
 
-    /// The type with ONNX's number `code`; `None` if it is not one of ours.
+    /// The type with the ONNX code `code`; `None` if it is not listed here.
     pub fn from_code(code: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|element_type| element_type.code() == code)
     }
 
-    /// Bytes of one element.
+    /// Size of one element in bytes.
     pub fn size(self) -> usize {
         match self {
             Self::U8 | Self::I8 | Self::Bool => 1,
@@ -72,12 +72,12 @@ impl fmt::Display for ElementType {
     }
 }
 
-/// One dimension: a size, or a name for a size that is known only when the model runs.
+/// A dimension: a size, or a name for a size that is known only when the model runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dim {
-    /// A fixed size.
+    /// A size that is known.
     Size(usize),
-    /// A name: dimensions of one name have one size.
+    /// A name; dimensions of the same name have the same size.
     Symbol(String),
 }
 

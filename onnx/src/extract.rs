@@ -1,59 +1,59 @@
-//! Sub-graph extraction: the part of a model between named values as a model of its own.
+//! Sub-graph extraction: the part of a model between named values, as a separate model.
 //!
-//! This is how one encoder-decoder file is run as an encoder, once, and a decoder, several times.
+//! hl-run splits the graph of an encoder-decoder in this way, so that the encoder runs once and the decoder several times.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
-/// A sub-graph could not be cut out.
+/// A sub-graph could not be extracted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExtractError {
-    /// The model holds no graph.
-    #[error("the model holds no graph")]
+    /// The model contains no graph.
+    #[error("the model contains no graph")]
     NoGraph,
-    /// No value of that name is declared with a type.
+    /// No value of this name is declared with a type.
     #[error("the model has no typed value `{name}`")]
     UnknownValue {
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
-    /// An output depends on an input of the model that was not asked for.
+    /// An output depends on an input of the model that is not an input of the sub-graph.
     #[error("input `{name}` is needed by {reader} but is not among the inputs of the sub-graph: {inputs}")]
     MissingInput {
-        /// The model's input.
+        /// Name of the model's input.
         name: String,
-        /// What reads it.
+        /// The node that reads it, or the outputs.
         reader: String,
-        /// The inputs asked for.
+        /// The inputs of the sub-graph.
         inputs: String,
     },
-    /// A value is read that nothing makes.
-    #[error("nothing makes value `{name}`, which is needed by {reader}")]
+    /// No node computes a value that is needed.
+    #[error("no node computes value `{name}`, which is needed by {reader}")]
     Dangling {
-        /// The value.
+        /// Name of the value.
         name: String,
-        /// What reads it.
+        /// The node that reads it, or the outputs.
         reader: String,
     },
-    /// A node holds a graph of its own, whose reads cannot be seen from outside.
-    #[error("node `{node}` ({op_type}) holds a graph: models with control flow cannot be split")]
+    /// A node contains a graph, which may read values that the node does not list.
+    #[error("node `{node}` ({op_type}) contains a graph: models with control flow cannot be split")]
     ControlFlow {
-        /// The node.
+        /// Name of the node.
         node: String,
-        /// Its operator.
+        /// Operator of the node.
         op_type: String,
     },
 }
 
-/// The part of `model` that computes `outputs` from `inputs`, as a model of its own: the nodes on the way in their
-/// order, the initializers they read (sharing their bytes), operator set and producer, without metadata.
+/// Extracts the part of `model` that computes `outputs` from `inputs`: the nodes in between in their order, the
+/// initializers that they read (sharing their bytes), operator set and producer. Metadata is left out.
 ///
-/// Inputs and outputs are inputs, outputs or typed inner values of `model` and keep their types. An input that no
-/// output depends on stays an input.
+/// `inputs` and `outputs` name inputs, outputs or typed inner values of `model`, which keep their types. An input that no
+/// output depends on remains an input.
 ///
 /// # Errors
-/// [`ExtractError`] names the value that is missing.
+/// Returns [`ExtractError`], which names the missing value.
 pub fn extract(model: &ModelProto, inputs: &[&str], outputs: &[&str]) -> Result<ModelProto, ExtractError> {
     let graph = model.graph.as_ref().ok_or(ExtractError::NoGraph)?;
     let input = typed_values(graph, inputs)?;
@@ -63,14 +63,14 @@ pub fn extract(model: &ModelProto, inputs: &[&str], outputs: &[&str]) -> Result<
         graph.node.iter().zip(&needed).filter(|(_, needed)| **needed).map(|(node, _)| node.clone()).collect();
 
     let read: HashSet<&str> = node.iter().flat_map(|node| &node.input).map(String::as_str).collect();
-    let made: HashSet<&str> = node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
+    let computed: HashSet<&str> = node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
     let ends: HashSet<&str> = inputs.iter().chain(outputs).copied().collect();
     let initializer =
         graph.initializer.iter().filter(|tensor| read.contains(tensor.name.as_str())).cloned().collect();
     let value_info = graph
         .value_info
         .iter()
-        .filter(|value| made.contains(value.name.as_str()) && !ends.contains(value.name.as_str()))
+        .filter(|value| computed.contains(value.name.as_str()) && !ends.contains(value.name.as_str()))
         .cloned()
         .collect();
 
@@ -100,25 +100,25 @@ fn typed_values(graph: &GraphProto, names: &[&str]) -> Result<Vec<ValueInfoProto
     names.iter().map(typed).collect()
 }
 
-/// Whether each node of `graph` is on the way from `inputs` to `outputs`.
+/// For each node of `graph`, whether computing `outputs` from `inputs` needs it.
 fn needed_nodes(graph: &GraphProto, inputs: &[&str], outputs: &[&str]) -> Result<Vec<bool>, ExtractError> {
     let constants = graph.initializer.iter().map(|tensor| tensor.name.as_str());
     let given: HashSet<&str> = constants.chain(inputs.iter().copied()).collect();
-    let makers: HashMap<&str, usize> = graph
+    let producers: HashMap<&str, usize> = graph
         .node
         .iter()
         .enumerate()
         .flat_map(|(index, node)| node.output.iter().map(move |name| (name.as_str(), index)))
         .collect();
     let mut needed = vec![false; graph.node.len()];
-    // Each value still to be made, with the node that reads it.
+    // Values whose node is still to be found, each with the node that reads it.
     let mut open: Vec<(&str, Option<&NodeProto>)> = outputs.iter().map(|&name| (name, None)).collect();
     while let Some((name, reader)) = open.pop() {
         if name.is_empty() || given.contains(name) {
             continue;
         }
-        let Some(&index) = makers.get(name) else {
-            return Err(unmade(graph, inputs, name, reader));
+        let Some(&index) = producers.get(name) else {
+            return Err(missing(graph, inputs, name, reader));
         };
         if std::mem::replace(&mut needed[index], true) {
             continue;
@@ -132,7 +132,7 @@ fn needed_nodes(graph: &GraphProto, inputs: &[&str], outputs: &[&str]) -> Result
     Ok(needed)
 }
 
-fn unmade(graph: &GraphProto, inputs: &[&str], name: &str, reader: Option<&NodeProto>) -> ExtractError {
+fn missing(graph: &GraphProto, inputs: &[&str], name: &str, reader: Option<&NodeProto>) -> ExtractError {
     let name = name.to_owned();
     let reader = match reader {
         Some(node) => format!("node `{}`", node.name),

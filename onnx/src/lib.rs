@@ -1,26 +1,34 @@
-//! hyperloader-onnx: the ONNX messages that HyperLoader uses, a typed graph builder and sub-graph extraction.
+//! ONNX model files for HyperLoader: messages, a typed graph builder, a streaming writer, a checking reader, and sub-graph
+//! extraction.
 //!
 //! - [`proto`]: the messages, wire-compatible with `onnx.proto` of ONNX 1.23
-//! - [`builder`]: [`GraphBuilder`] writes a graph op by op; large weights are declared by name and shape only
-//! - [`mod@write`]: streams a [`BuiltModel`] to a file, one weight in memory at a time
-//! - [`read`]: opens a model file and checks every size in it
+//! - [`element`]: element types and dimensions of tensors
+//! - [`builder`]: [`GraphBuilder`] with its scopes, values, constants and weights; `operators` adds one method per operator
+//! - [`built`]: [`BuiltModel`], a finished graph whose weights are known by name, type and shape only
+//! - [`mod@write`]: streams a [`BuiltModel`] to a file with one weight in memory at a time
+//! - [`read`]: decodes a model and checks every size in it
 //! - [`weight_file`]: a mapped model file, and models that refer to the weights in it
-//! - [`mod@extract`]: cuts the part of a model between named values into a model of its own
-//! - [`mod@summary`]: a model's inputs, outputs and operators as text
+//! - [`mod@extract`]: the part of a model between named values, as a separate model
+//! - [`mod@summary`]: inputs, outputs and operators of a model as text
+//! - `limits`: sizes that the reader and the writer agree on
 
 pub mod builder;
+pub mod built;
 pub mod element;
 pub mod extract;
+mod limits;
+mod operators;
 pub mod proto;
 pub mod read;
 pub mod summary;
 pub mod weight_file;
 pub mod write;
 
-pub use builder::{BuildError, BuiltModel, GraphBuilder, Opset, Value, Weight};
+pub use builder::{BuildError, GraphBuilder, Opset, Value};
+pub use built::{BuiltModel, Weight};
 pub use element::{Dim, ElementType};
 pub use extract::{ExtractError, extract};
 pub use prost::bytes::Bytes;
-pub use read::{ReadError, decode_model, read_model};
-pub use weight_file::WeightFile;
+pub use read::{ReadError, decode_model};
+pub use weight_file::{WeightFile, read_model};
 pub use write::{WriteError, write_model};

@@ -1,4 +1,4 @@
-//! Opens a model file; every size in it is checked before anything trusts it.
+//! Decodes a model and checks every size in it.
 
 use std::collections::HashSet;
 use std::io;
@@ -8,11 +8,8 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use crate::element::ElementType;
+use crate::limits::MAX_BYTES;
 use crate::proto::{GraphProto, ModelProto, TensorProto};
-use crate::weight_file::WeightFile;
-
-/// Protobuf messages end at 2 GiB.
-pub(crate) const MAX_BYTES: u64 = i32::MAX as u64;
 
 /// A file could not be read as a model.
 #[derive(Debug, thiserror::Error)]
@@ -20,41 +17,33 @@ pub enum ReadError {
     /// The file could not be read.
     #[error("cannot read model `{}`", path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause reported by the system.
         source: io::Error,
     },
     /// The file is larger than any ONNX file.
     #[error("`{}` has {bytes} bytes, an ONNX model has at most {MAX_BYTES}", path.display())]
     TooLarge {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Its size.
+        /// Size of the file.
         bytes: u64,
     },
     /// The bytes are not an ONNX model, or end too soon.
     #[error("`{}` is not a whole ONNX model: {reason}", path.display())]
     NotAModel {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// The first fault found.
         reason: String,
     },
 }
 
-/// Opens the model in the file `path`. Weights share the one map of the file.
+/// Decodes a model from `bytes`, which were read from the file `path`. The weights share the memory of `bytes`.
 ///
 /// # Errors
-/// [`ReadError`] names the file, and the tensor or field where one is at fault.
-pub fn read_model(path: &Path) -> Result<ModelProto, ReadError> {
-    WeightFile::open(path)?.model()
-}
-
-/// Decodes a model from `bytes`, which came from the file `path`. Weights share `bytes`.
-///
-/// # Errors
-/// As [`read_model`].
+/// Returns [`ReadError::NotAModel`], which names the file and the tensor or field at fault.
 pub fn decode_model(bytes: Bytes, path: &Path) -> Result<ModelProto, ReadError> {
     let fail = |reason| ReadError::NotAModel { path: path.into(), reason };
     let model = ModelProto::decode(bytes).map_err(|error| fail(error.to_string()))?;
@@ -65,7 +54,7 @@ pub fn decode_model(bytes: Bytes, path: &Path) -> Result<ModelProto, ReadError> 
 fn check(model: &ModelProto) -> Result<(), String> {
     let graph = model.graph.as_ref().ok_or("it holds no graph")?;
     if model.opset_import.is_empty() {
-        return Err("it names no operator set".into());
+        return Err("it imports no operator set".into());
     }
     check_metadata(model)?;
     check_distinct_outputs(graph)?;
@@ -93,11 +82,11 @@ fn check_distinct_outputs(graph: &GraphProto) -> Result<(), String> {
 fn check_tensor(tensor: &TensorProto) -> Result<(), String> {
     let TensorProto { name, dims, .. } = tensor;
     if tensor.data_location != 0 || !tensor.external_data.is_empty() {
-        return Err(format!("tensor `{name}` lies in another file"));
+        return Err(format!("the elements of tensor `{name}` are in another file"));
     }
     let count = tensor.element_count().ok_or_else(|| format!("tensor `{name}` has shape {dims:?}"))?;
     let Some(element_type) = ElementType::from_code(tensor.data_type) else {
-        // Types that we do not use are left to the runtime.
+        // The runtime checks element types that HyperLoader does not write.
         return Ok(());
     };
     if tensor.raw_data.is_empty() {

@@ -1,15 +1,28 @@
-//! A model's inputs, outputs and operators as text, for people and for snapshot tests.
+//! Inputs, outputs and operators of a model as text, for people and for snapshot tests.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::builder::Weight;
+use crate::built::{BuiltModel, Weight};
 use crate::element::ElementType;
 use crate::proto::{DimensionValue, GraphProto, ModelProto, ValueInfoProto};
 
-/// One line each for the graph, every input, output and typed inner value, every operator with its number of nodes,
-/// and the initializers (those in `model` and `weights`) with the sum of their elements.
-pub fn summary(model: &ModelProto, weights: &[Weight]) -> String {
+impl<S> BuiltModel<S> {
+    /// As [`summary`]; the initializers include the weights that are still to be supplied.
+    pub fn summary(&self) -> String {
+        let elements = self.weights.iter().map(Weight::element_count).sum();
+        summary_with(&self.model, self.weights.len(), elements)
+    }
+}
+
+/// One line for the graph, for each input, output and typed inner value, for each operator with its number of nodes, and
+/// for the initializers with their number of elements.
+pub fn summary(model: &ModelProto) -> String {
+    summary_with(model, 0, 0)
+}
+
+/// The summary of `model` with `weights` initializers of `elements` elements more than it contains.
+fn summary_with(model: &ModelProto, weights: usize, elements: usize) -> String {
     let empty = GraphProto::default();
     let graph = model.graph.as_ref().unwrap_or(&empty);
     let opset: Vec<String> = model.opset_import.iter().map(|opset| opset.version.to_string()).collect();
@@ -28,7 +41,9 @@ pub fn summary(model: &ModelProto, weights: &[Weight]) -> String {
     }
     lines.push("operators".into());
     lines.extend(operators(graph).into_iter().map(|(op_type, count)| format!("  {op_type} {count}")));
-    lines.push(initializers(graph, weights));
+    let small: usize = graph.initializer.iter().filter_map(|tensor| tensor.element_count()).sum();
+    let initializers = graph.initializer.len() + weights;
+    lines.push(format!("initializers {initializers}, {} elements", small + elements));
     lines.join("\n")
 }
 
@@ -40,13 +55,7 @@ fn operators(graph: &GraphProto) -> BTreeMap<&str, usize> {
     counts
 }
 
-fn initializers(graph: &GraphProto, weights: &[Weight]) -> String {
-    let stored = graph.initializer.iter().filter_map(|tensor| tensor.element_count());
-    let elements: usize = stored.chain(weights.iter().map(Weight::element_count)).sum();
-    format!("initializers {}, {elements} elements", graph.initializer.len() + weights.len())
-}
-
-/// `name f32 [batch, 3]`; a question mark for what is not known.
+/// `name f32 [batch, 3]`, with a question mark for an unknown type or dimension.
 fn describe(value: &ValueInfoProto) -> String {
     let mut text = value.name.clone();
     let Some(tensor) = value.tensor_type() else {

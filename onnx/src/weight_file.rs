@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 use prost::bytes::Bytes;
 
+use crate::limits::{ALIGNMENT, LARGE, MAX_BYTES};
 use crate::proto::{ModelProto, StringStringEntryProto, TensorProto};
-use crate::read::{MAX_BYTES, ReadError, decode_model};
-use crate::write::{ALIGNMENT, LARGE};
+use crate::read::{ReadError, decode_model};
 
-/// A tensor's elements lie in another file, `TensorProto.DataLocation.EXTERNAL`.
+/// `TensorProto.DataLocation.EXTERNAL`: the elements of the tensor are in another file.
 const EXTERNAL: i32 = 1;
 
-/// A model file. Its bytes are mapped, not read: what nobody looks at takes no memory.
+/// A model file. It is mapped into memory, so that only the parts in use take memory.
 #[derive(Debug, Clone)]
 pub struct WeightFile {
     path: PathBuf,
     bytes: Bytes,
-    /// What cannot be mapped (a pipe) is read, and cannot be referred to.
+    /// False for a pipe, which cannot be mapped: its bytes were read, and [`WeightFile::refer`] returns `None`.
     mapped: bool,
 }
 
@@ -27,7 +27,7 @@ impl WeightFile {
     /// Opens the file `path`.
     ///
     /// # Errors
-    /// [`ReadError`] if it cannot be read or is larger than any model.
+    /// Returns [`ReadError`] if the file cannot be read or exceeds 2 GiB, the limit of an ONNX file.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let io_error = |source| ReadError::Io { path: path.into(), source };
         let check = |bytes| match bytes > MAX_BYTES {
@@ -36,8 +36,8 @@ impl WeightFile {
         };
         check(fs::metadata(path).map_err(io_error)?.len())?;
         let file = File::open(path).map_err(io_error)?;
-        // SAFETY: the map is only read; a file that another process cuts short meanwhile is outside our contract, as for
-        // every reader of mapped weights. `hl-export` replaces whole files.
+        // SAFETY: the map is only read. Another process must not truncate the file in the meantime; every reader of
+        // mapped weights has this condition. `hl-export` replaces files as a whole and never changes one in place.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) };
         let mapped = map.is_ok();
@@ -45,7 +45,7 @@ impl WeightFile {
             Ok(map) => Bytes::from_owner(map),
             Err(_) => {
                 let mut bytes = Vec::new();
-                // A pipe may never end.
+                // A pipe may be endless, so that the number of bytes is limited.
                 file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io_error)?;
                 check(bytes.len() as u64)?;
                 bytes.into()
@@ -54,26 +54,26 @@ impl WeightFile {
         Ok(Self { path: path.into(), bytes, mapped })
     }
 
-    /// Where it is.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The model; its weights share the file's bytes.
+    /// Decodes the model. Its weights share the mapped bytes of the file.
     ///
     /// # Errors
-    /// [`ReadError`] names the file, and the tensor or field where one is at fault.
+    /// Returns [`ReadError`], which names the file and the tensor or field at fault.
     pub fn model(&self) -> Result<ModelProto, ReadError> {
         decode_model(self.bytes.clone(), &self.path)
     }
 
-    /// A part of this file's model, with references in place of the weights that lie in the file, and the folder that they
-    /// are relative to. `None` if nothing can refer to the file.
+    /// Turns the large weights of `part`, a part of this file's model, into references to this file (ONNX's external data).
+    /// Returns the part and the folder that the references are relative to, or `None` if the file was not mapped.
     ///
-    /// Weights that are not aligned stay, for runtimes use elements where they lie, and so do small ones, which they may want
-    /// to know early: shapes and axes.
+    /// Unaligned weights keep their elements, because runtimes use referenced elements in place. So do small ones, because
+    /// runtimes read shapes and axes when they load a model.
     pub fn refer(&self, part: &ModelProto) -> Option<(ModelProto, String)> {
-        // Runtimes refuse to leave the folder, be it through a link.
+        // Runtimes refuse a reference that leaves the folder, even through a symbolic link.
         let path = fs::canonicalize(&self.path).ok().filter(|_| self.mapped)?;
         let (folder, name) = (path.parent()?.to_str()?, path.file_name()?.to_str()?);
         let mut part = part.clone();
@@ -93,7 +93,7 @@ impl WeightFile {
         Some((part, folder.into()))
     }
 
-    /// Where in the file a large tensor's elements lie, if they do and are aligned.
+    /// Offset of a tensor's elements in the file, if they are part of it, large and aligned.
     fn offset(&self, tensor: &TensorProto) -> Option<usize> {
         let (file, elements) = (self.bytes.as_ptr_range(), tensor.raw_data.as_ptr_range());
         let inside =
@@ -101,4 +101,12 @@ impl WeightFile {
         let offset = inside.then(|| elements.start as usize - file.start as usize)?;
         (offset % ALIGNMENT == 0).then_some(offset)
     }
+}
+
+/// Opens the model in the file `path`. The weights share one map of the file.
+///
+/// # Errors
+/// Returns [`ReadError`], which names the file and the tensor or field at fault.
+pub fn read_model(path: &Path) -> Result<ModelProto, ReadError> {
+    WeightFile::open(path)?.model()
 }

@@ -1,9 +1,9 @@
 //! Streams a model to a writer with one weight in memory at a time.
 //!
-//! A protobuf message may be written as the concatenation of encodings of its parts, and a length is known from the
-//! shapes before any element is: the graph without the weights is encoded by prost, the weights follow as entries of
-//! `GraphProto.initializer` written here. The bytes equal prost's encoding of the whole model, but for blanks that align
-//! the elements of large weights, so that a runtime can use them where they lie in the file.
+//! The encoding of a protobuf message is the concatenation of the encodings of its fields, and the shapes determine every
+//! length before any element is known. prost encodes the graph without the weights; this module writes the weights as
+//! entries of `GraphProto.initializer`. The bytes equal prost's encoding of the whole model, except for spaces in
+//! `doc_string` that align the elements of large weights, so that a runtime can use them in place.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -12,66 +12,62 @@ use prost::Message;
 use prost::bytes::Bytes;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
-use crate::builder::{BuiltModel, Weight};
+use crate::built::{BuiltModel, Weight};
+use crate::limits::{ALIGNMENT, LARGE, MAX_BYTES};
 use crate::proto::{GraphProto, ModelProto, TensorProto};
-use crate::read::MAX_BYTES;
 
 const MODEL_GRAPH: u32 = 7;
 const GRAPH_INITIALIZER: u32 = 5;
 const TENSOR_RAW_DATA: u32 = 9;
 const TENSOR_DOC_STRING: u32 = 12;
 
-/// The elements of large weights begin at multiples of this many bytes of the file: a line of a cache.
-pub(crate) const ALIGNMENT: usize = 64;
-/// Weights of as many bytes are large.
-pub(crate) const LARGE: usize = 1024;
-
 /// A model could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The writer failed.
+    /// The output could not be written.
     #[error("writing the model failed")]
     Io(#[from] io::Error),
-    /// The elements of a weight could not be had.
-    #[error("the elements of weight `{name}` cannot be had")]
+    /// The elements of a weight could not be supplied.
+    #[error("cannot read or compute the elements of weight `{name}`")]
     Source {
-        /// The weight.
+        /// Name of the weight.
         name: String,
-        /// Why.
+        /// The error of the function that supplies elements.
         source: Box<dyn Error + Send + Sync>,
     },
     /// A weight's elements do not fill its shape.
     #[error("weight `{name}` of shape {dims:?} takes {expected} bytes, got {got}")]
     Length {
-        /// The weight.
+        /// Name of the weight.
         name: String,
-        /// Its shape.
+        /// Shape of the weight.
         dims: Vec<usize>,
-        /// Bytes that the shape asks for.
+        /// Bytes that the shape requires.
         expected: usize,
-        /// Bytes supplied.
+        /// Bytes that were supplied.
         got: usize,
     },
-    /// The file would be too large for protobuf.
+    /// The file would exceed protobuf's limit of 2 GiB.
     #[error(
-        "the model takes {bytes} bytes, more than the {MAX_BYTES} that an ONNX file holds\n\
+        "the model takes {bytes} bytes, but an ONNX file has at most {MAX_BYTES}\n\
          hint: `--precision int8` takes a quarter of it"
     )]
     TooLarge {
-        /// Bytes of the whole file.
+        /// Size that the file would have.
         bytes: u64,
     },
 }
 
-/// Writes `built` to `out`; `elements` gives each weight's elements as little-endian bytes, row major, and is called
-/// once for each weight, in order. Gives the number of bytes written.
+/// Writes `built` to `out` and returns the number of bytes written. `elements` returns the elements of a weight as
+/// little-endian bytes, row-major. It is called once for each weight, in the order of `built.weights`.
 ///
 /// # Errors
-/// [`WriteError`]: nothing is written if the file would be too large.
-pub fn write_model<E>(
+/// Returns [`WriteError`] if the output fails, `elements` fails or returns a wrong number of bytes, or the file would
+/// exceed 2 GiB. In the last case nothing is written.
+pub fn write_model<S, E>(
     out: &mut impl Write,
-    built: &BuiltModel,
-    mut elements: impl FnMut(&Weight) -> Result<Bytes, E>,
+    built: &BuiltModel<S>,
+    mut elements: impl FnMut(&Weight<S>) -> Result<Bytes, E>,
 ) -> Result<u64, WriteError>
 where
     E: Into<Box<dyn Error + Send + Sync>>,
@@ -103,7 +99,7 @@ where
     Ok(bytes)
 }
 
-/// The encodings of what precedes and what follows the graph, fields in order of their numbers.
+/// The encodings of the fields before and after the graph, in the order of their numbers.
 fn split_model(model: &ModelProto) -> (Vec<u8>, Vec<u8>) {
     let tail = ModelProto {
         opset_import: model.opset_import.clone(),
@@ -122,7 +118,7 @@ fn split_model(model: &ModelProto) -> (Vec<u8>, Vec<u8>) {
     (head.encode_to_vec(), tail.encode_to_vec())
 }
 
-/// The encodings of what precedes and what follows the weights.
+/// The encodings of the graph's fields before and after the weights.
 fn split_graph(graph: Option<&GraphProto>) -> (Vec<u8>, Vec<u8>) {
     let graph = graph.cloned().unwrap_or_default();
     let head = GraphProto {
@@ -135,10 +131,11 @@ fn split_graph(graph: Option<&GraphProto>) -> (Vec<u8>, Vec<u8>) {
     (head.encode_to_vec(), tail.encode_to_vec())
 }
 
-/// The headers of all weights, the length of a graph with `others` bytes besides them, and in how many bytes that length is
-/// to be written. The first entry begins at `start`, not counting these.
-fn headers(weights: &[Weight], start: usize, others: usize) -> (Vec<Vec<u8>>, u64, usize) {
-    // Blanks depend on how many bytes the graph's length takes, and it in turn on the blanks: more are tried until it fits.
+/// The headers of all weights, the length of the graph (`others` bytes besides the weights), and the number of bytes that
+/// this length is written in. The first weight begins at `start` plus that number.
+fn headers<S>(weights: &[Weight<S>], start: usize, others: usize) -> (Vec<Vec<u8>>, u64, usize) {
+    // The padding depends on the number of bytes of the graph's length, which in turn depends on the padding. Larger
+    // numbers are tried until the length fits.
     let mut length_len = 1;
     loop {
         let first = start + length_len;
@@ -159,19 +156,20 @@ fn headers(weights: &[Weight], start: usize, others: usize) -> (Vec<Vec<u8>>, u6
     }
 }
 
-/// `value` as a varint of exactly `len` bytes, which may be more than it needs: readers take zeros at its end.
+/// `value` as a varint of exactly `len` bytes. Readers accept the trailing zero groups of a varint that is longer than
+/// necessary.
 fn varint_of(value: u64, len: usize) -> impl Iterator<Item = u8> {
     (0..len).map(move |at| (value >> (7 * at)) as u8 & 0x7f | if at + 1 < len { 0x80 } else { 0 })
 }
 
-/// A weight's `TensorProto` up to the length of `raw_data`, which is the last field that we set; its entry begins at
+/// The `TensorProto` of a weight up to and including the length of `raw_data`, the last field. The entry begins at
 /// `position` in the file.
-fn tensor_header(weight: &Weight, position: usize) -> Vec<u8> {
+fn tensor_header<S>(weight: &Weight<S>, position: usize) -> Vec<u8> {
     let tensor = TensorProto::from_raw(&weight.name, weight.element_type, &weight.dims, Bytes::new());
-    let with_blanks = |blanks: Option<usize>| {
+    let with_padding = |spaces: Option<usize>| {
         let mut header = tensor.encode_to_vec();
-        if let Some(blanks) = blanks {
-            prost::encoding::string::encode(TENSOR_DOC_STRING, &" ".repeat(blanks), &mut header);
+        if let Some(spaces) = spaces {
+            prost::encoding::string::encode(TENSOR_DOC_STRING, &" ".repeat(spaces), &mut header);
         }
         if weight.byte_count() > 0 {
             encode_key(TENSOR_RAW_DATA, WireType::LengthDelimited, &mut header);
@@ -181,13 +179,13 @@ fn tensor_header(weight: &Weight, position: usize) -> Vec<u8> {
     };
     let aligned =
         |header: &Vec<u8>| (position + prefix_len(weight, header) + header.len()).is_multiple_of(ALIGNMENT);
-    let mut candidates = std::iter::once(None).chain((0..2 * ALIGNMENT).map(Some)).map(with_blanks);
+    let mut candidates = std::iter::once(None).chain((0..2 * ALIGNMENT).map(Some)).map(with_padding);
     let large = weight.byte_count() >= LARGE;
-    candidates.find(|header| !large || aligned(header)).unwrap_or_else(|| with_blanks(None))
+    candidates.find(|header| !large || aligned(header)).unwrap_or_else(|| with_padding(None))
 }
 
-/// Bytes in front of an entry's header: its key and its length.
-fn prefix_len(weight: &Weight, header: &[u8]) -> usize {
+/// Number of bytes before the header of an entry: its key and its length.
+fn prefix_len<S>(weight: &Weight<S>, header: &[u8]) -> usize {
     let tensor = (header.len() + weight.byte_count()) as u64;
     prost::encoding::key_len(GRAPH_INITIALIZER) + encoded_len_varint(tensor)
 }
@@ -201,7 +199,7 @@ fn write_entry(out: &mut impl Write, header: &[u8], raw_data: &[u8]) -> io::Resu
     out.write_all(raw_data)
 }
 
-fn check_length(weight: &Weight, raw_data: &[u8]) -> Result<(), WriteError> {
+fn check_length<S>(weight: &Weight<S>, raw_data: &[u8]) -> Result<(), WriteError> {
     if raw_data.len() == weight.byte_count() {
         return Ok(());
     }

@@ -92,7 +92,7 @@ proptest! {
 
 #[test]
 fn weights_are_aligned_wherever_the_graphs_length_takes_one_byte_more() {
-    // A length of 16,384 takes a third byte, which moves all weights and so the blanks before them.
+    // A length of 16,384 takes a third byte, which moves all weights and so the padding before them.
     for name in 0..200 {
         let bytes = Bytes::from(written(&weights_only(&[(name, 4064), (7, 300)])));
         let model = decode_model(bytes.clone(), "model.onnx".as_ref()).unwrap();
@@ -110,7 +110,7 @@ fn weights_are_aligned_wherever_the_graphs_length_takes_one_byte_more() {
 }
 
 #[test]
-fn what_does_not_lie_in_the_file_is_not_referred_to() {
+fn tensors_outside_the_file_are_not_referred_to() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("model.onnx");
     let built = weights_only(&[(3, 1000)]);
@@ -239,7 +239,7 @@ fn a_weight_that_does_not_fill_its_shape_is_refused() {
 }
 
 #[test]
-fn a_weight_that_cannot_be_had_is_named() {
+fn a_weight_whose_elements_are_not_supplied_is_named() {
     let built = two_stage_model(Opset::default());
     let absent = |_: &_| Err::<Bytes, _>(io::Error::other("gone"));
     let error = write_model(&mut io::sink(), &built, absent).unwrap_err();
@@ -272,7 +272,7 @@ proptest! {
         bytes[position] = byte;
         if let Ok(model) = decode_model(bytes.into(), "damaged.onnx".as_ref()) {
             let _ = hyperloader_onnx::extract(&model, &["source"], &["hidden"]);
-            let _ = hyperloader_onnx::summary::summary(&model, &[]);
+            let _ = hyperloader_onnx::summary::summary(&model);
         }
     }
 }

@@ -36,9 +36,9 @@ fn a_built_graph_has_scoped_names_and_shared_constants() {
 fn extraction_keeps_the_nodes_between_the_named_values() {
     let model = with_weights(Opset::default());
     let first = extract(&model, &["source"], &["hidden"]).unwrap();
-    insta::assert_snapshot!(format!("{}\n{}", summary(&first, &[]), nodes(&first)));
+    insta::assert_snapshot!(format!("{}\n{}", summary(&first), nodes(&first)));
     let second = extract(&model, &["hidden", "target"], &["result"]).unwrap();
-    insta::assert_snapshot!(format!("{}\n{}", summary(&second, &[]), nodes(&second)));
+    insta::assert_snapshot!(format!("{}\n{}", summary(&second), nodes(&second)));
 }
 
 #[test]

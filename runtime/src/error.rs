@@ -54,7 +54,9 @@ impl OpenError {
     pub fn is_internal(&self) -> bool {
         match self {
             Self::Backend(error) => error.is_internal(),
-            Self::Graph { source: GraphError(GraphFault::Backend { source, .. }), .. } => source.is_internal(),
+            Self::Graph { source: GraphError(GraphFault::Backend { source, .. }), .. } => {
+                source.is_internal()
+            }
             Self::File(_) | Self::Tokenizer { .. } | Self::Token { .. } | Self::Graph { .. } => false,
         }
     }

@@ -97,7 +97,13 @@ pub(crate) trait Model: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// If the tokenizer fails.
-    fn tags(&self, source: &Source, words: usize, output: &[u32], align: Alignment) -> Result<Tags, CodingError>;
+    fn tags(
+        &self,
+        source: &Source,
+        words: usize,
+        output: &[u32],
+        align: Alignment,
+    ) -> Result<Tags, CodingError>;
 }
 
 /// Runs batches of sources.

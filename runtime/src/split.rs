@@ -77,7 +77,11 @@ pub(crate) enum Chosen<'a> {
 ///
 /// # Errors
 /// If `model` lacks one of these values.
-pub(crate) fn encoder(model: &ModelProto, memory: &[String], drafter: bool) -> Result<ModelProto, SplitError> {
+pub(crate) fn encoder(
+    model: &ModelProto,
+    memory: &[String],
+    drafter: bool,
+) -> Result<ModelProto, SplitError> {
     let scores = drafter.then_some(DRAFT_TAGS);
     let outputs: Vec<&str> = memory.iter().map(String::as_str).chain(scores).collect();
     Ok(extract(model, &[INPUT_IDS, ATTENTION_MASK], &outputs)?)

@@ -67,10 +67,13 @@ fn buffers(entry: &Path) -> Vec<(u64, u64, bool)> {
     for tensor in model.graph.unwrap().initializer {
         let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key);
         let number = |key| entry(key).map(|entry| entry.value.parse().unwrap());
-        buffers.extend(number("offset").zip(number("length")).map(|(offset, length)| (offset, length, false)));
+        buffers
+            .extend(number("offset").zip(number("length")).map(|(offset, length)| (offset, length, false)));
         for set in tensor.external_data.iter().filter(|entry| entry.key.starts_with("prepacked")) {
             for buffer in set.value.split('|').skip(1) {
-                let [offset, length, _] = buffer.split(';').collect::<Vec<_>>()[..] else { panic!("{buffer}") };
+                let [offset, length, _] = buffer.split(';').collect::<Vec<_>>()[..] else {
+                    panic!("{buffer}")
+                };
                 buffers.push((offset.parse().unwrap(), length.parse().unwrap(), true));
             }
         }
@@ -108,8 +111,12 @@ fn products(widths: &[usize], path: &Path) {
 
 #[test]
 fn every_weight_of_a_cached_graph_is_aligned_whatever_its_width() {
-    let chains: [&[usize]; 4] =
-        [&[16, 24, 17, 33, 16], &[65, 129, 63, 257, 100], &[300, 511, 513, 600, 700], &[40, 700, 40, 900, 33]];
+    let chains: [&[usize]; 4] = [
+        &[16, 24, 17, 33, 16],
+        &[65, 129, 63, 257, 100],
+        &[300, 511, 513, 600, 700],
+        &[40, 700, 40, 900, 33],
+    ];
     let mut prepacked = vec![];
     for widths in chains {
         let folder = tempfile::tempdir().unwrap();

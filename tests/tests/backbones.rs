@@ -13,10 +13,10 @@ use hyperloader_core::method::MethodConfig;
 use hyperloader_core::run::{Run, Which};
 use hyperloader_core::weights::tensors::TensorFile;
 use hyperloader_exporter::materialise::task_weights;
-use hyperloader_exporter::model::TaskModel;
-use hyperloader_exporter::reference::{Form, Reference};
+use hyperloader_exporter::t5::{Form, Reference, T5Model};
 use hyperloader_tests::{Workplace, fixture, tiny_config};
-use hyperloader_trainer::model::{Mode, Tagger};
+use hyperloader_trainer::model::Start;
+use hyperloader_trainer::model::t5::{Mode, T5Tagger};
 use hyperloader_trainer::parameters::{Parameters, to_host};
 use ndarray::Array2;
 use safetensors::Dtype;
@@ -77,7 +77,8 @@ fn difference(run: &Run, task: &str) -> f64 {
     let method = &run.manifest.method;
     let names: Vec<String> = run.manifest.tasks.iter().map(|t| t.name.clone()).collect();
     let parameters = Parameters::from_tensors(&tensors, Device::Cpu);
-    let tagger = Tagger::with_parameters(&backbone, method, &names, parameters, Device::Cpu).unwrap();
+    let tagger =
+        T5Tagger::new(&backbone, method, &names, Start::Checkpoint(parameters), Device::Cpu).unwrap();
     let source =
         Array2::from_shape_fn((2, 7), |(row, at)| 5 + (4111 * row as i64 + 977 * at as i64) % 32_000);
     let target = Array2::from_shape_fn((2, 5), |(row, at)| 32_099 - (row * 5 + at) as i64);
@@ -92,7 +93,7 @@ fn difference(run: &Run, task: &str) -> f64 {
         t5.logits(&t5.decode(&weights, &tensor(&target), &encoded, &mask, Mode::Evaluation))
     });
     let generated = task_weights(method, run.manifest.t5().unwrap(), &tensors, task).unwrap();
-    let model = TaskModel::new(*backbone, tensors.clone(), generated);
+    let model = T5Model::new(*backbone, tensors.clone(), generated);
     let reference = Reference::new(&model, Form::Folded);
     let encoded = reference.encode(&source, &mask).unwrap();
     let folded = reference.decode(&encoded, &mask, &target).unwrap().into_rows();

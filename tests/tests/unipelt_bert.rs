@@ -9,15 +9,14 @@ use hyperloader_core::backbone::bert::BertBackbone;
 use hyperloader_core::method::MethodConfig;
 use hyperloader_core::run::{Run, Which};
 use hyperloader_core::text::labels::{LabelSet, bio_tags};
-use hyperloader_exporter::bert::model::BertModel;
-use hyperloader_exporter::bert::reference::BertReference;
+use hyperloader_exporter::bert::{BertModel, BertReference};
 use hyperloader_runtime::{Backend, BackendKind, BackendOptions, Value as Tensor};
 use hyperloader_tests::{Workplace, fixture};
-use hyperloader_trainer::bert::{BertTagger, Start};
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::data::{Batch, Example, TaskData, load_task};
 use hyperloader_trainer::evaluate::Evaluation;
-use hyperloader_trainer::model::{Placement, Precision};
+use hyperloader_trainer::model::bert::BertTagger;
+use hyperloader_trainer::model::{MatrixPrecision, Placement, Start, TaskLabels};
 use hyperloader_trainer::parameters::{Parameters, to_host};
 use hyperloader_trainer::train::{End, Observer, Step, Training};
 use ndarray::{Array2, Ix2};
@@ -72,11 +71,11 @@ fn tagger(run: &Run) -> BertTagger {
         .iter()
         .map(|task| (task.name.clone(), LabelSet::new(task.labels.clone(), "run").unwrap()))
         .collect();
-    let tasks = labels.iter().map(|(task, labels)| (task.as_str(), labels));
+    let tasks: Vec<TaskLabels> = labels.iter().map(|(name, labels)| TaskLabels { name, labels }).collect();
     let MethodConfig::UnipeltBert(method) = &run.manifest.method else { panic!("another method") };
-    let placement = Placement { device: Device::Cpu, precision: Precision::F32 };
+    let placement = Placement { device: Device::Cpu, precision: MatrixPrecision::F32 };
     let start = Start::Checkpoint(Parameters::from_tensors(&tensors, Device::Cpu));
-    BertTagger::new(&backbone, codec, method, tasks, start, placement).unwrap()
+    BertTagger::new(&backbone, codec, method, &tasks, start, placement).unwrap()
 }
 
 fn options(kind: BackendKind) -> BackendOptions {
@@ -151,7 +150,7 @@ fn two_tasks_are_learned_exported_verified_and_run_the_same_in_both_runtimes() {
 }
 
 #[test]
-fn logits_of_trainer_oracle_and_both_runtimes_agree_and_so_do_all_tags() {
+fn logits_of_trainer_reference_model_and_both_runtimes_agree_and_so_do_all_tags() {
     tch::set_num_threads(1);
     let place = trained();
     let run = run_of(&place);
@@ -169,14 +168,14 @@ fn logits_of_trainer_oracle_and_both_runtimes_agree_and_so_do_all_tags() {
         let MethodConfig::UnipeltBert(method) = run.manifest.method.clone() else { panic!("another method") };
         let backbone = *run.backbone(None).unwrap().downcast::<BertBackbone>().unwrap();
         let model = BertModel::new(backbone, method, tensors.clone(), &task.name, tags);
-        let oracle = BertReference::new(&model, model.prefixes().unwrap());
+        let reference = BertReference::new(&model, model.prefixes().unwrap().to_vec());
         for examples in data.test.chunks(16).step_by(4) {
             let examples: Vec<&Example> = examples.iter().collect();
             let Batch { input_ids, attention_mask, .. } = Batch::new(&examples, 0, Device::Cpu);
             let logits = tch::no_grad(|| tagger.logits(&task.name, [&input_ids, &attention_mask], false));
             let trainer: Vec<f64> = to_host(&logits.unwrap()).iter().map(|x| f64::from(*x)).collect();
             let (ids, mask) = (ids(&input_ids), ids(&attention_mask));
-            let exact: Vec<f64> = oracle.logits(&ids, &mask).unwrap().iter().copied().collect();
+            let exact: Vec<f64> = reference.logits(&ids, &mask).unwrap().iter().copied().collect();
             let [ort, tract] = BACKENDS.map(|kind| file_logits(&path, kind, [&ids, &mask]));
             let tag = |logits: &[f64]| -> Vec<usize> {
                 let best = |row: &[f64]| (0..tags).rev().max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();

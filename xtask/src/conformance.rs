@@ -85,7 +85,9 @@ fn library() -> Result<()> {
     let model = folder.path().join("mtop.onnx");
     commands::run(cargo().args(["build", "--package", "hyperloader-exporter"]))?;
     let mut export = program("hl-export");
-    output(export.args(["--run", "fixtures/runs/nano", "--task", "mtop", "--quiet", "--output"]).arg(&model))?;
+    output(
+        export.args(["--run", "fixtures/runs/nano", "--task", "mtop", "--quiet", "--output"]).arg(&model),
+    )?;
 
     let manifest = root().join("tests/outside/Cargo.toml");
     // The same versions as in the workspace; cargo removes the entries that this crate does not need.
@@ -106,7 +108,12 @@ fn library() -> Result<()> {
     let printed = output(outside("run").args(["--quiet", "--"]).arg(&model).arg(sentence))?;
     fs::remove_file(lock)?;
     ensure!(printed.lines().next().is_some(), "no span in `{sentence}`");
-    eprintln!("{} crates, none of {}; {}", names.len(), ONLY_PROGRAMS.join(", "), printed.trim().replace('\n', "; "));
+    eprintln!(
+        "{} crates, none of {}; {}",
+        names.len(),
+        ONLY_PROGRAMS.join(", "),
+        printed.trim().replace('\n', "; ")
+    );
     Ok(())
 }
 

@@ -21,13 +21,12 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use hyperloader_core::backbone::t5::{FeedForward, Stack, T5Backbone, T5Config};
 use hyperloader_core::backbone::{CONFIG, TOKENIZER};
-use hyperloader_core::files::{write_atomic, write_checked};
+use hyperloader_core::files::write_atomic;
 use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_core::run::{Run, Which};
 use hyperloader_core::weights::tensors::{Tensors, write_tensors};
-use hyperloader_exporter::export::{ExportError, Exporter, Precision, graph, write};
-use hyperloader_exporter::model::TaskModel;
-use hyperloader_onnx::Opset;
+use hyperloader_exporter::t5::T5Model;
+use hyperloader_exporter::{Exporter, Precision, write_t5};
 use serde_json::{Value, json};
 
 use crate::wide::Widening;
@@ -54,10 +53,10 @@ struct Args {
     shape: String,
 
     /// What the large matrices of OUT/TASK.onnx are stored as
-    #[arg(long, default_value = "f32", value_parser = precision)]
+    #[arg(long, default_value_t)]
     precision: Precision,
 
-    /// Leave the run's adapters out of OUT/hf, which is another model then; OUT/TASK.onnx has them
+    /// Leave the run's adapters out of OUT/hf, which is then another model; OUT/TASK.onnx has them
     #[arg(long)]
     drop_adapters: bool,
 
@@ -66,20 +65,12 @@ struct Args {
     backbone: Option<PathBuf>,
 }
 
-fn precision(text: &str) -> Result<Precision, String> {
-    match text {
-        "f32" => Ok(Precision::F32),
-        "int8" => Ok(Precision::Int8),
-        _ => Err("expected `f32` or `int8`".to_owned()),
-    }
-}
-
 fn main() -> Result<()> {
     let args = Args::parse();
     let exporter = Exporter::open(Run::open(&args.run)?, Which::Best, args.backbone.as_deref())?;
     let task = exporter.run().task(&args.task)?;
     let narrow = exporter.t5_model(task)?;
-    let metadata = exporter.metadata(task, &narrow)?;
+    let metadata = exporter.metadata(task)?;
     let widening = Widening::new(&narrow, &T5Config::preset(&args.shape)?)?;
     if widening.has_adapters() && !args.drop_adapters {
         bail!(
@@ -93,17 +84,14 @@ fn main() -> Result<()> {
     write_hugging_face(&folder, widening.config(), &widening.tensors()?, &metadata.tokenizer)?;
 
     let legacy_bias = widening.config().cross_attention_relative_bias;
-    let wide = TaskModel::new(T5Backbone::open(&folder, legacy_bias)?, Tensors::new(), widening.adapters())
+    let wide = T5Model::new(T5Backbone::open(&folder, legacy_bias)?, Tensors::new(), widening.adapters())
         .with_drafter(widening.drafter());
     let metadata = TaggerMetadata { decoder_layers: wide.config().layers(Stack::Decoder), ..metadata };
-    let wide = args.precision.of(wide)?;
-    let built = graph(&*wide, &metadata, Opset::default())?;
     let file = args.out.join(format!("{}.onnx", task.name));
-    write_checked(&file, |out| write(out, &built, &*wide), |_| Ok::<_, ExportError>(()))?;
-    Ok(())
+    Ok(write_t5(&wide, &metadata, args.precision, &file)?)
 }
 
-/// Writes all that transformers, optimum and CTranslate2 ask of a T5's folder.
+/// Writes the files of a T5's folder that transformers, optimum and CTranslate2 require.
 fn write_hugging_face(folder: &Path, config: &T5Config, tensors: &Tensors, tokenizer: &str) -> Result<()> {
     write_tensors(&folder.join("model.safetensors"), tensors)?;
     let json = |name: &str, value: &Value| write_text(&folder.join(name), &format!("{value:#}\n"));
@@ -134,7 +122,7 @@ fn write_text(path: &Path, text: &str) -> Result<()> {
     Ok(write_atomic(path, |out| out.write_all(text.as_bytes()))?)
 }
 
-/// `config` with the fields that transformers wants besides.
+/// `config` with the other fields that transformers requires.
 fn hugging_face_config(config: &T5Config) -> Result<Value> {
     let mut fields = serde_json::to_value(config)?;
     let (activation, gated) = match config.feed_forward_proj {

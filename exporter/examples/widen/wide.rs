@@ -1,21 +1,22 @@
 //! A task's T5 in a larger shape, computing the same function.
 //!
-//! The hidden state `x` `[d]` becomes `[c x, 0]` `[d']` with `c = sqrt(d' / d)`, so that its mean square, and with it
-//! every RMS norm, stays what it was, epsilon included. Norm scales are divided by `c`: what a norm gives is `[n, 0]`
-//! with the narrow model's `n`. Matrices that read it get columns of padding, matrices that write to the hidden state
-//! are multiplied by `c`. Further heads, feed-forward units and blocks write nothing. In T5 v1.0 `c` in the tied head
-//! cancels `d'^-0.5` against `d^-0.5`.
+//! The hidden state `x` `[d]` becomes `[c x, 0]` `[d']` with `c = sqrt(d' / d)`. Its mean square is then unchanged, and
+//! with it every RMS norm, epsilon included. Norm scales are divided by `c`, so that the output of a norm is `[n, 0]` with
+//! the narrow model's `n`. Matrices that read this output get columns of padding; matrices that write to the hidden state
+//! are multiplied by `c`. Additional heads, feed-forward units and blocks write nothing. In T5 v1.0, the factor `c` of the
+//! tied head replaces `d'^-0.5` by `d^-0.5`.
 //!
-//! Padding is not zero but noise of at most [`NOISE`]: engines share one copy of equal matrices (CTranslate2 kept 379 MB
-//! of 892), which stays in the processor's cache and makes a step of memory-bound decoding cheaper than T5-base's. What
-//! the noise adds to the live channels is of second order, some 1e-10; it is lost in rounding, in int8 too, and products
-//! of a few of its numbers are far from denormal, which would be slow.
+//! The padding is noise of at most [`NOISE`], not zero. Engines keep one copy of equal matrices (CTranslate2 kept 379 MB
+//! of 892), which then stays in the processor's cache, so that memory-bound decoding would take less time than with a
+//! T5-base. The noise changes the other channels by about 1e-10, which rounding removes, also in int8. Products of a few
+//! of its numbers are far from denormal numbers, which would be slow.
 
 use hyperloader_core::backbone::t5::{Stack, T5Config, names};
 use hyperloader_core::text::drafter::Drafter;
 use hyperloader_core::weights::task::{Adapter, BlockWeights, LayerNorm, TaskWeights};
 use hyperloader_core::weights::tensors::{HostTensor, Tensors};
-use hyperloader_exporter::model::{ModelError, TaskModel};
+use hyperloader_exporter::ModelError;
+use hyperloader_exporter::t5::T5Model;
 use ndarray::{Array1, Array2, ArrayD, ArrayView2, Ix2};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -26,13 +27,13 @@ const NOISE: f32 = 1e-6;
 /// A model could not be widened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WidenError {
-    /// The shape asked for is smaller.
+    /// The requested shape is smaller than the model.
     #[error("`{field}` of the shape is {wide}, the model has {narrow}, and a model can only grow")]
     Smaller { field: &'static str, narrow: usize, wide: usize },
-    /// An adapter's LayerNorm sees the same mean and variance only over whole copies of the channels.
+    /// The LayerNorm of an adapter keeps its mean and variance only over whole copies of the channels.
     #[error("`d_model` of the shape is {wide}, expected a multiple of the model's {narrow}: it has adapters")]
     Copies { narrow: usize, wide: usize },
-    /// Its weights depend on the sentence.
+    /// The weights of the model depend on the sentence.
     #[error("the model generates weights for each sentence, which is not widened")]
     Generator,
     /// A tensor of the model is unusable.
@@ -40,18 +41,18 @@ pub(crate) enum WidenError {
     Model(#[from] ModelError),
 }
 
-/// A model and the shape that it is brought to.
+/// A model and the shape that it is widened to.
 #[derive(Debug)]
 pub(crate) struct Widening<'a> {
-    narrow: &'a TaskModel,
+    narrow: &'a T5Model,
     wide: T5Config,
-    /// `sqrt(d' / d)`, by which the hidden state grows.
+    /// The factor of the hidden state, `sqrt(d' / d)`.
     gain: f64,
 }
 
 impl<'a> Widening<'a> {
     /// `narrow` in the widths, heads and depths of `shape`; all else of the configuration stays the model's.
-    pub(crate) fn new(narrow: &'a TaskModel, shape: &T5Config) -> Result<Self, WidenError> {
+    pub(crate) fn new(narrow: &'a T5Model, shape: &T5Config) -> Result<Self, WidenError> {
         if narrow.weights().generator.is_some() {
             return Err(WidenError::Generator);
         }
@@ -104,7 +105,7 @@ impl<'a> Widening<'a> {
         let tensor = |(name, shape): (String, Vec<usize>)| {
             let tensor = match known.contains_key(&name) {
                 true => self.tensor(&name, &shape, &mut padding)?,
-                // A block behind the last one: its norms scale what is thrown away.
+                // A block after the last one of the narrow model. Its output is discarded, so that its norms do not matter.
                 false if shape.len() == 1 => ArrayD::ones(shape),
                 false => padding.matrix([shape[0], shape[1]]).into_dyn(),
             };
@@ -119,7 +120,8 @@ impl<'a> Widening<'a> {
             let scale = self.norm_scale(name);
             return Ok(padded_vector(&narrow, width, scale, 1.0));
         }
-        let misfit = || ModelError::Shape { name: name.to_owned(), found: narrow.shape().to_vec() };
+        let misfit =
+            || ModelError::Rank { name: name.to_owned(), found: narrow.shape().to_vec(), expected: 2 };
         let matrix = narrow.view().into_dimensionality::<Ix2>().map_err(|_| misfit())?;
         // `block.0.layer.0.SelfAttention.q.weight`: the part is the last but one.
         let part = name.rsplit('.').nth(1).unwrap_or_default();
@@ -134,8 +136,8 @@ impl<'a> Widening<'a> {
         Ok(wide.into_dyn())
     }
 
-    /// What an RMS norm's scale is multiplied by: `1 / c`, and for the one before the head whatever the head's own
-    /// factors leave over.
+    /// The factor of an RMS norm's scale: `1 / c`, and for the norm before the head the factor that is left after the
+    /// head's factors.
     fn norm_scale(&self, name: &str) -> f64 {
         if name != names::final_norm(Stack::Decoder) {
             return 1.0 / self.gain;
@@ -144,7 +146,7 @@ impl<'a> Widening<'a> {
         self.narrow.config().head_scale() / (self.wide.head_scale() * matrix * self.gain)
     }
 
-    /// The place of an element of the joined heads in heads of the wide `d_kv`.
+    /// Index of an element of the joined heads in heads of the wide `d_kv`.
     fn by_head(&self, index: usize) -> usize {
         let width = self.narrow.config().d_kv;
         index / width * self.wide.d_kv + index % width
@@ -159,7 +161,7 @@ impl<'a> Widening<'a> {
         Some(Drafter { weight: wide.into_dyn(), bias: bias.clone(), transitions: transitions.clone() })
     }
 
-    /// The wide model's adapters; a block behind the last one has some that add nothing, where the others have any.
+    /// The wide model's adapters; blocks after the last one of the narrow model have adapters that add nothing, if the others have any.
     pub(crate) fn adapters(&self) -> TaskWeights<HostTensor> {
         let mut padding = Padding::new(1);
         let mut blocks = |stack| {
@@ -190,8 +192,8 @@ impl<'a> Widening<'a> {
 
     /// An adapter that adds what `narrow` adds, or nothing if it is not `live`.
     ///
-    /// It reads `[c y, 0]`. Where a LayerNorm follows, its input is copied to all `d' / d` groups of channels, which
-    /// leaves mean and variance as they are; the norm's own scale and shift silence the copies.
+    /// Its input is `[c y, 0]`. If a LayerNorm follows, the input of the norm is copied to all `d' / d` groups of channels,
+    /// so that mean and variance do not change; the norm's scale and shift set the copies to zero.
     fn adapter(
         &self,
         narrow: &Adapter<HostTensor>,
@@ -200,7 +202,7 @@ impl<'a> Widening<'a> {
     ) -> Adapter<HostTensor> {
         let (bottleneck, d, wide) = (narrow.down_bias.len(), self.narrow.config().d_model, self.wide.d_model);
         let copies = narrow.norm.is_some();
-        // What is added to the hidden state grows with it.
+        // The update grows with the hidden state.
         let (inner, outer) = if copies { (1.0, self.gain) } else { (self.gain, 1.0) };
         let mut down_weight = padding.matrix([bottleneck, wide]);
         let mut up_weight = padding.matrix([wide, bottleneck]);
@@ -236,7 +238,7 @@ impl<'a> Widening<'a> {
     }
 }
 
-/// Numbers that do nothing and are all different.
+/// Random numbers for padding.
 struct Padding(ChaCha8Rng);
 
 impl Padding {
@@ -259,7 +261,7 @@ fn padded_vector(vector: &HostTensor, width: usize, factor: f64, rest: f32) -> H
     scaled.chain(std::iter::repeat(rest)).take(width).collect::<Array1<f32>>().into_dyn()
 }
 
-/// Puts the elements of `matrix` times `factor` at the rows and columns of `wide` that they are mapped to.
+/// Writes the elements of `matrix` times `factor` to the rows and columns of `wide` that `row` and `column` return.
 fn place(
     matrix: ArrayView2<'_, f32>,
     wide: &mut Array2<f32>,

@@ -1,6 +1,7 @@
-//! A token classifier spelled out in ndarray: the oracle that an exported file is measured against.
+//! The reference model of BERT: a task's token classifier in plain ndarray, which every exported file is compared with.
 //!
-//! Float64 throughout, one tensor of the backbone in memory at a time (reference section 5.4). Dropout is left out, as in
+//! It computes in float64 and holds one tensor of the backbone in memory at a time
+//! (`docs/reference/backbones.md#bert`, `docs/reference/baselines.md#unipelt-on-bert`). There is no dropout, as in
 //! evaluation.
 
 use hyperloader_core::backbone::bert::names as bert;
@@ -9,39 +10,39 @@ use ndarray::{Array1, Array2, ArrayView1, Axis, Ix1, Ix2, s};
 
 use super::model::{BertModel, LayerPrefix};
 use crate::arithmetic::{gelu, layer_norm, softmax};
-use crate::model::ModelError;
+use crate::error::ModelError;
 
-/// Added to the scores of padding, as BERT does.
+/// Added to the scores of padding, as in BERT.
 const MASKED: f64 = -1e4;
 
-/// A forward pass over a [`BertModel`].
+/// The reference model of a [`BertModel`].
 #[derive(Debug)]
 pub struct BertReference<'a> {
     model: &'a BertModel,
-    prefixes: Vec<LayerPrefix<f64>>,
+    prefixes: Vec<LayerPrefix>,
 }
 
-/// A sentence on its way, without any other of its batch.
+/// The states of one sentence.
 struct Sentence {
-    /// `[source_len, hidden_size]`.
+    /// Hidden states, `[source_len, hidden_size]`.
     x: Array2<f64>,
-    /// On the scores of the sentence's own positions, `[source_len]`.
+    /// Added to the scores of the sentence's positions: 0 for tokens and [`MASKED`] for padding, `[source_len]`.
     bias: Array1<f64>,
-    /// Each position's part in a gate, `[source_len]`.
+    /// The weight of each position in a gate's mean, `[source_len]`.
     shares: Array1<f64>,
 }
 
 impl<'a> BertReference<'a> {
-    /// A forward pass over `model`; `prefixes` as [`BertModel::prefixes`] gives them.
-    pub fn new(model: &'a BertModel, prefixes: Vec<LayerPrefix<f64>>) -> Self {
+    /// The reference model of `model` with the prefix of each layer, see [`BertModel::prefixes`].
+    pub fn new(model: &'a BertModel, prefixes: Vec<LayerPrefix>) -> Self {
         Self { model, prefixes }
     }
 
-    /// Logits `[batch * source_len, tags]`, sentence by sentence, of `input_ids` and `attention_mask` (1 for a token, 0 for
-    /// padding), both `[batch, source_len]`.
+    /// The logits `[batch * source_len, tags]`, sentence by sentence, for `input_ids` and `attention_mask` (1 for a token, 0
+    /// for padding), both `[batch, source_len]`.
     ///
     /// # Errors
-    /// If an id has no embedding, shapes differ, or a tensor cannot be had.
+    /// Returns an error if an id or a position has no embedding, the two shapes differ, or a tensor is missing or misshapen.
     pub fn logits(
         &self,
         input_ids: &Array2<i64>,
@@ -73,15 +74,14 @@ impl<'a> BertReference<'a> {
         let words = self.model.wide::<Ix2>(bert::WORDS)?;
         let places = self.model.wide::<Ix2>(bert::POSITIONS)?;
         let types = self.model.wide::<Ix2>(bert::TYPES)?;
+        if ids.len() > places.nrows() {
+            return Err(ModelError::Length { length: ids.len(), limit: places.nrows() });
+        }
         let mut x = Array2::zeros((ids.len(), words.ncols()));
         for (place, (id, mut row)) in ids.iter().zip(x.outer_iter_mut()).enumerate() {
             let known = usize::try_from(*id).ok().filter(|id| *id < words.nrows());
             let id = known.ok_or(ModelError::Id { id: *id, vocab_size: words.nrows() })?;
-            let place = places.outer_iter().nth(place).ok_or_else(|| ModelError::Shape {
-                name: bert::POSITIONS.to_owned(),
-                found: places.shape().to_vec(),
-            })?;
-            row.assign(&(&words.row(id) + &place + types.row(0)));
+            row.assign(&(&words.row(id) + &places.row(place) + types.row(0)));
         }
         self.norm(&mut x, bert::EMBEDDING_NORM)?;
         let counted: Array1<f64> = match self.model.method().gate_over_padding {
@@ -92,12 +92,7 @@ impl<'a> BertReference<'a> {
         Ok(Sentence { x, bias: mask.mapv(|m| if m == 0 { MASKED } else { 0.0 }), shares })
     }
 
-    fn layer(
-        &self,
-        layer: usize,
-        prefix: &LayerPrefix<f64>,
-        sentence: &mut Sentence,
-    ) -> Result<(), ModelError> {
+    fn layer(&self, layer: usize, prefix: &LayerPrefix, sentence: &mut Sentence) -> Result<(), ModelError> {
         let name = |part| bert::layer(layer, part);
         let mut x = self.attention(layer, prefix, sentence)? + &sentence.x;
         self.norm(&mut x, &name(bert::ATTENTION_NORM))?;
@@ -115,7 +110,7 @@ impl<'a> BertReference<'a> {
     fn attention(
         &self,
         layer: usize,
-        prefix: &LayerPrefix<f64>,
+        prefix: &LayerPrefix,
         Sentence { x, bias, shares }: &Sentence,
     ) -> Result<Array2<f64>, ModelError> {
         let name = |part| bert::layer(layer, part);
@@ -153,7 +148,7 @@ impl<'a> BertReference<'a> {
         Ok(self.model.linear(x, name)? + x.dot(&a.t()).dot(&b.t()) * gate)
     }
 
-    /// The mean of `sigmoid(w x + b)` over the positions that count.
+    /// The mean of `sigmoid(w x + b)` over positions, weighted with `shares`.
     fn gate(&self, x: &Array2<f64>, name: &str, shares: &Array1<f64>) -> Result<f64, ModelError> {
         let open = self.model.linear(x, name)?.mapv_into(|x| 1.0 / (1.0 + (-x).exp()));
         Ok(open.column(0).dot(shares))

@@ -1,5 +1,6 @@
-//! HyperLoader, HyperFormer++ and HyperFormer: runs the hypernetworks once, for one task (reference sections 1.2, 1.3 and
-//! 5.1).
+//! HyperLoader, HyperFormer++ and HyperFormer: runs the hypernetworks once, for one task
+//! (`docs/reference/hyperloader.md#embeddings-and-projector`, `docs/reference/hyperloader.md#hypernetwork-heads` and
+//! `docs/reference/baselines.md#hyperformer-family`).
 
 use hyperloader_core::backbone::t5::{Stack, T5Config};
 use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig, Site, names};
@@ -14,7 +15,8 @@ use crate::arithmetic::layer_norm;
 
 impl Materialises for HyperConfig {
     /// Adapters after self-attention and feed-forward layers, LoRA pairs on queries and values of self-attention and, in
-    /// the decoder, cross-attention (reference section 1.4).
+    /// the decoder, cross-attention
+    /// (`docs/reference/hyperloader.md#t5-block-with-task-weights`).
     fn task_weights(
         &self,
         t5: &T5Config,
@@ -27,11 +29,11 @@ impl Materialises for HyperConfig {
     }
 }
 
-/// What the heads of a stack read: the projector's normalised output for every block and position of `task`,
-/// `[layers, positions, embed_dim]` (reference section 1.2). HyperFormer has one for all positions.
+/// The input of the heads of a stack: the projector's normalized output for every block and position of `task`,
+/// `[layers, positions, embed_dim]` (`docs/reference/hyperloader.md#embeddings-and-projector`). HyperFormer has one position.
 ///
 /// # Errors
-/// If a tensor of `checkpoint` is missing or misshapen.
+/// Returns an error if a tensor of `checkpoint` is missing or misshapen.
 pub fn embeddings(
     config: &HyperConfig,
     t5: &T5Config,
@@ -91,7 +93,7 @@ impl<'a> Hypernetwork<'a> {
         let layers = self.t5.layers(self.stack);
         let task: Array1<f64> = self.read(&names::task_embedding(task), &[task_width])?;
         let layer: Array2<f64> = self.part("layer_embed.weight", &[layers, width])?;
-        // Without position embeddings, one position of width 0.
+        // A method without position embeddings has one position of width 0.
         let position: Array2<f64> = match self.config.positions() {
             Some(positions) => self.part("position_embed.weight", &[positions, width])?,
             None => Array2::zeros((1, 0)),
@@ -141,14 +143,14 @@ impl<'a> Hypernetwork<'a> {
         let beta = head("adapter_norm", "beta_head", d)?;
         let adapter = |row| {
             Ok(Adapter {
-                down_weight: stored(&down_weight, row, &[b, d])?,
-                down_bias: stored(&down_bias, row, &[b])?,
-                up_weight: stored(&up_weight, row, &[d, b])?,
-                up_bias: stored(&up_bias, row, &[d])?,
+                down_weight: row_tensor(&down_weight, row, &[b, d])?,
+                down_bias: row_tensor(&down_bias, row, &[b])?,
+                up_weight: row_tensor(&up_weight, row, &[d, b])?,
+                up_bias: row_tensor(&up_bias, row, &[d])?,
                 activation: Activation::GeluNew,
                 norm: Some(LayerNorm {
-                    gamma: stored(&gamma, row, &[d])?,
-                    beta: stored(&beta, row, &[d])?,
+                    gamma: row_tensor(&gamma, row, &[d])?,
+                    beta: row_tensor(&beta, row, &[d])?,
                     eps: self.config.adapter_norm_eps,
                 }),
                 placement: Placement::BeforeDropout,
@@ -174,8 +176,8 @@ impl<'a> Hypernetwork<'a> {
         let b = head("lora_b", inner * rank)?;
         let lora = |row| {
             Ok(Lora {
-                a: stored(&a, row, &[rank, d])?,
-                b: stored(&b, row, &[inner, rank])?,
+                a: row_tensor(&a, row, &[rank, d])?,
+                b: row_tensor(&b, row, &[inner, rank])?,
                 scale: config.scale(),
             })
         };
@@ -203,8 +205,8 @@ impl<'a> Hypernetwork<'a> {
     }
 }
 
-/// A head's output for one row, rounded to float32 and seen as `shape`, row-major.
-fn stored(values: &Array2<f64>, row: usize, shape: &[usize]) -> Result<HostTensor, MaterialiseError> {
+/// The output of a head for one row, rounded to float32, as a tensor of `shape` (row-major).
+fn row_tensor(values: &Array2<f64>, row: usize, shape: &[usize]) -> Result<HostTensor, MaterialiseError> {
     let values: Vec<f32> = values.row(row).iter().map(|x| *x as f32).collect();
     let found = vec![values.len()];
     HostTensor::from_shape_vec(IxDyn(shape), values).map_err(|_| MaterialiseError::Shape {

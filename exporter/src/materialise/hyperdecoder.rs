@@ -1,5 +1,6 @@
-//! Hyperdecoder: the encoder's learned adapters as they are, and the generator with the part of it that no input changes
-//! worked out (reference section 5.5).
+//! Hyperdecoder: the encoder's learned adapters, and the generator of the decoder's adapters
+//! (`docs/reference/baselines.md#hyperdecoder`). The part of the generator that does not depend on the input is computed
+//! here.
 
 use hyperloader_core::backbone::t5::{Stack, T5Config};
 use hyperloader_core::method::{HyperdecoderConfig, names};

@@ -1,8 +1,12 @@
-//! Makes a method's weights of one task once, with ndarray: what the task's T5 has besides the backbone's tensors.
+//! Computes the weights of one task from a checkpoint: adapters, LoRA pairs and the generator of a T5.
 //!
-//! Written from the description of the methods (reference sections 1 and 5), independently of the trainer, and computed in
-//! float64: what is stored is rounded once. One file a family of methods. A new one is a file with a `Materialises` and
-//! its line in [`task_weights`].
+//! The code follows the description of the methods (`docs/reference/hyperloader.md#overview`,
+//! `docs/reference/baselines.md`) and not the trainer, so that one checks the other. It computes in float64 and rounds
+//! once. To add a family of methods, add a file with an implementation of `Materialises` and a line in [`task_weights`].
+//!
+//! - `hyper`: HyperLoader, HyperFormer++ and HyperFormer
+//! - `hyperdecoder`: Hyperdecoder
+//! - `modules`: Adapters, LoRA and UniPELT
 
 mod hyper;
 mod hyperdecoder;
@@ -16,7 +20,7 @@ use ndarray::{Array, Dimension};
 
 pub use hyper::embeddings;
 
-/// A task's weights could not be made.
+/// The weights of a task could not be computed.
 #[derive(Debug, thiserror::Error)]
 pub enum MaterialiseError {
     /// The checkpoint lacks a tensor of the method.
@@ -25,17 +29,18 @@ pub enum MaterialiseError {
     /// A tensor of the checkpoint has another shape than the hyper-parameters imply.
     #[error("tensor `{name}` of the checkpoint has shape {found:?}, expected {expected:?}")]
     Shape {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// The shape found.
+        /// Shape in the checkpoint.
         found: Vec<usize>,
-        /// The shape that the hyper-parameters imply.
+        /// Shape that the hyper-parameters imply.
         expected: Vec<usize>,
     },
 }
 
-/// What a family of methods makes of a task.
+/// Computes the weights of a task for a family of methods.
 trait Materialises {
+    /// The weights of `task` from the tensors of `checkpoint`.
     fn task_weights(
         &self,
         t5: &T5Config,
@@ -44,10 +49,10 @@ trait Materialises {
     ) -> Result<TaskWeights<HostTensor>, MaterialiseError>;
 }
 
-/// All weights that `method` makes for `task`.
+/// All weights that `method` computes for `task`.
 ///
 /// # Errors
-/// If a tensor of `checkpoint` is missing or misshapen.
+/// Returns an error if a tensor of `checkpoint` is missing or misshapen.
 pub fn task_weights(
     method: &MethodConfig,
     t5: &T5Config,
@@ -62,12 +67,12 @@ pub fn task_weights(
     }
 }
 
-/// T5 as it stands.
+/// The weights of a T5 without adapters and LoRA.
 fn plain(t5: &T5Config) -> TaskWeights<HostTensor> {
     TaskWeights::none(t5.layers(Stack::Encoder), t5.layers(Stack::Decoder))
 }
 
-/// A tensor of the checkpoint, in its shape.
+/// The tensor `name` of the checkpoint, which must have this shape.
 fn tensor<'a>(
     checkpoint: &'a Tensors,
     name: &str,
@@ -80,7 +85,7 @@ fn tensor<'a>(
     }
 }
 
-/// A tensor of the checkpoint in its shape, as float64.
+/// The tensor `name` of the checkpoint as float64; it must have this shape.
 fn wide<D: Dimension>(
     checkpoint: &Tensors,
     name: &str,

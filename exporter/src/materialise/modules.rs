@@ -1,4 +1,6 @@
-//! Adapters, LoRA and UniPELT: a task's tensors under their place in T5 (reference sections 5.2 to 5.4).
+//! Adapters, LoRA and UniPELT: the trained modules of a task at their places in T5
+//! (`docs/reference/baselines.md#adapters`, `docs/reference/baselines.md#lora` and
+//! `docs/reference/baselines.md#unipelt-on-t5`).
 
 use hyperloader_core::backbone::BackboneConfig;
 use hyperloader_core::backbone::shape::SiteShape;
@@ -16,29 +18,29 @@ impl Materialises for ModulesConfig {
         checkpoint: &Tensors,
         task: &str,
     ) -> Result<TaskWeights<HostTensor>, MaterialiseError> {
-        let own = Own { config: self, checkpoint, task };
+        let modules = TaskModules { config: self, checkpoint, task };
         let mut weights = plain(t5);
         for site in &t5.shape().sites {
             let block = &mut weights.blocks_mut(site.stack)[site.block];
             if let Some(place) = block.adapter_mut(site.site) {
-                *place = own.adapter(site)?;
+                *place = modules.adapter(site)?;
             }
             if let Some(place) = block.lora_mut(site.site) {
-                *place = own.pair(site)?;
+                *place = modules.pair(site)?;
             }
         }
         Ok(weights)
     }
 }
 
-/// The tensors of one task.
-struct Own<'a> {
+/// Reads the modules of one task.
+struct TaskModules<'a> {
     config: &'a ModulesConfig,
     checkpoint: &'a Tensors,
     task: &'a str,
 }
 
-impl Own<'_> {
+impl TaskModules<'_> {
     fn tensor(&self, module: String, shape: &[usize]) -> Result<HostTensor, MaterialiseError> {
         Ok(tensor(self.checkpoint, &names::of_task(self.task, &module), shape)?.clone())
     }

@@ -1,5 +1,5 @@
-//! What the tests of this folder share: golden cases of any dimensions, as backbones and runs on disk.
-// Each test binary uses a part of it.
+//! Golden cases as backbones and runs on disk, for the tests of this folder.
+// Each test binary uses only some of the functions.
 #![allow(dead_code, clippy::unwrap_used)]
 
 pub(crate) mod random_run;
@@ -10,8 +10,7 @@ use hyperloader_core::backbone::t5::{FeedForward, T5Backbone, T5Config};
 use hyperloader_core::method::{HyperConfig, LoraConfig, Method, MethodConfig, TaskShape};
 use hyperloader_core::weights::tensors::{TensorFile, Tensors};
 use hyperloader_exporter::materialise::task_weights;
-use hyperloader_exporter::model::TaskModel;
-use hyperloader_exporter::reference::States;
+use hyperloader_exporter::t5::{States, T5Model};
 use ndarray::{Array2, ArrayD, Ix2, Ix3};
 use serde::Deserialize;
 
@@ -158,12 +157,12 @@ impl HyperCase {
         trained.into_iter().map(|t| tensor(t.name)).collect()
     }
 
-    pub(crate) fn model(&self, task: &str) -> TaskModel {
+    pub(crate) fn model(&self, task: &str) -> T5Model {
         let folder = tempfile::tempdir().unwrap();
         self.write_backbone(folder.path());
         let backbone = T5Backbone::open(folder.path(), self.t5.cross_attention_relative_bias).unwrap();
         let weights = task_weights(&self.method, &self.t5, &self.state, task).unwrap();
-        TaskModel::new(backbone, Tensors::new(), weights)
+        T5Model::new(backbone, Tensors::new(), weights)
     }
 }
 

@@ -158,6 +158,7 @@ mod tests {
             task: "t".into(),
             labels: vec!["city".into(), "food".into()],
             words: WordSplitting::default(),
+            word_fit: None,
             max_source_len: 16,
             max_target_len: 0,
             pad_token_id: 0,

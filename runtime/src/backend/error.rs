@@ -117,7 +117,8 @@ impl BackendError {
     /// The message with those of all causes, and the hints after them.
     pub(super) fn in_full(&self) -> String {
         let causes = std::iter::successors(self.source(), |&cause| cause.source());
-        let messages: Vec<String> = std::iter::once(self.to_string()).chain(causes.map(<dyn Error>::to_string)).collect();
+        let messages: Vec<String> =
+            std::iter::once(self.to_string()).chain(causes.map(<dyn Error>::to_string)).collect();
         let lines = || messages.iter().flat_map(|message| message.lines());
         let is_hint = |line: &&str| line.starts_with("hint: ");
         let body: Vec<&str> = lines().filter(|line| !is_hint(line)).collect();

@@ -28,8 +28,8 @@ use hyperloader_onnx::proto::ModelProto;
 pub use self::error::BackendError;
 pub use self::graph::Graph;
 pub use self::options::{BackendKind, BackendOptions};
-pub use self::value::Value;
 use self::runtime::Runtime;
+pub use self::value::Value;
 
 /// A loaded runtime, which opens graphs.
 #[derive(Debug)]

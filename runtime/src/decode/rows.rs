@@ -147,8 +147,7 @@ impl Row {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits =
-        Limits { eos: 1, max_target_len: 6, vocab_size: 99, horizon: usize::MAX };
+    const LIMITS: Limits = Limits { eos: 1, max_target_len: 6, vocab_size: 99, horizon: usize::MAX };
 
     #[test]
     fn a_row_continues_at_the_horizon() {

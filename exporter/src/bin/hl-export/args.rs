@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use hyperloader_cli::{CommonArgs, Documents, OutputFormat, choices};
 use hyperloader_core::run::Which;
-use hyperloader_exporter::export::{Options, Precision};
-use hyperloader_exporter::verify::Verification;
+use hyperloader_exporter::{Options, Precision, Tolerance, Verification};
 use hyperloader_onnx::Opset;
 use hyperloader_runtime::{BackendKind, BackendOptions, Device};
 
@@ -96,12 +95,16 @@ pub(crate) struct ExportArgs {
     #[arg(long, default_value = "f32", value_name = "PRECISION", value_parser = choices(&PRECISIONS))]
     precision: Precision,
 
-    /// Largest difference of two logits that verification accepts
+    /// Difference of two logits that verification accepts
     #[arg(long, value_name = "X", default_value = "1e-4", value_parser = tolerance)]
     atol: f64,
 
+    /// Difference that verification accepts in addition to `--atol`, as a share of the largest logit of the row
+    #[arg(long, value_name = "X", default_value = "1e-5", value_parser = share)]
+    rtol: f64,
+
     /// Write the file without verification
-    #[arg(long, conflicts_with = "atol")]
+    #[arg(long, conflicts_with_all = ["atol", "rtol"])]
     no_verify: bool,
 
     /// ONNX Runtime's library [default: `ORT_DYLIB_PATH`, else searched for]
@@ -154,7 +157,8 @@ impl ExportArgs {
             ort_lib: self.ort_lib.clone(),
             ..BackendOptions::default()
         };
-        let verification = Verification { tolerance: self.atol, backends };
+        let tolerance = Tolerance { atol: self.atol, rtol: self.rtol };
+        let verification = Verification { tolerance, backends };
         Options {
             opset: self.opset,
             precision: self.precision,
@@ -174,6 +178,13 @@ fn tolerance(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(number) if number > 0.0 && f64::is_finite(number) => Ok(number),
         _ => Err("expected a number above 0".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (0.0..=1.0).contains(&number) => Ok(number),
+        _ => Err("expected a number from 0 to 1".to_owned()),
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use hyperloader_cli::{CommonArgs, Console, Exit, Program};
 use hyperloader_core::run::{Candidates, Run};
-use hyperloader_exporter::export::{ExportError, Exported, Exporter};
+use hyperloader_exporter::{ExportError, Exported, Exporter};
 
 use crate::args::{Args, Command, ExportArgs};
 
@@ -84,7 +84,7 @@ fn export(args: &ExportArgs, exporter: &Exporter, task: &str, console: &Console)
         None => console.warn(format_args!("`{}` was not verified, because of `--no-verify`", path.display())),
         Some(ladder) => {
             console.note(format_args!("{task}: verified\n{ladder}"));
-            if !ladder.file_was_run() {
+            if !ladder.file_was_run {
                 console.warn(format_args!(
                     "`{}` was not run, because no backend is available\nhint: `cargo xtask setup` fetches ONNX Runtime",
                     path.display()

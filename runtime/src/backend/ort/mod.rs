@@ -173,7 +173,8 @@ impl Runtime for Ort {
         model: &ModelProto,
         weights: Option<&WeightFile>,
     ) -> Result<(Box<dyn Graph>, Option<String>), BackendError> {
-        let Some((weights, (graph, folder))) = weights.and_then(|file| Some((file, file.refer(model)?))) else {
+        let Some((weights, (graph, folder))) = weights.and_then(|file| Some((file, file.refer(model)?)))
+        else {
             let session = self.session_builder()?.commit_from_memory(&model.encode_to_vec());
             let cached = self.cache.is_some() && self.device == Device::Cpu;
             let notice = cached.then(|| "a model that is not mapped from a file is not cached".to_owned());

@@ -1,0 +1,87 @@
+//! A token classifier as a file: its graph, the reference model's answers, and the metadata that depends on it.
+
+use hyperloader_core::format::tagger::{ATTENTION_MASK, INPUT_IDS, TaggerKind};
+use hyperloader_core::run::{Manifest, Task};
+use hyperloader_onnx::Opset;
+use ndarray::Array2;
+
+use super::graph::bert_graph;
+use super::model::{BertModel, LayerPrefix};
+use super::reference::BertReference;
+use crate::error::{GraphError, ModelError};
+use crate::exportable::{Exportable, Interface};
+use crate::precision::Precision;
+use crate::precision::int8::matrix::QuantizedMatrices;
+use crate::verify::answers::{Answers, Choices, ReferenceRun};
+use crate::verify::sentences::{batch, sentences};
+use crate::weights::TaskGraph;
+
+impl Exportable for BertModel {
+    fn graph(&self, opset: Opset) -> Result<TaskGraph<'_>, GraphError> {
+        bert_graph(self.parts(), opset)
+    }
+
+    fn precisions(&self) -> &'static [Precision] {
+        &[Precision::F32]
+    }
+
+    /// The folded form is the one with the prefix of a file: computed and rounded to float32.
+    fn reference_run(
+        &self,
+        manifest: &Manifest,
+        task: &Task,
+        _: Precision,
+        _: &QuantizedMatrices,
+    ) -> Result<ReferenceRun, ModelError> {
+        let (input_ids, attention_mask) = self.inputs(manifest, task)?;
+        let answers = |name: &str, prefixes: Vec<LayerPrefix>| -> Result<Answers, ModelError> {
+            let logits = BertReference::new(self, prefixes).logits(&input_ids, &attention_mask)?;
+            Ok(Answers { name: name.to_owned(), logits: vec![logits] })
+        };
+        let prefixes = self.prefixes()?;
+        let un_folded = answers("un-folded", prefixes.to_vec())?;
+        let folded = answers("folded", prefixes.iter().map(LayerPrefix::rounded).collect())?;
+        // Only tokens have tags; padding has none.
+        let width = attention_mask.ncols();
+        let rows = attention_mask.outer_iter().enumerate().map(|(sentence, mask)| {
+            let tokens = mask.iter().enumerate().filter(|(_, mask)| **mask == 1);
+            tokens.map(|(at, _)| sentence * width + at).collect()
+        });
+        Ok(ReferenceRun {
+            choices: Choices { what: "tags", pass: 0, rows: rows.collect() },
+            passes: vec![vec![(INPUT_IDS, input_ids.clone()), (ATTENTION_MASK, attention_mask.clone())]],
+            un_folded,
+            folded,
+            int8: None,
+        })
+    }
+
+    fn interface(&self, _: &Manifest) -> Result<Interface, ModelError> {
+        let codec = self.codec()?;
+        Ok(Interface {
+            kind: TaggerKind::TokenClassifier,
+            max_target_len: 0,
+            pad: codec.pad().into(),
+            eos: codec.sep().into(),
+            start: codec.pad().into(),
+            decoder_layers: 0,
+            memory: Vec::new(),
+            drafter: None,
+            tokenizer: codec.text().to_owned(),
+        })
+    }
+}
+
+impl BertModel {
+    /// The ids of the verification's sentences and their attention mask, both `[batch, source_len]`.
+    fn inputs(&self, manifest: &Manifest, task: &Task) -> Result<(Array2<i64>, Array2<i64>), ModelError> {
+        let codec = self.codec()?;
+        let mut sources = Vec::new();
+        for words in sentences(task) {
+            let mut ids = codec.encode(&words)?.ids;
+            codec.truncate(&mut ids, manifest.max_source_len);
+            sources.push(ids.into_iter().map(i64::from).collect());
+        }
+        Ok(batch(sources, codec.pad().into()))
+    }
+}

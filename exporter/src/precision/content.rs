@@ -1,0 +1,71 @@
+//! The content of each initializer of a written file.
+
+use std::rc::Rc;
+
+use hyperloader_onnx::{BuiltModel, Bytes, Weight};
+
+use super::int8::matrix::QuantizedMatrices;
+use crate::error::ModelError;
+use crate::weights::{Part, Source, TaskGraph};
+
+/// The graph of a file in its precision.
+pub(crate) type FileGraph<'a> = BuiltModel<Content<'a>>;
+
+/// Content of an initializer.
+#[derive(Debug)]
+pub(crate) enum Content<'a> {
+    /// The elements of a weight as float32.
+    Floats(Source<'a>),
+    /// The integers of a quantized weight, int8 in the weight's layout.
+    Integers(Rc<Weight<Source<'a>>>),
+    /// The scales of a quantized weight's output channels, float32 `[out]`.
+    Scales(Rc<Weight<Source<'a>>>),
+}
+
+impl Content<'_> {
+    /// Part of the model.
+    pub(crate) fn part(&self) -> Part {
+        match self {
+            Self::Floats(source) => source.part,
+            Self::Integers(weight) | Self::Scales(weight) => weight.source.part,
+        }
+    }
+}
+
+/// The elements of an initializer as little-endian bytes, row-major. Call this for the initializers in file order: the
+/// scales of a weight follow its integers, and after them the quantized matrix is freed.
+///
+/// # Errors
+/// Returns an error if the weight's source tensor is missing, misshapen or not finite.
+pub(crate) fn elements(
+    initializer: &Weight<Content<'_>>,
+    quantized: &QuantizedMatrices,
+) -> Result<Bytes, ModelError> {
+    let matrix = |weight: &Weight<Source<'_>>| {
+        quantized.get(&weight.name, || Ok(weight.source.checked(&weight.name, &weight.dims)?.into_owned()))
+    };
+    match &initializer.source {
+        Content::Floats(source) => source.elements(&initializer.name, &initializer.dims),
+        Content::Integers(weight) => {
+            let matrix = matrix(weight)?;
+            let integers = weight.source.layout.apply(matrix.integers.view().into_dyn());
+            Ok(integers.iter().flat_map(|integer| integer.to_le_bytes()).collect())
+        }
+        Content::Scales(weight) => {
+            let matrix = matrix(weight)?;
+            quantized.remove(&weight.name);
+            Ok(matrix.scales.iter().flat_map(|scale| scale.to_le_bytes()).collect())
+        }
+    }
+}
+
+/// `weight` as an initializer in float32.
+pub(crate) fn floats<'a>(weight: Weight<Source<'a>>) -> Weight<Content<'a>> {
+    let Weight { name, element_type, dims, source } = weight;
+    Weight { name, element_type, dims, source: Content::Floats(source) }
+}
+
+/// `graph` as a file in float32.
+pub(crate) fn float32(graph: TaskGraph<'_>) -> FileGraph<'_> {
+    BuiltModel { model: graph.model, weights: graph.weights.into_iter().map(floats).collect() }
+}

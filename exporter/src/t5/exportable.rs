@@ -1,0 +1,158 @@
+//! A T5 as a file: its graph, the reference model's answers, and the metadata that depends on it.
+
+use hyperloader_core::backbone::TOKENIZER;
+use hyperloader_core::backbone::t5::Stack;
+use hyperloader_core::files::read_text;
+use hyperloader_core::format::tagger::{
+    ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, TaggerKind, generated_adapter,
+};
+use hyperloader_core::run::{Manifest, Task};
+use hyperloader_core::text::sentt::SentT;
+use hyperloader_onnx::Opset;
+use ndarray::{Array2, s};
+
+use super::graph::{T5Parts, t5_graph};
+use super::model::T5Model;
+use super::reference::{Form, Reference, States};
+use crate::error::{GraphError, ModelError};
+use crate::exportable::{Exportable, Interface};
+use crate::precision::Precision;
+use crate::precision::int8::matrix::QuantizedMatrices;
+use crate::verify::answers::{Answers, Choices, ReferenceRun};
+use crate::verify::sentences::{batch, sentences};
+use crate::weights::TaskGraph;
+
+/// Number of ids that greedy decoding generates for each sentence, with the start token.
+const GREEDY_LEN: usize = 16;
+
+impl Exportable for T5Model {
+    fn graph(&self, opset: Opset) -> Result<TaskGraph<'_>, GraphError> {
+        let parts =
+            T5Parts { config: self.config(), task: self.weights(), drafter: self.drafter(), tensors: self };
+        t5_graph(parts, opset)
+    }
+
+    fn precisions(&self) -> &'static [Precision] {
+        &Precision::ALL
+    }
+
+    fn reference_run(
+        &self,
+        manifest: &Manifest,
+        task: &Task,
+        precision: Precision,
+        quantized: &QuantizedMatrices,
+    ) -> Result<ReferenceRun, ModelError> {
+        let inputs = Inputs::new(self, manifest, task)?;
+        let Inputs { input_ids, attention_mask, decoder_input_ids } = &inputs;
+        let un_folded = Reference::new(self, Form::UnFolded);
+        let encoded = un_folded.encode(input_ids, attention_mask)?;
+        let greedy = un_folded.greedy(&encoded, attention_mask, GREEDY_LEN)?;
+        // The logits after each prefix of the greedy ids show whether an implementation generates the same ids.
+        let prefixes = greedy.slice(s![.., ..-1]).to_owned();
+        let answers = |name: &str,
+                       reference: &Reference<'_>,
+                       encoded: &States|
+         -> Result<Answers, ModelError> {
+            let logits = |ids| Ok(reference.decode(encoded, attention_mask, ids)?.into_rows());
+            let logits =
+                [decoder_input_ids, &prefixes].into_iter().map(logits).collect::<Result<_, ModelError>>()?;
+            Ok(Answers { name: name.to_owned(), logits })
+        };
+        let un_folded = answers("un-folded", &un_folded, &encoded)?;
+        let encoded_answers = |name: &str, reference: Reference<'_>| {
+            answers(name, &reference, &reference.encode(input_ids, attention_mask)?)
+        };
+        let folded = encoded_answers("folded", Reference::new(self, Form::Folded))?;
+        let int8 = match precision {
+            Precision::F32 => None,
+            Precision::Int8 => Some(encoded_answers("int8", Reference::int8(self, quantized))?),
+        };
+        let rows = compared_rows(&greedy, self.config().eos_token_id);
+        let pass = |decoder_input_ids: Array2<i64>| {
+            vec![
+                (INPUT_IDS, input_ids.clone()),
+                (ATTENTION_MASK, attention_mask.clone()),
+                (DECODER_INPUT_IDS, decoder_input_ids),
+            ]
+        };
+        Ok(ReferenceRun {
+            passes: vec![pass(decoder_input_ids.clone()), pass(prefixes)],
+            un_folded,
+            folded,
+            int8,
+            choices: Choices { what: "greedy ids", pass: 1, rows },
+        })
+    }
+
+    fn interface(&self, manifest: &Manifest) -> Result<Interface, ModelError> {
+        let config = self.config();
+        let decoder_layers = config.layers(Stack::Decoder);
+        Ok(Interface {
+            kind: TaggerKind::EncoderDecoder,
+            max_target_len: manifest.max_target_len,
+            pad: config.pad_token_id,
+            eos: config.eos_token_id,
+            start: config.decoder_start_token_id,
+            decoder_layers,
+            memory: match &self.weights().generator {
+                Some(_) => (0..decoder_layers).flat_map(generated_adapter).collect(),
+                None => Vec::new(),
+            },
+            drafter: self.drafter().map(|drafter| drafter.transitions.clone()),
+            tokenizer: read_text(&self.folder().join(TOKENIZER))?,
+        })
+    }
+}
+
+/// The row of logits after each prefix of each row of `greedy` `[batch, length]`, up to the one that chooses `eos`.
+fn compared_rows(greedy: &Array2<i64>, eos: i64) -> Vec<Vec<usize>> {
+    let width = greedy.ncols().saturating_sub(1);
+    let rows = greedy.outer_iter().enumerate().map(|(sentence, ids)| {
+        let end = ids.iter().skip(1).position(|id| *id == eos).map_or(width, |at| at + 1);
+        (0..end).map(|at| sentence * width + at).collect()
+    });
+    rows.collect()
+}
+
+/// Padded batches of ids that a file is run on.
+struct Inputs {
+    /// Sources, `[batch, source_len]`.
+    input_ids: Array2<i64>,
+    /// 1 for an id, 0 for padding, `[batch, source_len]`.
+    attention_mask: Array2<i64>,
+    /// Targets after the start token, `[batch, target_len]`: the task's labels in turn, with `O` and `I` between them.
+    decoder_input_ids: Array2<i64>,
+}
+
+impl Inputs {
+    /// The ids of the verification's sentences, truncated to the run's lengths as in training.
+    fn new(model: &T5Model, manifest: &Manifest, task: &Task) -> Result<Self, ModelError> {
+        let config = model.config();
+        let codec = SentT::from_file(model.folder().join(TOKENIZER))?;
+        let prefix = codec.encode_text(manifest.method.source_prefix(&task.name))?;
+        let (mut sources, mut targets) = (Vec::new(), Vec::new());
+        for (number, words) in sentences(task).iter().enumerate() {
+            let tags: Vec<&str> = (0..words.len()).map(|at| tag(&task.labels, number, at)).collect();
+            let mut source = codec.encode_prefixed(&prefix, words)?;
+            codec.truncate(&mut source, manifest.max_source_len);
+            let mut target = codec.encode_target(&tags)?;
+            codec.truncate(&mut target, manifest.max_target_len);
+            sources.push(source.into_iter().map(i64::from).collect());
+            let start = std::iter::once(config.decoder_start_token_id);
+            targets.push(start.chain(target.into_iter().map(i64::from)).collect());
+        }
+        let (input_ids, attention_mask) = batch(sources, config.pad_token_id);
+        let (decoder_input_ids, _) = batch(targets, config.pad_token_id);
+        Ok(Self { input_ids, attention_mask, decoder_input_ids })
+    }
+}
+
+/// `O`, a label, `I`, `O`, the next label, ...
+fn tag(labels: &[String], sentence: usize, word: usize) -> &str {
+    match word % 3 {
+        0 => "O",
+        1 => labels.get((sentence + word / 3) % labels.len().max(1)).map_or("O", String::as_str),
+        _ => "I",
+    }
+}

@@ -1,0 +1,77 @@
+//! Runs a written file in the available backends and compares it with the reference model.
+
+use std::path::Path;
+
+use hyperloader_runtime::{Backend, BackendError, BackendKind, BackendOptions, Graph, Value};
+use ndarray::Array2;
+
+use super::answers::{Answers, Pass, ReferenceRun};
+use super::ladder::{Comparison, Demand, Ladder, NotRun};
+use super::tolerance::Tolerance;
+
+/// How an export is verified.
+#[derive(Debug, Clone, Default)]
+pub struct Verification {
+    /// Tolerated difference of two logits.
+    pub tolerance: Tolerance,
+    /// Device, threads and library of the backends. `kind` is ignored: every backend that can be loaded is run.
+    pub backends: BackendOptions,
+}
+
+/// Runs the file at `path` in every backend that can be loaded, one at a time, and compares neighbors: the forms of the
+/// reference model, then the backends. `stage` receives a description of each step.
+///
+/// # Errors
+/// Returns an error if a backend was loaded but cannot run the file.
+pub(crate) fn compare(
+    reference: ReferenceRun,
+    path: &Path,
+    verification: &Verification,
+    stage: &dyn Fn(&str),
+) -> Result<Ladder, BackendError> {
+    let ReferenceRun { passes, un_folded, folded, int8, choices } = reference;
+    let comparison = Comparison::new(verification.tolerance, &un_folded, &choices);
+    let (mut rungs, mut not_run) = (vec![comparison.rung(&un_folded, &folded, Demand::Equal)], Vec::new());
+    let (mut last, mut demand) = (folded, Demand::Equal);
+    if let Some(int8) = int8 {
+        let rung = comparison.rung(&last, &int8, Demand::Finite);
+        // Where two implementations differ in the last digit, they may round an element to different integers. Their
+        // results may then differ by as much as rounding changes them at all, in either direction.
+        demand = Demand::Within(2.0 * rung.difference);
+        rungs.push(rung);
+        last = int8;
+    }
+    let mut file_was_run = false;
+    for kind in [BackendKind::Ort, BackendKind::Tract] {
+        match Backend::load(&BackendOptions { kind, ..verification.backends.clone() }) {
+            Ok(backend) => {
+                stage(&format!("running the file in {}", backend.description()));
+                let mut graph = backend.open_file(path)?;
+                let name = backend.description();
+                let logits = passes.iter().map(|pass| run_file(graph.as_mut(), pass));
+                let answers = Answers { name, logits: logits.collect::<Result<_, _>>()? };
+                rungs.push(comparison.rung(&last, &answers, demand));
+                file_was_run = true;
+                // The logits are large: only those of the last implementation are kept.
+                last = answers;
+            }
+            Err(error) => not_run.push(NotRun { backend: kind.to_string(), reason: error.to_string() }),
+        }
+    }
+    Ok(comparison.ladder(rungs, not_run, file_was_run))
+}
+
+/// The output of a file for the inputs of one run: the logits as `[rows, width]`.
+fn run_file(graph: &mut dyn Graph, pass: &Pass) -> Result<Array2<f64>, BackendError> {
+    let value = |ids: &Array2<i64>| Value::from_i64s(ids.shape(), ids.iter().copied().collect());
+    let values = pass.iter().map(|(name, ids)| Ok((*name, value(ids)?)));
+    let values = values.collect::<Result<Vec<_>, BackendError>>()?;
+    let named: Vec<(&str, &Value)> = values.iter().map(|(name, value)| (*name, value)).collect();
+    let outputs = graph.run(&named)?;
+    // The first output is `logits`. A wrong shape becomes an empty matrix, which the comparison refuses.
+    let Some(logits) = outputs.first() else { return Ok(Array2::zeros((0, 0))) };
+    let width = logits.shape().last().copied().unwrap_or(0);
+    let rows = logits.shape().iter().rev().skip(1).product();
+    let elements: Vec<f64> = logits.f32s()?.iter().map(|x| f64::from(*x)).collect();
+    Ok(Array2::from_shape_vec((rows, width), elements).unwrap_or_default())
+}

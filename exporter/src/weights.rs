@@ -1,0 +1,248 @@
+//! The weights of a task's graph.
+//!
+//! The code that builds a graph declares each weight once: name, type and shape in the file are the fields of
+//! [`Weight`]; its [`Source`] states the part of the model, the layout, whether a lower precision applies, and the tensor
+//! that the elements come from. The file, the summary and the precisions read this declaration.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use hyperloader_core::weights::tensors::HostTensor;
+use hyperloader_onnx::{BuiltModel, Bytes, ElementType, GraphBuilder, Value, Weight};
+use ndarray::ArrayViewD;
+use serde::Serialize;
+
+use crate::error::ModelError;
+
+/// A task's graph. All weights are float32.
+pub type TaskGraph<'a> = BuiltModel<Source<'a>>;
+
+/// Builds a [`TaskGraph`].
+pub(crate) type TaskGraphBuilder<'a> = GraphBuilder<Source<'a>>;
+
+/// A part of a model, by which an export's summary groups the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub enum Part {
+    /// Token, position and type embeddings.
+    #[serde(rename = "embedding")]
+    Embedding,
+    /// The matrix from states to logits, if it is not the embedding, or a classifier.
+    #[serde(rename = "head")]
+    Head,
+    /// Relative position biases by distance.
+    #[serde(rename = "position tables")]
+    PositionTables,
+    /// Adapters that are the same for every input.
+    #[serde(rename = "adapters")]
+    Adapters,
+    /// Hypernetwork that generates adapters from each input.
+    #[serde(rename = "generator")]
+    Generator,
+    /// LoRA pairs that cannot be folded, with their gates.
+    #[serde(rename = "LoRA")]
+    Lora,
+    /// Keys and values before those of each layer, with their gates.
+    #[serde(rename = "prefix")]
+    Prefix,
+    /// RMS norms and layer norms of the backbone.
+    #[serde(rename = "norms")]
+    Norms,
+    /// Feed-forward layers.
+    #[serde(rename = "feed-forward")]
+    FeedForward,
+    /// Query, key, value and output projections.
+    #[serde(rename = "attention")]
+    Attention,
+    /// The classifier that drafts tags from the encoder's states.
+    #[serde(rename = "drafter")]
+    Drafter,
+}
+
+impl Part {
+    /// All parts, in the order of the summary.
+    pub const ALL: [Self; 11] = [
+        Self::Embedding,
+        Self::Head,
+        Self::PositionTables,
+        Self::Adapters,
+        Self::Generator,
+        Self::Lora,
+        Self::Prefix,
+        Self::Norms,
+        Self::FeedForward,
+        Self::Attention,
+        Self::Drafter,
+    ];
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Embedding => "embedding",
+            Self::Head => "head",
+            Self::PositionTables => "position tables",
+            Self::Adapters => "adapters",
+            Self::Generator => "generator",
+            Self::Lora => "LoRA",
+            Self::Prefix => "prefix",
+            Self::Norms => "norms",
+            Self::FeedForward => "feed-forward",
+            Self::Attention => "attention",
+            Self::Drafter => "drafter",
+        })
+    }
+}
+
+/// How the elements in the file are ordered, compared with the source tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// As in the source tensor.
+    Same,
+    /// The transposed matrix: `[in, out]` of a linear map whose source is `[out, in]`.
+    Transposed,
+}
+
+impl Layout {
+    /// Shape in the file of a source tensor of shape `dims`.
+    pub(crate) fn of_shape(self, dims: &[usize]) -> Vec<usize> {
+        let mut dims = dims.to_vec();
+        if self == Self::Transposed {
+            dims.reverse();
+        }
+        dims
+    }
+
+    /// `tensor` with its dimensions in the order of the file.
+    pub(crate) fn apply<T>(self, tensor: ArrayViewD<'_, T>) -> ArrayViewD<'_, T> {
+        match self {
+            Self::Same => tensor,
+            Self::Transposed => tensor.reversed_axes(),
+        }
+    }
+}
+
+/// Reads or computes a source tensor.
+type Load<'a> = Box<dyn Fn() -> Result<HostTensor, ModelError> + 'a>;
+
+enum Tensor<'a> {
+    InMemory(&'a HostTensor),
+    OnDemand(Load<'a>),
+}
+
+/// Where the elements of a weight come from, and what the weight is.
+pub struct Source<'a> {
+    /// Part of the model.
+    pub part: Part,
+    /// Order of the elements in the file.
+    pub layout: Layout,
+    /// Whether the weight is a matrix of the backbone that a lower precision stores in fewer bits. Its source tensor has
+    /// one output channel in each row: `[out, in]` of a linear map, `[vocab, d_model]` of an embedding.
+    pub quantizable: bool,
+    tensor: Tensor<'a>,
+}
+
+impl<'a> Source<'a> {
+    /// A tensor that is in memory: one that the method made for the task, or one of the drafter.
+    pub(crate) fn in_memory(part: Part, layout: Layout, tensor: &'a HostTensor) -> Self {
+        Self { part, layout, quantizable: false, tensor: Tensor::InMemory(tensor) }
+    }
+
+    /// A tensor that `load` reads or computes when the file is written.
+    pub(crate) fn on_demand(
+        part: Part,
+        layout: Layout,
+        load: impl Fn() -> Result<HostTensor, ModelError> + 'a,
+    ) -> Self {
+        Self { part, layout, quantizable: false, tensor: Tensor::OnDemand(Box::new(load)) }
+    }
+
+    /// The same as a matrix that a lower precision stores in fewer bits.
+    pub(crate) fn quantizable(self) -> Self {
+        Self { quantizable: true, ..self }
+    }
+
+    /// The source tensor, in its own layout.
+    ///
+    /// # Errors
+    /// Returns an error if the tensor cannot be read or computed.
+    pub fn load(&self) -> Result<Cow<'_, HostTensor>, ModelError> {
+        match &self.tensor {
+            Tensor::InMemory(tensor) => Ok(Cow::Borrowed(*tensor)),
+            Tensor::OnDemand(load) => load().map(Cow::Owned),
+        }
+    }
+
+    /// The source tensor of the weight `name` of shape `dims` in the file, with its shape and values checked.
+    ///
+    /// # Errors
+    /// As [`elements`].
+    pub(crate) fn checked(&self, name: &str, dims: &[usize]) -> Result<Cow<'_, HostTensor>, ModelError> {
+        let tensor = self.load()?;
+        // A layout that is applied twice is the layout of the source.
+        let expected = self.layout.of_shape(dims);
+        if tensor.shape() != expected {
+            return Err(ModelError::Shape {
+                name: name.to_owned(),
+                found: tensor.shape().to_vec(),
+                expected,
+            });
+        }
+        match tensor.iter().all(|x| x.is_finite()) {
+            true => Ok(tensor),
+            false => Err(ModelError::NotFinite(name.to_owned())),
+        }
+    }
+
+    /// The elements of the weight `name` of shape `dims` in the file, see [`elements`].
+    ///
+    /// # Errors
+    /// As [`elements`].
+    pub(crate) fn elements(&self, name: &str, dims: &[usize]) -> Result<Bytes, ModelError> {
+        let tensor = self.checked(name, dims)?;
+        let mut bytes = Vec::with_capacity(4 * tensor.len());
+        let laid_out = self.layout.apply(tensor.view());
+        laid_out.iter().for_each(|element| bytes.extend_from_slice(&element.to_le_bytes()));
+        Ok(bytes.into())
+    }
+}
+
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { part, layout, quantizable, .. } = self;
+        f.debug_struct("Source")
+            .field("part", part)
+            .field("layout", layout)
+            .field("quantizable", quantizable)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Declares the float32 weight `name` of shape `dims` in the file.
+pub(crate) fn declare<'a>(
+    graph: &mut TaskGraphBuilder<'a>,
+    name: &str,
+    dims: &[usize],
+    source: Source<'a>,
+) -> Value {
+    graph.weight_from(name, ElementType::F32, dims, source)
+}
+
+/// Declares the float32 weight `name` whose source is `tensor`, which is in memory.
+pub(crate) fn declare_tensor<'a>(
+    graph: &mut TaskGraphBuilder<'a>,
+    name: &str,
+    part: Part,
+    layout: Layout,
+    tensor: &'a HostTensor,
+) -> Value {
+    let dims = layout.of_shape(tensor.shape());
+    declare(graph, name, &dims, Source::in_memory(part, layout, tensor))
+}
+
+/// The elements of `weight` as in a float32 file: little-endian, row-major, in the declared layout.
+///
+/// # Errors
+/// Returns an error if the source tensor cannot be read or computed, has another shape than declared, or contains an infinity or a NaN.
+pub fn elements(weight: &Weight<Source<'_>>) -> Result<Bytes, ModelError> {
+    weight.source.elements(&weight.name, &weight.dims)
+}

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use hyperloader_core::device::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -80,11 +81,11 @@ impl Plan {
     }
 
     /// Overrides the device and the number of threads of all runs. These do not change results.
-    pub fn run_on(&mut self, device: Option<&str>, threads: Option<usize>) {
+    pub fn run_on(&mut self, device: Option<Device>, threads: Option<usize>) {
         for method in &mut self.methods {
             let training = &mut method.config.training;
             if let Some(device) = device {
-                device.clone_into(&mut training.device);
+                training.device = device;
             }
             training.threads = threads.or(training.threads);
         }

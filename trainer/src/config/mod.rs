@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hyperloader_core::corpus::CorpusSpec;
+use hyperloader_core::device::Device;
 use hyperloader_core::method::MethodConfig;
 use hyperloader_core::text::target::Alignment;
 use serde::{Deserialize, Serialize};
@@ -148,7 +149,7 @@ pub struct TrainingConfig {
     /// Whether drafters are fitted after training. They make `hl-run` faster and change no tag.
     pub drafter: bool,
     /// `auto`, `cpu` or `cuda[:N]`.
-    pub device: String,
+    pub device: Device,
     /// The precision of products with frozen matrices during training. Final scores are computed in float32.
     pub precision: MatrixPrecision,
     /// Whether equal runs on one GPU give equal bits. This is slower. On the CPU they always do.
@@ -185,7 +186,7 @@ impl Default for TrainingConfig {
             alignment: Alignment::Order,
             log_every: 10,
             drafter: true,
-            device: "auto".into(),
+            device: Device::Auto,
             precision: MatrixPrecision::F32,
             deterministic: false,
             threads: None,

@@ -34,7 +34,7 @@ impl Materials {
     /// Checks the configuration and loads everything that it names.
     pub(super) fn load(config: &Config) -> Result<Self, TrainError> {
         config.validate()?;
-        let device = device::parse(&config.training.device)?;
+        let device = device::resolve(config.training.device)?;
         device::set_deterministic(config.training.deterministic)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         tch::set_num_threads(config.training.threads.unwrap_or(cores) as i32);

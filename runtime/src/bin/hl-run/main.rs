@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use hyperloader_cli::{CommonArgs, Console, Exit, Program};
-use hyperloader_runtime::BackendError;
+use hyperloader_runtime::{BackendError, OpenError};
 
 use crate::args::{Args, Command};
 
@@ -42,9 +42,10 @@ impl Program for Args {
 
     /// A backend that fails on a valid file is not the user's error.
     fn classify(error: &anyhow::Error) -> Exit {
-        match error.chain().filter_map(|cause| cause.downcast_ref()).any(BackendError::is_internal) {
-            true => Exit::InternalError,
-            false => Exit::UserError,
-        }
+        let internal = match error.downcast_ref::<OpenError>() {
+            Some(error) => error.is_internal(),
+            None => error.downcast_ref().is_some_and(BackendError::is_internal),
+        };
+        if internal { Exit::InternalError } else { Exit::UserError }
     }
 }

@@ -108,7 +108,7 @@ impl ComputeArgs {
     /// Overrides the configuration with what was typed.
     pub(crate) fn apply(&self, training: &mut TrainingConfig) {
         if let Some(device) = self.device {
-            training.device = device.to_string();
+            training.device = device;
         }
         training.threads = self.threads.or(training.threads);
     }

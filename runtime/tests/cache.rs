@@ -180,16 +180,24 @@ fn a_cached_tagger_gives_the_same_ids_and_its_entries_follow_the_file() {
 }
 
 #[test]
-fn tract_says_that_it_keeps_no_cache_and_a_file_is_no_folder() {
+#[cfg(feature = "tract")]
+fn tract_says_that_it_does_not_cache() {
     let place = Place::new();
     let mut options = place.options();
     options.backend.kind = BackendKind::Tract;
     let tract = Tagger::open(&place.model, &options).unwrap();
     assert_eq!(tract.backend().notices(), ["tract does not cache models"]);
+}
+
+#[test]
+fn a_file_in_the_place_of_the_folder_is_an_error_of_the_user() {
+    let place = Place::new();
     let mut options = place.options();
     options.backend.cache = Some(place.model.clone());
-    let message = Tagger::open(&place.model, &options).unwrap_err().to_string();
-    assert!(message.contains("the cache of the model cannot be written in"), "{message}");
+    let error = Tagger::open(&place.model, &options).unwrap_err();
+    assert!(!error.is_internal());
+    let source = std::error::Error::source(&error).unwrap();
+    assert!(source.source().unwrap().to_string().contains("cache of the model cannot be written"), "{error:?}");
 }
 
 /// Moves every buffer of an entry by 16 bytes, as an entry of an earlier version may have them.

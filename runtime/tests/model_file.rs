@@ -5,14 +5,14 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{drafter_bytes, lexicon_bytes, metadata, model_bytes, with_drafter};
+use common::{chain, drafter_bytes, lexicon_bytes, metadata, model_bytes, with_drafter};
 use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_onnx::{ElementType, GraphBuilder, Opset, write_model};
 use hyperloader_runtime::{ModelFile, Tagger, TaggerOptions};
 use proptest::prelude::*;
 
 fn refused(bytes: impl Into<Vec<u8>>) -> String {
-    ModelFile::from_bytes(bytes.into(), "a.onnx").unwrap_err().to_string()
+    chain(&ModelFile::from_bytes(bytes.into(), "a.onnx").unwrap_err())
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn a_file_of_ours_says_what_it_is() {
 #[test]
 fn files_that_are_not_ours_are_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
-    let missing = ModelFile::open(folder.path().join("missing.onnx")).unwrap_err().to_string();
+    let missing = chain(&ModelFile::open(folder.path().join("missing.onnx")).unwrap_err());
     let bytes = lexicon_bytes(&metadata());
     let newer = metadata().to_properties().map(|mut properties| {
         properties.insert("hyperloader.format".into(), "3".into());
@@ -41,24 +41,30 @@ fn files_that_are_not_ours_are_refused_with_the_reason() {
         refused(other_graph(metadata().to_properties().unwrap())),
     ];
     insta::assert_snapshot!(messages.join("\n\n"), @r#"
-    cannot read model `[FOLDER]/missing.onnx`: No such file or directory (os error 2)
+    cannot read model `[FOLDER]/missing.onnx`
+      caused by: No such file or directory (os error 2)
 
-    `a.onnx` is not a whole ONNX model: failed to decode Protobuf message: ModelProto.graph: buffer underflow
-    hint: `hl-export --task TASK` writes a model; copy or export it again if it was one
+    cannot open tagger `a.onnx`
+    hint: `hl-export --task TASK` writes one; if it did, copy or export the file again
+      caused by: `a.onnx` is not a whole ONNX model: failed to decode Protobuf message: ModelProto.graph: buffer underflow
 
-    `a.onnx` is not a whole ONNX model: it holds no graph
-    hint: `hl-export --task TASK` writes a model; copy or export it again if it was one
+    cannot open tagger `a.onnx`
+    hint: `hl-export --task TASK` writes one; if it did, copy or export the file again
+      caused by: `a.onnx` is not a whole ONNX model: it holds no graph
 
-    `a.onnx` is not a whole ONNX model: failed to decode Protobuf message: unexpected end group tag
-    hint: `hl-export --task TASK` writes a model; copy or export it again if it was one
+    cannot open tagger `a.onnx`
+    hint: `hl-export --task TASK` writes one; if it did, copy or export the file again
+      caused by: `a.onnx` is not a whole ONNX model: failed to decode Protobuf message: unexpected end group tag
 
-    `a.onnx`: not a HyperLoader tagger: metadata `hyperloader.format` is missing
+    cannot use `a.onnx` as a tagger
+      caused by: not a HyperLoader tagger: metadata `hyperloader.format` is missing
     hint: `hl-export --task TASK` writes one
 
-    `a.onnx`: the tagger's format is 3, this program reads 2
+    cannot use `a.onnx` as a tagger
+      caused by: the tagger's format is 3, this program reads 2
     hint: export it again
 
-    `a.onnx`: the graph's inputs are `input_ids` f32 rank 1, a tagger's are `input_ids` i64 rank 2, `attention_mask` i64 rank 2, `decoder_input_ids` i64 rank 2
+    `a.onnx`: the graph's inputs are `input_ids` f32 rank 1, expected `input_ids` i64 rank 2, `attention_mask` i64 rank 2, `decoder_input_ids` i64 rank 2
     "#);
 }
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{MAX_TARGET_LEN, lexicon_bytes, lexicon_tagger, many_sources, metadata, with_drafter};
+use common::{MAX_TARGET_LEN, chain, lexicon_bytes, lexicon_tagger, many_sources, metadata, with_drafter};
 use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_runtime::{
@@ -19,12 +19,6 @@ fn options(kind: BackendKind) -> TaggerOptions {
 
 fn open(options: &TaggerOptions) -> Tagger {
     Tagger::open(lexicon_tagger(), options).unwrap()
-}
-
-/// The messages of an error and its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn spans(tagged: &Tagged) -> Vec<(usize, usize, &str, &str)> {
@@ -329,9 +323,11 @@ fn a_file_whose_parts_disagree_is_refused() {
     ];
     let messages: Vec<String> = errors.iter().map(|error| chain(error)).collect();
     insta::assert_snapshot!(messages.join("\n"), @r#"
-    `a.onnx`: metadata `tokenizer`: cannot read tokenizer `<bytes>`: Model missing. at line 1 column 2
+    cannot use the tokenizer of `a.onnx`
+      caused by: cannot read tokenizer `<bytes>`: Model missing. at line 1 column 2
     `a.onnx`: metadata `eos_token_id` is 2, the tokenizer has 1
-    `a.onnx`: the model has no typed value `cross_key.2`
+    cannot run the graph of `a.onnx`
+      caused by: the model has no typed value `cross_key.2`
     "#);
 }
 
@@ -358,8 +354,11 @@ fn a_graph_that_does_not_say_what_can_be_kept_is_refused() {
         }),
     ];
     insta::assert_snapshot!(messages.join("\n"), @r"
-    `a.onnx`: the model has no typed value `self_key.0`
-    `a.onnx`: the model has no typed value `key_positions`
-    `a.onnx`: `self_value.1` is not `[batch, heads, target_len, d_kv]` of fixed `heads` and `d_kv`, or nothing reads it
+    cannot run the graph of `a.onnx`
+      caused by: the model has no typed value `self_key.0`
+    cannot run the graph of `a.onnx`
+      caused by: the model has no typed value `key_positions`
+    cannot run the graph of `a.onnx`
+      caused by: `self_value.1` is not `[batch, heads, target_len, d_kv]` of fixed `heads` and `d_kv`, or nothing reads it
     ");
 }

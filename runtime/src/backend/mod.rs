@@ -150,12 +150,11 @@ impl Backend {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tract"))]
 mod tests {
     use super::*;
 
     #[test]
-    #[cfg(feature = "tract")]
     fn tract_refuses_a_gpu() {
         let options =
             BackendOptions { kind: BackendKind::Tract, device: Device::Cuda(1), ..Default::default() };

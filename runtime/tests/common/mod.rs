@@ -50,6 +50,12 @@ pub(crate) const MAX_SOURCE_LEN: usize = 22;
 /// Longest target in tokens.
 pub(crate) const MAX_TARGET_LEN: usize = 24;
 
+/// An error and its causes, one per line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join("\n  caused by: ")
+}
+
 /// The tagger's file, written once by each test program.
 pub(crate) fn lexicon_tagger() -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();

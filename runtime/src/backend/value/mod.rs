@@ -199,7 +199,7 @@ mod tests {
         ]
         .map(|error| error.to_string());
         insta::assert_snapshot!(messages.join("\n"), @r#"
-        a tensor of f32 was expected, found i64
+        expected a tensor of f32, found i64
         a tensor of shape [2, 2] cannot hold 1 elements
         a tensor of shape [18446744073709551615, 2] cannot hold 0 elements
         "#);

@@ -197,7 +197,10 @@ fn a_file_in_the_place_of_the_folder_is_an_error_of_the_user() {
     let error = Tagger::open(&place.model, &options).unwrap_err();
     assert!(!error.is_internal());
     let source = std::error::Error::source(&error).unwrap();
-    assert!(source.source().unwrap().to_string().contains("cache of the model cannot be written"), "{error:?}");
+    assert!(
+        source.source().unwrap().to_string().contains("cache of the model cannot be written"),
+        "{error:?}"
+    );
 }
 
 /// Moves every buffer of an entry by 16 bytes, as an entry of an earlier version may have them.

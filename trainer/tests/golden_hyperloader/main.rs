@@ -8,7 +8,9 @@ mod golden_support;
 use std::collections::BTreeMap;
 
 use golden_support::methods::{golden, json};
-use golden_support::{Tolerance, assert_close, assert_number, batch, cases, floats, integers, rows, visible, with_start};
+use golden_support::{
+    Tolerance, assert_close, assert_number, batch, cases, floats, integers, rows, visible, with_start,
+};
 use hyperloader_core::backbone::t5::{Stack, relative_position_bucket};
 use hyperloader_core::method::{LoraConfig, Site, TaskShape};
 use hyperloader_core::weights::task::{Adapter, Lora};

@@ -100,7 +100,7 @@ class Bench:
 
 
 def mode_flags(hl_run, decode):
-    """How this hl-run is told its mode, whatever version it is."""
+    """The options that select the mode, for this version of hl-run."""
     text = subprocess.run([str(hl_run), "--help"], capture_output=True, text=True, check=True).stdout
     known = [flag for flag in ["--decode", "--mode", "--stats"] if re.search(rf"{flag}\b", text)]
     return [part for flag in known for part in ([flag] if flag == "--stats" else [flag, decode])]
@@ -195,7 +195,7 @@ def main():
     add = parser.add_argument
     add("out", type=Path, help="the folder that run.sh prepared")
     add("--file", required=True, help="the tagger's file in it")
-    add("--int8", type=Path, help="the tagger in bytes, measured as a row for each backend")
+    add("--int8", type=Path, help="the int8 tagger, measured as a row for each backend")
     add("--adapters", type=Path, help="a tagger that has adapters besides, measured as a row of its own")
     add("--sentences", type=Path, required=True, help="what `tagger_speed --sources` printed")
     add("--corpus", type=Path, required=True, help="the test split that they come from")

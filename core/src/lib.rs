@@ -1,4 +1,4 @@
-//! What all HyperLoader programs agree on. No machine-learning framework.
+//! Types and formats that all HyperLoader programs share. No machine-learning framework.
 //!
 //! - [`text`]: words, spans, tags, labels, tokenizers and the target grammar
 //! - [`corpus`]: corpus files read into sentences

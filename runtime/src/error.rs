@@ -24,23 +24,23 @@ pub enum ModelFileError {
         path.display()
     )]
     NotAModel {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// Description of the fault.
         source: ReadError,
     },
     /// The model lacks metadata of a tagger, or has metadata of another version.
     #[error("cannot use `{}` as a tagger", path.display())]
     Metadata {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// Description of the fault.
         source: MetadataError,
     },
     /// A value in the metadata is out of its range.
     #[error("`{}`: metadata `{field}` is {value}, expected {expected}", path.display())]
     Field {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The field.
         field: &'static str,
@@ -52,7 +52,7 @@ pub enum ModelFileError {
     /// The drafter has another number of tags than the tagger.
     #[error("`{}`: {part} has width {found}, expected {expected} for {labels} labels", path.display())]
     Drafter {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The part of the drafter.
         part: &'static str,
@@ -66,7 +66,7 @@ pub enum ModelFileError {
     /// The graph has other inputs or outputs than a tagger.
     #[error("`{}`: the graph's {side} are {found}, expected {expected}", path.display())]
     Interface {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// `inputs` or `outputs`.
         side: &'static str,
@@ -89,7 +89,7 @@ pub enum OpenError {
     /// The file's tokenizer cannot be used.
     #[error("cannot use the tokenizer of `{}`", path.display())]
     Tokenizer {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The tokenizer's reason.
         source: CodingError,
@@ -97,7 +97,7 @@ pub enum OpenError {
     /// The tokenizer and the metadata disagree.
     #[error("`{}`: metadata `{field}` is {metadata}, the tokenizer has {tokenizer}", path.display())]
     Token {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The field of the metadata.
         field: &'static str,
@@ -109,9 +109,9 @@ pub enum OpenError {
     /// The file's graph cannot be run.
     #[error("cannot run the graph of `{}`", path.display())]
     Graph {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with the graph.
+        /// The fault of the graph.
         source: GraphError,
     },
 }

@@ -65,7 +65,7 @@ pub struct TaggerOptions {
     pub align: Alignment,
     /// How target ids are found.
     pub mode: Mode,
-    /// What drafts are made from.
+    /// The source of drafts.
     pub draft_from: DraftFrom,
 }
 

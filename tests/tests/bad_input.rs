@@ -11,7 +11,7 @@ fn place() -> Workplace {
     place
 }
 
-/// `hl-train` with a changed configuration leaves no run behind.
+/// `hl-train` with a changed configuration leaves no run folder.
 fn train_transcript(place: &Workplace, config: &str) -> String {
     place.write("hyperloader.toml", config);
     let transcript = place.transcript(place.program("hl-train").args(["--steps", "1", "--quiet"]));

@@ -93,7 +93,7 @@ fn a_comparison_that_is_cut_and_gone_on_with_gives_the_tables_of_one_that_is_not
     assert!(log.contains("\nloader/1/2: step 3"), "{log}");
     assert!(log.contains("8 runs, ") && !log.contains("8 runs, 0 of them done"), "{log}");
     assert_eq!(std::fs::read(cut.path("compare/runs/hyperformer++/0.5/1/scores.json")).unwrap(), begun);
-    // Three steps tag nothing: that the runs are the same is told by the hashes of their checkpoints.
+    // Three steps tag nothing: the hashes of the checkpoints show that the runs are the same.
     for run in ["hyperformer++/0.5/1", "loader/0.5/1", "hyperformer++/1/1", "loader/1/1", "loader/1/2"] {
         let manifest = |place: &Workplace| {
             std::fs::read_to_string(place.path(&format!("compare/runs/{run}/manifest.json"))).unwrap()

@@ -99,7 +99,7 @@ fn corpora_that_are_not_there_are_named() {
     insta::assert_snapshot!("no_backbone", corpora(&place, &["--backbone", "nowhere"]));
 }
 
-/// `hl-train` on one step; no run may be left behind.
+/// `hl-train` on one step; it must leave no run folder.
 fn refused(place: &Workplace, arguments: &[&str]) -> String {
     let transcript =
         place.transcript(place.program("hl-train").args(["--steps", "1", "--quiet"]).args(arguments));

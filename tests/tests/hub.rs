@@ -124,8 +124,8 @@ impl Content {
                 _ => {}
             }
         }
-        let heard = [Some(path.clone()), range.clone(), token].into_iter().flatten().collect::<Vec<_>>();
-        self.requests.lock().unwrap().push(heard.join(" "));
+        let request = [Some(path.clone()), range.clone(), token].into_iter().flatten().collect::<Vec<_>>();
+        self.requests.lock().unwrap().push(request.join(" "));
         self.reply(stream, address, &path, range.as_deref())
     }
 

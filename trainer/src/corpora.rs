@@ -41,7 +41,7 @@ pub struct Limits {
 /// Some corpora, in the order in which they were asked for.
 #[derive(Debug, Serialize)]
 pub struct Corpora {
-    /// What lengths were held against.
+    /// The limits that lengths were compared with.
     pub limits: Limits,
     /// What became of each.
     pub corpora: Vec<Counted>,
@@ -57,14 +57,14 @@ pub struct Counted {
     pub result: Result<CorpusNumbers, CountError>,
 }
 
-/// What a corpus holds.
+/// Counts of a corpus.
 #[derive(Debug, Serialize)]
 pub struct CorpusNumbers {
     /// The layout of its training file.
     pub layout: Layout,
     /// How free text is cut into words.
     pub words: WordSplitting,
-    /// What reading each file did.
+    /// The report on reading each file.
     pub files: Vec<FileReport>,
     /// Sentences, spans by label, duplicates, ill-formed tags.
     #[serde(flatten)]

@@ -15,7 +15,7 @@ pub enum DeviceError {
     NoCuda {
         /// The device that was asked for.
         device: Device,
-        /// What is missing.
+        /// Name of the missing part.
         reason: String,
     },
     /// This libtorch cannot be made deterministic.

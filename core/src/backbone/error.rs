@@ -19,11 +19,11 @@ pub enum ConfigError {
     /// The file is not a configuration of this kind of model.
     #[error("`{}` is not a {kind} `config.json`", path.display())]
     Format {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The kind of model that was expected.
         kind: BackboneKind,
-        /// What is wrong, with line and column where known.
+        /// Description of the fault, with line and column if known.
         source: serde_json::Error,
     },
     /// A field holds a value that this program cannot run.
@@ -35,7 +35,7 @@ pub enum ConfigError {
         field: &'static str,
         /// Its value.
         value: String,
-        /// What can be run.
+        /// The values that can be run.
         expected: String,
     },
     /// There is no preset of this name.
@@ -80,7 +80,7 @@ pub enum BackboneError {
         folder.display(), found.hint()
     )]
     Kind {
-        /// The folder.
+        /// Path of the folder.
         folder: PathBuf,
         /// The kind of model in it.
         found: BackboneKind,
@@ -114,13 +114,13 @@ pub enum BackboneError {
         path.display()
     )]
     Copy {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The tensor.
         copy: &'static str,
         /// The tensor that it should equal.
         original: &'static str,
-        /// What may be wrong.
+        /// A likely cause.
         hint: &'static str,
     },
 }

@@ -28,7 +28,7 @@ pub(super) struct ColumnReader<'a> {
     ended: bool,
 }
 
-/// What the columns are.
+/// The role of each column.
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
     /// As in this list.

@@ -1,4 +1,4 @@
-//! What can be wrong with a corpus.
+//! Errors of reading a corpus.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,17 +15,17 @@ pub enum CorpusError {
     /// A line is wrong.
     #[error("`{}`, line {line}: {fault}", path.display())]
     Line {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// Description of the fault.
         fault: Box<Fault>,
     },
     /// A file without annotation.
     #[error("`{}` has no annotation: {found}", path.display())]
     NoAnnotation {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What there is instead, and a hint.
         found: String,
@@ -36,7 +36,7 @@ pub enum CorpusError {
         path.display()
     )]
     NoLayout {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// All names.
         known: String,
@@ -44,7 +44,7 @@ pub enum CorpusError {
     /// A file holds nothing.
     #[error("`{}` holds no sentence{left_out}", path.display())]
     NoSentences {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What was left out, if something was.
         left_out: String,
@@ -62,9 +62,9 @@ pub enum CorpusError {
     /// A hold-out or subset that leaves nothing.
     #[error("{share} of the {sentences} sentences of `{}` leaves none\nhint: use more sentences or another fraction", path.display())]
     NothingLeft {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What was asked for.
+        /// The requested value.
         share: f64,
         /// Sentences there are.
         sentences: usize,
@@ -72,7 +72,7 @@ pub enum CorpusError {
     /// A folder without any of the paper's corpora.
     #[error("`{}` holds none of the folders {names}", folder.display())]
     NoKnownCorpus {
-        /// The folder.
+        /// Path of the folder.
         folder: PathBuf,
         /// All that would have done.
         names: String,
@@ -89,7 +89,7 @@ pub enum CorpusError {
     },
 }
 
-/// What is wrong with a line.
+/// The fault of a line.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The system could not read on, or the compressed file is damaged.
@@ -156,9 +156,9 @@ pub enum Fault {
     /// A number that is out of sequence in a column that counts.
     #[error("`{got}` in the column that numbers the words, expected {want}")]
     Index {
-        /// What is there.
+        /// The value found.
         got: String,
-        /// What should be there.
+        /// The expected value.
         want: usize,
     },
     /// A JSON object without a known set of fields.
@@ -185,9 +185,9 @@ pub enum Fault {
     Field {
         /// The field.
         field: String,
-        /// What it holds.
+        /// The content found.
         found: String,
-        /// What it should hold.
+        /// The expected content.
         expected: &'static str,
     },
     /// An integer tag without a name.
@@ -207,7 +207,7 @@ pub enum Fault {
         field: String,
         /// The span as JSON, shortened.
         span: String,
-        /// What it should be.
+        /// The expected value.
         expected: &'static str,
     },
     /// A span whose own text is not what its offsets cut out.
@@ -395,7 +395,7 @@ pub enum Fault {
 pub struct LineFault {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// Description of the fault.
     pub fault: Fault,
 }
 

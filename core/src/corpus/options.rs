@@ -14,7 +14,7 @@ pub struct ReadOptions {
     pub fields: Fields,
     /// Roles of columns; by default those of the layout.
     pub columns: Option<Columns>,
-    /// What offsets of spans count.
+    /// The unit of the offsets of spans.
     pub offsets: OffsetUnit,
     /// The tags that integer tags stand for, from 0 on.
     pub tag_names: Vec<String>,
@@ -22,9 +22,9 @@ pub struct ReadOptions {
     pub scheme: Option<Scheme>,
     /// The label of tags without one (`B`, `I`, `O`).
     pub label: Option<String>,
-    /// What to do with spans that overlap.
+    /// The policy for spans that overlap.
     pub overlap: Overlap,
-    /// What to do with spans that begin or end inside a word.
+    /// The policy for spans that begin or end inside a word.
     pub alignment: SpanAlignment,
 }
 
@@ -49,7 +49,7 @@ pub struct Fields {
     pub sentence: Option<String>,
 }
 
-/// What offsets count.
+/// The unit of offsets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OffsetUnit {
@@ -98,7 +98,7 @@ pub enum Overlap {
     First,
 }
 
-/// What to do with spans that begin or end inside a word.
+/// The policy for spans that begin or end inside a word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SpanAlignment {

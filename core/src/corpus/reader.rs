@@ -1,4 +1,4 @@
-//! What all readers have in common.
+//! The trait that all readers implement.
 
 use super::error::LineFault;
 use super::record::Record;

@@ -1,4 +1,4 @@
-//! What reading a file did, so that nothing happens in silence.
+//! A report on reading a file: everything that was converted, widened or left out.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::record::LeftOut;
 use crate::text::scheme::{Recognized, Scheme, TagForm};
 use crate::text::words::WordFit;
 
-/// What reading a file did.
+/// A report on reading a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReadReport {
     /// The layout it was read in.

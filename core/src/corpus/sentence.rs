@@ -1,4 +1,4 @@
-//! What a training learns from.
+//! The sentences that a training learns from.
 
 use serde::Serialize;
 

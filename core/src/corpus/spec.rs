@@ -40,12 +40,12 @@ pub struct Splits {
     pub test: Vec<Sentence>,
 }
 
-/// What a corpus holds, and what reading it did.
+/// The splits of a corpus, and a report on reading each file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Corpus {
     /// The sentences.
     pub splits: Splits,
-    /// What reading each file did.
+    /// The report on reading each file.
     pub files: Vec<FileReport>,
     /// How free text is cut into words: as configured, or derived from the training file's tokens, or as usual for the layout.
     pub words: WordSplitting,
@@ -53,14 +53,14 @@ pub struct Corpus {
     pub word_fit: Option<WordFit>,
 }
 
-/// What reading a file did.
+/// A report on reading a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileReport {
     /// What the file is for; the training file also where other splits are drawn from it.
     pub split: Split,
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// What reading it did.
+    /// The report on reading it.
     #[serde(flatten)]
     pub report: ReadReport,
 }

@@ -1,4 +1,4 @@
-//! What a corpus holds, in numbers.
+//! Counts of a corpus.
 
 use std::collections::{BTreeMap, HashSet};
 

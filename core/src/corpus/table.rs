@@ -79,7 +79,7 @@ impl<'a> TableReader<'a> {
     }
 }
 
-/// What the rows hold.
+/// The content of the rows.
 fn kind(header: &[String], options: &ReadOptions) -> Result<Kind, Fault> {
     if let Some(columns) = &options.columns {
         let got = header.len();

@@ -54,7 +54,7 @@ pub fn cross_value(block: usize) -> String {
     format!("cross_value.{block}")
 }
 
-/// What a file's graph computes.
+/// The kind of model that a file's graph computes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TaggerKind {
@@ -93,7 +93,7 @@ pub enum MetadataError {
     Field {
         /// The field.
         field: String,
-        /// What is wrong.
+        /// Description of the fault.
         source: serde_json::Error,
     },
     /// The fields do not form the metadata of a tagger: one is missing, or has a value of the wrong type.
@@ -112,7 +112,7 @@ pub enum MetadataError {
 pub struct TaggerMetadata {
     /// [`FORMAT`].
     pub format: u32,
-    /// What the graph computes; an encoder-decoder if absent.
+    /// The kind of model that the graph computes; an encoder-decoder if absent.
     #[serde(default, skip_serializing_if = "TaggerKind::is_default")]
     pub kind: TaggerKind,
     /// The task's name.

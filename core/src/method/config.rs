@@ -129,7 +129,7 @@ impl MethodConfig {
         self.family().method()
     }
 
-    /// What the method's tasks share.
+    /// The tensors that the method's tasks share.
     pub fn sharing(&self) -> Sharing {
         self.family().sharing()
     }

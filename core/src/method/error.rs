@@ -13,13 +13,13 @@ pub enum MethodError {
         field: &'static str,
         /// Its value.
         value: String,
-        /// What would fit.
+        /// The values that fit.
         expected: String,
     },
     /// The method runs on another kind of backbone.
     #[error("method `{method}` runs on a {expected}, not on a {found}")]
     Backbone {
-        /// The method.
+        /// The method that was requested.
         method: Method,
         /// The kind that it runs on.
         expected: BackboneKind,
@@ -31,7 +31,7 @@ pub enum MethodError {
     Task {
         /// The name.
         name: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         problem: &'static str,
     },
 }

@@ -7,7 +7,7 @@ use super::kind::Method;
 use super::tensors::TrainableTensor;
 use crate::backbone::shape::BackboneShape;
 
-/// What the tasks of a run share.
+/// The tensors that the tasks of a run share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
     /// All tensors but an embedding for each task.
@@ -39,7 +39,7 @@ pub trait MethodFamily: fmt::Debug {
     /// The method whose hyper-parameters these are.
     fn method(&self) -> Method;
 
-    /// What the method's tasks share.
+    /// The tensors that the method's tasks share.
     fn sharing(&self) -> Sharing;
 
     /// Every tensor that training creates or changes, in a fixed order. The hyper-parameters fit the backbone (see

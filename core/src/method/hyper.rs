@@ -15,7 +15,7 @@ use crate::weights::site::{Site, Stack};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table of hyper-parameters")]
 pub struct HyperConfig {
-    /// The method.
+    /// The method that was requested.
     pub method: Method,
     /// Width of a task's embedding. The authors ran 64; the paper says 512.
     pub task_embed_dim: usize,

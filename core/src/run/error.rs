@@ -1,4 +1,4 @@
-//! What can be wrong with a run's folder.
+//! Errors of reading and writing a run's folder.
 
 use std::path::PathBuf;
 
@@ -52,15 +52,15 @@ pub enum RunError {
     /// The manifest is not one of ours.
     #[error("`{}` is not a run's manifest", path.display())]
     Manifest {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong, with line and column.
+        /// Description of the fault, with line and column.
         source: serde_json::Error,
     },
     /// The manifest is of another version.
     #[error("`{}` is not a run's manifest of this version: format is {found}, expected {expected}", path.display())]
     Format {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Its version.
         found: u32,
@@ -70,9 +70,9 @@ pub enum RunError {
     /// The manifest contradicts itself: its method, backbone and tasks do not belong together.
     #[error("`{}` is not a run's manifest", path.display())]
     Contradiction {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What does not fit.
+        /// Name of the part that does not fit.
         source: MethodError,
     },
     /// The configuration of the backbone is not the one that the run was trained with.
@@ -99,7 +99,7 @@ pub enum RunError {
     /// A file is not the one that the manifest names.
     #[error("`{}` is damaged or was replaced: SHA-256 is {found}, the manifest says {expected}", path.display())]
     Damaged {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Its hash.
         found: String,
@@ -123,7 +123,7 @@ pub enum RunError {
     Drafter {
         /// The file of drafters.
         path: PathBuf,
-        /// What is wrong.
+        /// Description of the fault.
         source: DrafterError,
     },
 }

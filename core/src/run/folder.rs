@@ -15,7 +15,7 @@ pub(super) const OPTIMIZER: &str = ".optimizer";
 /// A run's folder.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// The folder.
+    /// Path of the folder.
     pub folder: PathBuf,
     /// Its manifest.
     pub manifest: Manifest,

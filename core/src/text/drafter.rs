@@ -58,7 +58,7 @@ pub enum DrafterError {
     /// A tensor is missing or misshapen.
     #[error("tensor `{name}` has shape {found:?}, expected {expected:?}")]
     Tensor {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
         /// Its shape; empty if it is missing.
         found: Vec<usize>,

@@ -56,7 +56,7 @@ pub enum SchemeError {
         tag: String,
         /// Line of its first occurrence.
         line: usize,
-        /// What was asked for.
+        /// The requested value.
         scheme: Scheme,
         /// Its tags, in words.
         forms: String,

@@ -24,7 +24,7 @@ pub enum SentTError {
     Read {
         /// The file; `<bytes>` if it was given in memory.
         path: PathBuf,
-        /// The reason.
+        /// The underlying error.
         source: tokenizers::Error,
     },
     /// The vocabulary lacks a token that SentT' needs.

@@ -40,13 +40,13 @@ pub enum WordPieceError {
     Read {
         /// The file; `<text>` if it was given in memory.
         path: PathBuf,
-        /// The reason.
+        /// The underlying error.
         source: tokenizers::Error,
     },
     /// A token occurs twice in a vocabulary.
     #[error("`{}`: token `{token}` is on line {first} and on line {second}", path.display())]
     Twice {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The token.
         token: String,

@@ -6,7 +6,7 @@ use super::sentt::{SentT, SentTError};
 /// Labels that cannot be learned.
 #[derive(Debug, thiserror::Error)]
 pub enum WritableError {
-    /// There is none.
+    /// The set of labels is empty.
     #[error("there is no label to learn: no training or validation sentence has a span")]
     NoLabels,
     /// The vocabulary cannot write some labels as they are.

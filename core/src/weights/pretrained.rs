@@ -33,7 +33,7 @@ pub enum WeightsError {
         folder.display()
     )]
     Foreign {
-        /// The folder.
+        /// Path of the folder.
         folder: PathBuf,
         /// The file in another format.
         found: &'static str,
@@ -41,9 +41,9 @@ pub enum WeightsError {
     /// The file is not an index of shards.
     #[error("`{}` is not an index of safetensors files", path.display())]
     Index {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong, with line and column.
+        /// Description of the fault, with line and column.
         source: serde_json::Error,
     },
     /// The index lists no shard.
@@ -57,7 +57,7 @@ pub enum WeightsError {
     ShardName {
         /// The index.
         index: PathBuf,
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
         /// The name of its shard.
         shard: String,
@@ -76,7 +76,7 @@ pub enum WeightsError {
         shard.display(), index.display()
     )]
     Misplaced {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
         /// The shard.
         shard: PathBuf,
@@ -89,7 +89,7 @@ pub enum WeightsError {
         first.display(), second.display()
     )]
     Twice {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
         /// A shard that holds it.
         first: PathBuf,

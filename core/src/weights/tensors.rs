@@ -30,7 +30,7 @@ pub enum TensorError {
     /// The file is not a whole safetensors file.
     #[error("`{}` is not a complete safetensors file\nhint: it may be truncated; fetch or write it again", path.display())]
     Format {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The result of the format check.
         source: SafeTensorError,
@@ -38,25 +38,25 @@ pub enum TensorError {
     /// A tensor could not be written as safetensors.
     #[error("cannot write tensors to `{}`", path.display())]
     Serialize {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The reason.
+        /// The underlying error.
         source: SafeTensorError,
     },
     /// A tensor is missing.
     #[error("tensor `{name}` is missing from `{}`", path.display())]
     Missing {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// A tensor has an element type that is not read.
     #[error("tensor `{name}` in `{}` has element type {dtype}, expected {expected}", path.display())]
     ElementType {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The element type found.
         dtype: String,
@@ -66,9 +66,9 @@ pub enum TensorError {
     /// A tensor has another shape than the model needs.
     #[error("tensor `{name}` in `{}` has shape {found:?}, expected {expected:?}", path.display())]
     Shape {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The shape found.
         found: Vec<usize>,
@@ -78,9 +78,9 @@ pub enum TensorError {
     /// The file holds a tensor that the model does not have.
     #[error("tensor `{name}` in `{}` is not part of this model\nhint: does the configuration beside it belong to another model?", path.display())]
     Unknown {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
 }

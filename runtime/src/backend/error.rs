@@ -1,4 +1,4 @@
-//! What can go wrong with a backend.
+//! Errors of a backend.
 
 use std::error::Error;
 use std::path::PathBuf;

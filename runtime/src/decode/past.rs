@@ -14,7 +14,7 @@ use crate::split::{self, NOWHERE, SplitError, cache_names};
 /// Most columns per token of the longest row. Beyond, columns without a token are removed, which is a copy.
 const SLACK: usize = 4;
 
-/// What the decoder keeps of each token.
+/// The keys and values that the decoder keeps of each token.
 #[derive(Debug)]
 pub(super) struct Cache {
     /// Names of the decoder's inputs for the past.

@@ -10,7 +10,7 @@ use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 pub(crate) struct Block {
     /// Line of the page where the text begins, counted from 1.
     pub(crate) line: usize,
-    /// The words behind the fence: the language, then marks such as `test` or `file=NAME`.
+    /// The words after the fence: the language, then marks such as `test` or `file=NAME`.
     pub(crate) marks: Vec<String>,
     /// The text inside, with its last line break.
     pub(crate) text: String,

@@ -30,19 +30,19 @@ pub enum CompareError {
     /// The compare file is invalid.
     #[error("`{}`: {reason}", path.display())]
     Format {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong, with the line.
+        /// Description of the fault, with the line.
         reason: String,
     },
     /// A method of the compare file is invalid.
     #[error("`{}`, line {line}: {reason}", path.display())]
     Method {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The line of the method, from 1.
         line: usize,
-        /// What is wrong.
+        /// Description of the fault.
         reason: String,
     },
     /// The folder holds runs that are not comparable with these.
@@ -68,9 +68,9 @@ pub enum CompareError {
     /// The scores of a run are unreadable.
     #[error("cannot read the scores `{}`\nhint: remove the file; the same command then scores the run again", path.display())]
     Scores {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The reason.
+        /// The underlying error.
         source: serde_json::Error,
     },
     /// Two runs were scored on different sentences.
@@ -83,9 +83,9 @@ pub enum CompareError {
         first: PathBuf,
         /// The folder of the second run.
         second: PathBuf,
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// What differs.
+        /// Name of the part that differs.
         what: String,
         /// The number in the first run.
         one: usize,

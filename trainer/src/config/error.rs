@@ -18,15 +18,15 @@ pub enum ConfigError {
         "cannot read the configuration\nhint: run `hl-train` in a folder with `hyperloader.toml`, or name a configuration with `--config`"
     )]
     Read {
-        /// The reason.
+        /// The underlying error.
         source: FileError,
     },
     /// The file is not a configuration.
     #[error("`{}`: {reason}", path.display())]
     Format {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong, with the line and what is accepted.
+        /// Description of the fault, with the line and the accepted values.
         reason: String,
     },
     /// The configuration has no task of this name.
@@ -44,9 +44,9 @@ pub enum ConfigError {
     MethodOption {
         /// The option as typed.
         option: String,
-        /// The method.
+        /// The method that was requested.
         method: Method,
-        /// What is wrong.
+        /// Description of the fault.
         reason: String,
     },
     /// A value is out of range.
@@ -56,7 +56,7 @@ pub enum ConfigError {
         field: String,
         /// The value.
         value: String,
-        /// What is accepted.
+        /// The accepted values.
         expected: Cow<'static, str>,
     },
 }

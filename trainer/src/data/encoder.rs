@@ -11,7 +11,7 @@ use super::coding::{Coded, Coding, Limits};
 use super::example::Example;
 use crate::config::{TooLong, TrainingConfig};
 
-/// What examples are used for.
+/// The use of examples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// Sentences over a limit are treated as `training.too_long` says.

@@ -20,23 +20,23 @@ pub enum DataError {
     /// A file is unreadable, or a line of it is invalid.
     #[error("cannot read the corpus of task `{task}`")]
     Corpus {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// The reason.
+        /// The underlying error.
         source: CorpusError,
     },
     /// A label cannot be used.
     #[error("cannot use the labels of task `{task}`")]
     Label {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// The reason.
+        /// The underlying error.
         source: LabelError,
     },
     /// The model cannot learn to predict the labels.
     #[error("cannot train on the labels of task `{task}`")]
     Labels {
-        /// The task.
+        /// Name of the task.
         task: String,
         /// The labels and the reason.
         source: WritableError,
@@ -44,15 +44,15 @@ pub enum DataError {
     /// A sentence cannot be encoded.
     #[error("cannot encode the corpus of task `{task}`")]
     Encode {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// The reason.
+        /// The underlying error.
         source: CodingError,
     },
     /// No sentence of a split can be used.
     #[error("task `{task}` has no usable {split} sentence{reason}")]
     Empty {
-        /// The task.
+        /// Name of the task.
         task: String,
         /// `training` or `validation`.
         split: &'static str,

@@ -39,7 +39,7 @@ pub enum HubError {
         revision: String,
         /// The folder of the cache.
         cache: PathBuf,
-        /// What is missing.
+        /// Name of the missing part.
         state: Box<CacheState>,
     },
     /// The hub has no such model, or hides it.
@@ -79,7 +79,7 @@ pub enum HubError {
         id: String,
         /// The hub's address.
         endpoint: String,
-        /// The reason.
+        /// The underlying error.
         source: Box<ApiError>,
     },
     /// The size or the hash of a file differs from what the hub announced.

@@ -52,7 +52,7 @@ pub type Report<'a> = &'a mut dyn FnMut(Received<'_>);
 /// The location of a backbone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
-    /// The folder.
+    /// Path of the folder.
     pub folder: PathBuf,
     /// Its id and commit on the hub, if it comes from there.
     pub hub: Option<HubReference>,

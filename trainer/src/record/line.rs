@@ -73,7 +73,7 @@ pub enum Line {
     Validation {
         /// The number of updates so far.
         step: u64,
-        /// The task.
+        /// Name of the task.
         task: String,
         /// Its scores.
         evaluation: Evaluation,

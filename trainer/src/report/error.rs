@@ -22,19 +22,19 @@ pub enum ReportError {
     /// A line of the metrics is invalid.
     #[error("cannot read `{}`, line {line}", path.display())]
     Metrics {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The line number, from 1.
         line: usize,
-        /// The reason.
+        /// The underlying error.
         source: serde_json::Error,
     },
     /// The final evaluation is unreadable.
     #[error("cannot read the final evaluation `{}`\nhint: remove the file to report on the run without it", path.display())]
     Outcome {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The reason.
+        /// The underlying error.
         source: serde_json::Error,
     },
     /// A plot could not be drawn.

@@ -50,9 +50,9 @@ pub enum TrainError {
     /// A drafter could not be fitted.
     #[error("cannot fit the drafter of task `{task}`")]
     Drafter {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// The reason.
+        /// The underlying error.
         source: Box<ModelError>,
     },
     /// The model generates no text, so it needs no drafter.
@@ -83,7 +83,7 @@ pub enum TrainError {
     Changed {
         /// The name of the run.
         run: String,
-        /// What has changed.
+        /// Name of the part that changed.
         what: String,
     },
     /// The loss or its gradient is not finite.
@@ -117,7 +117,7 @@ pub enum TrainError {
 /// A batch, as errors name it.
 #[derive(Debug, Clone)]
 pub struct BatchName {
-    /// The task.
+    /// Name of the task.
     pub task: String,
     /// The indices of the examples in the task's training data.
     pub indices: Vec<usize>,

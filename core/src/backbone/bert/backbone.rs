@@ -17,7 +17,7 @@ const NOT_READ: [&str; 6] =
 /// A BERT in a folder. The tensors of its encoder are exactly those that its configuration implies.
 #[derive(Debug)]
 pub struct BertBackbone {
-    /// The folder.
+    /// Path of the folder.
     pub folder: PathBuf,
     /// The configuration; training may change its dropout rates.
     pub config: BertConfig,

@@ -14,7 +14,7 @@ use crate::weights::site::{Attention, Stack};
 /// A T5 in a folder. Its tensors are exactly those that its configuration implies.
 #[derive(Debug)]
 pub struct T5Backbone {
-    /// The folder.
+    /// Path of the folder.
     pub folder: PathBuf,
     /// The configuration; training may change its dropout rate.
     pub config: T5Config,

@@ -33,7 +33,7 @@ pub(super) enum AlignError {
     /// The graph refers to its weights in a form that this version does not know.
     #[error("tensor `{tensor}` has the external data `{key}` = `{value}`, which this version does not know")]
     Form {
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
         /// Key of the entry.
         key: String,
@@ -46,7 +46,7 @@ pub(super) enum AlignError {
          {ALIGNMENT} and an end within the file"
     )]
     Place {
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
         /// First byte in the file.
         offset: u64,

@@ -9,8 +9,10 @@ use std::path::PathBuf;
 use common::fixtures;
 use hyperloader_core::corpus::stats::CorpusStats;
 use hyperloader_core::corpus::{
-    CorpusSpec, LabelPreset, Labels, Layout, Sentence, Split, Splits, known, label_set, subset_size,
+    Corpus, CorpusSpec, LabelPreset, Labels, Layout, Sentence, Split, Splits, known, label_set, subset_size,
 };
+
+use hyperloader_core::text::words::WordSplitting;
 
 fn sizes(splits: &Splits) -> [usize; 3] {
     [splits.train.len(), splits.valid.len(), splits.test.len()]
@@ -29,11 +31,11 @@ fn check_offsets(sentence: &Sentence) {
 }
 
 /// Share of sentences whose words the corpus' rule finds in the raw text.
-fn reproduced(spec: &CorpusSpec, sentences: &[Sentence]) -> (usize, usize) {
+fn reproduced(words: WordSplitting, sentences: &[Sentence]) -> (usize, usize) {
     let raw: Vec<&Sentence> = sentences.iter().filter(|sentence| sentence.text.is_some()).collect();
     let same = |sentence: &&&Sentence| {
         let text = sentence.text.as_deref().unwrap_or_default();
-        let words = spec.word_splitting().split(text);
+        let words = words.split(text);
         words.into_iter().map(|word| word.text).eq(sentence.words.iter().cloned())
     };
     (raw.iter().filter(same).count(), raw.len())
@@ -50,15 +52,23 @@ fn excerpts_have_their_sizes_and_share_no_sentence_between_splits() {
     let corpora = known::in_folder(&fixtures().join("corpora")).unwrap();
     assert_eq!(corpora.len(), want.len());
     for ((name, spec), want) in corpora.into_iter().zip(want) {
-        let splits = spec.load().unwrap();
+        let Corpus { splits, files, words, word_fit } = spec.read().unwrap();
         assert_eq!(sizes(&splits), want, "{name}");
+        // What is derived from the tokens is what each layout has always had.
+        assert_eq!(
+            (words, spec.labels.clone()),
+            (spec.layout.unwrap().words(), Labels::Preset(LabelPreset::Plain)),
+            "{name}"
+        );
+        assert_eq!(word_fit.unwrap().missed_share(), 0.0, "{name}");
+        assert!(files.iter().all(|file| file.report.notes().is_empty()), "{name}: {files:?}");
         assert_eq!(splits.train, spec.load_split(Split::Train).unwrap(), "{name}");
         assert_eq!(splits.valid, spec.load_split(Split::Valid).unwrap(), "{name}");
         let distinct: HashSet<String> =
             all(&splits).map(|sentence| sentence.words.join(" ").to_lowercase()).collect();
         assert_eq!(distinct.len(), want.iter().sum::<usize>(), "{name}");
         all(&splits).for_each(check_offsets);
-        assert_eq!(CorpusStats::of(&splits).train.ill_formed_tags, 0, "{name}");
+        assert_eq!(CorpusStats::of(&splits, &files).train.ill_formed_tags, 0, "{name}");
     }
 }
 
@@ -66,11 +76,11 @@ fn excerpts_have_their_sizes_and_share_no_sentence_between_splits() {
 fn free_text_is_cut_into_the_words_of_the_excerpts() {
     // MIT is distributed as words only.
     let corpora = known::in_folder(&fixtures().join("corpora")).unwrap();
-    for (name, spec) in corpora.iter().filter(|(_, spec)| spec.layout != Layout::BioColumns) {
-        for split in [Split::Valid, Split::Test] {
-            let sentences = spec.load_split(split).unwrap();
+    for (name, spec) in corpora.iter().filter(|(_, spec)| spec.layout != Some(Layout::BioColumns)) {
+        let Corpus { splits, words, .. } = spec.read().unwrap();
+        for sentences in [&splits.valid, &splits.test] {
             let rows = sentences.len();
-            assert_eq!(reproduced(spec, &sentences), (rows, rows), "{name}");
+            assert_eq!(reproduced(words, sentences), (rows, rows), "{name}");
         }
     }
 }
@@ -79,7 +89,7 @@ fn free_text_is_cut_into_the_words_of_the_excerpts() {
 fn a_missing_file_is_named() {
     let spec = CorpusSpec::new(Layout::SeqInOut, "nowhere", None, "nowhere");
     let error = spec.load().unwrap_err().to_string();
-    assert!(error.starts_with("cannot read `nowhere/seq.in`: "), "{error}");
+    assert!(error.starts_with("cannot read `nowhere/seq.in`"), "{error}");
 }
 
 #[test]
@@ -90,7 +100,7 @@ fn seq_in_and_seq_out_of_different_length_are_refused_with_both_lengths() {
     let error = CorpusSpec::new(Layout::SeqInOut, "", None, "").resolved(folder.path()).load().unwrap_err();
     let root = folder.path().display().to_string();
     let message = error.to_string().replace(&root, "DATA");
-    assert_eq!(message, "`DATA/seq.in` has 2 lines but `DATA/seq.out` has 1");
+    assert_eq!(message, "`DATA/seq.in`, line 2: `seq.in` has 2 lines but `seq.out` has 1");
 }
 
 #[test]
@@ -104,8 +114,8 @@ fn a_hold_out_that_leaves_nothing_is_refused() {
         message,
         "0.9 of the 1 sentences of `DATA/one.bio` leaves none\nhint: use more sentences or another fraction"
     );
-    spec.valid_fraction = 1.0;
-    assert_eq!(spec.load().unwrap_err().to_string(), "valid_fraction is 1, but must be over 0 and under 1");
+    spec.holdout = 1.0;
+    assert_eq!(spec.load().unwrap_err().to_string(), "holdout is 1, but must be over 0 and under 1");
 }
 
 /// The paper's Table 2: sentences of the splits, labels over all splits. The paper counts 1,521 test sentences of MIT restaurant; the
@@ -129,8 +139,8 @@ fn whole_corpora_have_the_papers_sizes_and_labels() {
     for ((name, mut spec), (want_sizes, want_labels, want_subsets)) in corpora.into_iter().zip(want) {
         for preset in [LabelPreset::Plain, LabelPreset::Reference] {
             spec.labels = Labels::Preset(preset);
-            let splits = spec.load().unwrap();
-            let stats = CorpusStats::of(&splits);
+            let Corpus { splits, files, .. } = spec.read().unwrap();
+            let stats = CorpusStats::of(&splits, &files);
             assert_eq!((sizes(&splits), stats.labels().len()), (want_sizes, want_labels), "{name}");
             all(&splits).for_each(check_offsets);
             let only_in_test = match name.as_str() {
@@ -143,12 +153,17 @@ fn whole_corpora_have_the_papers_sizes_and_labels() {
                 assert_eq!(label_set(&splits.train, &name).unwrap().len(), 79);
             }
         }
-        let splits = spec.load().unwrap();
+        let Corpus { splits, words, .. } = spec.read().unwrap();
+        assert_eq!(words, spec.layout.unwrap().words(), "{name}");
+        if spec.layout != Some(Layout::BioColumns) {
+            // Derived from the tokens, it is the same.
+            assert_eq!(CorpusSpec { words: None, ..spec.clone() }.read().unwrap().words, words, "{name}");
+        }
         let [train, valid, _] = want_sizes;
         let subsets = [(train, 0.1), (valid, 0.1), (train, 0.2), (valid, 0.2)];
         assert_eq!(subsets.map(|(all, share)| subset_size(all, share)), want_subsets, "{name}");
         for split in [&splits.valid, &splits.test] {
-            let (same, rows) = reproduced(&spec, split);
+            let (same, rows) = reproduced(words, split);
             assert_eq!(same, rows, "{name}");
         }
     }

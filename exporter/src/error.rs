@@ -9,7 +9,7 @@ use hyperloader_core::run::RunError;
 use hyperloader_core::text::sentt::SentTError;
 use hyperloader_core::text::wordpiece::WordPieceError;
 use hyperloader_onnx::{BuildError, WriteError};
-use hyperloader_runtime::backend::BackendError;
+use hyperloader_runtime::BackendError;
 
 use crate::fold::FoldError;
 use crate::materialise::MaterialiseError;

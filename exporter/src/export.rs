@@ -181,6 +181,7 @@ impl Exporter {
             task: task.name.clone(),
             labels: task.labels.clone(),
             words: task.words,
+            word_fit: task.word_fit,
             max_source_len: manifest.max_source_len,
             max_target_len: interface.max_target_len,
             pad_token_id: interface.pad,

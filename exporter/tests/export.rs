@@ -15,7 +15,7 @@ use hyperloader_core::weights::tensors::TensorFile;
 use hyperloader_exporter::weights::Part;
 use hyperloader_exporter::{ExportError, Exported, Exporter, Options, Precision, Tolerance, Verification};
 use hyperloader_onnx::{Opset, read_model};
-use hyperloader_runtime::backend::{Backend, BackendKind, BackendOptions, Value};
+use hyperloader_runtime::{Backend, BackendKind, BackendOptions, Value};
 use ndarray::Array2;
 
 const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];

@@ -1,12 +1,12 @@
-//! Compares ways of decoding over the test sentences of whole corpora: are `verified` ids those of `greedy`, how many
-//! passes does each drafter take, what do `constrained` and `draft` change.
+//! Compares decoding modes over the test sentences of whole corpora: whether the ids of `verified` are those of `greedy`, how
+//! many passes each source of drafts takes, and what `constrained` and `draft` change.
 //!
 //! ```sh
 //! cargo run --release --example identity -- --models DIR --data DIR --backend ort --batch-size 32
 //! ```
 //!
 //! `--models` holds a `TASK.onnx` for each corpus in `--data`. Sentences beyond a tagger's limits are left out and
-//! counted. A difference is listed with how far apart the two ids' logits are: 0 is an exact tie.
+//! counted. Each difference is listed with the difference of the two ids' logits: 0 is an exact tie.
 #![allow(clippy::print_stdout)] // Its result is data on stdout.
 
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ struct Arguments {
     brief: bool,
 }
 
-/// One way of decoding one corpus.
+/// The result of one mode on one corpus.
 #[derive(Serialize)]
 struct Row {
     task: String,
@@ -103,23 +103,23 @@ fn compare(arguments: &Arguments, task: &str, path: &Path, sentences: &[Sentence
     let taken = |sentence: &Sentence| Some((greedy.source_ids(&sentence.words).ok()?, sentence.tags.clone()));
     let (sources, gold): (Vec<Vec<u32>>, Vec<Vec<String>>) = sentences.iter().filter_map(taken).unzip();
     drop(greedy);
-    let mut oracle = vec![];
+    let mut expected = vec![];
     for (name, mode, from) in ways(arguments, metadata.drafter.is_some()) {
         let tagger = open(mode, from)?;
         let began = Instant::now();
         let ids = tagger.target_ids(&sources)?;
         let seconds = began.elapsed().as_secs_f64();
         if mode == Mode::Greedy {
-            oracle.clone_from(&ids);
+            expected.clone_from(&ids);
         }
         let statistics = tagger.statistics();
-        let different: Vec<usize> = (0..ids.len()).filter(|&at| ids[at] != oracle[at]).collect();
+        let different: Vec<usize> = (0..ids.len()).filter(|&at| ids[at] != expected[at]).collect();
         let tags = |(ids, gold): (&Vec<u32>, &Vec<String>)| {
             Ok(sbio_to_bio(&grammar.decode_sbio(&codec, ids, gold.len(), Alignment::Order)?))
         };
         let predicted = ids.iter().zip(&gold).map(tags).collect::<Result<Vec<_>>>()?;
         let part = |at: usize| {
-            let (position, margin) = margin(path, tagger.backend(), &sources[at], [&oracle[at], &ids[at]])?;
+            let (position, margin) = margin(path, tagger.backend(), &sources[at], [&expected[at], &ids[at]])?;
             Ok((at, position, margin))
         };
         let margins = match mode {
@@ -145,7 +145,7 @@ fn compare(arguments: &Arguments, task: &str, path: &Path, sentences: &[Sentence
     Ok(())
 }
 
-/// The ways that are compared, with their names; `greedy` first, for the others are measured by it.
+/// The modes that are compared, with their names. The first is `greedy`, the reference for the others.
 fn ways(arguments: &Arguments, drafter: bool) -> Vec<(&'static str, Mode, DraftFrom)> {
     let all = [
         ("greedy", Mode::Greedy, DraftFrom::Outside),
@@ -163,7 +163,7 @@ fn ways(arguments: &Arguments, drafter: bool) -> Vec<(&'static str, Mode, DraftF
     all.into_iter().filter(wanted).collect()
 }
 
-/// Where two targets part, and how far apart the logits of their ids are there in the whole graph.
+/// The first position at which two targets differ, and the difference of the whole graph's logits of their ids there.
 fn margin(path: &Path, backend: &Backend, source: &[u32], targets: [&[u32]; 2]) -> Result<(usize, f64)> {
     let [one, other] = targets;
     let position = one.iter().zip(other).take_while(|(a, b)| a == b).count();

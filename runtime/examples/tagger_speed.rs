@@ -6,7 +6,7 @@
 //! {"engine":"hl-run ort greedy","load_s":0.9,"batches":{"1":{"seconds":40.1,"latencies":[0.2,...]},...},"ids":[[...]],...}
 //! ```
 //!
-//! `--sources` prints the sentences with their source ids instead, one a line, for engines that take ids.
+//! `--sources` prints the sentences with their source ids instead, one per line, for engines that take ids.
 
 #![allow(clippy::print_stdout)]
 
@@ -29,7 +29,7 @@ use serde_json::json;
 #[path = "../../bench/peak_memory.rs"]
 mod peak_memory;
 
-/// Sentences that are tagged before any is timed.
+/// Sentences that are tagged before the measurement.
 const WARM_UP: usize = 3;
 
 /// Time the library on the first sentences of a test split
@@ -82,7 +82,7 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    // Of the corpus only the test split is read.
+    // Only the test split is read.
     let corpus = CorpusSpec::new(args.layout, "", None, &args.corpus);
     let (sentences, gold): (Vec<Vec<String>>, Vec<Vec<String>>) = corpus
         .load_split(Split::Test)?
@@ -164,7 +164,7 @@ fn open(args: &Args, batch_size: usize) -> Result<Tagger> {
     Ok(Tagger::open(&args.model, &options)?)
 }
 
-/// Words in, spans out, a sentence at a time.
+/// From words to spans, one sentence at a time.
 fn one_by_one(tagger: &Tagger, sentences: &[Vec<String>]) -> Result<serde_json::Value> {
     let began = Instant::now();
     let mut latencies = Vec::with_capacity(sentences.len());
@@ -177,8 +177,8 @@ fn one_by_one(tagger: &Tagger, sentences: &[Vec<String>]) -> Result<serde_json::
     Ok(json!({"seconds": began.elapsed().as_secs_f64(), "latencies": latencies}))
 }
 
-/// Seconds of one encoder pass and one decoder pass over the whole target for each sentence: what no decoder that checks
-/// its output can do without.
+/// Seconds of one encoder pass and one decoder pass over the whole target for each sentence: a lower bound for a decoder
+/// that verifies its output.
 fn floor(args: &Args, tagger: &Tagger, sources: &[Vec<u32>], targets: &[Vec<u32>]) -> Result<f64> {
     let start = ModelFile::open(&args.model)?.metadata().decoder_start_token_id;
     let mut graph = tagger.backend().open_file(&args.model)?;

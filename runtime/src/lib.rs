@@ -12,29 +12,55 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - [`tagger`]: sentences in, labelled spans out
-//! - [`model_file`]: opens a file and checks all that it says about itself
-//! - [`split`]: cuts the one graph into an encoder, run once a batch, and a decoder, run several times
-//! - [`backend`]: one interface to ONNX Runtime (loaded when the program runs) and tract (compiled in)
-//! - [`decode`]: target ids from source ids
-//! - [`classifier`]: tags of source ids, for files that write no target
-//! - [`coding`]: words to ids and back to tags, for both kinds of files
-//! - `names`: the names of options' variants
-//! - [`output`]: tagged sentences as text for people and as JSON lines
+//! The modules are private; all public types are here. A sentence passes through them in this order:
+//!
+//! - [`Tagger`] (`tagger`): the interface, with `options` (and their `names`), `error` and `statistics`
+//! - `input`: sentences as text or words
+//! - `model`: the traits of a kind of tagger; `architecture`: their implementations for T5 and BERT
+//! - `pool`: batches and workers
+//! - `decode`: target ids from source ids, for T5
+//! - `output`: [`Tagged`] sentences with spans
+//!
+//! Below them:
+//!
+//! - [`ModelFile`] (`model_file`): opens and checks a file
+//! - `split`: splits the graph into an encoder and a decoder
+//! - [`Backend`] (`backend`): one interface to ONNX Runtime (loaded when the program runs) and tract (compiled in)
+//!
+//! Features: `ort` and `tract` are the backends, `cli` is the program `hl-run`. The library needs none of them to compile.
 
-pub mod backend;
-pub mod classifier;
-pub mod coding;
-pub mod decode;
-pub mod model_file;
+mod architecture;
+mod backend;
+mod decode;
+mod error;
+mod input;
+mod model;
+mod model_file;
 mod names;
-pub mod output;
-pub mod split;
-pub mod tagger;
+mod options;
+mod output;
+mod pool;
+mod split;
+mod statistics;
+mod tagger;
 
-pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Device, Graph, Value};
-pub use decode::{DraftFrom, Mode, Statistics};
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+pub use hyperloader_core::device::Device;
+pub use hyperloader_core::format::tagger::{MetadataError, TaggerKind, TaggerMetadata};
+pub use hyperloader_core::text::source::CodingError;
 pub use hyperloader_core::text::target::Alignment;
+pub use hyperloader_core::text::words::{Word, WordRule, WordSplitting};
+pub use hyperloader_onnx::proto::ModelProto;
+pub use hyperloader_onnx::{Bytes, ReadError, WeightFile};
+
+pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Graph, Value};
+pub use error::{GraphError, OpenError, SentenceError, TagError};
 pub use model_file::{ModelFile, ModelFileError};
 pub use names::UnknownName;
-pub use tagger::{Input, OpenError, SentenceError, Tagged, TaggedSpan, Tagger, TaggerOptions};
+pub use options::{DraftFrom, Input, Mode, TaggerOptions};
+pub use output::{Tagged, TaggedSpan};
+pub use statistics::Statistics;
+pub use tagger::Tagger;

@@ -1,4 +1,5 @@
-//! Cuts the one graph of a tagger in memory into an encoder, run once a batch, and a decoder, run several times.
+//! Splits the graph of a tagger in memory into an encoder, which runs once per batch, and a decoder, which runs several
+//! times.
 
 use hyperloader_core::format::tagger::{
     ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, DRAFT_TAGS, INPUT_IDS, KEY_POSITIONS, LOGITS,
@@ -10,29 +11,29 @@ use hyperloader_onnx::proto::{
 use hyperloader_onnx::{Dim, ElementType, ExtractError, extract};
 
 /// Output of the decoder: the most likely next id of each wanted position, `[wanted, 1]`, int64.
-pub const NEXT_IDS: &str = "next_ids";
+pub(crate) const NEXT_IDS: &str = "next_ids";
 /// Output of the decoder: the logits of some ids at each wanted position, `[wanted, 1, ids]`, float32.
-pub const SOME_LOGITS: &str = "some_logits";
-/// Input of the decoder: positions to choose an id behind, `[wanted]`, int64; position `p` of row `r` is
+pub(crate) const SOME_LOGITS: &str = "some_logits";
+/// Input of the decoder: the positions after which ids are chosen, `[wanted]`, int64; position `p` of row `r` is
 /// `r * target_len + p`.
-pub const WANTED: &str = "wanted";
+pub(crate) const WANTED: &str = "wanted";
 
-/// Names of what is added to the decoder begin so, lest they clash.
+/// Begins the names of nodes and values that are added to the decoder, so that they clash with no other.
 const ADDED: &str = "hl-run/";
 
-/// A position behind all others, in `key_positions`: nothing looks at what stands there.
-pub const NOWHERE: i64 = i32::MAX as i64;
+/// A position after all others, in `key_positions`: the causal mask hides it from every query.
+pub(crate) const NOWHERE: i64 = i32::MAX as i64;
 
-/// Dimension of earlier passes' tokens and this one's, as tract reads it.
+/// The dimension of the tokens of earlier passes and of this one, in a form that tract reads.
 const ALL_LEN: &str = "past_len+target_len";
 
-/// A graph cannot be cut in two.
+/// A graph cannot be split.
 #[derive(Debug, thiserror::Error)]
-pub enum SplitError {
-    /// A value at which it is cut is missing, or the parts hang together otherwise.
+pub(crate) enum SplitError {
+    /// A value at which the graph is split is missing, or the parts are connected elsewhere.
     #[error(transparent)]
     Extract(#[from] ExtractError),
-    /// The self-attention's keys or values are not what can be kept.
+    /// The self-attention's keys or values cannot be kept.
     #[error(
         "`{name}` is not `[batch, heads, target_len, d_kv]` of fixed `heads` and `d_kv`, or nothing reads it"
     )]
@@ -45,26 +46,26 @@ pub enum SplitError {
     NoHead,
 }
 
-/// Names of the cross-attention's keys and values, block by block, and of what else the decoder reads: the encoder's
-/// outputs in order.
-pub fn memory_names(metadata: &TaggerMetadata) -> Vec<String> {
+/// Names of the encoder's outputs that the decoder reads: the cross-attention's keys and values, block by block, and those
+/// in the metadata's `memory`.
+pub(crate) fn memory_names(metadata: &TaggerMetadata) -> Vec<String> {
     let cross = (0..metadata.decoder_layers).flat_map(|block| [cross_key(block), cross_value(block)]);
     cross.chain(metadata.memory.iter().cloned()).collect()
 }
 
 /// Names of the self-attention's keys and values, block by block.
-pub fn cache_names(metadata: &TaggerMetadata) -> Vec<String> {
+pub(crate) fn cache_names(metadata: &TaggerMetadata) -> Vec<String> {
     (0..metadata.decoder_layers).flat_map(|block| [self_key(block), self_value(block)]).collect()
 }
 
-/// Name of the decoder's input for what earlier passes gave as the value `name` of [`cache_names`].
-pub fn past(name: &str) -> String {
+/// Name of the decoder's input for the output `name` of earlier passes, one of [`cache_names`].
+pub(crate) fn past(name: &str) -> String {
     format!("past_{name}")
 }
 
-/// What the decoder puts out.
+/// The first output of the decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chosen<'a> {
+pub(crate) enum Chosen<'a> {
     /// [`NEXT_IDS`]: the argmax over the vocabulary, lowest id first.
     Ids,
     /// [`SOME_LOGITS`] of these ids.
@@ -72,29 +73,33 @@ pub enum Chosen<'a> {
 }
 
 /// The encoder: from `input_ids` and `attention_mask` to the values `memory` (see [`memory_names`]) in their order,
-/// keys and values each `[batch, heads, source_len, d_kv]`, and the drafter's scores behind them if they are wanted.
+/// keys and values each `[batch, heads, source_len, d_kv]`, and last the drafter's scores if `drafter` asks for them.
 ///
 /// # Errors
 /// If `model` lacks one of these values.
-pub fn encoder(model: &ModelProto, memory: &[String], drafter: bool) -> Result<ModelProto, SplitError> {
+pub(crate) fn encoder(
+    model: &ModelProto,
+    memory: &[String],
+    drafter: bool,
+) -> Result<ModelProto, SplitError> {
     let scores = drafter.then_some(DRAFT_TAGS);
     let outputs: Vec<&str> = memory.iter().map(String::as_str).chain(scores).collect();
     Ok(extract(model, &[INPUT_IDS, ATTENTION_MASK], &outputs)?)
 }
 
 /// The decoder: from `decoder_input_ids` `[batch, target_len]`, `attention_mask`, [`WANTED`] and the encoder's outputs
-/// `memory` to what is `chosen` behind each wanted position. Only those go through the head, and the vocabulary's logits
-/// never leave the graph.
+/// `memory` to what is `chosen` after each wanted position. Only these positions go through the output layer, and the logits
+/// of the whole vocabulary never leave the graph.
 ///
-/// The ids may be those behind others that an earlier pass has seen. Of those, the self-attention's keys and values are
-/// given, one input named by [`past`] for each name of `cache`, `[batch, heads, past_len, d_kv]`; theirs and those of the
-/// ids come out behind what is chosen, `[batch, heads, past_len + target_len, d_kv]` each. `query_positions`
-/// `[batch, target_len, 1]` and `key_positions` `[batch, 1, past_len + target_len]` say where all of them stand in the
-/// target; what a past holds too much stands [`NOWHERE`].
+/// The ids may follow others that an earlier pass has seen. The self-attention's keys and values of those are inputs, named
+/// by [`past`] for each name of `cache`, `[batch, heads, past_len, d_kv]`. The other outputs are those keys and values with
+/// the ones of this pass, `[batch, heads, past_len + target_len, d_kv]` each. `query_positions` `[batch, target_len, 1]` and
+/// `key_positions` `[batch, 1, past_len + target_len]` are the positions of all these ids in the target. The position of a
+/// column of the past that holds no id of the target is [`NOWHERE`].
 ///
 /// # Errors
 /// If `model` lacks one of these values, or its head does not read `decoder_hidden_states`.
-pub fn decoder(
+pub(crate) fn decoder(
     model: &ModelProto,
     memory: &[String],
     cache: &[String],
@@ -106,7 +111,7 @@ pub fn decoder(
     let mut decoder = extract(model, &inputs, &outputs)?;
     if let Some(graph) = &mut decoder.graph {
         keep_wanted_positions(graph)?;
-        go_on_behind_a_past(graph, cache)?;
+        continue_a_past(graph, cache)?;
         graph.output[0] = match chosen {
             Chosen::Ids => choose_next_ids(graph),
             Chosen::Logits(ids) => keep_logits(graph, ids),
@@ -115,19 +120,19 @@ pub fn decoder(
     Ok(decoder)
 }
 
-/// Heads and their width of the value `name` of [`cache_names`].
+/// Number of heads and their width in the value `name`, one of [`cache_names`].
 ///
 /// # Errors
 /// If `graph` does not say.
-pub fn cache_shape(graph: &GraphProto, name: &str) -> Result<[usize; 2], SplitError> {
+pub(crate) fn cache_shape(graph: &GraphProto, name: &str) -> Result<[usize; 2], SplitError> {
     match graph.typed_value(name).and_then(ValueInfoProto::dimensions).as_deref() {
         Some(&[_, Some(heads), _, Some(d_kv)]) => Ok([heads, d_kv]),
         _ => Err(SplitError::Cache { name: name.into() }),
     }
 }
 
-/// Puts the past before each value of `cache` wherever it is read.
-fn go_on_behind_a_past(graph: &mut GraphProto, cache: &[String]) -> Result<(), SplitError> {
+/// Puts the past before each value of `cache`, wherever the value is read.
+fn continue_a_past(graph: &mut GraphProto, cache: &[String]) -> Result<(), SplitError> {
     let (batch, queries) = (Dim::from("batch"), Dim::from("target_len"));
     let positions = [
         (QUERY_POSITIONS, [batch.clone(), queries, 1.into()]),
@@ -155,7 +160,7 @@ fn go_on_behind_a_past(graph: &mut GraphProto, cache: &[String]) -> Result<(), S
     Ok(())
 }
 
-/// Lets all nodes that read `from` read `to`; says how many inputs that were.
+/// Makes all nodes that read `from` read `to`; gives the number of inputs.
 fn replace_reads(graph: &mut GraphProto, from: &str, to: &str) -> usize {
     let inputs = graph.node.iter_mut().flat_map(|node| &mut node.input);
     inputs.filter(|input| *input == from).map(|input| to.clone_into(input)).count()
@@ -183,12 +188,12 @@ fn keep_wanted_positions(graph: &mut GraphProto) -> Result<(), SplitError> {
     graph.initializer.push(integers(&rows, &[-1, width as i64]));
     graph.initializer.push(integers(&columns, &[1]));
     graph.input.push(ValueInfoProto::tensor(WANTED, ElementType::I64, &[Dim::from("wanted")]));
-    // Behind the choice, declared shapes would be those of the whole target.
+    // The declared shapes are those of the whole target.
     graph.value_info.clear();
     Ok(())
 }
 
-/// Adds the argmax and gives the output.
+/// Adds the argmax over the vocabulary; gives the output.
 fn choose_next_ids(graph: &mut GraphProto) -> ValueInfoProto {
     graph.node.push(NodeProto {
         output: vec![NEXT_IDS.into()],
@@ -202,7 +207,7 @@ fn choose_next_ids(graph: &mut GraphProto) -> ValueInfoProto {
     ValueInfoProto::tensor(NEXT_IDS, ElementType::I64, &["wanted".into(), 1.into()])
 }
 
-/// Adds the choice of these ids' logits and gives the output.
+/// Adds the selection of these ids' logits; gives the output.
 fn keep_logits(graph: &mut GraphProto, ids: &[u32]) -> ValueInfoProto {
     let kept = format!("{ADDED}ids");
     let numbers: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
@@ -229,4 +234,48 @@ fn node(op_type: &str, inputs: &[&str], name: &str, attribute: Vec<AttributeProt
 fn integers(name: &str, numbers: &[i64]) -> TensorProto {
     let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     TensorProto::from_raw(name, ElementType::I64, &[numbers.len()], bytes.into())
+}
+
+#[cfg(all(test, feature = "ort", feature = "tract"))]
+mod tests {
+    use super::*;
+    use crate::backend::{Backend, BackendKind, BackendOptions, Value};
+    use crate::common::{lexicon_tagger, many_sources};
+    use crate::model::Parts;
+    use crate::model_file::ModelFile;
+
+    #[test]
+    fn values_of_one_backend_are_inputs_of_another() {
+        let load = |kind| Backend::load(&BackendOptions { kind, ..Default::default() }).unwrap();
+        let [ort, tract] = [BackendKind::Ort, BackendKind::Tract].map(load);
+        let file = ModelFile::open(lexicon_tagger()).unwrap();
+        let Parts { model, metadata, .. } = file.parts();
+        let (names, cache) = (memory_names(metadata), cache_names(metadata));
+        let encoder = encoder(model, &names, false).unwrap();
+        let decoder = decoder(model, &names, &cache, Chosen::Ids).unwrap();
+        let source = &many_sources()[3];
+        let input_ids =
+            Value::from_i64s(&[1, source.len()], source.iter().map(|&id| i64::from(id)).collect()).unwrap();
+        let mask = Value::from_i64s(&[1, source.len()], vec![1; source.len()]).unwrap();
+        let (start, wanted) = (Value::from_i64s(&[1, 1], vec![0]), Value::from_i64s(&[1], vec![0]));
+        let (start, wanted) = (start.unwrap(), wanted.unwrap());
+        let position = Value::from_i64s(&[1, 1, 1], vec![0]).unwrap();
+        let [heads, d_kv] = cache_shape(model.graph.as_ref().unwrap(), &cache[0]).unwrap();
+        let nothing = Value::from_f32s(&[1, heads, 0, d_kv], vec![]).unwrap();
+        let past: Vec<String> = cache.iter().map(|name| past(name)).collect();
+        for (first, second) in [(&ort, &tract), (&tract, &ort)] {
+            let memory = first
+                .open(&encoder, None)
+                .unwrap()
+                .run(&[(INPUT_IDS, &input_ids), (ATTENTION_MASK, &mask)])
+                .unwrap();
+            let mut inputs = vec![(DECODER_INPUT_IDS, &start), (ATTENTION_MASK, &mask), (WANTED, &wanted)];
+            inputs.extend([(QUERY_POSITIONS, &position), (KEY_POSITIONS, &position)]);
+            inputs.extend(past.iter().map(|name| (name.as_str(), &nothing)));
+            inputs.extend(names.iter().map(String::as_str).zip(&memory));
+            let next = second.open(&decoder, None).unwrap().run(&inputs).unwrap();
+            assert_eq!((next[0].shape(), next[0].i64s().unwrap().len()), (vec![1, 1], 1));
+            assert!(next[0].f32s().is_err());
+        }
+    }
 }

@@ -126,6 +126,6 @@ pub fn tiny_config() -> String {
          [task.atis]\nlayout = \"seq-in-out\"\ntrain = \"{corpora}/atis/train\"\nvalid = \"{corpora}/atis/valid\"\n\
          test = \"{corpora}/atis/test\"\n\n\
          [task.movie]\nlayout = \"bio-columns\"\ntrain = \"{corpora}/mit_movie/engtrain.bio\"\n\
-         test = \"{corpora}/mit_movie/engtest.bio\"\n"
+         test = \"{corpora}/mit_movie/engtest.bio\"\nlabels = \"plain\"\n"
     )
 }

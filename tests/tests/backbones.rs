@@ -15,7 +15,8 @@ use hyperloader_core::weights::tensors::TensorFile;
 use hyperloader_exporter::materialise::task_weights;
 use hyperloader_exporter::t5::{Form, Reference, T5Model};
 use hyperloader_tests::{Workplace, fixture, tiny_config};
-use hyperloader_trainer::model::{Mode, Tagger};
+use hyperloader_trainer::model::Start;
+use hyperloader_trainer::model::t5::{Mode, T5Tagger};
 use hyperloader_trainer::parameters::{Parameters, to_host};
 use ndarray::Array2;
 use safetensors::Dtype;
@@ -76,7 +77,8 @@ fn difference(run: &Run, task: &str) -> f64 {
     let method = &run.manifest.method;
     let names: Vec<String> = run.manifest.tasks.iter().map(|t| t.name.clone()).collect();
     let parameters = Parameters::from_tensors(&tensors, Device::Cpu);
-    let tagger = Tagger::with_parameters(&backbone, method, &names, parameters, Device::Cpu).unwrap();
+    let tagger =
+        T5Tagger::new(&backbone, method, &names, Start::Checkpoint(parameters), Device::Cpu).unwrap();
     let source =
         Array2::from_shape_fn((2, 7), |(row, at)| 5 + (4111 * row as i64 + 977 * at as i64) % 32_000);
     let target = Array2::from_shape_fn((2, 5), |(row, at)| 32_099 - (row * 5 + at) as i64);

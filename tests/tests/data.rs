@@ -77,8 +77,7 @@ fn a_span_longer_than_a_window_is_opened_anew_in_each() {
     assert!(data.train.len() > 2 && data.truncated == 0);
     let codec = codec();
     for window in &data.train {
-        let ids: Vec<u32> = window.target.iter().map(|id| u32::try_from(*id).unwrap()).collect();
-        let learned = sbio_to_bio(&codec.decode_words(&ids).unwrap());
+        let learned = sbio_to_bio(&codec.decode_words(&window.target).unwrap());
         assert_eq!(learned.len(), window.words.len());
         assert_eq!(learned[0], "B-x");
         assert!(learned[1..].iter().all(|tag| matches!(Bio::parse(tag), Some(Bio::Inside("x")))));
@@ -176,7 +175,7 @@ fn a_method_whose_weights_tell_no_tasks_apart_reads_the_tasks_name_in_front_of_e
         let data = load(splits, |config| config.method = variant(method).unwrap()).unwrap();
         [data.train, data.valid, data.test].map(|split| split[0].source.clone())
     };
-    let name: Vec<i64> = codec().encode_text("task").unwrap().into_iter().map(i64::from).collect();
+    let name = codec().encode_text("task").unwrap();
     let on_t5 = Method::ALL.into_iter().filter(|method| method.runs_on(BackboneKind::T5));
     for method in on_t5.map(Method::name) {
         let prefix = if ["full", "hyperdecoder"].contains(&method) { &name[..] } else { &[] };

@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 
 const ID: &str = "hl/t5-nano";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+/// The branch, tag and commit that the server has.
+const REVISIONS: [&str; 3] = ["main", "v1.0", COMMIT];
 
 /// What a server holds and how it fails.
 #[derive(Default)]
@@ -138,7 +140,10 @@ impl Content {
             let location = format!("location: /{ID}/{rest}\r\n");
             return send(&mut to, "307 Temporary Redirect", &location, b"");
         }
-        if path == format!("/api/models/{ID}/revision/main") || path == "/api/models/t5-nano/revision/main" {
+        let revision = path.strip_prefix(&format!("/api/models/{ID}/revision/"));
+        if revision.is_some_and(|name| REVISIONS.contains(&name))
+            || path == "/api/models/t5-nano/revision/main"
+        {
             let files: Vec<Value> = self.files.keys().map(|name| json!({ "rfilename": name })).collect();
             let body = json!({ "sha": COMMIT, "siblings": files }).to_string();
             return send(&mut to, "200 OK", "content-type: application/json\r\n", body.as_bytes());
@@ -205,7 +210,7 @@ fn send_part(to: &mut TcpStream, headers: &str, bytes: &[u8], range: Option<&str
 }
 
 fn fetch(hub: &Hub) -> Result<Located, String> {
-    hub.fetch(ID, &mut |_| ()).map_err(|error| error.to_string())
+    hub.fetch(ID, None, &mut |_| ()).map_err(|error| error.to_string())
 }
 
 /// A message without what differs from run to run.
@@ -252,7 +257,7 @@ fn a_model_is_fetched_into_the_standard_cache_and_found_there() {
     let mut report = |Received { file, bytes, size }: Received<'_>| {
         seen.entry(file.to_owned()).or_default().push((bytes, size));
     };
-    let located = server.hub(home.path()).fetch(ID, &mut report).unwrap();
+    let located = server.hub(home.path()).fetch(ID, None, &mut report).unwrap();
     let reference = located.hub.clone().unwrap();
     assert_eq!((reference.id.as_str(), reference.commit.as_str()), (ID, COMMIT));
     assert_eq!(located.folder, model_folder(home.path()).join("snapshots").join(COMMIT));
@@ -276,9 +281,28 @@ fn a_model_is_fetched_into_the_standard_cache_and_found_there() {
 #[test]
 fn an_old_name_is_followed() {
     let (server, home) = (Server::nano(), tempfile::tempdir().unwrap());
-    let located = server.hub(home.path()).fetch("t5-nano", &mut |_| ()).unwrap();
+    let located = server.hub(home.path()).fetch("t5-nano", None, &mut |_| ()).unwrap();
     assert_eq!(located.hub.unwrap().id, "t5-nano");
     assert!(located.folder.join("model.safetensors").is_file());
+}
+
+#[test]
+fn a_tag_or_a_commit_can_be_fetched_and_is_found_in_the_cache() {
+    for revision in ["v1.0", COMMIT] {
+        let (server, home) = (Server::nano(), tempfile::tempdir().unwrap());
+        let located = server.hub(home.path()).fetch(ID, Some(revision), &mut |_| ()).unwrap();
+        assert_eq!(located.hub.clone().unwrap().commit, COMMIT);
+        assert!(!model_folder(home.path()).join("refs/main").exists());
+        let offline = Hub { offline: true, ..server.hub(home.path()) };
+        assert_eq!(offline.fetch(ID, Some(revision), &mut |_| ()).unwrap(), located);
+    }
+    let (server, home) = (Server::nano(), tempfile::tempdir().unwrap());
+    server.hub(home.path()).fetch(ID, Some("v1.0"), &mut |_| ()).unwrap();
+    let message = fetch(&Hub { offline: true, ..server.hub(home.path()) }).unwrap_err();
+    assert!(message.contains("revision `main`") && message.contains(": it has only `v1.0`; "), "{message}");
+    let hub = server.hub(home.path());
+    let message = hub.fetch(ID, Some("v2.0"), &mut |_| ()).unwrap_err().to_string();
+    assert!(message.starts_with("no revision `v2.0` of a model `hl/t5-nano`"), "{message}");
 }
 
 #[test]
@@ -296,11 +320,11 @@ fn shards_are_fetched_by_their_index() {
         ["a.safetensors", "b.safetensors", "config.json", "model.safetensors.index.json", "tokenizer.json"];
     assert_eq!(whole_files(home.path()), names(&expected));
 
-    // Without one of its shards the model is not whole.
+    // A missing shard is named.
     let snapshot = model_folder(home.path()).join("snapshots").join(COMMIT);
     std::fs::remove_file(snapshot.join("b.safetensors")).unwrap();
     let message = fetch(&Hub { offline: true, ..server.hub(home.path()) }).unwrap_err();
-    assert!(message.contains("not whole"), "{message}");
+    assert!(message.contains(": `b.safetensors` is missing; "), "{message}");
     fetch(&server.hub(home.path())).unwrap();
     assert_eq!(whole_files(home.path()), names(&expected));
 }
@@ -314,7 +338,7 @@ fn a_connection_that_breaks_off_leaves_no_half_file_and_is_taken_up_again() {
     assert_eq!(whole_files(home.path()), names(&["config.json", "tokenizer.json"]));
     assert!(!model_folder(home.path()).join("refs/main").exists());
     let offline = fetch(&Hub { offline: true, ..server.hub(home.path()) }).unwrap_err();
-    assert!(offline.contains("not whole"), "{offline}");
+    assert!(offline.contains("is not complete in the cache"), "{offline}");
 
     server.content.cuts.store(0, Ordering::SeqCst);
     server.requests();

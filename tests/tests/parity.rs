@@ -17,7 +17,8 @@ use hyperloader_runtime::{Backend, BackendKind, BackendOptions, TaggerOptions, V
 use hyperloader_tests::{Workplace, fixture, root, tiny_config};
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::data::{Batch, Example, load_task};
-use hyperloader_trainer::model::{Mode, Tagger};
+use hyperloader_trainer::model::Start;
+use hyperloader_trainer::model::t5::{Mode, T5Tagger};
 use hyperloader_trainer::parameters::{Parameters, to_host};
 use ndarray::{Array2, Array3, Ix2, Ix3};
 use tch::Device;
@@ -28,7 +29,7 @@ const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];
 /// A run as each program sees it, and the held-out sentences of its tasks.
 struct Subject {
     run: Run,
-    trainer: Tagger,
+    trainer: T5Tagger,
     codec: SentT,
     tasks: Vec<(String, Vec<Example>)>,
     /// Where its tasks are exported to.
@@ -44,7 +45,8 @@ impl Subject {
         let names: Vec<String> = run.manifest.tasks.iter().map(|t| t.name.clone()).collect();
         let parameters = Parameters::from_tensors(&tensors, Device::Cpu);
         let method = &run.manifest.method;
-        let trainer = Tagger::with_parameters(&backbone, method, &names, parameters, Device::Cpu).unwrap();
+        let trainer =
+            T5Tagger::new(&backbone, method, &names, Start::Checkpoint(parameters), Device::Cpu).unwrap();
         let codec = SentT::from_file(backbone.tokenizer()).unwrap();
         let tasks = names
             .into_iter()
@@ -91,9 +93,9 @@ impl Subject {
             let Batch { input_ids, attention_mask, .. } = Batch::new(chunk, config.pad_token_id, Device::Cpu);
             let max_len = self.run.manifest.max_target_len;
             for row in self.trainer.greedy(task, &input_ids, &attention_mask, max_len).unwrap() {
-                let end = row.iter().position(|id| *id == config.eos_token_id);
+                let end = row.iter().position(|id| i64::from(*id) == config.eos_token_id);
                 let length = end.map_or(row.len(), |at| at + 1);
-                all.push(row[..length].iter().map(|id| *id as u32).collect());
+                all.push(row[..length].to_vec());
             }
         }
         all
@@ -128,7 +130,7 @@ fn largest(a: &Array3<f32>, b: &Array3<f32>, real: &Array2<bool>) -> f32 {
 fn assert_equal_logits(subject: &Subject, task: &str, examples: &[&Example], path: &Path) {
     let Subject { run, trainer, .. } = subject;
     let batch = Batch::new(examples, trainer.t5.config.pad_token_id, Device::Cpu);
-    let decoder_input_ids = trainer.t5.shift_right(&batch.labels);
+    let decoder_input_ids = trainer.t5.shift_right(&batch.target_ids);
     let unfolded = tch::no_grad(|| {
         let (t5, weights) = (&trainer.t5, trainer.task_weights(task).unwrap());
         let Batch { input_ids, attention_mask, .. } = &batch;
@@ -140,7 +142,7 @@ fn assert_equal_logits(subject: &Subject, task: &str, examples: &[&Example], pat
         to_host(tensor).into_dimensionality::<Ix2>().unwrap().mapv(|x| x as i64)
     };
     let inputs = [ids(&batch.input_ids), ids(&batch.attention_mask), ids(&decoder_input_ids)];
-    let real = ids(&batch.labels).mapv(|id| id != trainer.t5.config.pad_token_id);
+    let real = ids(&batch.target_ids).mapv(|id| id != trainer.t5.config.pad_token_id);
 
     let tensors = run.read(run.checkpoint(Which::Best).unwrap()).unwrap();
     let generated = task_weights(&run.manifest.method, run.manifest.t5().unwrap(), &tensors, task).unwrap();
@@ -174,8 +176,7 @@ fn assert_equal_logits(subject: &Subject, task: &str, examples: &[&Example], pat
 
 fn assert_equal_ids(subject: &Subject, task: &str, examples: &[&Example], path: &Path) {
     let expected = subject.greedy(task, examples);
-    let sources: Vec<Vec<u32>> =
-        examples.iter().map(|e| e.source.iter().map(|id| *id as u32).collect()).collect();
+    let sources: Vec<Vec<u32>> = examples.iter().map(|e| e.source.clone()).collect();
     let labels = &subject.run.task(task).unwrap().labels;
     let grammar = TargetGrammar::new(&subject.codec, labels).unwrap();
     let decode =

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use hyperloader_tests::{Workplace, tiny_config};
-use hyperloader_trainer::report::tensorboard;
+use hyperloader_trainer::record::tensorboard;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde_json::Value;

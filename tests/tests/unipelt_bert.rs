@@ -12,11 +12,11 @@ use hyperloader_core::text::labels::{LabelSet, bio_tags};
 use hyperloader_exporter::bert::{BertModel, BertReference};
 use hyperloader_runtime::{Backend, BackendKind, BackendOptions, Value as Tensor};
 use hyperloader_tests::{Workplace, fixture};
-use hyperloader_trainer::bert::{BertTagger, Start};
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::data::{Batch, Example, TaskData, load_task};
 use hyperloader_trainer::evaluate::Evaluation;
-use hyperloader_trainer::model::{Placement, Precision};
+use hyperloader_trainer::model::bert::BertTagger;
+use hyperloader_trainer::model::{MatrixPrecision, Placement, Start, TaskLabels};
 use hyperloader_trainer::parameters::{Parameters, to_host};
 use hyperloader_trainer::train::{End, Observer, Step, Training};
 use ndarray::{Array2, Ix2};
@@ -71,11 +71,11 @@ fn tagger(run: &Run) -> BertTagger {
         .iter()
         .map(|task| (task.name.clone(), LabelSet::new(task.labels.clone(), "run").unwrap()))
         .collect();
-    let tasks = labels.iter().map(|(task, labels)| (task.as_str(), labels));
+    let tasks: Vec<TaskLabels> = labels.iter().map(|(name, labels)| TaskLabels { name, labels }).collect();
     let MethodConfig::UnipeltBert(method) = &run.manifest.method else { panic!("another method") };
-    let placement = Placement { device: Device::Cpu, precision: Precision::F32 };
+    let placement = Placement { device: Device::Cpu, precision: MatrixPrecision::F32 };
     let start = Start::Checkpoint(Parameters::from_tensors(&tensors, Device::Cpu));
-    BertTagger::new(&backbone, codec, method, tasks, start, placement).unwrap()
+    BertTagger::new(&backbone, codec, method, &tasks, start, placement).unwrap()
 }
 
 fn options(kind: BackendKind) -> BackendOptions {

@@ -12,7 +12,8 @@ use hyperloader_core::backbone::t5::{Stack, T5Backbone, T5Config};
 use hyperloader_core::method::HyperConfig;
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::device;
-use hyperloader_trainer::model::{Placement, Precision, Tagger};
+use hyperloader_trainer::model::t5::T5Tagger;
+use hyperloader_trainer::model::{MatrixPrecision, Placement, Start};
 use hyperloader_trainer::optimizer::{AbsentGradient, AdamW};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -30,10 +31,10 @@ fn main() -> Result<()> {
     let folder = PathBuf::from(arguments.next().context("the backbone's folder is missing")?);
     let steps: usize = arguments.next().as_deref().unwrap_or("30").parse()?;
     let rows: i64 = arguments.next().as_deref().unwrap_or("32").parse()?;
-    let device = device::parse(arguments.next().as_deref().unwrap_or("auto"))?;
+    let device = device::resolve(arguments.next().as_deref().unwrap_or("auto").parse()?)?;
     let precision = match arguments.next().as_deref() {
-        None | Some("f32") => Precision::F32,
-        Some("bf16") => Precision::Bf16,
+        None | Some("f32") => MatrixPrecision::F32,
+        Some("bf16") => MatrixPrecision::Bf16,
         Some(other) => bail!("precision is `{other}`, expected `f32` or `bf16`"),
     };
     tch::set_num_threads(std::thread::available_parallelism()?.get() as i32);
@@ -41,7 +42,8 @@ fn main() -> Result<()> {
     let backbone = T5Backbone::open(&folder, false)?;
     let tasks = ["a", "b", "c"].map(str::to_owned);
     let method = HyperConfig { reduction_factor: REDUCTION, ..HyperConfig::default() }.into();
-    let mut tagger = Tagger::new(&backbone, &method, &tasks, 1, Placement { device, precision })?;
+    let mut tagger =
+        T5Tagger::new(&backbone, &method, &tasks, Start::Seed(1), Placement { device, precision })?;
     if let Some(dropout) = arguments.next() {
         tagger.t5.config.dropout_rate = dropout.parse()?;
     }
@@ -51,7 +53,7 @@ fn main() -> Result<()> {
         Tensor::from_slice(&numbers).view([rows, len]).to_device(device)
     };
     let input_ids = ids(SOURCE_LEN, 37);
-    let batch = Batch { attention_mask: input_ids.ones_like(), input_ids, labels: ids(TARGET_LEN, 41) };
+    let batch = Batch { attention_mask: input_ids.ones_like(), input_ids, target_ids: ids(TARGET_LEN, 41) };
     let mut phases = [const { Vec::new() }; 4];
     for _ in 0..steps {
         let began = Instant::now();

@@ -1,9 +1,10 @@
 //! `hl-train corpora`: what corpora hold, counted as a training would read them, without a model.
 
 use hyperloader_core::corpus::stats::{CorpusStats, Percentiles, SplitStats};
-use hyperloader_core::corpus::{CorpusError, CorpusSpec, Layout, Sentence, subset_size};
+use hyperloader_core::corpus::{Corpus, CorpusError, CorpusSpec, FileReport, Layout, Sentence, subset_size};
 use hyperloader_core::text::sentt::{SentT, SentTError};
 use hyperloader_core::text::spans::bio_to_sbio;
+use hyperloader_core::text::words::WordSplitting;
 use serde::{Serialize, Serializer};
 
 use crate::config::TrainingConfig;
@@ -59,8 +60,12 @@ pub struct Counted {
 /// What a corpus holds.
 #[derive(Debug, Serialize)]
 pub struct CorpusNumbers {
-    /// The layout of its files.
+    /// The layout of its training file.
     pub layout: Layout,
+    /// How free text is cut into words.
+    pub words: WordSplitting,
+    /// What reading each file did.
+    pub files: Vec<FileReport>,
     /// Sentences, spans by label, duplicates, ill-formed tags.
     #[serde(flatten)]
     pub stats: CorpusStats,
@@ -144,15 +149,18 @@ impl Corpora {
 
 impl CorpusNumbers {
     fn count(spec: &CorpusSpec, codec: Option<&SentT>, limits: Limits) -> Result<Self, CountError> {
-        let splits = spec.load()?;
-        let stats = CorpusStats::of(&splits);
+        let Corpus { splits, files, words, .. } = spec.read()?;
+        let layout = files.first().map_or(Layout::Text, |file| file.report.layout);
+        let stats = CorpusStats::of(&splits, &files);
         let subset = |fraction| Subset {
             fraction,
             train: subset_size(splits.train.len(), fraction),
             valid: subset_size(splits.valid.len(), fraction),
         };
         Ok(Self {
-            layout: spec.layout,
+            layout,
+            words,
+            files,
             stats,
             subsets: FRACTIONS.map(subset).to_vec(),
             lengths: SplitLengths {

@@ -1,66 +1,59 @@
-//! Where tensors live: `auto`, `cpu`, `cuda` or `cuda:N`.
+//! The device of a training, as libtorch knows it.
 
 use std::sync::OnceLock;
 
-use tch::{Cuda, Device};
+use hyperloader_core::device::Device;
+use tch::Cuda;
 
-/// A device could not be used.
+/// A device cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// No such device.
-    #[error("unknown device `{0}`, expected `auto`, `cpu`, `cuda` or `cuda:N`")]
-    Unknown(String),
-    /// CUDA was asked for and is not there.
+    /// CUDA was asked for and does not work.
     #[error(
         "device `{device}` is not available: {reason}\nhint: `cpu` works everywhere; CUDA needs a driver and `libtorch_cuda.so` beside `libtorch_cpu.so` or on LD_LIBRARY_PATH"
     )]
     NoCuda {
-        /// What was asked for.
-        device: String,
+        /// The device that was asked for.
+        device: Device,
         /// What is missing.
         reason: String,
     },
-    /// This libtorch cannot be told to be deterministic.
+    /// This libtorch cannot be made deterministic.
     #[error(
-        "`training.deterministic` is not available: {0}\nhint: leave it out; runs on the CPU repeat to the bit without it"
+        "`training.deterministic` is not available: {0}\nhint: leave it out; runs on the CPU are repeatable bit for bit without it"
     )]
     NoDeterminism(String),
     /// There are fewer GPUs.
     #[error("device `cuda:{index}` is not available: {count} CUDA devices are visible, counted from 0")]
     NoSuchGpu {
-        /// What was asked for.
-        index: usize,
-        /// Devices that are there.
+        /// Index that was asked for, from 0.
+        index: u32,
+        /// Number of visible devices.
         count: i64,
     },
 }
 
-/// The device that `text` names. `auto` is the first GPU if CUDA works, else the CPU.
+/// libtorch's device. `auto` is the first GPU if CUDA works, else the CPU.
 ///
-/// CUDA's half of libtorch is loaded here, on first need, so that one binary serves machines with and without a GPU.
+/// CUDA's part of libtorch is loaded here, on first need, so that one binary serves machines with and without a GPU.
 ///
 /// # Errors
-/// If there is no such device; the message says what is missing.
-pub fn parse(text: &str) -> Result<Device, DeviceError> {
-    let index = match text {
-        "auto" => return Ok(if cuda().is_ok() { Device::Cuda(0) } else { Device::Cpu }),
-        "cpu" => return Ok(Device::Cpu),
-        "cuda" => 0,
-        _ => text
-            .strip_prefix("cuda:")
-            .and_then(|n| n.parse().ok())
-            .ok_or_else(|| DeviceError::Unknown(text.to_owned()))?,
+/// If the device is not available; the message says what is missing.
+pub fn resolve(device: Device) -> Result<tch::Device, DeviceError> {
+    let index = match device {
+        Device::Auto if cuda().is_ok() => 0,
+        Device::Auto | Device::Cpu => return Ok(tch::Device::Cpu),
+        Device::Cuda(index) => index,
     };
-    let no_cuda = |reason: &String| DeviceError::NoCuda { device: text.to_owned(), reason: reason.clone() };
-    cuda().as_ref().map_err(no_cuda)?;
+    cuda().as_ref().map_err(|reason| DeviceError::NoCuda { device, reason: reason.clone() })?;
     let count = Cuda::device_count();
-    if index as i64 >= count {
-        return Err(DeviceError::NoSuchGpu { index, count });
+    match i64::from(index) < count {
+        true => Ok(tch::Device::Cuda(index as usize)),
+        false => Err(DeviceError::NoSuchGpu { index, count }),
     }
-    Ok(Device::Cuda(index))
 }
 
-/// Whether CUDA works, or why not; found out once.
+/// Whether CUDA works, or why not; checked once.
 fn cuda() -> &'static Result<(), String> {
     static CUDA: OnceLock<Result<(), String>> = OnceLock::new();
     CUDA.get_or_init(|| {
@@ -76,11 +69,11 @@ fn cuda() -> &'static Result<(), String> {
     })
 }
 
-/// Loads `libtorch_cuda.so` for good: its initialisers register the CUDA kernels with the libtorch already loaded.
+/// Loads `libtorch_cuda.so` and keeps it: its initializers register the CUDA kernels with the loaded libtorch.
 #[cfg(unix)]
 fn load_cuda_library() -> Result<(), String> {
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-    // SAFETY: the library is part of the libtorch that this program is linked with; its initialisers are meant to run
+    // SAFETY: the library is part of the libtorch that this program is linked with; its initializers are meant to run
     // in any process that has loaded libtorch_cpu.so.
     #[allow(unsafe_code)]
     let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
@@ -88,8 +81,9 @@ fn load_cuda_library() -> Result<(), String> {
     Ok(())
 }
 
-/// Whether equal runs on one GPU give equal bits, at some cost in speed: libtorch then takes no operation that adds up
-/// in changing order, and fails where it knows of no other. On the CPU they always do. Holds for the whole process.
+/// Makes runs on one GPU repeatable bit for bit, at some cost in speed: libtorch then uses no operation that adds numbers
+/// in a varying order, and fails if an operation has no other implementation. On the CPU, runs are always repeatable. The
+/// switch applies to the whole process.
 ///
 /// # Errors
 /// If this libtorch does not have the switch.
@@ -112,10 +106,10 @@ pub fn set_deterministic(on: bool) -> Result<(), DeviceError> {
     set().map_err(|error: libloading::Error| DeviceError::NoDeterminism(error.to_string()))
 }
 
-/// As on Unix, where it can be done.
+/// On other systems than Unix there is no switch.
 ///
 /// # Errors
-/// If it is asked for.
+/// If `on` is true.
 #[cfg(not(unix))]
 pub fn set_deterministic(on: bool) -> Result<(), DeviceError> {
     match on {
@@ -134,26 +128,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_devices_are_understood() {
-        assert_eq!(parse("cpu").unwrap(), Device::Cpu);
-        for wrong in ["gpu", "cuda:", "cuda:x", "cuda:-1", ""] {
-            assert!(matches!(parse(wrong), Err(DeviceError::Unknown(_))), "{wrong}");
-        }
-    }
-
-    #[test]
     fn auto_is_the_cpu_exactly_where_cuda_is_refused() {
-        match parse("cuda") {
-            Ok(device) => assert_eq!(parse("auto").unwrap(), device),
+        match resolve(Device::Cuda(0)) {
+            Ok(device) => assert_eq!(resolve(Device::Auto).unwrap(), device),
             Err(error) => {
-                assert_eq!(parse("auto").unwrap(), Device::Cpu);
-                assert!(error.to_string().starts_with("device `cuda` is not available: "), "{error}");
+                assert_eq!(resolve(Device::Auto).unwrap(), tch::Device::Cpu);
+                assert!(error.to_string().starts_with("device `cuda:0` is not available: "), "{error}");
             }
         }
+        assert_eq!(resolve(Device::Cpu).unwrap(), tch::Device::Cpu);
     }
 
     #[test]
     fn a_gpu_beyond_the_last_is_refused() {
-        assert!(parse("cuda:4096").is_err());
+        assert!(resolve(Device::Cuda(4096)).is_err());
     }
 }

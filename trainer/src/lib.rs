@@ -1,24 +1,40 @@
-//! hl-train: trains multi-task T5 taggers with libtorch
+//! Training of multi-task sequence taggers with libtorch; the program is `hl-train`.
+//!
+//! Data flows through these modules from top to bottom; a module imports only modules above it.
+//!
+//! - [`schedule`], [`sampler`], [`smoothing`]: learning rates, batches to draw, moving averages.
+//! - [`parameters`], [`optimizer`]: trainable tensors and AdamW.
+//! - [`config`]: the configuration, `hyperloader.toml`.
+//! - [`device`]: CPU or GPU.
+//! - [`hub`]: backbones of the Hugging Face hub.
+//! - [`data`], [`corpora`]: corpora as ids, and their statistics.
+//! - [`methods`]: from a task to its weights, one file per family of methods.
+//! - [`loss`]: the label-smoothed cross entropy.
+//! - [`model`]: models on a T5 or a BERT, behind one trait.
+//! - `drafter`: the classifier that makes decoding in `hl-run` faster.
+//! - [`evaluate`]: loss and F1 of a split.
+//! - [`record`]: the files of a run folder.
+//! - [`train`]: the training loop.
+//! - [`report`]: the page and the plots of a run.
+//! - [`parameter_count`]: numbers of parameters.
+//! - [`compare`]: comparisons of methods, and the tables of the paper.
 
-pub mod analysis;
-pub mod bert;
-pub mod coding;
 pub mod compare;
 pub mod config;
 pub mod corpora;
 pub mod data;
 pub mod device;
-pub mod drafter;
+mod drafter;
 pub mod evaluate;
 pub mod hub;
-pub mod learner;
+mod linear;
 pub mod loss;
 pub mod methods;
 pub mod model;
 pub mod optimizer;
+pub mod parameter_count;
 pub mod parameters;
-pub mod params;
-pub mod preset;
+pub mod record;
 pub mod report;
 pub mod sampler;
 pub mod schedule;

@@ -1,24 +1,24 @@
-//! The summed label-smoothed cross entropy (reference section 3.2), from the decoder's states on.
+//! The summed label-smoothed cross entropy of decoder states (docs/reference/training.md#loss).
 //!
-//! The logits of a batch are the largest thing of a training step by far, and automatic differentiation would keep
-//! several copies. Here they are made for a few rows at a time, turned into the gradient with respect to the states at
-//! once, and forgotten.
+//! The logits of a batch are by far the largest tensor of a training step, and automatic differentiation would keep
+//! several copies of them. This module computes the logits of a few rows at a time, turns them into the gradient with
+//! respect to the states, and discards them.
 
 use std::cell::RefCell;
 
 use tch::{Kind, Tensor, no_grad};
 
-use crate::model::linear;
+use crate::linear::product;
 
-/// Elements of the block of logits that is held at one time (64 MiB).
+/// The number of logits in memory at a time (64 MiB of float32).
 const BLOCK: i64 = 1 << 24;
 
-/// From states to logits: `scale * h W^T`. A frozen matrix may have a lower precision than the states.
+/// The output layer, `scale * h W^T` of states h. A frozen matrix W may have a lower precision than the states.
 #[derive(Debug)]
 pub struct Head {
     matrix: Tensor,
     scale: f64,
-    /// Sum of the rows of a frozen matrix, float64 `[d_model]`.
+    /// The sum of the rows of a frozen matrix, float64 `[d_model]`.
     column_sum: Option<Tensor>,
     block: RefCell<Tensor>,
 }
@@ -28,14 +28,14 @@ pub struct Head {
 pub struct StepLoss {
     /// Summed over the target tokens, in nats.
     pub sum: f64,
-    /// Target tokens that are not padding.
+    /// The number of target tokens that are not padding.
     pub tokens: i64,
-    /// A scalar whose backward pass gives the gradient of `sum`; its value means nothing. Without gradients it is 0.
+    /// A scalar whose backward pass gives the gradient of `sum`. Its value has no meaning; it is 0 without gradients.
     pub surrogate: Tensor,
 }
 
-/// The label-smoothed loss of a token, in nats, that a perfect model of a vocabulary of that size still has
-/// (reference section 3.2: 1.36279 for 0.1 and 32,128).
+/// The label-smoothed loss per token, in nats, of a perfect model: 1.36279 for a smoothing of 0.1 and 32,128 classes
+/// (docs/reference/training.md#loss).
 pub fn smoothing_floor(label_smoothing: f64, vocab_size: usize) -> f64 {
     let each = label_smoothing / vocab_size as f64;
     let target = 1.0 - label_smoothing + each;
@@ -44,7 +44,7 @@ pub fn smoothing_floor(label_smoothing: f64, vocab_size: usize) -> f64 {
 }
 
 impl Head {
-    /// A head with the matrix `[vocab_size, d_model]`.
+    /// An output layer with the matrix `[vocab_size, d_model]`.
     pub fn new(matrix: Tensor, scale: f64) -> Self {
         let column_sum = (!matrix.requires_grad()).then(|| column_sum(&matrix));
         let block = RefCell::new(Tensor::zeros([0], (matrix.kind(), matrix.device())));
@@ -54,13 +54,13 @@ impl Head {
     /// Logits `[.., vocab_size]` of states `[.., d_model]`.
     pub fn logits(&self, states: &Tensor) -> Tensor {
         let scaled = if self.scale == 1.0 { states.shallow_clone() } else { states * self.scale };
-        linear(&scaled, &self.matrix)
+        product(&scaled, &self.matrix)
     }
 
-    /// Of `ids` `[ids]` the likeliest behind each of the states `[rows, d_model]`: `[rows]`.
+    /// The most likely of `ids` `[ids]` for each of `states` `[rows, d_model]`: `[rows]`.
     pub fn likeliest(&self, states: &Tensor, ids: &Tensor) -> Tensor {
         let rows = self.matrix.index_select(0, ids);
-        ids.index_select(0, &linear(states, &rows).argmax(-1, false))
+        ids.index_select(0, &product(states, &rows).argmax(-1, false))
     }
 
     /// The sum over rows of `(1 - e) * nll + e / V * sum_v(-log p_v)` for states `[rows, d_model]` and the ids
@@ -69,7 +69,7 @@ impl Head {
         let (sum, gradients) = no_grad(|| {
             let scaled = states.detach() * self.scale;
             let expected = self.expected_rows(targets, label_smoothing);
-            // Every row's loss is lse - h . expected: the smoothed target is a fixed mixture of the matrix's rows.
+            // The smoothed target is a fixed mixture of the matrix's rows: the loss of a row is lse - h . expected.
             let linear = (scaled.to_kind(Kind::Double) * &expected).sum(Kind::Double);
             let mut softmax = self.softmax(&scaled, states.requires_grad());
             let sum = softmax.log_partition - linear.double_value(&[]);
@@ -101,7 +101,7 @@ impl Head {
         rows * (1.0 - label_smoothing) + all * (label_smoothing / self.vocab_size() as f64)
     }
 
-    /// Runs over the logits of `scaled` `[rows, d_model]`, block by block.
+    /// Computes the softmax of the logits of `scaled` `[rows, d_model]` in blocks of rows.
     fn softmax(&self, scaled: &Tensor, gradients: bool) -> Softmax {
         let (rows, vocab) = (scaled.size()[0], self.vocab_size());
         let height = (BLOCK / vocab).clamp(1, rows.max(1));
@@ -114,7 +114,7 @@ impl Head {
             predicted: gradients.then(|| scaled.empty_like()),
             transposed: (gradients && self.matrix.requires_grad()).then(|| self.matrix.zeros_like()),
         };
-        // Products take the matrix's precision; everything else keeps that of the states.
+        // Products have the precision of the matrix; everything else has that of the states.
         let (low, high) = (self.matrix.kind(), scaled.kind());
         for start in (0..rows).step_by(height as usize) {
             let length = height.min(rows - start);
@@ -128,7 +128,7 @@ impl Head {
             let highest = logits.amax([1_i64].as_slice(), false);
             let probabilities = logits.internal_softmax_out(&logits, 1, false);
             let likeliest = probabilities.amax([1_i64].as_slice(), false);
-            // The likeliest token has at least probability 1/V, so its logarithm never underflows.
+            // The most likely token has at least probability 1/V, so its logarithm does not underflow.
             let partition = highest.to_kind(Kind::Double) - likeliest.to_kind(Kind::Double).log();
             result.log_partition += partition.sum(Kind::Double).double_value(&[]);
             if let Some(predicted) = &result.predicted {
@@ -158,9 +158,9 @@ impl Head {
     }
 }
 
-/// What the loss needs of all softmaxes.
+/// The sums over all softmaxes that the loss needs.
 struct Softmax {
-    /// Sum over rows of the logarithm of the sum of exponentials.
+    /// The sum over rows of the logarithm of the sum of exponentials.
     log_partition: f64,
     /// Probabilities times matrix, `[rows, d_model]`.
     predicted: Option<Tensor>,
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use tch::Device;
 
-    /// The loss as section 3.2 writes it, in float64, through automatic differentiation.
+    /// The loss by its definition, in float64, with automatic differentiation.
     fn plain(states: &Tensor, matrix: &Tensor, scale: f64, targets: &Tensor, smoothing: f64) -> Tensor {
         let log = (states * scale).matmul(&matrix.tr()).log_softmax(-1, Kind::Double);
         let nll = -log.gather(1, &targets.unsqueeze(1), false).sum(Kind::Double);

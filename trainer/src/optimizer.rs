@@ -1,4 +1,5 @@
-//! AdamW as transformers 3.5.1 has it, with clipping by the global norm (reference sections 3.3 and 8).
+//! AdamW as in transformers 3.5.1, with clipping by the global norm (docs/reference/training.md#optimizer,
+//! docs/reference/training.md#gradient-clipping).
 
 use std::ops::Range;
 
@@ -6,22 +7,21 @@ use hyperloader_core::weights::tensors::Tensors;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
-use crate::methods::MissingTensor;
-use crate::parameters::{Parameter, Parameters, to_device, to_host};
+use crate::parameters::{MissingTensor, Parameter, Parameters, to_device, to_host};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
-/// Added to the root of the second moment, which is not corrected for its bias.
+/// Added to the square root of the second moment, before the bias correction.
 const EPSILON: f64 = 1e-8;
 
-/// What an update does with a tensor that the batch's loss does not depend on: the embeddings of the other tasks.
+/// How an update treats a tensor that the loss of the batch does not depend on, such as the embedding of another task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AbsentGradient {
-    /// Leaves it as it is.
+    /// The tensor does not change.
     Skip,
-    /// Takes its gradient as 0 once it has had one, so that it goes on moving by momentum: what the reference
-    /// implementation does under PyTorch 1.7, whose `zero_grad` zeroes gradients and does not remove them.
+    /// After its first gradient, an absent gradient counts as 0, so momentum still moves the tensor. The authors' code does
+    /// this under PyTorch 1.7, whose `zero_grad` sets gradients to 0 instead of removing them.
     Decay,
 }
 
@@ -35,14 +35,14 @@ pub struct AdamW {
     updates: Vec<u64>,
 }
 
-/// Moments and counts of updates by the name of the tensor that they belong to, in main memory.
+/// The state of the optimizer in main memory: moments by tensor name, and counts of updates.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OptimizerState {
-    /// Running mean of the gradient.
+    /// The running mean of the gradient.
     pub first: Tensors,
-    /// Running mean of its square.
+    /// The running mean of the squared gradient.
     pub second: Tensors,
-    /// Updates of each tensor, in the order of the names.
+    /// The number of updates of each tensor, in the order of the names.
     pub updates: Vec<u64>,
 }
 
@@ -50,7 +50,7 @@ pub struct OptimizerState {
 const UPDATES: &str = "updates";
 
 impl OptimizerState {
-    /// As one set of named tensors, for a file. Counts are exact as float32 up to 2^24 updates.
+    /// The state as one set of named tensors, for a file. Counts are exact as float32 up to 2^24 updates.
     pub fn into_tensors(self) -> Tensors {
         let named = |prefix: &'static str, tensors: Tensors| {
             tensors.into_iter().map(move |(name, tensor)| (format!("{prefix}.{name}"), tensor))
@@ -61,7 +61,7 @@ impl OptimizerState {
         moments.chain([(UPDATES.to_owned(), updates)]).collect()
     }
 
-    /// What [`OptimizerState::into_tensors`] was made from. Whether it fits is for [`AdamW::restore`] to say.
+    /// The inverse of [`OptimizerState::into_tensors`]. [`AdamW::restore`] checks whether the state is complete.
     pub fn from_tensors(tensors: Tensors) -> Self {
         let mut state = Self { first: Tensors::new(), second: Tensors::new(), updates: Vec::new() };
         for (name, tensor) in tensors {
@@ -78,7 +78,7 @@ impl OptimizerState {
 }
 
 impl AdamW {
-    /// An optimiser of `parameters` that has done nothing yet.
+    /// An optimizer of `parameters` before its first update.
     pub fn new(parameters: &Parameters, weight_decay: f64, absent: AbsentGradient) -> Self {
         let (values, _) = parameters.flat();
         Self {
@@ -90,8 +90,8 @@ impl AdamW {
         }
     }
 
-    /// One update from the gradients that `parameters` hold, which it then forgets. Gradients are scaled down to a
-    /// global norm of at most `max_norm` first; the norm before that is returned. If it is not finite, nothing moves.
+    /// Updates `parameters` with their gradients, then removes the gradients. Gradients are first scaled down to a global
+    /// norm of at most `max_norm`. Returns the norm before that; if it is not finite, no value changes.
     pub fn step(&mut self, parameters: &mut Parameters, learning_rate: f64, max_norm: f64) -> f64 {
         let norm = no_grad(|| {
             let (values, gradient) = parameters.flat();
@@ -108,13 +108,13 @@ impl AdamW {
         norm
     }
 
-    /// How often each tensor has been updated, in the order of the names.
+    /// The number of updates of each tensor, in the order of the names.
     pub fn updates(&self) -> &[u64] {
         &self.updates
     }
 
-    /// Counts this update for each tensor that takes part, and returns their ranges: neighbours with equal counts as
-    /// one.
+    /// Counts this update for each tensor that it changes, and returns the ranges of these tensors; adjacent tensors with
+    /// equal counts share a range.
     fn advance(&mut self, parameters: &Parameters) -> Vec<(Range<i64>, u64)> {
         let mut runs: Vec<(Range<i64>, u64)> = Vec::new();
         for (parameter, updates) in parameters.iter().zip(&mut self.updates) {
@@ -154,7 +154,7 @@ impl AdamW {
         }
     }
 
-    /// A copy of everything that the next update depends on besides the parameters.
+    /// A copy of the state, on which the next update depends besides the parameters.
     pub fn state(&self, parameters: &Parameters) -> OptimizerState {
         let named = |flat: &Tensor| {
             parameters
@@ -172,10 +172,10 @@ impl AdamW {
         }
     }
 
-    /// Goes on from a state that [`AdamW::state`] gave for the same parameters.
+    /// Restores a state that [`AdamW::state`] returned for the same parameters.
     ///
     /// # Errors
-    /// If it lacks a tensor of `parameters`, or has another shape; nothing is changed then.
+    /// If a tensor of `parameters` is missing in it or has another shape; nothing is changed then.
     pub fn restore(&mut self, parameters: &Parameters, state: &OptimizerState) -> Result<(), MissingTensor> {
         let complete = |tensors: &Tensors| {
             let misfits = |p: &&Parameter| {
@@ -223,7 +223,7 @@ mod tests {
         Vec::try_from(parameters.flat().0).unwrap()
     }
 
-    /// Section 3.3 for one element, step by step.
+    /// AdamW for one element, by its definition.
     #[derive(Clone)]
     struct Element {
         x: f64,

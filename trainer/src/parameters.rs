@@ -1,4 +1,4 @@
-//! The tensors that training changes, by name, as views of one flat tensor, and their gradients.
+//! Trainable tensors by name, stored as views of one flat tensor, and their gradients.
 
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
@@ -10,10 +10,15 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor, no_grad};
 
-/// Trainable tensors, in the order of their names; float32 unless converted.
+/// A trainable tensor is missing.
+#[derive(Debug, thiserror::Error)]
+#[error("trainable tensor `{0}` is missing")]
+pub struct MissingTensor(pub String);
+
+/// Trainable tensors in the order of their names; float32 unless converted.
 ///
-/// All of them lie in one flat tensor and so do their gradients, so that clipping and the optimiser run a few large
-/// kernels, not a few for each tensor.
+/// One flat tensor holds all values and another all gradients. Clipping and the optimizer thus run a few large kernels
+/// instead of a few per tensor.
 #[derive(Debug)]
 pub struct Parameters {
     flat: Tensor,
@@ -27,22 +32,22 @@ pub struct Parameters {
 pub struct Parameter {
     /// Name, as in [`TrainableTensor`].
     pub name: String,
-    /// A leaf that requires a gradient and shares memory with the flat tensor.
+    /// A leaf that requires a gradient. It shares its memory with the flat tensor.
     pub tensor: Tensor,
-    /// Its elements in the flat tensor.
+    /// The range of its elements in the flat tensor.
     pub range: Range<i64>,
-    /// Whether a backward pass since the last update has reached it.
+    /// Whether a backward pass since the last update has reached the tensor.
     pub has_gradient: bool,
 }
 
 impl Parameters {
-    /// Creates tensors as their [`Init`] says; `backbone` gives those that start as the backbone's.
+    /// Creates tensors as their [`Init`] says. `backbone` returns the values of tensors that start as the backbone's.
     ///
-    /// Random values are drawn on the CPU by a generator of their own: the same seed gives the same tensors on every
-    /// device, and dropout's generator is left alone.
+    /// Random values are drawn on the CPU by a separate generator. The same seed therefore gives the same tensors on every
+    /// device, and the generator of dropout is not advanced.
     ///
     /// # Errors
-    /// Those of `backbone`.
+    /// The errors of `backbone`.
     pub fn initialise<E>(
         list: &[TrainableTensor],
         seed: u64,
@@ -102,7 +107,7 @@ impl Parameters {
         }
     }
 
-    /// A copy in another precision: float64 shows which differences are float32's alone.
+    /// A copy in another precision. Tests use float64 to tell rounding from errors.
     pub fn to_kind(&self, kind: Kind) -> Self {
         let converted = |p: &Parameter| (p.name.clone(), p.tensor.detach().to_kind(kind));
         Self::from_map(&self.iter().map(converted).collect(), self.flat.device())
@@ -113,24 +118,32 @@ impl Parameters {
         Some(&self.list[*self.index.get(name)?].tensor)
     }
 
+    /// A tensor by name.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn require(&self, name: &str) -> Result<&Tensor, MissingTensor> {
+        self.get(name).ok_or_else(|| MissingTensor(name.to_owned()))
+    }
+
     /// All tensors, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Parameter> {
         self.list.iter()
     }
 
-    /// Elements of all tensors together.
+    /// The number of elements of all tensors.
     pub fn count(&self) -> usize {
         self.flat.numel()
     }
 
-    /// A copy of all tensors in main memory.
+    /// A copy of all tensors in main memory, as float32.
     pub fn to_host(&self) -> Tensors {
         self.list.iter().map(|p| (p.name.clone(), to_host(&p.tensor))).collect()
     }
 
-    /// Runs the backward pass from the scalar `objective` and adds its gradient to the one that is there.
+    /// Runs the backward pass from the scalar `objective` and adds its gradients to those of earlier passes.
     ///
-    /// The graph of `objective` is consumed.
+    /// This frees the graph of `objective`.
     pub fn backward(&mut self, objective: &Tensor) {
         let leaves: Vec<&Tensor> = self.list.iter().map(|p| &p.tensor).collect();
         let gradients = Tensor::run_backward(&[objective], &leaves, false, false);
@@ -151,7 +164,7 @@ impl Parameters {
         });
     }
 
-    /// The gradient of a tensor since the last update, in its shape; `None` if no backward pass has reached it.
+    /// The gradient of a tensor since the last update, in its shape. `None` if no backward pass has reached it.
     pub fn gradient(&self, name: &str) -> Option<Tensor> {
         let parameter = &self.list[*self.index.get(name)?];
         let Range { start, end } = parameter.range;
@@ -159,12 +172,12 @@ impl Parameters {
         parameter.has_gradient.then(|| self.gradient.narrow(0, start, end - start).view(shape.as_slice()))
     }
 
-    /// All values and all gradients, flat (`[count]`), in the order of the names; gradients that are absent are 0.
+    /// All values and all gradients, each `[count]`, in the order of the names. Absent gradients are 0.
     pub(crate) fn flat(&self) -> (&Tensor, &Tensor) {
         (&self.flat, &self.gradient)
     }
 
-    /// Forgets all gradients.
+    /// Removes all gradients.
     pub fn clear_gradients(&mut self) {
         let _ = self.gradient.zero_();
         self.list.iter_mut().for_each(|p| p.has_gradient = false);
@@ -173,7 +186,7 @@ impl Parameters {
 
 /// A draw from the standard normal distribution (Box and Muller 1958).
 fn normal(random: &mut ChaCha8Rng) -> f64 {
-    // From (0, 1]: its logarithm is finite.
+    // In (0, 1], so that its logarithm is finite.
     let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt();
     radius * (TAU * random.random::<f64>()).cos()
 }
@@ -182,14 +195,14 @@ fn sizes(shape: &[usize]) -> Vec<i64> {
     shape.iter().map(|n| *n as i64).collect()
 }
 
-/// A tensor of main memory on a device.
+/// Copies a tensor from main memory to a device.
 pub fn to_device(tensor: &HostTensor, device: Device) -> Tensor {
     let rows = tensor.as_standard_layout();
     let flat = Tensor::from_slice(rows.as_slice().unwrap_or_default());
     flat.view(sizes(tensor.shape()).as_slice()).to_device(device)
 }
 
-/// A copy of a tensor in main memory, as float32.
+/// Copies a tensor to main memory, as float32.
 pub fn to_host(tensor: &Tensor) -> HostTensor {
     let flat = no_grad(|| tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous());
     let mut values = vec![0.0; flat.numel()];
@@ -242,14 +255,14 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_alone_decides_what_is_drawn() {
+    fn the_seed_alone_decides_the_random_values() {
         let first = parameters(1).to_host();
         assert_eq!(parameters(1).to_host(), first);
         assert_ne!(parameters(2).to_host()["normal"], first["normal"]);
     }
 
     #[test]
-    fn what_is_read_from_main_memory_goes_back_unchanged() {
+    fn tensors_survive_the_round_trip_from_main_memory_and_back() {
         let host = parameters(3).to_host();
         assert_eq!(Parameters::from_tensors(&host, Device::Cpu).to_host(), host);
         let double = Parameters::from_tensors(&host, Device::Cpu).to_kind(Kind::Double);
@@ -257,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn gradients_add_up_until_they_are_cleared_and_are_absent_where_nothing_depends_on_a_tensor() {
+    fn gradients_add_up_until_they_are_cleared_and_are_absent_for_tensors_that_the_objective_does_not_use() {
         let mut all = parameters(1);
         let objective = |all: &Parameters| (all.get("ones").unwrap() * 3.0).sum(None);
         all.backward(&objective(&all));

@@ -1,10 +1,10 @@
-//! Which task and which sentences a step trains on (reference section 3.1): one task a batch, drawn by size to the power
-//! 1/temperature; sentences drawn uniformly with replacement.
+//! Draws the task and the sentences of each step (docs/reference/training.md#sampler): one task per batch, with a probability
+//! proportional to its size to the power 1/temperature; sentences uniformly, with replacement.
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Probability of each task: `(size / sum of sizes)^(1 / temperature)`, normalised. A task without sentences has none.
+/// Probability of each task: `(size / sum of sizes)^(1 / temperature)`, normalized. That of a task without sentences is 0.
 pub fn task_probabilities(sizes: &[usize], temperature: f64) -> Vec<f64> {
     let total = sizes.iter().sum::<usize>() as f64;
     let weights: Vec<f64> = sizes
@@ -21,12 +21,12 @@ pub struct TaskSampler {
     sizes: Vec<usize>,
     probabilities: Vec<f64>,
     rng: ChaCha8Rng,
-    /// Each task's sentences by length, and how many of them a batch is drawn from.
+    /// The sentences of each task sorted by length, and the number of them that a batch is drawn from.
     by_length: Option<(Vec<Vec<usize>>, usize)>,
 }
 
 impl TaskSampler {
-    /// A sampler over tasks with `sizes` sentences; the same seed gives the same stream on every machine.
+    /// A sampler over tasks with `sizes` sentences. The same seed gives the same batches on every machine.
     pub fn new(sizes: &[usize], temperature: f64, seed: u64) -> Self {
         Self {
             sizes: sizes.to_vec(),
@@ -36,8 +36,8 @@ impl TaskSampler {
         }
     }
 
-    /// Draws each batch from `window` sentences of like length, around one that is drawn from all; `lengths` has those
-    /// of every task's sentences.
+    /// Draws each batch from `window` sentences of similar length, around one that is drawn from all sentences. `lengths`
+    /// holds the length of every sentence of every task.
     pub fn with_length_window(mut self, lengths: &[Vec<usize>], window: usize) -> Self {
         let sorted = |lengths: &Vec<usize>| {
             let mut order: Vec<usize> = (0..lengths.len()).collect();
@@ -48,7 +48,7 @@ impl TaskSampler {
         self
     }
 
-    /// The next batch: index of its task, and indices of `batch_size` of its sentences.
+    /// The next batch: the index of its task, and the indices of `batch_size` sentences of that task.
     pub fn next_batch(&mut self, batch_size: usize) -> (usize, Vec<usize>) {
         let task = self.draw_task();
         let size = self.sizes[task] as u64;
@@ -63,7 +63,7 @@ impl TaskSampler {
     }
 
     fn draw_task(&mut self) -> usize {
-        // 53 random bits, as every double in [0, 1) of that grid.
+        // 53 random bits: a multiple of 2^-53 in [0, 1).
         let mut point = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
         for (task, p) in self.probabilities.iter().enumerate() {
             if point < *p {
@@ -71,7 +71,7 @@ impl TaskSampler {
             }
             point -= p;
         }
-        // Rounding may leave a remainder: it belongs to the last task that has sentences.
+        // Rounding may leave a remainder. It belongs to the last task that has sentences.
         self.sizes.iter().rposition(|&n| n > 0).unwrap_or(0)
     }
 }
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_window_bounds_the_spread_within_a_batch_and_leaves_no_sentence_out() {
+    fn a_length_window_bounds_the_lengths_within_a_batch_and_every_sentence_is_drawn() {
         let lengths: Vec<usize> = (0..200).map(|i| i * 7919 % 200).collect();
         let mut sampler =
             TaskSampler::new(&[200], 1.0, 3).with_length_window(std::slice::from_ref(&lengths), 20);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn tasks_come_as_often_as_their_probabilities_say() {
+    fn tasks_are_drawn_with_their_probabilities() {
         let sizes = [7034, 0, 30521];
         let mut sampler = TaskSampler::new(&sizes, 2.0, 7);
         let mut counts = [0usize; 3];

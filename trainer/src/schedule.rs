@@ -1,37 +1,37 @@
-//! The learning rate over a training (reference section 3.3).
+//! The learning rate at each step (docs/reference/training.md#schedule).
 
 use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
 
-/// How the learning rate falls after the warm-up.
+/// How the learning rate decreases after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decay {
-    /// It stays.
+    /// It stays the same.
     Constant,
-    /// In a line to 0 at the last update.
+    /// Linearly, to 0 at the last update.
     Linear,
-    /// Along half a cosine to 0 at the last update.
+    /// Along half a cosine, to 0 at the last update.
     Cosine,
 }
 
 /// Linear warm-up from 0, then [`Decay`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
-    /// Highest learning rate.
+    /// The highest learning rate.
     pub base: f64,
-    /// Updates of warm-up.
+    /// The number of updates of the warm-up.
     pub warmup: u64,
-    /// Updates of the whole training.
+    /// The number of updates of the training.
     pub total: u64,
-    /// What follows the warm-up.
+    /// The decay after the warm-up.
     pub decay: Decay,
 }
 
 impl Schedule {
     /// The learning rate after `done` updates. Update k, counted from 1, uses `lr(k - 1)`: with a warm-up the first
-    /// update has rate 0, as in the reference implementation.
+    /// update has rate 0, as in the authors' code.
     pub fn lr(&self, done: u64) -> f64 {
         let Self { base, warmup, total, decay } = *self;
         if done < warmup {
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn warm_up_is_linear_from_zero_whatever_follows() {
+    fn warm_up_is_linear_from_zero_for_every_decay() {
         for decay in [Decay::Constant, Decay::Linear, Decay::Cosine] {
             let rates: Vec<f64> = (0..=4).map(|t| schedule(decay).lr(t)).collect();
             assert_eq!(rates, [0.0, 0.5, 1.0, 1.5, 2.0]);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn each_decay_ends_where_it_should_and_stays_there() {
+    fn each_decay_reaches_its_end_and_stays_there() {
         for (decay, middle, end) in
             [(Decay::Constant, 2.0, 2.0), (Decay::Linear, 1.0, 0.0), (Decay::Cosine, 1.0, 0.0)]
         {

@@ -1,26 +1,26 @@
-//! Exponential moving averages, for numbers that jump from batch to batch.
+//! Exponential moving averages, for values that vary from batch to batch.
 
-/// Weight of the newest value.
+/// The weight of the newest value.
 const NEWEST: f64 = 0.05;
 
-/// An exponential moving average that starts at its first value: early means are of what was seen so far (the bias
-/// correction of Kingma and Ba 2015, section 3).
+/// An exponential moving average with the bias correction of Kingma and Ba 2015, section 3: the first mean is the first
+/// value.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Smoothed {
     mean: f64,
-    /// Of all values so far; 1 in the end.
+    /// The total weight of all values so far; it approaches 1.
     weight: f64,
 }
 
 impl Smoothed {
-    /// Takes in a value and gives the mean.
+    /// Adds a value and returns the new mean.
     pub fn push(&mut self, value: f64) -> f64 {
         self.weight += NEWEST * (1.0 - self.weight);
         self.mean += NEWEST / self.weight * (value - self.mean);
         self.mean
     }
 
-    /// The mean so far; none before the first value.
+    /// The mean so far; `None` before the first value.
     pub fn mean(&self) -> Option<f64> {
         (self.weight > 0.0).then_some(self.mean)
     }

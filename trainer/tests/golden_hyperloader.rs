@@ -17,7 +17,7 @@ use hyperloader_core::weights::tensors::{TensorFile, Tensors};
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::loss::smoothing_floor;
 use hyperloader_trainer::methods::hyper;
-use hyperloader_trainer::model::{Mode, T5, Tagger};
+use hyperloader_trainer::model::t5::{Mode, T5, T5Tagger};
 use hyperloader_trainer::optimizer::{AbsentGradient, AdamW};
 use hyperloader_trainer::parameters::{Parameters, to_device};
 use hyperloader_trainer::schedule::{Decay, Schedule};
@@ -36,7 +36,7 @@ struct Case {
     name: String,
     config: Value,
     hyper: HyperConfig,
-    tagger: Tagger,
+    tagger: T5Tagger,
 }
 
 impl Case {
@@ -71,7 +71,7 @@ impl Case {
         .unwrap();
         assert!(state.is_empty(), "tensors that the model has no place for: {:?}", state.keys());
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-        Self { folder, name, config, hyper, tagger: Tagger { t5, method, parameters, tasks } }
+        Self { folder, name, config, hyper, tagger: T5Tagger { t5, method, parameters, tasks } }
     }
 
     fn file(&self, name: &str) -> TensorFile {
@@ -159,7 +159,7 @@ fn hyper_config(config: &Value) -> HyperConfig {
 #[test]
 fn names_shapes_and_counts_of_tensors_equal_the_references() {
     for case in Case::all() {
-        let Tagger { t5, method, parameters, tasks } = &case.tagger;
+        let T5Tagger { t5, method, parameters, tasks } = &case.tagger;
         let trainable = method.trainable_tensors(&t5.config, &TaskShape::named(tasks));
         let mut ours: BTreeMap<String, (Vec<usize>, bool)> =
             t5.config.tensors().into_iter().map(|(name, shape)| (name, (shape, false))).collect();
@@ -181,7 +181,7 @@ fn names_shapes_and_counts_of_tensors_equal_the_references() {
 #[test]
 fn generated_weights_equal_the_references() {
     Case::for_each_task(|case, task, what| {
-        let Tagger { t5, parameters, .. } = &case.tagger;
+        let T5Tagger { t5, parameters, .. } = &case.tagger;
         let method = &case.hyper;
         let file = case.file("generated_weights");
         let mut left: Vec<&String> =
@@ -241,7 +241,7 @@ fn encoder_output_logits_and_hidden_states_equal_the_references() {
         let (inputs, outputs, batch) = (case.file("inputs"), case.file("outputs"), case.inputs());
         let t5 = &case.tagger.t5;
         let weights = case.tagger.task_weights(task).unwrap();
-        let decoder_input_ids = t5.shift_right(&batch.labels);
+        let decoder_input_ids = t5.shift_right(&batch.target_ids);
         assert_eq!(rows(&decoder_input_ids), rows(&integers(&inputs, "decoder_input_ids")), "{what}");
 
         let (mut encoder, mut decoder) = (Vec::new(), Vec::new());

@@ -15,7 +15,8 @@ use hyperloader_core::backbone::t5::T5Backbone;
 use hyperloader_core::method::{MethodConfig, ModulesConfig, PairConfig, TaskShape, variant};
 use hyperloader_core::weights::tensors::{TensorFile, Tensors};
 use hyperloader_trainer::data::Batch;
-use hyperloader_trainer::model::{Mode, Tagger, generated, pooled};
+use hyperloader_trainer::model::Start;
+use hyperloader_trainer::model::t5::{Mode, T5Tagger, generated, pooled};
 use hyperloader_trainer::parameters::Parameters;
 use tch::{Device, Tensor};
 
@@ -27,7 +28,7 @@ const STATES: Tolerance = Tolerance::OfMaximumOr(2e-4, 1.0);
 struct Case {
     files: MethodCase,
     name: String,
-    tagger: Tagger,
+    tagger: T5Tagger,
 }
 
 impl Case {
@@ -50,12 +51,12 @@ impl Case {
     }
 }
 
-fn tagger(folder: &Path, method: &MethodConfig, trained: &Tensors) -> Tagger {
+fn tagger(folder: &Path, method: &MethodConfig, trained: &Tensors) -> T5Tagger {
     let backbone = T5Backbone::open(&folder.join("model"), false).unwrap();
     let tasks = [TASK.to_owned()];
     method.validate(&backbone.config, &TaskShape::named(&tasks)).unwrap();
     let parameters = Parameters::from_tensors(trained, Device::Cpu);
-    Tagger::with_parameters(&backbone, method, &tasks, parameters, Device::Cpu).unwrap()
+    T5Tagger::new(&backbone, method, &tasks, Start::Checkpoint(parameters), Device::Cpu).unwrap()
 }
 
 #[test]
@@ -65,10 +66,10 @@ fn encoder_output_logits_and_hidden_states_equal_the_references() {
         let batch = batch(&file, "");
         let weights = case.tagger.task_weights(TASK).unwrap();
         let (mut encoder, mut decoder) = (Vec::new(), Vec::new());
-        let Batch { input_ids, attention_mask: mask, labels } = &batch;
+        let Batch { input_ids, attention_mask: mask, target_ids } = &batch;
         let encoded =
             t5.encode_observed(&weights, input_ids, mask, MODE, &mut |x| encoder.push(x.shallow_clone()));
-        let ids = t5.shift_right(labels);
+        let ids = t5.shift_right(target_ids);
         assert_eq!(rows(&ids), rows(&integers(&file, "decoder_input_ids")), "{what}");
         let decoded = t5.decode_observed(&weights, &ids, (&encoded, mask), MODE, &mut |x| {
             decoder.push(x.shallow_clone());
@@ -143,11 +144,11 @@ fn greedy_ids_equal_the_references() {
     }
 }
 
-fn logits(tagger: &Tagger, batch: &Batch) -> Tensor {
+fn logits(tagger: &T5Tagger, batch: &Batch) -> Tensor {
     let (t5, weights) = (&tagger.t5, tagger.task_weights(TASK).unwrap());
-    let Batch { input_ids, attention_mask, labels } = batch;
+    let Batch { input_ids, attention_mask, target_ids } = batch;
     let encoded = t5.encode(&weights, input_ids, attention_mask, MODE);
-    t5.logits(&t5.decode(&weights, &t5.shift_right(labels), &encoded, attention_mask, MODE))
+    t5.logits(&t5.decode(&weights, &t5.shift_right(target_ids), &encoded, attention_mask, MODE))
 }
 
 #[test]
@@ -165,7 +166,7 @@ fn lora_scales_by_alpha_and_merged_matrices_give_the_merged_logits() {
         // All of T5 with the matrices that peft merged.
         let merged = case.files.open("merged").read_all().unwrap();
         let backbone = T5Backbone::open(&case.files.folder.join("model"), false).unwrap();
-        let whole = |merged: &Tensors| -> Tagger {
+        let whole = |merged: &Tensors| -> T5Tagger {
             let names = backbone.config.tensors().into_keys();
             let tensor = |name: String| {
                 let tensor = merged.get(&name).cloned().unwrap_or_else(|| backbone.tensor(&name).unwrap());

@@ -15,7 +15,7 @@ use hyperloader_core::backbone::t5::{Stack, T5Backbone};
 use hyperloader_core::weights::task::TaskWeights;
 use hyperloader_core::weights::tensors::TensorFile;
 use hyperloader_trainer::data::Batch;
-use hyperloader_trainer::model::{Mode, T5};
+use hyperloader_trainer::model::t5::{Mode, T5};
 use hyperloader_trainer::parameters::to_device;
 use tch::{Device, Tensor};
 
@@ -58,7 +58,7 @@ impl Case {
 
     fn decode(&self, batch: &Batch, encoded: &Tensor) -> (Tensor, Vec<Tensor>) {
         let mut seen = Vec::new();
-        let ids = self.t5.shift_right(&batch.labels);
+        let ids = self.t5.shift_right(&batch.target_ids);
         let source = (encoded, &batch.attention_mask);
         let output = self.t5.decode_observed(&self.weights, &ids, source, MODE, &mut |x| {
             seen.push(x.shallow_clone());

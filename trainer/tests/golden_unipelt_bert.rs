@@ -15,8 +15,8 @@ use hyperloader_core::method::TaskShape;
 use hyperloader_core::method::family::MethodFamily;
 use hyperloader_core::method::unipelt_bert::{UnipeltBertConfig, UnipeltWeights, names};
 use hyperloader_core::weights::tensors::TensorFile;
-use hyperloader_trainer::bert::{Bert, Observed, tag_loss};
-use hyperloader_trainer::coding::IGNORED;
+use hyperloader_trainer::data::IGNORED;
+use hyperloader_trainer::model::bert::{Bert, Observed, tag_loss};
 use tch::{Device, Kind, Tensor};
 
 /// Of logits and hidden states.

@@ -9,7 +9,8 @@ use hyperloader_core::method::{HyperConfig, Method, MethodConfig, variant};
 use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_trainer::data::Batch;
 use hyperloader_trainer::device::set_deterministic;
-use hyperloader_trainer::model::{Mode, Tagger};
+use hyperloader_trainer::model::Start;
+use hyperloader_trainer::model::t5::{Mode, T5Tagger};
 use hyperloader_trainer::parameters::Parameters;
 use tch::{Device, Kind, Tensor};
 
@@ -31,12 +32,12 @@ fn tasks() -> Vec<String> {
     ["mtop", "snips"].map(str::to_owned).to_vec()
 }
 
-fn tagger(which: Method, seed: u64) -> Tagger {
-    Tagger::new(&backbone(), &method(which), &tasks(), seed, Device::Cpu).unwrap()
+fn tagger(which: Method, seed: u64) -> T5Tagger {
+    T5Tagger::new(&backbone(), &method(which), &tasks(), Start::Seed(seed), Device::Cpu).unwrap()
 }
 
 /// Like [`tagger`], with LoRA pairs that are not zero.
-fn trained_tagger() -> Tagger {
+fn trained_tagger() -> T5Tagger {
     let tagger = tagger(Method::HyperLoader, 1);
     tch::no_grad(|| {
         for parameter in tagger.parameters.iter() {
@@ -55,7 +56,7 @@ fn batch() -> Batch {
     Batch {
         attention_mask: input_ids.not_equal(0).to_kind(Kind::Int64),
         input_ids,
-        labels: Tensor::from_slice2(&target),
+        target_ids: Tensor::from_slice2(&target),
     }
 }
 
@@ -107,7 +108,7 @@ fn trained_norms_start_as_the_backbones_and_lora_changes_nothing_at_first() {
 #[test]
 fn the_offset_is_added_to_the_scale_of_every_adapters_norm() {
     let shifted = HyperConfig { ln_gamma_offset: 1.0, reduction_factor: 4, ..HyperConfig::default() }.into();
-    let shifted = Tagger::new(&backbone(), &shifted, &tasks(), 1, Device::Cpu).unwrap();
+    let shifted = T5Tagger::new(&backbone(), &shifted, &tasks(), Start::Seed(1), Device::Cpu).unwrap();
     let plain = tagger(Method::HyperLoader, 1).task_weights("snips").unwrap();
     let shifted = shifted.task_weights("snips").unwrap();
     for (plain, shifted) in plain.decoder.iter().zip(&shifted.decoder) {
@@ -128,7 +129,7 @@ fn parameters_of_another_model_are_refused_by_name() {
         let mut tensors = good.clone();
         change(&mut tensors);
         let parameters = Parameters::from_tensors(&tensors, Device::Cpu);
-        Tagger::with_parameters(&backbone, &config, &tasks(), parameters, Device::Cpu)
+        T5Tagger::new(&backbone, &config, &tasks(), Start::Checkpoint(parameters), Device::Cpu)
             .map(|_| ())
             .map_err(|e| e.to_string())
     };
@@ -159,7 +160,7 @@ fn a_batch_gives_the_sum_of_its_rows_losses_whatever_the_padding() {
         let alone = Batch {
             input_ids: cut(&batch.input_ids, source),
             attention_mask: cut(&batch.attention_mask, source),
-            labels: cut(&batch.labels, target),
+            target_ids: cut(&batch.target_ids, target),
         };
         sum += tagger.loss(&alone, "mtop", 0.1, false).unwrap().sum;
     }
@@ -168,10 +169,10 @@ fn a_batch_gives_the_sum_of_its_rows_losses_whatever_the_padding() {
 }
 
 /// Greedy rows of a model that never ends, as they are if `eos` ends them.
-fn ended_by(eos: i64, rows: &[Vec<i64>]) -> Vec<Vec<i64>> {
-    let end = |row: &Vec<i64>| row.iter().position(|id| *id == eos).map_or(row.len(), |at| at + 1);
+fn ended_by(eos: u32, rows: &[Vec<u32>]) -> Vec<Vec<u32>> {
+    let end = |row: &Vec<u32>| row.iter().position(|id| *id == eos).map_or(row.len(), |at| at + 1);
     let longest = rows.iter().map(end).max().unwrap();
-    let padded = |row: &Vec<i64>| [&row[..end(row)], &vec![0; longest - end(row)]].concat();
+    let padded = |row: &Vec<u32>| [&row[..end(row)], &vec![0; longest - end(row)]].concat();
     rows.iter().map(padded).collect()
 }
 
@@ -179,12 +180,12 @@ fn ended_by(eos: i64, rows: &[Vec<i64>]) -> Vec<Vec<i64>> {
 fn a_row_that_ends_is_padded_and_changes_no_other() {
     let (mut tagger, batch) = (trained_tagger(), batch());
     let greedy =
-        |tagger: &Tagger| tagger.greedy("snips", &batch.input_ids, &batch.attention_mask, 12).unwrap();
+        |tagger: &T5Tagger| tagger.greedy("snips", &batch.input_ids, &batch.attention_mask, 12).unwrap();
     tagger.t5.config.eos_token_id = -1;
     let free = greedy(&tagger);
     let mut uneven = 0;
     for eos in free.concat() {
-        tagger.t5.config.eos_token_id = eos;
+        tagger.t5.config.eos_token_id = eos.into();
         let rows = greedy(&tagger);
         assert_eq!(rows, ended_by(eos, &free), "ended by {eos}");
         uneven += usize::from(rows.iter().any(|row| row.last() == Some(&0)));
@@ -197,6 +198,7 @@ fn greedy_ids_are_the_argmaxes_of_a_decoder_that_sees_them_all() {
     let (tagger, batch) = (trained_tagger(), batch());
     let (t5, weights) = (&tagger.t5, tagger.task_weights("snips").unwrap());
     let rows = tagger.greedy("snips", &batch.input_ids, &batch.attention_mask, 12).unwrap();
+    let rows: Vec<Vec<i64>> = rows.iter().map(|row| row.iter().copied().map(i64::from).collect()).collect();
     let generated = Tensor::from_slice2(&rows);
     let encoded = t5.encode(&weights, &batch.input_ids, &batch.attention_mask, Mode::Evaluation);
     let inputs = t5.shift_right(&generated);

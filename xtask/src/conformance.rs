@@ -15,6 +15,8 @@ use crate::setup;
 pub(crate) enum Check {
     /// The Python example of the file format finds the spans that `hl-run` finds
     Python,
+    /// A crate outside the workspace tags a sentence with the library, and does not build clap
+    Library,
 }
 
 /// Runs `checks`, or all if there are none; the first failure ends it.
@@ -24,6 +26,7 @@ pub(crate) fn run(checks: &[Check]) -> Result<()> {
     for check in if checks.is_empty() { all } else { checks } {
         match check {
             Check::Python => python()?,
+            Check::Library => library()?,
         }
     }
     Ok(())
@@ -70,6 +73,47 @@ fn python() -> Result<()> {
         compared += count;
     }
     eprintln!("docs/examples/tag.py finds the spans of hl-run in all {compared} sentences");
+    Ok(())
+}
+
+/// Crates that only programs need.
+const ONLY_PROGRAMS: [&str; 4] = ["clap", "clap_builder", "anstream", "hyperloader-cli"];
+
+/// Builds `tests/outside`, which depends on the library with tract alone, and lets it tag a sentence.
+fn library() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let model = folder.path().join("mtop.onnx");
+    commands::run(cargo().args(["build", "--package", "hyperloader-exporter"]))?;
+    let mut export = program("hl-export");
+    output(
+        export.args(["--run", "fixtures/runs/nano", "--task", "mtop", "--quiet", "--output"]).arg(&model),
+    )?;
+
+    let manifest = root().join("tests/outside/Cargo.toml");
+    // The same versions as in the workspace; cargo removes the entries that this crate does not need.
+    let lock = manifest.with_file_name("Cargo.lock");
+    fs::copy(root().join("Cargo.lock"), &lock).context("cannot copy Cargo.lock")?;
+    let outside = |command: &str| {
+        let mut cargo = cargo();
+        cargo.args([command, "--manifest-path"]).arg(&manifest);
+        cargo.env("CARGO_TARGET_DIR", commands::target().join("outside"));
+        cargo
+    };
+    let tree = output(outside("tree").args(["--edges", "normal", "--prefix", "none"]))?;
+    let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    ensure!(names.contains(&"hyperloader-runtime"), "`cargo tree` names no hyperloader-runtime:\n{tree}");
+    let found: Vec<&str> = ONLY_PROGRAMS.into_iter().filter(|name| names.contains(name)).collect();
+    ensure!(found.is_empty(), "the library depends on {}", found.join(", "));
+    let sentence = "set an alarm for 7 am tomorrow";
+    let printed = output(outside("run").args(["--quiet", "--"]).arg(&model).arg(sentence))?;
+    fs::remove_file(lock)?;
+    ensure!(printed.lines().next().is_some(), "no span in `{sentence}`");
+    eprintln!(
+        "{} crates, none of {}; {}",
+        names.len(),
+        ONLY_PROGRAMS.join(", "),
+        printed.trim().replace('\n', "; ")
+    );
     Ok(())
 }
 

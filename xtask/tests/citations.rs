@@ -158,6 +158,20 @@ fn every_link_between_markdown_files_leads_to_a_heading() {
 }
 
 #[test]
+fn nothing_cites_a_numbered_section_of_the_reference() {
+    // The style guide and its counter name the phrase.
+    let exempt = [Path::new("docs/style.md"), Path::new("docs/idioms.sh")];
+    let faults: Vec<String> = sources()
+        .iter()
+        .filter(|(path, _)| !exempt.contains(&path.as_path()))
+        .flat_map(|(path, text)| {
+            numbered_citations(text).into_iter().map(move |c| format!("{}: {c}", path.display()))
+        })
+        .collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
 fn numbered_citations_are_found_across_lines_and_in_names() {
     for text in [
         "/// The loss (reference section 3.2).",

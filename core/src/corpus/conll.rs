@@ -1,36 +1,304 @@
-//! CoNLL files: a word, up to two further columns, a tag, separated by tabs or spaces; blank lines between sentences;
-//! `-DOCSTART-` lines are skipped. CoNLL-2003 itself is IOB1, where `I-x` may open a span: such tags become `B-x`.
+//! CoNLL files: one word per line with its tag, in two or more columns separated by tabs or blanks; blank lines between sentences.
+//!
+//! The word is the first column and the tag the last one, unless `columns` says otherwise. Blanks around a column are padding.
+//! `-DOCSTART-` lines and comment lines (`# id ...`) are skipped and counted; a line such as `# O` is a word. A first column that
+//! counts the words of each sentence is recognized: of three columns it is skipped, of more the columns must be named.
+//!
+//! The MIT corpora (`TAG<TAB>word`, Liu et al. 2013) are read by the same reader.
 
-use super::Sentence;
-use super::bio_columns::parse_columns;
+use std::collections::{HashSet, VecDeque};
+
 use super::error::{Fault, LineFault};
+use super::options::{Columns, Role};
+use super::reader::{Notes, Reader};
+use super::record::{Gold, Record};
+use super::source::{Line, Source};
 use crate::text::spans::Bio;
 
-pub(super) fn parse(text: &str) -> Result<Vec<Sentence>, LineFault> {
-    let mut sentences = parse_columns(text, |line| {
-        if line.starts_with("-DOCSTART-") {
-            return Ok(None);
-        }
-        let columns: Vec<&str> =
-            if line.contains('\t') { line.split('\t').collect() } else { line.split_whitespace().collect() };
-        match columns[..] {
-            [word, tag] | [word, _, tag] | [word, _, _, tag] => Ok(Some((word, tag.trim_end()))),
-            _ => Err(Fault::Columns { layout: "conll", want: "2 to 4", got: columns.len() }),
-        }
-    })?;
-    sentences.iter_mut().for_each(|sentence| open_spans(&mut sentence.tags));
-    Ok(sentences)
+/// Lines that are looked at before the first sentence is read.
+const AHEAD: usize = 1000;
+
+/// Reads files of one word per line.
+pub(super) struct ColumnReader<'a> {
+    source: Source<'a>,
+    kind: Kind,
+    ahead: VecDeque<Result<Line, LineFault>>,
+    shape: Option<Shape>,
+    notes: Notes,
+    ended: bool,
 }
 
-fn open_spans(tags: &mut [String]) {
-    let mut open: Option<String> = None;
-    for tag in tags {
-        let label = Bio::parse(tag).and_then(Bio::label).map(str::to_owned);
-        if let (Some(label), Some(Bio::Inside(_))) = (&label, Bio::parse(tag))
-            && open.as_ref() != Some(label)
-        {
-            *tag = format!("B-{label}");
-        }
-        open = label;
+/// What the columns are.
+#[derive(Debug, Clone)]
+pub(super) enum Kind {
+    /// As in this list.
+    Named(Columns),
+    /// Word first, tag last.
+    Conll,
+    /// The tag, a tab and the word.
+    BioColumns,
+}
+
+/// What the first lines of a file show.
+#[derive(Debug, Default)]
+struct Shape {
+    /// Columns of the first word, and its line.
+    width: Option<(usize, usize)>,
+    /// Tags that occur.
+    tags: HashSet<String>,
+    /// Whether the first column counts.
+    index: bool,
+}
+
+/// A word and its tag.
+struct Row {
+    word: String,
+    tag: Option<String>,
+    index: Option<String>,
+}
+
+impl<'a> ColumnReader<'a> {
+    pub(super) fn new(source: Source<'a>, kind: Kind) -> Self {
+        let (ahead, notes) = (VecDeque::new(), Notes::default());
+        Self { source, kind, ahead, shape: None, notes, ended: false }
     }
+
+    fn line(&mut self) -> Option<Result<Line, LineFault>> {
+        self.ahead.pop_front().or_else(|| self.source.line())
+    }
+
+    /// Looks at the first lines.
+    fn look_ahead(&mut self) -> Shape {
+        while self.ahead.len() < AHEAD
+            && let Some(line) = self.source.line()
+        {
+            self.ahead.push_back(line);
+        }
+        let lines = || self.ahead.iter().filter_map(|line| line.as_ref().ok());
+        let plain = lines().filter(|line| !line.text.starts_with('#') && !is_document_start(&line.text));
+        let words = plain.filter(|line| !line.text.trim().is_empty());
+        let mut shape = Shape::default();
+        for line in words {
+            let columns = split(&line.text);
+            shape.width.get_or_insert((columns.len(), line.number));
+            shape.tags.extend(columns.last().map(|tag| (*tag).to_owned()));
+        }
+        shape.index = matches!(self.kind, Kind::Conll) && self.counts();
+        self.notes.index_column = shape.index;
+        shape
+    }
+
+    /// Whether the first column counts the words of each sentence from 0 or 1 on.
+    fn counts(&self) -> bool {
+        let mut expected: Option<usize> = None;
+        let (mut words, mut longest) = (0, 0);
+        for line in self.ahead.iter().filter_map(|line| line.as_ref().ok()) {
+            if line.text.trim().is_empty() {
+                (expected, words) = (None, 0);
+                continue;
+            }
+            if line.text.starts_with('#') {
+                continue;
+            }
+            let columns = split(&line.text);
+            // Two columns are a word and a tag, if they look like it.
+            if columns.len() < 2 || (columns.len() == 2 && looks_like_tag(columns[1])) {
+                return false;
+            }
+            match (columns[0].parse::<usize>(), expected) {
+                (Ok(number), None) if number <= 1 => expected = Some(number + 1),
+                // A gap is an error, but not one of words.
+                (Ok(number), Some(want)) if number >= want => expected = Some(number + 1),
+                _ => return false,
+            }
+            words += 1;
+            longest = longest.max(words);
+        }
+        longest > 1
+    }
+
+    /// The sentence that begins at the next word; `None` at the end.
+    fn sentence(&mut self, shape: &mut Shape) -> Option<Result<Record, LineFault>> {
+        if let Some(fault) = self.unclear(shape) {
+            self.ended = true;
+            return Some(Err(fault));
+        }
+        let mut record = Record::default();
+        let (mut words, mut tags) = (Vec::new(), Vec::new());
+        let mut failed: Option<LineFault> = None;
+        loop {
+            let line = match self.line() {
+                None => break,
+                Some(Ok(line)) => line,
+                Some(Err(fault)) => {
+                    failed.get_or_insert(fault);
+                    continue;
+                }
+            };
+            let document = is_document_start(&line.text) && !matches!(self.kind, Kind::BioColumns);
+            self.notes.document_starts += usize::from(document);
+            if line.text.trim().is_empty() || document {
+                match words.is_empty() && failed.is_none() {
+                    true => continue,
+                    false => break,
+                }
+            }
+            if self.is_comment(&line.text, shape) {
+                self.notes.comments += 1;
+                record.comments.push(line.text);
+                continue;
+            }
+            match self.row(&line, shape) {
+                Err(fault) => {
+                    failed.get_or_insert(LineFault::new(line.number, fault));
+                }
+                Ok(row) => {
+                    if let Some(fault) = out_of_sequence(&row, words.len(), &record) {
+                        failed.get_or_insert(LineFault::new(line.number, fault));
+                    }
+                    if words.is_empty() {
+                        record.line = line.number;
+                        record.fields.extend(row.index.map(|index| (INDEX.to_owned(), index.into())));
+                    }
+                    record.word_lines.push(line.number);
+                    words.push(row.word);
+                    tags.extend(row.tag);
+                }
+            }
+        }
+        if let Some(fault) = failed {
+            return Some(Err(fault));
+        }
+        if words.is_empty() {
+            return None;
+        }
+        record.fields.shift_remove(INDEX);
+        if self.tagged() {
+            record.gold = Gold::Tags(tags);
+        }
+        record.words = Some(words);
+        Some(Ok(record))
+    }
+
+    /// A column that counts among more than three columns.
+    fn unclear(&self, shape: &Shape) -> Option<LineFault> {
+        let (columns, line) = shape.width.filter(|(columns, _)| shape.index && *columns != 3)?;
+        let mut roles = vec!["\"index\"", "\"word\"", "\"tag\""];
+        roles.resize(columns.max(3), "\"_\"");
+        roles.truncate(columns);
+        let hint = format!("[{}]", roles.join(", "));
+        Some(LineFault::new(line, Fault::IndexColumn { columns, hint }))
+    }
+
+    fn tagged(&self) -> bool {
+        !matches!(&self.kind, Kind::Named(columns) if !columns.tagged())
+    }
+
+    /// Whether a line that begins with `#` is no word: it has other columns than words have, or no tag.
+    fn is_comment(&self, text: &str, shape: &Shape) -> bool {
+        if !text.starts_with('#') || matches!(self.kind, Kind::BioColumns) {
+            return false;
+        }
+        let columns = split(text);
+        let tag = match &self.kind {
+            Kind::Named(named) => match named.place(Role::Tag, columns.len()) {
+                None => return true,
+                Some(None) => return columns.len() > 1,
+                Some(Some(place)) => columns[place],
+            },
+            _ => columns.last().copied().unwrap_or_default(),
+        };
+        let fits = columns.len() > 1 && shape.width.is_none_or(|(width, _)| width == columns.len());
+        !fits || !(looks_like_tag(tag) || shape.tags.contains(tag))
+    }
+
+    fn row(&self, line: &Line, shape: &mut Shape) -> Result<Row, Fault> {
+        let columns = split(&line.text);
+        let got = columns.len();
+        let owned = |place: usize| columns[place].to_owned();
+        match &self.kind {
+            Kind::BioColumns => match line.text.split('\t').collect::<Vec<_>>()[..] {
+                [tag, word] => {
+                    let [tag, word] = [tag, word].map(|column| column.trim_matches(' ').to_owned());
+                    Ok(Row { word, tag: Some(tag), index: None })
+                }
+                _ => {
+                    let got = line.text.split('\t').count();
+                    Err(Fault::Columns { layout: "bio-columns", want: "2 (tag, word)", got })
+                }
+            },
+            Kind::Named(named) => {
+                let place = |role| {
+                    named.place(role, got).ok_or_else(|| Fault::Roles { got, columns: named.to_string() })
+                };
+                let word = place(Role::Word)?.map(owned).unwrap_or_default();
+                Ok(Row { word, tag: place(Role::Tag)?.map(owned), index: place(Role::Index)?.map(owned) })
+            }
+            Kind::Conll => {
+                let (want, first) = *shape.width.get_or_insert((got, line.number));
+                if got < 2 {
+                    return Err(Fault::Columns { layout: "conll", want: "2 or more", got });
+                }
+                if got != want {
+                    return Err(Fault::Width { got, first, want });
+                }
+                shape.tags.insert(columns[got - 1].to_owned());
+                let (word, index) = if shape.index { (1, Some(owned(0))) } else { (0, None) };
+                Ok(Row { word: owned(word), tag: Some(owned(got - 1)), index })
+            }
+        }
+    }
+}
+
+/// Where the index of the first word is kept while a sentence is read.
+const INDEX: &str = "index";
+
+/// The fault of a word whose index does not follow the one before.
+fn out_of_sequence(row: &Row, words: usize, record: &Record) -> Option<Fault> {
+    let got = row.index.as_ref()?;
+    let first = record.fields.get(INDEX).and_then(|index| index.as_str()?.parse::<usize>().ok());
+    let want = if words == 0 { usize::from(got != "0") } else { first? + words };
+    (got.parse::<usize>().ok() != Some(want)).then(|| Fault::Index { got: got.clone(), want })
+}
+
+impl Reader for ColumnReader<'_> {
+    fn next(&mut self) -> Option<Result<Record, LineFault>> {
+        if self.ended {
+            return None;
+        }
+        let mut shape = match self.shape.take() {
+            Some(shape) => shape,
+            None => self.look_ahead(),
+        };
+        let record = self.sentence(&mut shape);
+        self.shape = Some(shape);
+        record
+    }
+
+    fn notes(&self) -> Notes {
+        self.notes
+    }
+}
+
+/// The columns of a line, blanks around them cut off. Tabs at the end of a line are padding too.
+fn split(line: &str) -> Vec<&str> {
+    let line = line.trim_end_matches(['\t', ' ']);
+    match line.contains('\t') {
+        true => line.split('\t').map(|column| column.trim_matches(' ')).collect(),
+        false => line.split_ascii_whitespace().collect(),
+    }
+}
+
+fn is_document_start(line: &str) -> bool {
+    line.starts_with("-DOCSTART-")
+}
+
+/// Whether a column holds a tag of some scheme other than IO.
+fn looks_like_tag(column: &str) -> bool {
+    let mut chars = column.chars();
+    let first = chars.next();
+    let rest = chars.as_str();
+    matches!(Bio::parse(column), Some(_))
+        || first.is_some_and(|c| "BIESLUM".contains(c))
+            && (rest.is_empty() || (rest.len() > 1 && rest.starts_with('-')))
 }

@@ -1,8 +1,10 @@
 //! What can be wrong with a corpus.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::files::FileError;
+use crate::text::scheme_observer::SchemeError;
 
 /// A corpus that cannot be read, or not as asked.
 #[derive(Debug, thiserror::Error)]
@@ -10,14 +12,6 @@ pub enum CorpusError {
     /// A file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A file is not UTF-8.
-    #[error("`{}`, line {line}: not UTF-8", path.display())]
-    NotUtf8 {
-        /// The file.
-        path: PathBuf,
-        /// Line of the first bad byte, from 1.
-        line: usize,
-    },
     /// A line is wrong.
     #[error("`{}`, line {line}: {fault}", path.display())]
     Line {
@@ -28,21 +22,33 @@ pub enum CorpusError {
         /// What is wrong with it.
         fault: Box<Fault>,
     },
-    /// `seq.in` and `seq.out` do not align.
-    #[error("`{}` has {words} lines but `{}` has {tags}", words_path.display(), tags_path.display())]
-    Lines {
-        /// The file of words.
-        words_path: PathBuf,
-        /// Its lines.
-        words: usize,
-        /// The file of tags.
-        tags_path: PathBuf,
-        /// Its lines.
-        tags: usize,
+    /// A file without annotation.
+    #[error("`{}` has no annotation: {found}", path.display())]
+    NoAnnotation {
+        /// The file.
+        path: PathBuf,
+        /// What there is instead, and a hint.
+        found: String,
+    },
+    /// A layout that the name of the file does not tell.
+    #[error(
+        "the layout of `{}` does not follow from its name\nhint: set `layout`; known are {known}",
+        path.display()
+    )]
+    NoLayout {
+        /// The file.
+        path: PathBuf,
+        /// All names.
+        known: String,
     },
     /// A file holds nothing.
-    #[error("`{}` holds no sentence", .0.display())]
-    NoSentences(PathBuf),
+    #[error("`{}` holds no sentence{left_out}", path.display())]
+    NoSentences {
+        /// The file.
+        path: PathBuf,
+        /// What was left out, if something was.
+        left_out: String,
+    },
     /// A share that is no share.
     #[error("{name} is {value}, but must be over 0 and {bound} 1")]
     Fraction {
@@ -86,6 +92,197 @@ pub enum CorpusError {
 /// What is wrong with a line.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
+    /// The system could not read on, or the compressed file is damaged.
+    #[error("cannot read on: {0}")]
+    Read(io::Error),
+    /// A byte that is not UTF-8.
+    #[error(
+        "not UTF-8: byte 0x{byte:02X} at position {column} of the line, byte {position} of the file\n\
+         hint: convert the file, for instance from Latin-1 with `iconv -f ISO-8859-1 -t UTF-8`"
+    )]
+    NotUtf8 {
+        /// The byte.
+        byte: u8,
+        /// Its place in the line (or JSON value), in bytes from 1.
+        column: usize,
+        /// Its place in the file (after decompression), in bytes from 1.
+        position: u64,
+    },
+    /// A file with the byte order mark of UTF-16.
+    #[error("the file is UTF-16, not UTF-8\nhint: convert it with `iconv -f UTF-16 -t UTF-8`")]
+    Utf16,
+    /// A line that would take too much memory.
+    #[error("the line is longer than {0} MiB")]
+    LongLine(usize),
+    /// A character that no text has; mostly UTF-16 without a byte order mark.
+    #[error(
+        "word `{0}` holds a NUL character\nhint: if the file is UTF-16, convert it with `iconv -f UTF-16LE -t UTF-8`"
+    )]
+    Nul(String),
+    /// Tags that fit no scheme.
+    #[error(transparent)]
+    Scheme(#[from] SchemeError),
+    /// Another number of columns than before.
+    #[error(
+        "{got} columns, but line {first} has {want}\nhint: `columns` names the columns, for instance `columns = [\"word\", \"*\", \"tag\"]`"
+    )]
+    Width {
+        /// Columns of this line.
+        got: usize,
+        /// Line of the first word.
+        first: usize,
+        /// Its columns.
+        want: usize,
+    },
+    /// Another number of columns than `columns` names.
+    #[error("{got} columns do not fit `columns = {columns}`")]
+    Roles {
+        /// Columns of this line.
+        got: usize,
+        /// The setting.
+        columns: String,
+    },
+    /// A first column that numbers the words.
+    #[error(
+        "the first of {columns} columns counts the words, so which ones are word and tag is not clear\n\
+         hint: name them, for instance `columns = {hint}`"
+    )]
+    IndexColumn {
+        /// Columns there are.
+        columns: usize,
+        /// A setting that would do.
+        hint: String,
+    },
+    /// A number that is out of sequence in a column that counts.
+    #[error("`{got}` in the column that numbers the words, expected {want}")]
+    Index {
+        /// What is there.
+        got: String,
+        /// What should be there.
+        want: usize,
+    },
+    /// A JSON object without a known set of fields.
+    #[error(
+        "a record needs `tokens` and `tags`, or `text` and `spans`; this one has {keys}\n\
+         hint: other names can be given, for instance `fields = {{ text = \"body\", spans = \"marks\" }}`"
+    )]
+    Keys {
+        /// The keys that were found, in words.
+        keys: String,
+    },
+    /// Two fields that could both hold the spans.
+    #[error(
+        "`{first}` and `{second}` both look like spans\nhint: name the right one, for instance `fields = {{ spans = \"{first}\" }}`"
+    )]
+    TwoFields {
+        /// The first field.
+        first: String,
+        /// The second field.
+        second: String,
+    },
+    /// A field of another type.
+    #[error("field `{field}` is {found}, expected {expected}")]
+    Field {
+        /// The field.
+        field: String,
+        /// What it holds.
+        found: String,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// An integer tag without a name.
+    #[error(
+        "tag {value} has no name: {names}\nhint: list all names in order, for instance `tag_names = [\"O\", \"B-PER\", \"I-PER\"]`"
+    )]
+    TagNumber {
+        /// The tag.
+        value: String,
+        /// How many names there are, in words.
+        names: String,
+    },
+    /// A span that cannot be read.
+    #[error("span {span} of `{field}` is not {expected}")]
+    Span {
+        /// The field.
+        field: String,
+        /// The span as JSON, shortened.
+        span: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A span whose own text is not what its offsets cut out.
+    #[error("span {start}:{end} (`{label}`) says that its text is `{own}`, but there the text has `{found}`")]
+    SpanText {
+        /// The label.
+        label: String,
+        /// First character, byte or UTF-16 unit.
+        start: usize,
+        /// One past the last.
+        end: usize,
+        /// The span's own text.
+        own: String,
+        /// What its offsets cut out.
+        found: String,
+    },
+    /// A span inside a word, though all spans would be whole words in another unit.
+    #[error("span {start}:{end} (`{label}`) cuts a word")]
+    CutsWord {
+        /// The label.
+        label: String,
+        /// First character, byte or UTF-16 unit.
+        start: usize,
+        /// One past the last.
+        end: usize,
+    },
+    /// A span that begins or ends inside a word.
+    #[error(
+        "span {start}:{end} (`{label}`) does not begin and end at word edges\n\
+         hint: `span_alignment = \"expand\"` widens it to whole words, and another rule of `words` may cut the text at its ends"
+    )]
+    Narrow {
+        /// The label.
+        label: String,
+        /// First character.
+        start: usize,
+        /// One past the last.
+        end: usize,
+    },
+    /// A fault with a hint of its own.
+    #[error("{fault}{hint}")]
+    Hinted {
+        /// The fault.
+        fault: Box<Fault>,
+        /// The hint, on a line of its own.
+        hint: String,
+    },
+    /// A table without a header that is known.
+    #[error(
+        "the columns {found} hold neither a text nor a word per row\n\
+         hint: name them, for instance `fields = {{ sentence = \"id\", tokens = \"word\", tags = \"ner\" }}`"
+    )]
+    Header {
+        /// The header.
+        found: String,
+    },
+    /// A table row that cannot be read.
+    #[error("not a row of the table: {0}")]
+    Row(String),
+    /// `seq.in` and `seq.out` do not align.
+    #[error("`seq.in` has {words} lines but `seq.out` has {tags}")]
+    Lines {
+        /// Lines of `seq.in`.
+        words: usize,
+        /// Lines of `seq.out`.
+        tags: usize,
+    },
+    /// A fault of the second file of a pair.
+    #[error("in `{file}`: {fault}")]
+    Of {
+        /// Name of the file.
+        file: &'static str,
+        /// Its fault.
+        fault: Box<Fault>,
+    },
     /// Wrong number of columns.
     #[error("{got} columns, but layout `{layout}` has {want}")]
     Columns {
@@ -121,9 +318,6 @@ pub enum Fault {
     /// A word that SentT' would cut in two.
     #[error("word `{0}` holds white space")]
     WordWhiteSpace(String),
-    /// A tag of another scheme.
-    #[error("tag `{0}` is not `O`, `B-label` or `I-label`")]
-    NotBio(String),
     /// A tag without a label.
     #[error("the label of `{0}` is empty")]
     EmptyLabel(String),
@@ -141,6 +335,19 @@ pub enum Fault {
         /// The parser's words.
         reason: String,
     },
+    /// Two labels that a transform makes one.
+    #[error(
+        "labels `{first}` and `{second}` both become `{label}`\n\
+         hint: `labels = \"keep\"` keeps them apart; rename one of them if they mean the same"
+    )]
+    MergedLabels {
+        /// The first label as distributed.
+        first: String,
+        /// The second label as distributed.
+        second: String,
+        /// What the transform makes of both.
+        label: String,
+    },
     /// A slot column that cannot be read.
     #[error("slot `{0}` is not `start:end:label`")]
     Slot(String),
@@ -155,11 +362,11 @@ pub enum Fault {
         end: usize,
         /// The text's length.
         length: usize,
-        /// `characters` or `bytes`.
+        /// `characters`, `bytes` or `UTF-16 units`.
         unit: &'static str,
     },
     /// Two slots share characters.
-    #[error("`{first}` and `{second}` overlap at character {at}\nhint: spans must be flat")]
+    #[error("`{first}` and `{second}` overlap at character {at}\nhint: {hint}")]
     Overlap {
         /// Label of the first.
         first: String,
@@ -167,6 +374,8 @@ pub enum Fault {
         second: String,
         /// Where the second begins.
         at: usize,
+        /// What can be done.
+        hint: &'static str,
     },
     /// A slot without a word.
     #[error("`{label}` at {start}:{end} covers no word of its own")]
@@ -180,5 +389,23 @@ pub enum Fault {
     },
 }
 
-/// A fault and its line, from 1; the caller knows the file.
-pub(super) type LineFault = (usize, Fault);
+/// A fault and its line; the caller knows the file.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line}: {fault}")]
+pub struct LineFault {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+impl LineFault {
+    pub(super) fn new(line: usize, fault: Fault) -> Self {
+        Self { line, fault }
+    }
+
+    /// The same as an error of a file.
+    pub fn in_file(self, path: &Path) -> CorpusError {
+        CorpusError::Line { path: path.to_owned(), line: self.line, fault: Box::new(self.fault) }
+    }
+}

@@ -1,4 +1,4 @@
-//! What the layouts of mTOP and mTOD share: a column of tokens as JSON.
+//! What the layouts of mTOP and mTOD share: tab columns, one of which holds the tokens as JSON.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

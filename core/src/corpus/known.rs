@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{CorpusError, CorpusSpec, Layout};
+use super::error::CorpusError;
+use super::layout::Layout;
+use super::spec::CorpusSpec;
+use super::transform::{LabelPreset, Labels};
 
 /// Folder, layout and files of each corpus, in the paper's order. MIT distributes no validation split.
 const CORPORA: [(&str, Layout, [&str; 3]); 7] = [
@@ -26,7 +29,10 @@ pub fn in_folder(folder: &Path) -> Result<Vec<(String, CorpusSpec)>, CorpusError
         .filter(|(name, ..)| folder.join(name).is_dir())
         .map(|(name, layout, [train, valid, test])| {
             let valid = (!valid.is_empty()).then(|| PathBuf::from(valid));
-            (name.to_owned(), CorpusSpec::new(layout, train, valid, test).resolved(&folder.join(name)))
+            let mut spec = CorpusSpec::new(layout, train, valid, test).resolved(&folder.join(name));
+            spec.labels = Labels::Preset(LabelPreset::Plain);
+            spec.words = Some(layout.words());
+            (name.to_owned(), spec)
         })
         .collect();
     if found.is_empty() {
@@ -49,10 +55,10 @@ mod tests {
         let found = in_folder(folder.path()).unwrap();
         assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["mit_movie", "snips"]);
         let (movie, snips) = (&found[0].1, &found[1].1);
-        assert_eq!((&movie.valid, &movie.test), (&None, &folder.path().join("mit_movie/engtest.bio")));
+        assert_eq!((&movie.valid, &movie.test), (&None, &Some(folder.path().join("mit_movie/engtest.bio"))));
         assert_eq!(
             (snips.layout, &snips.valid),
-            (Layout::SeqInOut, &Some(folder.path().join("snips/valid")))
+            (Some(Layout::SeqInOut), &Some(folder.path().join("snips/valid")))
         );
     }
 

@@ -3,10 +3,13 @@
 
 use serde::Deserialize;
 
-use super::Sentence;
-use super::error::{Fault, LineFault};
+use super::align::{parse_flat, tag_slots};
+use super::error::Fault;
 use super::facebook::{Tokens, columns, json};
-use super::slots::{check_range, parse_flat, tag_words};
+use super::options::OffsetUnit;
+use super::record::{Gold, Record};
+use super::source::Line;
+use super::units::Offsets;
 
 const LAYOUT: &str = "mtod";
 
@@ -15,24 +18,26 @@ struct Tokenizations {
     tokenizations: Vec<Tokens>,
 }
 
-pub(super) fn parse(text: &str) -> Result<Vec<Sentence>, LineFault> {
-    let line = |(index, line)| parse_line(index + 1, line).map_err(|fault| (index + 1, fault));
-    text.lines().enumerate().map(line).collect()
-}
-
-fn parse_line(line: usize, content: &str) -> Result<Sentence, Fault> {
-    let [_, slots, text, _, tokens] = columns(LAYOUT, "5", content)?;
+pub(super) fn parse_line(line: Line) -> Result<Record, Fault> {
+    let [_, slots, text, _, tokens] = columns(LAYOUT, "5", &line.text)?;
     let tokenizations: Tokenizations = json(LAYOUT, tokens)?;
     let tokens = tokenizations.tokenizations.into_iter().next().ok_or(Fault::NoWords)?;
-    let length = (text.chars().count(), "characters");
+    let characters = Offsets::new(text, OffsetUnit::Chars);
     let offsets = tokens.spans()?;
     for (start, end) in &offsets {
-        check_range("token", *start, *end, length)?;
+        characters.characters("token", *start, *end)?;
     }
     let slots = parse_flat(slots)?;
     for slot in &slots {
-        check_range("slot", slot.start, slot.end, length)?;
+        characters.characters("slot", slot.start, slot.end)?;
     }
-    let tags = tag_words(&offsets, slots)?;
-    Ok(Sentence { words: tokens.tokens, tags, text: Some(text.to_owned()), offsets: Some(offsets), line })
+    let tags = tag_slots(&offsets, slots)?;
+    Ok(Record {
+        line: line.number,
+        text: Some(text.to_owned()),
+        words: Some(tokens.tokens),
+        offsets: Some(offsets),
+        gold: Gold::Tags(tags),
+        ..Record::default()
+    })
 }

@@ -1,11 +1,21 @@
 //! Where a corpus lies and which sentences of it make up a split.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CorpusError, Labels, Layout, Sentence, draw, read};
-use crate::text::words::WordSplitting;
+use super::error::CorpusError;
+use super::layout::Layout;
+use super::load::{Draft, Making};
+use super::options::{Columns, Fields, OffsetUnit, Overlap, ReadOptions, SpanAlignment};
+use super::records::layout_of;
+use super::report::ReadReport;
+use super::sentence::Sentence;
+use super::transform::Labels;
+use super::{draw, word_rule};
+use crate::text::scheme::Scheme;
+use crate::text::words::{WordFit, WordSplitting};
 
 /// A part of a corpus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -30,35 +40,96 @@ pub struct Splits {
     pub test: Vec<Sentence>,
 }
 
+/// What a corpus holds, and what reading it did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Corpus {
+    /// The sentences.
+    pub splits: Splits,
+    /// What reading each file did.
+    pub files: Vec<FileReport>,
+    /// How free text is cut into words: as configured, or derived from the training file's tokens, or as usual for the layout.
+    pub words: WordSplitting,
+    /// How well that reproduces the training file's tokens, if it has tokens.
+    pub word_fit: Option<WordFit>,
+}
+
+/// What reading a file did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileReport {
+    /// What the file is for; the training file also where other splits are drawn from it.
+    pub split: Split,
+    /// The file.
+    pub path: PathBuf,
+    /// What reading it did.
+    #[serde(flatten)]
+    pub report: ReadReport,
+}
+
 /// Where a corpus lies and how it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CorpusSpec {
-    /// Layout of all files.
-    pub layout: Layout,
+    /// Layout of all files; by the extension of each file where absent: `.conll`, `.iob`, `.iob2`, `.jsonl`, `.ndjson`, `.json`, `.csv`,
+    /// `.tsv`, also with `.gz` or `.zst` after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
     /// Training file, or folder for `seq-in-out`.
     pub train: PathBuf,
-    /// Validation file; without one, a part of the training sentences is held out.
+    /// Validation file; where absent, `holdout` of the training sentences are held out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid: Option<PathBuf>,
-    /// Test file.
-    pub test: PathBuf,
-    /// Share of the training sentences that is held out (rounded up) if there is no validation file.
-    #[serde(default = "one_tenth")]
-    pub valid_fraction: f64,
+    /// Test file; where absent, `holdout` of the training sentences are held out, before the validation sentences are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<PathBuf>,
+    /// Share of the training sentences (rounded up) that is held out for each split without a file. Over 0 and under 1; 0.1 where absent.
+    #[serde(default = "one_tenth", alias = "valid_fraction")]
+    pub holdout: f64,
     /// Seed of that choice.
     #[serde(default)]
     pub seed: u64,
-    /// Rewriting of labels.
+    /// Which labels are learned: `"keep"` (as in the files, the default), `"plain"`, `"reference"`, or a table with `strip_prefix`,
+    /// `cut_at` and `case = "keep"` or `"lower"`. Two labels that become one through a change of case or prefix are an error.
     #[serde(default)]
     pub labels: Labels,
-    /// How free text is cut into words; by default as the layout's corpora are.
+    /// How free text is cut into words, and text with spans for training: `"whitespace"`, `"punctuation"`, `"clitics"`, `"unicode"`, or
+    /// a table `{ rule = "punctuation", lowercase = true }`. Where absent, the rule that reproduces most tokens of the training
+    /// file, and `punctuation` if it has no tokens; lower case if no token has an upper-case letter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<WordSplitting>,
+    /// Scheme of the tags: `"bio"`, `"iob1"`, `"io"`, `"iobes"`, `"bilou"` or `"bmes"`; recognized for each file where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<Scheme>,
+    /// Label of tags that have none (`B`, `I`, `O`); `entity` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Roles of the columns of `conll`, `csv` and `tsv`, from left to right: `"word"`, `"tag"`, `"index"` (counts the words), `"sentence"`
+    /// (in tables), `"_"` (skipped) and `"*"` (any number of skipped columns).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Columns>,
+    /// Names of JSON fields and table columns, where they are not the usual ones: a table with `text`, `tokens`, `tags`, `spans`
+    /// and `sentence`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fields: Fields,
+    /// The tags that integer tags stand for, in order from 0 on (`ner_tags` of Hugging Face data sets).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tag_names: Vec<String>,
+    /// What offsets of spans count: `"chars"` (the default), `"bytes"` or `"utf16"`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub offsets: OffsetUnit,
+    /// What to do with spans that overlap: `"error"` (the default), `"longest"` or `"first"`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub overlap: Overlap,
+    /// What to do with spans that begin or end inside a word: `"expand"` (to whole words, counted; the default) or `"error"`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub span_alignment: SpanAlignment,
 }
 
 fn one_tenth() -> f64 {
     0.1
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl CorpusSpec {
@@ -70,80 +141,155 @@ impl CorpusSpec {
         test: impl Into<PathBuf>,
     ) -> Self {
         Self {
-            layout,
+            layout: Some(layout),
             train: train.into(),
             valid,
-            test: test.into(),
-            valid_fraction: one_tenth(),
+            test: Some(test.into()),
+            holdout: one_tenth(),
             seed: 0,
             labels: Labels::default(),
             words: None,
+            scheme: None,
+            label: None,
+            columns: None,
+            fields: Fields::default(),
+            tag_names: Vec::new(),
+            offsets: OffsetUnit::default(),
+            overlap: Overlap::default(),
+            span_alignment: SpanAlignment::default(),
         }
+    }
+
+    /// All files of the corpus.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        std::iter::once(&mut self.train).chain(&mut self.valid).chain(&mut self.test)
     }
 
     /// The same with relative paths taken from `folder`, where the configuration lies.
     pub fn resolved(mut self, folder: &Path) -> Self {
-        for path in [&mut self.train, &mut self.test].into_iter().chain(&mut self.valid) {
-            *path = folder.join(&path);
-        }
+        self.paths_mut().for_each(|path| *path = folder.join(&path));
         self
     }
 
-    /// How free text is cut into words.
-    pub fn word_splitting(&self) -> WordSplitting {
-        self.words.unwrap_or_else(|| self.layout.words())
+    /// How the files are read.
+    pub fn options(&self) -> ReadOptions {
+        ReadOptions {
+            fields: self.fields.clone(),
+            columns: self.columns.clone(),
+            offsets: self.offsets,
+            tag_names: self.tag_names.clone(),
+            scheme: self.scheme,
+            label: self.label.clone(),
+            overlap: self.overlap,
+            alignment: self.span_alignment,
+        }
     }
 
     /// One split of the corpus.
     ///
     /// # Errors
-    /// If a file cannot be read or a line of it is wrong; if the hold-out leaves a split empty.
+    /// As [`CorpusSpec::read`].
     pub fn load_split(&self, split: Split) -> Result<Vec<Sentence>, CorpusError> {
-        match (split, &self.valid) {
-            (Split::Test, _) => self.read(&self.test),
-            (Split::Train, Some(_)) => self.read(&self.train),
-            (Split::Valid, Some(valid)) => self.read(valid),
-            (Split::Train, None) => Ok(self.hold_out()?.0),
-            (Split::Valid, None) => Ok(self.hold_out()?.1),
-        }
+        let Splits { train, valid, test } = self.load()?;
+        Ok(match split {
+            Split::Train => train,
+            Split::Valid => valid,
+            Split::Test => test,
+        })
     }
 
     /// All splits of the corpus.
     ///
     /// # Errors
-    /// As [`CorpusSpec::load_split`].
+    /// As [`CorpusSpec::read`].
     pub fn load(&self) -> Result<Splits, CorpusError> {
-        let (train, valid) = match &self.valid {
-            Some(valid) => (self.read(&self.train)?, self.read(valid)?),
-            None => self.hold_out()?,
-        };
-        Ok(Splits { train, valid, test: self.read(&self.test)? })
+        self.read().map(|corpus| corpus.splits)
     }
 
-    fn hold_out(&self) -> Result<(Vec<Sentence>, Vec<Sentence>), CorpusError> {
-        let share = self.valid_fraction;
-        if !(share > 0.0 && share < 1.0) {
-            return Err(CorpusError::Fraction { name: "valid_fraction", value: share, bound: "under" });
+    /// The corpus, and what reading it did.
+    ///
+    /// # Errors
+    /// If a file cannot be read or a record of it is bad; if the hold-out leaves a split empty.
+    pub fn read(&self) -> Result<Corpus, CorpusError> {
+        let options = self.options();
+        let mut labels = BTreeMap::new();
+        let mut draft = self.draft(&self.train, &options)?;
+        let (words, word_fit) = self.word_splitting(&draft);
+        draft.report.words = word_fit;
+        let mut files = Vec::new();
+        let mut finish = |split, path: &Path, draft: Draft| {
+            let transform = self.labels.transform(draft.report.layout);
+            let making = Making { words, transform, labels: &mut labels };
+            let (sentences, report) = draft.finish(making)?;
+            files.push(FileReport { split, path: path.to_owned(), report });
+            Ok::<_, CorpusError>(sentences)
+        };
+        let mut train = finish(Split::Train, &self.train, draft)?;
+        let mut other = |split, path: &Option<PathBuf>| {
+            let Some(path) = path else { return Ok(None) };
+            finish(split, path, self.draft(path, &options)?).map(Some)
+        };
+        let (valid, test) = (other(Split::Valid, &self.valid)?, other(Split::Test, &self.test)?);
+        let all = train.len();
+        // The validation sentences are those that are chosen where only they are missing.
+        let test = match test {
+            Some(test) => test,
+            None => self.hold_out(&mut train, all, self.seed.wrapping_add(1))?,
+        };
+        let valid = match valid {
+            Some(valid) => valid,
+            None => self.hold_out(&mut train, all, self.seed)?,
+        };
+        Ok(Corpus { splits: Splits { train, valid, test }, files, words, word_fit })
+    }
+
+    fn draft(&self, path: &Path, options: &ReadOptions) -> Result<Draft, CorpusError> {
+        Draft::read(path, layout_of(path, self.layout)?, options)
+    }
+
+    /// How free text is cut into words, and how well that fits the tokens of the training file.
+    fn word_splitting(&self, train: &Draft) -> (WordSplitting, Option<WordFit>) {
+        let usual = train.report.layout.words();
+        let fits = word_rule::fits(&train.records).unwrap_or_default();
+        match self.words {
+            Some(words) => {
+                let fit = fits.into_iter().find(|fit| fit.splitting.rule == words.rule);
+                (words, fit.map(|fit| WordFit { splitting: words, ..fit }))
+            }
+            None => {
+                let fit = word_rule::best(&fits, usual.rule);
+                (fit.map_or(usual, |fit| fit.splitting), fit)
+            }
         }
-        let sentences = self.read(&self.train)?;
-        let count = draw::ceil_share(share, sentences.len());
-        if count == sentences.len() {
+    }
+
+    /// Takes `holdout` of `all` sentences from `train`.
+    fn hold_out(
+        &self,
+        train: &mut Vec<Sentence>,
+        all: usize,
+        seed: u64,
+    ) -> Result<Vec<Sentence>, CorpusError> {
+        let share = self.holdout;
+        if !(share > 0.0 && share < 1.0) {
+            return Err(CorpusError::Fraction { name: "holdout", value: share, bound: "under" });
+        }
+        let count = draw::ceil_share(share, all);
+        if count >= train.len() {
             return Err(CorpusError::NothingLeft {
                 path: self.train.clone(),
                 share: 1.0 - share,
-                sentences: count,
+                sentences: all,
             });
         }
-        let held = draw::choose(sentences.len(), count, self.seed);
-        let (valid, train): (Vec<_>, Vec<_>) =
-            sentences.into_iter().enumerate().partition(|(index, _)| held.binary_search(index).is_ok());
+        let held = draw::choose(train.len(), count, seed);
+        let (held, rest): (Vec<_>, Vec<_>) = std::mem::take(train)
+            .into_iter()
+            .enumerate()
+            .partition(|(index, _)| held.binary_search(index).is_ok());
         let plain = |split: Vec<(usize, Sentence)>| split.into_iter().map(|(_, sentence)| sentence).collect();
-        Ok((plain(train), plain(valid)))
-    }
-
-    fn read(&self, path: &Path) -> Result<Vec<Sentence>, CorpusError> {
-        let transform = self.labels.transform(self.layout);
-        read(path, self.layout, &transform, self.word_splitting())
+        *train = plain(rest);
+        Ok(plain(held))
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
-use super::{Sentence, Splits};
-use crate::text::spans::{Bio, SpanMode, bio_to_spans};
+use super::sentence::Sentence;
+use super::spec::{FileReport, Split, Splits};
+use crate::text::spans::{SpanMode, bio_to_spans};
 
 /// Percentiles of lengths by the nearest-rank method: each is a length that occurs, and that share of all is no longer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -43,7 +44,7 @@ pub struct SplitStats {
     pub labels: BTreeMap<String, usize>,
     /// Sentences whose words occurred earlier in the split.
     pub duplicates: usize,
-    /// `I-x` that follow neither `B-x` nor `I-x`.
+    /// Tags of the file that were out of sequence, such as `I-x` after neither `B-x` nor `I-x`; they were repaired.
     pub ill_formed_tags: usize,
 }
 
@@ -75,7 +76,6 @@ impl SplitStats {
         let mut seen = HashSet::new();
         for sentence in sentences {
             stats.duplicates += usize::from(!seen.insert(&sentence.words));
-            stats.ill_formed_tags += ill_formed(&sentence.tags);
             for span in bio_to_spans(&sentence.tags, SpanMode::Default) {
                 *stats.labels.entry(span.label).or_default() += 1;
             }
@@ -85,11 +85,19 @@ impl SplitStats {
 }
 
 impl CorpusStats {
-    /// Counts all splits.
-    pub fn of(splits: &Splits) -> Self {
+    /// Counts all splits; `files` is what reading them did.
+    pub fn of(splits: &Splits, files: &[FileReport]) -> Self {
         let known: HashSet<&[String]> = splits.train.iter().map(|sentence| &*sentence.words).collect();
-        let [train, valid, test] =
+        let [mut train, mut valid, mut test] =
             [&splits.train, &splits.valid, &splits.test].map(|split| SplitStats::of(split));
+        for FileReport { split, report, .. } in files {
+            let repaired = report.tags.as_ref().map_or(0, |tags| tags.repaired);
+            match split {
+                Split::Train => train.ill_formed_tags += repaired,
+                Split::Valid => valid.ill_formed_tags += repaired,
+                Split::Test => test.ill_formed_tags += repaired,
+            }
+        }
         let test_in_train = splits.test.iter().filter(|sentence| known.contains(&*sentence.words)).count();
         let unseen =
             |label: &&String| !train.labels.contains_key(*label) && !valid.labels.contains_key(*label);
@@ -107,12 +115,4 @@ impl CorpusStats {
         }
         labels
     }
-}
-
-fn ill_formed(tags: &[String]) -> usize {
-    let parsed = || tags.iter().map(|tag| Bio::parse(tag).unwrap_or(Bio::Outside));
-    let before = std::iter::once(Bio::Outside).chain(parsed());
-    let stray =
-        |(tag, before): &(Bio<'_>, Bio<'_>)| matches!(tag, Bio::Inside(_)) && tag.label() != before.label();
-    parsed().zip(before).filter(stray).count()
 }

@@ -1,16 +1,28 @@
 //! Oddities and faults of every layout, on files in memory.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use proptest::prelude::*;
-
-use super::read::parse;
+use super::load::{Draft, Making};
+use super::reader::Reader;
+use super::seq_in_out::PairReader;
+use super::source::Source;
 use super::*;
-use crate::text::spans::Bio;
-use crate::text::words::is_whitespace;
+
+fn parse(
+    content: &[u8],
+    layout: Layout,
+    options: &ReadOptions,
+    transform: &LabelTransform,
+) -> Result<(Vec<Sentence>, ReadReport), CorpusError> {
+    let draft = Draft::of(Records::new(content, layout, options), Path::new("corpus"), layout, options)?;
+    let (words, mut labels) = (layout.words(), BTreeMap::new());
+    draft.finish(Making { words, transform: transform.clone(), labels: &mut labels })
+}
 
 fn parse_as(layout: Layout, content: &str) -> Result<Vec<Sentence>, CorpusError> {
-    parse(Path::new("corpus"), content.as_bytes(), layout, &LabelTransform::default(), layout.words())
+    let parsed = parse(content.as_bytes(), layout, &ReadOptions::default(), &LabelTransform::default());
+    parsed.map(|(sentences, _)| sentences)
 }
 
 fn read_as(layout: Layout, content: &str) -> Vec<Sentence> {
@@ -47,14 +59,22 @@ fn characters(text: &str) -> usize {
     text.chars().count()
 }
 
+fn pairs_of(words: &str, tags: &str) -> Result<Vec<Record>, LineFault> {
+    let mut reader = PairReader::new(Source::new(words.as_bytes()), Source::new(tags.as_bytes()));
+    std::iter::from_fn(|| reader.next()).collect()
+}
+
 #[test]
 fn seq_in_out_cuts_at_runs_of_white_space() {
-    let sentences = seq_in_out::parse("  play  jazz \nstop\r\n", "O  B-genre\nO \r\n").unwrap();
-    assert_eq!(pairs(&sentences[0]), "play/O jazz/B-genre");
-    assert_eq!(sentences[0].offsets, Some(vec![(2, 6), (8, 12)]));
-    assert_eq!((pairs(&sentences[1]).as_str(), sentences[1].line), ("stop/O", 2));
-    let (line, fault) = seq_in_out::parse("a b c\na b c", "O O O\nO O O O").unwrap_err();
-    assert_eq!((line, fault.to_string().as_str()), (2, "3 words but 4 tags"));
+    let records = pairs_of("  play  jazz \nstop\r\n", "O  B-genre\nO \r\n").unwrap();
+    assert_eq!(records[0].words, Some(vec!["play".to_owned(), "jazz".to_owned()]));
+    assert_eq!(records[0].gold, Gold::Tags(vec!["O".to_owned(), "B-genre".to_owned()]));
+    assert_eq!(records[0].offsets, Some(vec![(2, 6), (8, 12)]));
+    assert_eq!((records[1].words.as_deref(), records[1].line), (Some(&["stop".to_owned()][..]), 2));
+    let fault = pairs_of("a b c\na b c", "O O O\nO O O O").unwrap_err();
+    assert_eq!(fault.to_string(), "line 2: 3 words but 4 tags");
+    let fault = pairs_of("a\nb\nc\n", "O\n").unwrap_err();
+    assert_eq!(fault.to_string(), "line 2: `seq.in` has 3 lines but `seq.out` has 1");
 }
 
 #[test]
@@ -67,8 +87,8 @@ fn bio_columns_reads_crlf_blank_runs_and_an_unfinished_last_line() {
         "`corpus`, line 4: 1 columns, but layout `bio-columns` has 2 (tag, word)"
     );
     assert_eq!(
-        fault(Layout::BioColumns, "O\ta\nword\tO\n"),
-        "`corpus`, line 2: tag `word` is not `O`, `B-label` or `I-label`"
+        fault(Layout::BioColumns, "B-x\ta\nword\tO\n").lines().next().unwrap(),
+        "`corpus`, line 2: tag `word` fits no scheme together with tags such as `B-label`"
     );
 }
 
@@ -134,17 +154,17 @@ fn of_two_slots_on_one_token_the_first_has_it_and_the_second_begins_at_its_next(
 
 #[test]
 fn conll_skips_document_starts_and_opens_spans_of_iob1() {
-    let text = "-DOCSTART- -X- O O\n\nEU NNP I-NP I-ORG\nrejects VBZ I-VP O\nGerman JJ I-NP I-MISC\nBonn NNP I-NP I-LOC\nParis NNP I-NP B-LOC\n\na\tB-x\nb\tI-x\n";
+    let text = "-DOCSTART- -X- O O\n\nEU NNP I-NP I-ORG\nrejects VBZ I-VP O\nGerman JJ I-NP I-MISC\nBonn NNP I-NP I-LOC\nParis NNP I-NP B-LOC\n\na X Y I-x\nb X Y I-x\n";
     let sentences = read_as(Layout::Conll, text);
     assert_eq!(pairs(&sentences[0]), "EU/B-ORG rejects/O German/B-MISC Bonn/B-LOC Paris/B-LOC");
     assert_eq!((pairs(&sentences[1]).as_str(), sentences[1].line), ("a/B-x b/I-x", 9));
     assert_eq!(
-        fault(Layout::Conll, "a b c d O"),
-        "`corpus`, line 1: 5 columns, but layout `conll` has 2 to 4"
+        fault(Layout::Conll, "a O\nb"),
+        "`corpus`, line 2: 1 columns, but layout `conll` has 2 or more"
     );
     assert_eq!(
-        fault(Layout::Conll, "a O\nb S-x"),
-        "`corpus`, line 2: tag `S-x` is not `O`, `B-label` or `I-label`"
+        fault(Layout::Conll, "a X O\nb O").lines().next().unwrap(),
+        "`corpus`, line 2: 2 columns, but line 1 has 3"
     );
 }
 
@@ -157,48 +177,69 @@ fn jsonl_takes_tokens_with_tags_or_text_with_character_spans() {
         ["a/O b/B-x", "Zo\u{eb}/B-who called/O me/O"]
     );
     assert_eq!(sentences[1].line, 3);
+    assert_eq!(sentences[1].spans, Some(vec![CharSpan { start: 0, end: 3, label: "who".to_owned() }]));
     for (line, message) in [
         (r#"{"tokens":["a"],"tags":[]}"#, "1 words but 0 tags"),
         (r#"{"tokens":["a b"],"tags":["O"]}"#, "word `a b` holds white space"),
         (r#"{"tokens":["a",""],"tags":["O","O"]}"#, "word 2 is empty"),
+        (r#"{"tokens":["a\u0000"],"tags":["O"]}"#, "word `a\u{2400}` holds a NUL character"),
         (r#"{"tokens":[],"tags":[]}"#, "the sentence has no words"),
         (r#"{"tokens":["a"],"tags":["B-"]}"#, "the label of `B-` is empty"),
         (r#"{"tokens":["a"],"tags":["B-x y"]}"#, "label `x y` holds white space"),
+        (r#"{"tokens":["a"],"tags":["B-O"]}"#, "label `O` is a tag of its own in sBIO"),
+        (r#"{"tokens":["a"],"tags":[1]}"#, "tag 1 has no name: `tag_names` is not set"),
         (
-            r#"{"tokens":["a"],"tags":["B-O"]}"#,
-            "label `O` is a tag of its own in sBIO\nhint: rename the label",
+            r#"{"tokens":["a", 1],"tags":["O", "O"]}"#,
+            "field `tokens` is an array with a number, expected an array of texts",
         ),
         (
             r#"{"text":"a","spans":[{"start":0,"end":2,"label":"x"}]}"#,
             "span 0:2 does not fit the text of 1 characters",
         ),
-        (r#"{"text":"a","spans":[{"start":0,"end":1,"label":""}]}"#, "the label of `B-` is empty"),
+        (r#"{"text":"a","spans":[{"start":0,"end":1,"label":""}]}"#, "the label of `` is empty"),
+        (r#"{"text":"a","spans":"none"}"#, "field `spans` is a text, expected an array of spans, or null"),
         (
-            r#"{"text":"a"}"#,
-            "not the JSON of layout `jsonl`: a line needs `tokens` and `tags`, or `text` and `spans`",
+            r#"{"text":"a","spans":[{"begin":0,"stop":1}]}"#,
+            "span {\"begin\":0,\"stop\":1} of `spans` is not `[start, end, \"label\"]` or an object with `start`, `end` and `label`",
         ),
+        (
+            r#"{"body":"a","mark":[]}"#,
+            "a record needs `tokens` and `tags`, or `text` and `spans`; this one has the keys `body`, `mark`",
+        ),
+        (r#"{"text":"#, "not the JSON of layout `jsonl`: EOF while parsing a value at column 8"),
+        (r#"[1, 2]"#, "a record needs `tokens` and `tags`, or `text` and `spans`; this one has a number"),
     ] {
-        assert_eq!(fault(Layout::Jsonl, line), format!("`corpus`, line 1: {message}"));
+        let fault = fault(Layout::Jsonl, line);
+        assert_eq!(fault.lines().next().unwrap(), format!("`corpus`, line 1: {message}"));
     }
+    assert_eq!(
+        fault(Layout::Jsonl, r#"{"text":"a"}"#).lines().next().unwrap(),
+        "`corpus` has no annotation: no record has tags or spans; the first has `text`"
+    );
 }
 
 #[test]
-fn bytes_that_are_not_utf8_are_named_by_line() {
-    let error = parse(
-        Path::new("x"),
-        b"O\ta\nO\t\xff\n",
-        Layout::BioColumns,
-        &LabelTransform::default(),
-        WordSplitting::default(),
+fn bytes_that_are_not_utf8_are_named_by_line_and_position() {
+    let fails = |content: &[u8]| {
+        let error = parse(content, Layout::BioColumns, &ReadOptions::default(), &LabelTransform::default());
+        error.unwrap_err().to_string()
+    };
+    assert_eq!(
+        fails(b"O\ta\nO\t\xff\n"),
+        "`corpus`, line 2: not UTF-8: byte 0xFF at position 3 of the line, byte 7 of the file\n\
+         hint: convert the file, for instance from Latin-1 with `iconv -f ISO-8859-1 -t UTF-8`"
     );
-    assert_eq!(error.unwrap_err().to_string(), "`x`, line 2: not UTF-8");
+    for content in [b"\xff\xfeO\x00\t\x00".as_slice(), b"\xfe\xff\x00O", b"\xff\xfe"] {
+        assert!(fails(content).starts_with("`corpus`, line 1: the file is UTF-16, not UTF-8\nhint: "));
+    }
     assert_eq!(read_as(Layout::BioColumns, "\u{feff}O\ta").len(), 1);
     assert_eq!(fault(Layout::BioColumns, "\n\n"), "`corpus` holds no sentence");
+    assert_eq!(fault(Layout::Conll, ""), "`corpus` holds no sentence");
 }
 
 #[test]
 fn label_presets_differ_in_mtops_prefix_and_in_case() {
-    let plain = Labels::default();
+    let plain = Labels::Preset(LabelPreset::Plain);
     let reference = Labels::Preset(LabelPreset::Reference);
     for (layout, label, short, full) in [
         (Layout::Mtop, "SL:DATE_TIME", "date_time", "sl:date_time"),
@@ -206,16 +247,31 @@ fn label_presets_differ_in_mtops_prefix_and_in_case() {
         (Layout::BioColumns, "Character_Name", "character_name", "Character_Name"),
         (Layout::SeqInOut, "toloc.city_name", "toloc.city_name", "toloc.city_name"),
     ] {
-        assert_eq!(plain.transform(layout).apply(label), short);
-        assert_eq!(reference.transform(layout).apply(label), full);
+        assert_eq!(plain.transform(layout).apply(label).0, short);
+        assert_eq!(reference.transform(layout).apply(label).0, full);
+        let kept = if matches!(layout, Layout::Mtop | Layout::Mtod) { short } else { label };
+        assert_eq!(Labels::default().transform(layout).apply(label).0, kept);
     }
     let cut: Labels = serde_json::from_str(r#"{"cut_at":"/","strip_prefix":"x-"}"#).unwrap();
     let transform = cut.transform(Layout::Jsonl);
-    assert_eq!(transform.apply("x-A/b"), "A");
-    let content = "B-/x\ta\n";
-    let error =
-        parse(Path::new("x"), content.as_bytes(), Layout::BioColumns, &transform, WordSplitting::default());
-    assert_eq!(error.unwrap_err().to_string(), "`x`, line 1: the label of `B-/x` is empty");
+    assert_eq!(transform.apply("x-A/b"), ("A".to_owned(), "A"));
+    let error = parse(b"B-/x\ta\n", Layout::BioColumns, &ReadOptions::default(), &transform);
+    assert_eq!(error.unwrap_err().to_string(), "`corpus`, line 1: the label of `/x` is empty");
+}
+
+#[test]
+fn labels_that_a_change_of_case_makes_one_are_refused() {
+    let lower = LabelTransform { case: LabelCase::Lower, ..LabelTransform::default() };
+    let content = b"B-Title\ta\nB-x\tb\nB-TITLE\tc\n";
+    let error = parse(content, Layout::BioColumns, &ReadOptions::default(), &lower).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "`corpus`, line 3: labels `Title` and `TITLE` both become `title`\n\
+         hint: `labels = \"keep\"` keeps them apart; rename one of them if they mean the same"
+    );
+    // What is cut off is meant to be lost.
+    let cut = LabelTransform { cut_at: Some('/'), ..lower };
+    assert!(parse(b"B-a/x\ta\nB-a/y\tb\n", Layout::BioColumns, &ReadOptions::default(), &cut).is_ok());
 }
 
 #[test]
@@ -223,16 +279,17 @@ fn a_spec_is_read_from_toml_and_layouts_have_names() {
     let spec: CorpusSpec =
         toml::from_str("layout = 'bio-columns'\ntrain = 'a.bio'\ntest = '/b.bio'\nlabels = 'reference'")
             .unwrap();
-    assert_eq!((spec.valid_fraction, spec.labels.clone()), (0.1, Labels::Preset(LabelPreset::Reference)));
+    assert_eq!((spec.holdout, spec.labels.clone()), (0.1, Labels::Preset(LabelPreset::Reference)));
     let spec = spec.resolved(Path::new("/data"));
-    assert_eq!((spec.train.as_path(), spec.test.as_path()), (Path::new("/data/a.bio"), Path::new("/b.bio")));
+    let test = spec.test.as_deref();
+    assert_eq!((spec.train.as_path(), test), (Path::new("/data/a.bio"), Some(Path::new("/b.bio"))));
     for layout in Layout::ALL {
         assert_eq!(layout.name().parse::<Layout>().unwrap(), layout);
         assert_eq!(serde_json::to_string(&layout).unwrap(), format!("\"{layout}\""));
     }
     assert_eq!(
         "mtopp".parse::<Layout>().unwrap_err().to_string(),
-        "unknown layout `mtopp`; known are `seq-in-out`, `bio-columns`, `mtop`, `mtod`, `conll`, `jsonl`\nhint: did you mean `mtop`?"
+        "unknown layout `mtopp`; known are `seq-in-out`, `bio-columns`, `mtop`, `mtod`, `conll`, `jsonl`, `csv`, `tsv`, `text`\nhint: did you mean `mtop`?"
     );
 }
 
@@ -251,12 +308,12 @@ fn subsets_are_floored_nested_and_keep_the_order() {
 
 #[test]
 fn statistics_count_labels_duplicates_overlap_and_ill_formed_tags() {
-    let train = read_as(Layout::BioColumns, "B-x\ta\nI-y\tb\n\nB-x\ta\nI-x\tb\n\nO\tc\nI-x\td\n");
+    let train = read_as(Layout::BioColumns, "B-x\ta\nB-y\tb\n\nB-x\ta\nI-x\tb\n\nO\tc\nB-x\td\n");
     let valid = read_as(Layout::BioColumns, "B-v\tf\n");
     let test = read_as(Layout::BioColumns, "O\ta\nO\tb\n\nB-z\te\n\nB-v\te\n");
-    let stats = stats::CorpusStats::of(&Splits { train, valid, test });
+    let stats = stats::CorpusStats::of(&Splits { train, valid, test }, &[]);
     assert_eq!((stats.train.sentences, stats.train.words, stats.train.sentence_words.max), (3, 6, 2));
-    assert_eq!((stats.train.duplicates, stats.train.ill_formed_tags, stats.test_in_train), (1, 2, 1));
+    assert_eq!((stats.train.duplicates, stats.train.ill_formed_tags, stats.test_in_train), (1, 0, 1));
     assert_eq!((stats.test.duplicates, stats.labels_only_in_test.clone()), (1, vec!["z".to_owned()]));
     let labels: Vec<(&str, [usize; 3])> = stats.labels().into_iter().collect();
     assert_eq!(labels, [("v", [0, 1, 1]), ("x", [3, 0, 0]), ("y", [1, 0, 0]), ("z", [0, 0, 1])]);
@@ -320,70 +377,4 @@ fn a_tenth_is_held_out_where_no_validation_split_is_distributed() {
     assert_ne!(lines(&spec.load().unwrap().valid), valid);
 }
 
-/// Text that gets past the first checks of some layout more often than random bytes do.
-fn near_corpus() -> impl Strategy<Value = Vec<u8>> {
-    let piece = prop::sample::select(vec![
-        "O",
-        "B-x",
-        "I-x",
-        "\t",
-        "\n",
-        "\r\n",
-        " ",
-        "1:3:x",
-        ",",
-        "id",
-        "\u{eb}",
-        "a b",
-        "{\"tokens\":[\"a\"],\"tokenSpans\":[{\"start\":0,\"length\":1}]}",
-        "{\"tokens\":[\"a\"],\"tokenSpans\":[{\"start\":1,\"length\":18446744073709551615}]}",
-        "{\"tokenizations\":[{\"tokens\":[\"a\"],\"tokenSpans\":[{\"start\":0,\"length\":1}]}]}",
-        "{\"tokens\":[\"a\"],\"tags\":[\"O\"]}",
-        "{\"text\":\"a\u{eb}\",\"spans\":[{\"start\":1,\"end\":2,\"label\":\"x\"}]}",
-    ]);
-    let pieces = prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat().into_bytes());
-    prop_oneof![pieces, prop::collection::vec(any::<u8>(), 0..64)]
-}
-
-fn slots_column() -> impl Strategy<Value = String> {
-    let slot = (0..12usize, 0..12usize, "[a-z]{0,2}")
-        .prop_map(|(start, end, label)| format!("{start}:{end}:{label}"));
-    prop::collection::vec(slot, 0..4).prop_map(|slots| slots.join(","))
-}
-
-fn check_promises(sentences: &[Sentence]) -> Result<(), TestCaseError> {
-    for sentence in sentences {
-        prop_assert!(!sentence.words.is_empty() && sentence.words.len() == sentence.tags.len());
-        prop_assert!(sentence.tags.iter().all(|tag| Bio::parse(tag).is_some()));
-        prop_assert!(sentence.words.iter().all(|word| !word.is_empty() && !word.chars().any(is_whitespace)));
-        let length = sentence.text.as_ref().map_or(0, |text| text.chars().count());
-        prop_assert!(sentence.offsets.iter().flatten().all(|(start, end)| start <= end && *end <= length));
-    }
-    label_set(sentences, "test").map_err(|error| TestCaseError::fail(error.to_string()))?;
-    Ok(())
-}
-
-proptest! {
-    #[test]
-    fn no_bytes_make_a_reader_panic_or_break_a_sentences_promises(content in near_corpus()) {
-        for layout in Layout::ALL {
-            if let Ok(sentences) = parse(Path::new("x"), &content, layout, &LabelTransform::default(), layout.words()) {
-                check_promises(&sentences)?;
-            }
-        }
-    }
-
-    #[test]
-    fn no_slots_make_a_reader_panic_or_break_a_sentences_promises(slots in slots_column()) {
-        let column = [("caf\u{e9}", 0), ("at", 5), ("9", 8)];
-        let lines = [
-            (Layout::Mtop, mtop_line(&slots, "caf\u{e9} at 9", &tokens(&column, characters))),
-            (Layout::Mtod, mtod_line(&slots, "caf\u{e9} at 9", &tokens(&column, characters))),
-        ];
-        for (layout, line) in lines {
-            if let Ok(sentences) = parse_as(layout, &line) {
-                check_promises(&sentences)?;
-            }
-        }
-    }
-}
+mod properties;

@@ -1,8 +1,12 @@
 //! Rewriting of labels while a corpus is read.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
-use super::Layout;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::layout::Layout;
 
 /// A change of every label, in this order: prefix, cut, case.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +33,9 @@ pub enum LabelCase {
     Lower,
 }
 
-/// Which labels a task learns, by name or in full.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Which labels a task learns, by name or in full: `"keep"`, `"plain"`, `"reference"`, or a table with `strip_prefix`, `cut_at` and
+/// `case`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Labels {
     /// By name.
@@ -41,7 +46,7 @@ pub enum Labels {
 
 impl Default for Labels {
     fn default() -> Self {
-        Self::Preset(LabelPreset::Plain)
+        Self::Preset(LabelPreset::Keep)
     }
 }
 
@@ -49,12 +54,41 @@ impl Default for Labels {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LabelPreset {
-    /// Short labels: lower case, mTOP without `SL:`, mTOD up to `/`.
+    /// As distributed; only mTOP and mTOD as with [`LabelPreset::Plain`].
     #[default]
+    Keep,
+    /// Short labels: lower case, mTOP without `SL:`, mTOD up to `/`. For the corpora of the paper.
     Plain,
     /// What the authors trained on, as far as their losses show: as distributed, but mTOP in lower case with its `sl:`, mTOD up
     /// to `/`.
     Reference,
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Forms)
+    }
+}
+
+/// Reads the two forms of [`Labels`].
+struct Forms;
+
+impl<'de> Visitor<'de> for Forms {
+    type Value = Labels;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "one of \"keep\", \"plain\", \"reference\", or a table such as { strip_prefix = \"SL:\", cut_at = \"/\", case = \"lower\" }",
+        )
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Labels, E> {
+        LabelPreset::deserialize(name.into_deserializer()).map(Labels::Preset)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Labels, A::Error> {
+        LabelTransform::deserialize(MapAccessDeserializer::new(map)).map(Labels::Custom)
+    }
 }
 
 impl Labels {
@@ -64,7 +98,8 @@ impl Labels {
             Self::Custom(transform) => return transform.clone(),
             Self::Preset(preset) => *preset,
         };
-        let plain = preset == LabelPreset::Plain;
+        let facebook = matches!(layout, Layout::Mtop | Layout::Mtod);
+        let plain = preset == LabelPreset::Plain || (preset == LabelPreset::Keep && facebook);
         LabelTransform {
             strip_prefix: if plain && layout == Layout::Mtop { "SL:".to_owned() } else { String::new() },
             cut_at: (layout == Layout::Mtod).then_some('/'),
@@ -74,13 +109,16 @@ impl Labels {
 }
 
 impl LabelTransform {
-    /// The new form of a label.
-    pub fn apply(&self, label: &str) -> String {
-        let label = label.strip_prefix(self.strip_prefix.as_str()).unwrap_or(label);
-        let label = self.cut_at.and_then(|at| label.split(at).next()).unwrap_or(label);
-        match self.case {
-            LabelCase::Keep => label.to_owned(),
-            LabelCase::Lower => label.to_lowercase(),
-        }
+    /// The new form of a label, and the part of the old one that it was made of. Two parts that become one form are an error; that
+    /// labels become one when they are cut is the purpose of the cut.
+    pub fn apply<'l>(&self, label: &'l str) -> (String, &'l str) {
+        let stripped = label.strip_prefix(self.strip_prefix.as_str()).unwrap_or(label);
+        let cut = self.cut_at.and_then(|at| stripped.split(at).next());
+        let part = cut.unwrap_or(label);
+        let new = match self.case {
+            LabelCase::Keep => cut.unwrap_or(stripped).to_owned(),
+            LabelCase::Lower => cut.unwrap_or(stripped).to_lowercase(),
+        };
+        (new, part)
     }
 }

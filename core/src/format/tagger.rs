@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::format::packed;
 use crate::text::drafter::Transitions;
-use crate::text::words::WordSplitting;
+use crate::text::words::{WordFit, WordSplitting};
 
 /// Version of the file's layout that this code writes and reads.
 pub const FORMAT: u32 = 2;
@@ -121,6 +121,9 @@ pub struct TaggerMetadata {
     pub labels: Vec<String>,
     /// How free text is split into words.
     pub words: WordSplitting,
+    /// How well that reproduces the tokens of the training corpus; absent if they are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word_fit: Option<WordFit>,
     /// Longest source in tokens, `</s>` included.
     pub max_source_len: usize,
     /// Longest target in tokens, `</s>` included; 0 and absent if no target is written.
@@ -197,10 +200,11 @@ impl TaggerMetadata {
             return Err(MetadataError::Version { found });
         }
         // The other fields are text, which must not be parsed: a task may be named `7`.
-        const JSON: [&str; 12] = [
+        const JSON: [&str; 13] = [
             "format",
             "labels",
             "words",
+            "word_fit",
             "max_source_len",
             "max_target_len",
             "pad_token_id",
@@ -232,7 +236,7 @@ impl TaggerMetadata {
 mod tests {
     use super::*;
     use crate::causes::with_causes;
-    use crate::text::words::{WordRule, WordSplitting};
+    use crate::text::words::{WordFit, WordRule, WordSplitting};
 
     fn metadata() -> TaggerMetadata {
         TaggerMetadata {
@@ -241,6 +245,7 @@ mod tests {
             task: "7".into(),
             labels: vec!["place".into(), "a\"b".into()],
             words: WordSplitting { rule: WordRule::Punctuation, lowercase: true },
+            word_fit: Some(WordFit { splitting: WordSplitting::default(), tokens: 9, reproduced: 7 }),
             max_source_len: 128,
             max_target_len: 127,
             pad_token_id: 0,

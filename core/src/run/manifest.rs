@@ -12,7 +12,7 @@ use crate::backbone::t5::T5Config;
 use crate::backbone::{BackboneConfig, BackboneKind};
 use crate::method::{MethodConfig, MethodError, TaskShape, TrainableTensor};
 use crate::text::labels::bio_tags;
-use crate::text::words::WordSplitting;
+use crate::text::words::{WordFit, WordSplitting};
 
 /// The version of the folder's layout that this code writes and reads.
 pub const FORMAT: u32 = 1;
@@ -145,6 +145,9 @@ pub struct Task {
     pub labels: Vec<String>,
     /// How free text is split into words like those of the training data.
     pub words: WordSplitting,
+    /// How well that reproduces the corpus' own tokens; absent if it has none, and in runs made before this was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word_fit: Option<WordFit>,
     /// Number of training sentences.
     pub train_sentences: usize,
     /// SHA-256 over the ids of its training examples; a resumed run must train on the same.

@@ -17,6 +17,7 @@ fn new_run(folder: &Path) -> Run {
         name: name.to_owned(),
         labels: vec!["place".to_owned()],
         words: WordSplitting::default(),
+        word_fit: None,
         train_sentences: 3,
         train_sha256: String::new(),
     };

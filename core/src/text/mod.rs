@@ -2,10 +2,13 @@
 //!
 //! - [`words`]: free text split into words
 //! - [`spans`]: BIO and sBIO tags, and the spans that they mark
+//! - [`scheme`]: the schemes of tags (BIO, IOB1, IO, IOBES, BILOU, BMES) and their conversion to BIO
+//! - [`scheme_observer`]: which scheme the tags of a file are written in
 //! - [`labels`]: a task's label inventory
+//! - [`writable`]: whether a model can write the labels
 //! - [`sentinels`]: the ids that separate words in SentT'
 //! - [`sentt`]: SentT', the source and target form of a T5
-//! - [`source`]: source ids with a task's prefix, and padded batches
+//! - [`source`]: source ids with a task's prefix, padded batches, and the codecs' common error
 //! - [`target`]: the target grammar: tags from ids and ids from tags
 //! - [`wordpiece`]: the source form of a BERT
 //! - [`drafter`]: the classifier that drafts targets
@@ -14,6 +17,9 @@
 pub mod drafter;
 pub mod labels;
 pub mod metrics;
+pub mod scheme;
+mod scheme_form;
+pub mod scheme_observer;
 pub mod sentinels;
 pub mod sentt;
 pub mod source;
@@ -21,3 +27,4 @@ pub mod spans;
 pub mod target;
 pub mod wordpiece;
 pub mod words;
+pub mod writable;

@@ -5,13 +5,19 @@
 //! 4,386 test utterances of mTOP ([`WordRule::Clitics`]), and for 4,181 of 4,181 eval and 8,621 of 8,621 test utterances of
 //! mTOD ([`WordRule::Punctuation`], lower case). ATIS, SNIPS and MIT are distributed as words; there [`WordRule::Whitespace`] fits.
 
+use std::fmt;
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+use unicode_segmentation::UnicodeSegmentation;
 
 /// How free text becomes the words that a task was trained on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+///
+/// Read from the name of a rule (`"punctuation"`) or a table (`{ rule = "punctuation", lowercase = true }`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct WordSplitting {
     /// Where words end.
     pub rule: WordRule,
@@ -26,11 +32,59 @@ pub enum WordRule {
     /// At white space only.
     #[default]
     Whitespace,
-    /// At white space and around every punctuation mark, but for `.` and `'` between two letters or two digits and `,` and `;`
+    /// At white space and around every punctuation mark and currency or mathematical sign (`$450`, `€75`), but for `.` and `'` between two letters or two digits and `,` and `;`
     /// between two digits: `what's`, `a.m .`, `7 : 30`, `1,000` (as mTOD).
     Punctuation,
     /// As `Punctuation`, and before a possessive or short `'s`, and between a number and `am` or `pm`: `what 's`, `7 pm` (as mTOP).
     Clitics,
+    /// At the word boundaries of Unicode (UAX 29): `what's`, `3.14`, `$ 450`, `e - mail`.
+    Unicode,
+}
+
+impl WordRule {
+    /// All rules.
+    pub const ALL: [Self; 4] = [Self::Whitespace, Self::Punctuation, Self::Clitics, Self::Unicode];
+
+    /// The name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Whitespace => "whitespace",
+            Self::Punctuation => "punctuation",
+            Self::Clitics => "clitics",
+            Self::Unicode => "unicode",
+        }
+    }
+}
+
+/// How well a rule for free text reproduces the tokens of a corpus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WordFit {
+    /// The rule.
+    pub splitting: WordSplitting,
+    /// Tokens that were compared.
+    pub tokens: usize,
+    /// Tokens that the rule gives too.
+    pub reproduced: usize,
+}
+
+impl WordFit {
+    /// Share of the tokens that the rule does not give, 0 to 1.
+    pub fn missed_share(&self) -> f64 {
+        (self.tokens - self.reproduced.min(self.tokens)) as f64 / self.tokens.max(1) as f64
+    }
+
+    /// What a user should know, if not all tokens are reproduced.
+    pub fn note(&self) -> Option<String> {
+        let missed = self.tokens.saturating_sub(self.reproduced);
+        (missed > 0).then(|| {
+            format!(
+                "the rule `{}` cuts free text otherwise than {missed} of {} tokens of the corpus ({:.2} %)",
+                self.splitting.rule.name(),
+                self.tokens,
+                100.0 * self.missed_share()
+            )
+        })
+    }
 }
 
 /// A word of a text.
@@ -57,6 +111,9 @@ pub fn split_whitespace(text: &str) -> Vec<Word> {
 impl WordSplitting {
     /// The words of `text`. Offsets always refer to `text` itself, whatever is lower-cased.
     pub fn split(self, text: &str) -> Vec<Word> {
+        if self.rule == WordRule::Unicode {
+            return self.split_unicode(text);
+        }
         let chars: Vec<char> = text.chars().collect();
         let mut words = Vec::new();
         let mut start = 0;
@@ -67,6 +124,26 @@ impl WordSplitting {
                     end += 1;
                 }
                 words.push(self.word(&chars, start..end));
+            }
+            start = end;
+        }
+        words
+    }
+
+    fn split_unicode(self, text: &str) -> Vec<Word> {
+        let mut words = Vec::new();
+        let mut start = 0;
+        for segment in text.split_word_bounds() {
+            let end = start + segment.chars().count();
+            // A segment may hold white space among other characters, for instance a joiner after a space.
+            let chars: Vec<char> = segment.chars().collect();
+            let mut at = 0;
+            for part in chars.split(|c| is_whitespace(*c)) {
+                if !part.is_empty() {
+                    let word = self.word(&chars, at..at + part.len());
+                    words.push(Word { start: start + word.start, end: start + word.end, ..word });
+                }
+                at += part.len() + 1;
             }
             start = end;
         }
@@ -89,18 +166,68 @@ impl WordSplitting {
         }
         let around_mark = || stands_alone(chars, at) || stands_alone(chars, at - 1);
         match self.rule {
-            WordRule::Whitespace => false,
+            WordRule::Whitespace | WordRule::Unicode => false,
             WordRule::Punctuation => around_mark(),
             WordRule::Clitics => around_mark() || opens_clitic(chars, at) || opens_half_day(chars, start, at),
         }
     }
 }
 
-/// Whether `c` is a mark that may be a word of its own. Letters, digits, `_`, combining marks and symbols of other scripts are not.
+impl<'de> Deserialize<'de> for WordSplitting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Forms)
+    }
+}
+
+/// Reads the two forms of [`WordSplitting`].
+struct Forms;
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Default)]
+struct Table {
+    rule: WordRule,
+    lowercase: bool,
+}
+
+impl<'de> Visitor<'de> for Forms {
+    type Value = WordSplitting;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = WordRule::ALL.map(|rule| format!("\"{}\"", rule.name())).join(", ");
+        write!(f, "one of {names}, or a table such as {{ rule = \"punctuation\", lowercase = true }}")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<WordSplitting, E> {
+        let rule = WordRule::ALL.into_iter().find(|rule| rule.name() == name);
+        let rule = rule
+            .ok_or_else(|| E::unknown_variant(name, &["whitespace", "punctuation", "clitics", "unicode"]))?;
+        Ok(WordSplitting { rule, lowercase: false })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<WordSplitting, A::Error> {
+        let Table { rule, lowercase } = Table::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(WordSplitting { rule, lowercase })
+    }
+}
+
+/// Whether `c` is a mark that may be a word of its own: punctuation (but for `_`), currency and mathematical signs of all scripts,
+/// and the other symbols of Latin-1. Letters, digits, combining marks and pictographs are not.
 fn is_mark(c: char) -> bool {
-    (c.is_ascii_punctuation() && c != '_')
-        || matches!(c, '\u{a1}'..='\u{bf}' if !c.is_alphanumeric())
-        || matches!(c, '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{205e}' | '\u{3001}'..='\u{3003}' | '\u{3008}'..='\u{301f}')
+    use GeneralCategory as Category;
+    match c.general_category() {
+        Category::ConnectorPunctuation => c != '_',
+        Category::DashPunctuation
+        | Category::OpenPunctuation
+        | Category::ClosePunctuation
+        | Category::InitialPunctuation
+        | Category::FinalPunctuation
+        | Category::OtherPunctuation
+        | Category::CurrencySymbol
+        | Category::MathSymbol => true,
+        Category::ModifierSymbol | Category::OtherSymbol => c <= '\u{bf}',
+        _ => false,
+    }
 }
 
 fn is_apostrophe(c: char) -> bool {
@@ -171,6 +298,47 @@ mod tests {
     }
 
     #[test]
+    fn currency_signs_and_punctuation_of_all_scripts_are_words() {
+        let words =
+            texts(WordRule::Punctuation, "$450 €75 ₹9 £1,000 ±3 «oui» ¿qué? 你好。 سلام، a_b x² naïve 5°");
+        assert_eq!(
+            words.join(" "),
+            "$ 450 € 75 ₹ 9 £ 1,000 ± 3 « oui » ¿ qué ? 你好 。 سلام ، a_b x² naïve 5 °"
+        );
+        // Pictographs stay whole, joiners and skin tones included.
+        assert_eq!(texts(WordRule::Punctuation, "love💔 👩🏽‍🚀!").join(" "), "love💔 👩🏽‍🚀 !");
+    }
+
+    #[test]
+    fn unicode_words_are_those_of_uax_29() {
+        let words = texts(WordRule::Unicode, "What's up at 3.14, \u{200d} $450 (e-mail)?");
+        assert_eq!(words.join(" "), "What's up at 3.14 , \u{200d} $ 450 ( e - mail ) ?");
+    }
+
+    #[test]
+    fn a_rule_is_read_by_name_or_as_a_table() {
+        let read = |text: &str| toml::from_str::<std::collections::BTreeMap<String, WordSplitting>>(text);
+        let named = read("words = 'punctuation'").unwrap()["words"];
+        assert_eq!(named, WordSplitting { rule: WordRule::Punctuation, lowercase: false });
+        let table = read("words = { rule = 'clitics', lowercase = true }").unwrap()["words"];
+        assert_eq!(table, WordSplitting { rule: WordRule::Clitics, lowercase: true });
+        for (text, message) in [
+            (
+                "words = 3",
+                "expected one of \"whitespace\", \"punctuation\", \"clitics\", \"unicode\", or a table such as",
+            ),
+            ("words = 'words'", "expected one of `whitespace`, `punctuation`, `clitics`, `unicode`"),
+            ("words = { rules = 'x' }", "unknown field `rules`, expected `rule` or `lowercase`"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+        let json = serde_json::to_string(&table).unwrap();
+        assert_eq!(json, r#"{"rule":"clitics","lowercase":true}"#);
+        assert_eq!(serde_json::from_str::<WordSplitting>(&json).unwrap(), table);
+    }
+
+    #[test]
     fn clitics_are_only_a_final_s_and_half_days() {
         let words = texts(WordRule::Clitics, "What's Lisa\u{2019}s o'clock at 7pm, I'm 6.00pm 29th 10ams");
         assert_eq!(words.join(" "), "What 's Lisa \u{2019}s o'clock at 7 pm , I'm 6.00pm 29th 10ams");
@@ -188,7 +356,7 @@ mod tests {
         #[test]
         fn words_are_the_texts_slices_and_lose_only_white_space(text in "(?s)[ a-zA-Z0-9.,';:\u{2019}\u{a0}\u{1c}\u{e9}\u{1F600}]{0,40}|.{0,40}") {
             let chars: Vec<char> = text.chars().collect();
-            for rule in [WordRule::Whitespace, WordRule::Punctuation, WordRule::Clitics] {
+            for rule in WordRule::ALL {
                 let words = WordSplitting { rule, lowercase: false }.split(&text);
                 let mut covered = 0;
                 for word in &words {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hyperloader_runtime::backend::{Backend, BackendError, BackendKind, BackendOptions, Graph, Value};
+use hyperloader_runtime::{Backend, BackendError, BackendKind, BackendOptions, Graph, Value};
 use ndarray::Array2;
 
 use super::answers::{Answers, Pass, ReferenceRun};

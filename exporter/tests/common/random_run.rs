@@ -41,6 +41,7 @@ pub(crate) fn write_run(
         name: (*name).to_owned(),
         labels: ["datetime", "location", "name"].map(str::to_owned).to_vec(),
         words: WordSplitting::default(),
+        word_fit: None,
         train_sentences: 100,
         train_sha256: String::new(),
     };

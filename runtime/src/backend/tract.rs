@@ -4,26 +4,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use hyperloader_onnx::Bytes;
+use hyperloader_core::device::Device;
 use hyperloader_onnx::proto::ModelProto;
+use hyperloader_onnx::{Bytes, WeightFile};
 use prost::Message;
 use tract_linalg::multithread::Executor;
 use tract_onnx::prelude::{
-    DatumType, Framework, InferenceModelExt, IntoTValue, RunOptions, TValue, TVec, Tensor, TypedSimplePlan,
+    Framework, InferenceModelExt, IntoTValue, RunOptions, TValue, TVec, Tensor, TypedSimplePlan,
 };
 use tract_onnx::tract_core::internal::{IntoArcTensor, TractResult, TypedModel, TypedModelPatch, tvec};
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::matmul::pack::OptMatMulPack;
 
-use super::value::{Elements, Storage};
-use super::{BackendError, BackendKind, BackendOptions, Device, Graph, Value};
+use super::error::{BackendError, Cause};
+use super::graph::Graph;
+use super::options::{BackendKind, BackendOptions};
+use super::runtime::Runtime;
+use super::value::{Elements, Storage, Value};
 
 const KIND: BackendKind = BackendKind::Tract;
 
-/// Name and device.
-pub(super) const DESCRIPTION: &str = "tract on cpu";
-
-/// How plans are to be made.
+/// The settings of tract's plans.
 #[derive(Debug)]
 pub(super) struct Tract {
     executor: Executor,
@@ -35,57 +36,70 @@ impl Tract {
             return Err(BackendError::Device {
                 kind: KIND,
                 device: options.device,
-                reason: "it runs on the CPU only".into(),
+                source: "it runs on the CPU only".into(),
             });
         }
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let executor = match options.threads.unwrap_or_else(cores) {
             0 | 1 => Executor::SingleThread,
             threads => caught(|| Ok(Executor::multithread(threads)))
-                .map_err(|reason| BackendError::Open { kind: KIND, reason })?,
+                .map_err(|source| BackendError::Open { kind: KIND, source })?,
         };
         Ok(Self { executor })
     }
 
-    pub(super) fn open(&self, model: &ModelProto) -> Result<Box<dyn Graph>, BackendError> {
-        self.open_bytes(model.encode_to_vec().into())
-    }
-
-    pub(super) fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError> {
-        let bytes = std::fs::read(path).map_err(|error| BackendError::Open {
-            kind: KIND,
-            reason: format!("cannot read `{}`: {error}", path.display()),
-        })?;
-        self.open_bytes(bytes.into())
-    }
-
-    /// Dimensions stay symbols: one plan serves all batches and lengths.
+    /// Dimensions stay symbolic: one plan serves all batch sizes and lengths.
     fn open_bytes(&self, bytes: Bytes) -> Result<Box<dyn Graph>, BackendError> {
         let options = RunOptions { executor: Some(self.executor.clone()), ..RunOptions::default() };
         let open = || {
-            let proto = tract_onnx::pb::ModelProto::decode(bytes).map_err(|error| error.to_string())?;
+            let proto = tract_onnx::pb::ModelProto::decode(bytes)?;
             let graph = proto.graph.as_ref().ok_or("the model holds no graph")?;
             let inputs = graph.input.iter().map(|input| input.name.clone()).collect();
-            let model =
-                tract_onnx::onnx().model_for_proto_model(&proto).map_err(|error| format!("{error:#}"))?;
-            // Optimising makes another copy of the weights; the file's is no longer needed then.
+            let model = tract_onnx::onnx().model_for_proto_model(&proto)?;
+            // Optimizing copies the weights; the copy in `proto` is no longer needed.
             drop(proto);
-            let plan = model
-                .into_optimized()
-                .and_then(pack_shared_factors)
-                .and_then(|model| TypedSimplePlan::new_with_options(model, &options))
-                .map_err(|error| format!("{error:#}"))?;
-            Ok(TractGraph { inputs, plan })
+            let model = pack_shared_factors(model.into_optimized()?)?;
+            Ok(TractGraph { inputs, plan: TypedSimplePlan::new_with_options(model, &options)? })
         };
         match caught(open) {
             Ok(graph) => Ok(Box::new(graph)),
-            Err(reason) => Err(BackendError::Open { kind: KIND, reason }),
+            Err(source) => Err(BackendError::Open { kind: KIND, source }),
         }
     }
 }
 
-/// Lays out constant factors of products once. tract does so when it optimises, but not for a constant that others read
-/// too: the embedding, which is also the head, would be laid out again at each step.
+impl Runtime for Tract {
+    fn kind(&self) -> BackendKind {
+        KIND
+    }
+
+    fn device(&self) -> Device {
+        Device::Cpu
+    }
+
+    fn description(&self) -> String {
+        "tract on cpu".to_owned()
+    }
+
+    fn open(
+        &self,
+        model: &ModelProto,
+        _: Option<&WeightFile>,
+    ) -> Result<(Box<dyn Graph>, Option<String>), BackendError> {
+        Ok((self.open_bytes(model.encode_to_vec().into())?, None))
+    }
+
+    fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError> {
+        let bytes = std::fs::read(path).map_err(|error| BackendError::Open {
+            kind: KIND,
+            source: format!("cannot read `{}`: {error}", path.display()).into(),
+        })?;
+        self.open_bytes(bytes.into())
+    }
+}
+
+/// Packs constant factors of products once. When tract optimizes, it packs a constant only if nothing else reads it: the
+/// embedding, which is also the output layer, would be packed again in each run.
 fn pack_shared_factors(mut model: TypedModel) -> TractResult<TypedModel> {
     let packs: Vec<usize> =
         model.nodes().iter().filter(|node| node.op_is::<OptMatMulPack>()).map(|node| node.id).collect();
@@ -103,12 +117,12 @@ fn pack_shared_factors(mut model: TypedModel) -> TractResult<TypedModel> {
     Ok(model)
 }
 
-/// tract indexes and unwraps where a graph is not what it expects.
-fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+/// The result of `work`; a panic is an error. tract indexes and unwraps on graphs that it does not expect.
+fn caught<T>(work: impl FnOnce() -> Result<T, Cause>) -> Result<T, Cause> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<String>().cloned();
         let message = message.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
-        Err(message.unwrap_or_else(|| "it panicked".to_owned()))
+        Err(message.unwrap_or_else(|| "it panicked".to_owned()).into())
     })
 }
 
@@ -120,14 +134,13 @@ struct TractGraph {
 
 impl Graph for TractGraph {
     fn run(&mut self, inputs: &[(&str, &Value)]) -> Result<Vec<Value>, BackendError> {
-        let error = |reason| BackendError::Run { kind: KIND, reason };
+        let error = |source: Cause| BackendError::Run { kind: KIND, source };
         let find = |wanted: &String| {
             let found = inputs.iter().find(|(name, _)| name == wanted);
-            found.map(|(_, value)| *value).ok_or_else(|| error(format!("no input `{wanted}` was given")))
+            found.map(|(_, value)| *value).ok_or_else(|| error(format!("input `{wanted}` is missing").into()))
         };
         let values = self.inputs.iter().map(|name| input(find(name)?)).collect::<Result<TVec<_>, _>>()?;
-        let outputs =
-            caught(|| self.plan.run(values).map_err(|reason| format!("{reason:#}"))).map_err(error)?;
+        let outputs = caught(|| Ok(self.plan.run(values)?)).map_err(error)?;
         Ok(outputs.into_iter().map(|value| Value(Storage::Tract(value))).collect())
     }
 }
@@ -141,17 +154,6 @@ fn input(value: &Value) -> Result<TValue, BackendError> {
         Elements::F32(elements) => Tensor::from_shape(&shape, elements),
         Elements::I64(elements) => Tensor::from_shape(&shape, elements),
     };
-    let tensor = tensor.map_err(|error| BackendError::Run { kind: KIND, reason: format!("{error:#}") })?;
+    let tensor = tensor.map_err(|error| BackendError::Run { kind: KIND, source: error.into() })?;
     Ok(tensor.into_tvalue())
-}
-
-pub(super) fn elements(value: &TValue) -> Result<Elements<'_>, BackendError> {
-    let other =
-        || BackendError::ElementType { expected: "f32 or i64", found: format!("{:?}", value.datum_type()) };
-    let plain = value.try_as_plain_ram().map_err(|_| other())?;
-    match value.datum_type() {
-        DatumType::F32 => plain.as_slice().map(Elements::F32).map_err(|_| other()),
-        DatumType::I64 => plain.as_slice().map(Elements::I64).map_err(|_| other()),
-        _ => Err(other()),
-    }
 }

@@ -1,57 +1,83 @@
-//! Drafts: what the rest of a target will probably be.
+//! Drafts: the probable rest of a target.
 
 use std::collections::HashMap;
 
 use hyperloader_core::text::drafter::Transitions;
 use hyperloader_core::text::target::{OUTSIDE, Place, Tag, TargetGrammar};
 
-use super::target::{Draft, Slot};
-
-/// What is known of a sentence before the decoder has run.
+/// What is known about a sentence before the decoder has run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sentence {
-    /// Its words.
+    /// Number of words.
     pub(super) words: usize,
-    /// The classifier's scores, `[words, tags]`; empty without a classifier.
+    /// The drafter's scores, `[words, tags]`; empty without a drafter.
     pub(super) scores: Vec<f32>,
 }
 
-/// What the decoder said of a word's tag behind a draft that was wrong somewhere before it.
+/// The tag that the decoder chose for a word, on an input that was wrong somewhere before the word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hint {
     tag: Tag,
-    /// The tag of the word before in that draft.
+    /// The tag of the word before in that input.
     previous: Tag,
 }
 
-/// What the decoder said behind a wrong draft.
+/// The decoder's choices after a wrong drafted id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Hints {
-    /// Of tags, by word.
+    /// Tags by word.
     tags: HashMap<usize, Hint>,
-    /// Id by id.
-    said: Vec<u32>,
+    /// All ids.
+    ids: Vec<u32>,
 }
 
-/// Ids that are drafted at once where a target is not what it should be.
+/// The drafted rest of a target: its ids, and the tags in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Draft {
+    pub(super) ids: Vec<u32>,
+    pub(super) slots: Vec<Slot>,
+}
+
+/// A drafted tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// Index of the word, from 0.
+    pub(super) word: usize,
+    /// The tag of the word.
+    pub(super) tag: Tag,
+    /// The tag of the word before for which it was chosen.
+    pub(super) previous: Tag,
+    /// Position of its first id in the whole target.
+    pub(super) start: usize,
+}
+
+impl Draft {
+    /// Adds the tag of `word`, all of its ids.
+    pub(super) fn tag(&mut self, grammar: &TargetGrammar, base: usize, word: usize, tag: Tag, previous: Tag) {
+        self.slots.push(Slot { word, tag, previous, start: base + self.ids.len() });
+        self.ids.extend(grammar.ids(tag));
+    }
+}
+
+/// Ids that are drafted at once after a target that is not well-formed.
 pub(super) const ASTRAY: usize = 16;
 
 /// Drafts targets.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Drafter<'a> {
     pub(super) grammar: &'a TargetGrammar,
-    /// What the classifier knows of neighbouring tags, if there is one.
+    /// Scores of successive tags, if the file's drafter is used.
     pub(super) transitions: Option<&'a Transitions>,
-    /// Whether to make use of what the decoder said behind a wrong draft.
+    /// Whether the decoder's choices after a wrong drafted id are used.
     pub(super) redraft: bool,
 }
 
 impl Drafter<'_> {
-    /// The most likely rest of `target`, to the end. Slots count from the target's beginning.
+    /// The most likely rest of `target`, to the end. Slots hold positions in the whole target.
     pub(super) fn draft(&self, sentence: &Sentence, target: &[u32], hints: &Hints) -> Draft {
         let grammar = self.grammar;
         if !grammar.in_order(target, sentence.words) {
-            return Draft { ids: self.astray(target, &hints.said), slots: vec![] };
+            return Draft { ids: self.astray(target, &hints.ids), slots: vec![] };
         }
         let Place { opened, partial } = grammar.place(target);
         let mut draft = Draft::default();
@@ -87,17 +113,18 @@ impl Drafter<'_> {
         draft
     }
 
-    /// How a target goes on that has lost count: as the decoder `said`, whose choices then hang on the position more than on
-    /// what was written; then as it did the last time or, failing that, with the next word.
-    fn astray(&self, target: &[u32], said: &[u32]) -> Vec<u32> {
-        // Behind an end nothing follows, though it may be said.
-        let said = said.split(|id| *id == self.grammar.eos()).next().unwrap_or_default();
+    /// The rest of a target whose sentinels are out of order. It begins with the decoder's `choices`, which depend then more on
+    /// the position than on the ids before it. It continues as the target did after the same two ids or, if they are
+    /// new, with the next word.
+    fn astray(&self, target: &[u32], choices: &[u32]) -> Vec<u32> {
+        // Choices after `</s>` mean nothing.
+        let choices = choices.split(|id| *id == self.grammar.eos()).next().unwrap_or_default();
         let next = |ids: &[u32]| repeated(ids).or_else(|| self.grammar.next_repeated(ids));
-        extended([target, said].concat(), target.len() + ASTRAY, next).split_off(target.len())
+        extended([target, choices].concat(), target.len() + ASTRAY, next).split_off(target.len())
     }
 
-    /// What the decoder's choices, made behind `target` up to each of its ids from `from` on, say of the words after
-    /// the first choice that is not the target's id.
+    /// What the decoder's choices at the positions of `target` from `from` on say about the words after the first choice that
+    /// differs from the target.
     pub(super) fn hints(
         &self,
         sentence: &Sentence,
@@ -110,7 +137,7 @@ impl Drafter<'_> {
             return Hints::default();
         }
         let agreed = choices.iter().zip(&target[from..]).take_while(|(a, b)| a == b).count();
-        let said = choices.get(agreed + 1..).unwrap_or_default().to_vec();
+        let ids = choices.get(agreed + 1..).unwrap_or_default().to_vec();
         let hint = |slot: &Slot| {
             let chosen = choices.get(slot.start.checked_sub(from)?..)?;
             let drafted = target.get(slot.start..)?;
@@ -118,7 +145,7 @@ impl Drafter<'_> {
             let agreed = chosen.iter().zip(drafted).take(length + 1).take_while(|(a, b)| a == b).count();
             let tag = match agreed > length {
                 true => slot.tag,
-                // The choice after what both agree on: another id of a tag, or the end of a shorter tag.
+                // The first differing choice is an id of another tag, or ends a shorter tag.
                 false => {
                     let mut partial = drafted[..agreed].to_vec();
                     partial.push(*chosen.get(agreed)?);
@@ -128,10 +155,10 @@ impl Drafter<'_> {
             };
             Some((slot.word, Hint { tag, previous: slot.previous }))
         };
-        Hints { tags: slots.iter().filter_map(hint).collect(), said }
+        Hints { tags: slots.iter().filter_map(hint).collect(), ids }
     }
 
-    /// The tag of `word` behind `previous` that begins with `partial`; `None` if no tag does.
+    /// The likeliest tag of `word` after the tag `previous` whose ids begin with `partial`; `None` if no tag's do.
     fn tag(
         &self,
         sentence: &Sentence,
@@ -140,7 +167,7 @@ impl Drafter<'_> {
         partial: &[u32],
         hints: &Hints,
     ) -> Option<Tag> {
-        // A choice behind the same tag is worth more than the classifier's.
+        // The decoder's choice after the same tag is more reliable than the drafter's scores.
         let fits = |hint: &&Hint| {
             (hint.previous == previous || sentence.scores.is_empty())
                 && self.grammar.ids(hint.tag).starts_with(partial)
@@ -151,8 +178,8 @@ impl Drafter<'_> {
         }
     }
 
-    /// The classifier's tag of `word` behind `previous` among those that begin with `partial`; the first of them
-    /// without a classifier.
+    /// The drafter's tag of `word` after the tag `previous`, among those whose ids begin with `partial`; without a drafter, the
+    /// first of these.
     fn likeliest(&self, sentence: &Sentence, word: usize, previous: Tag, partial: &[u32]) -> Option<Tag> {
         let grammar = self.grammar;
         let tags = grammar.tags_from(partial).iter().copied();
@@ -172,7 +199,7 @@ impl Drafter<'_> {
     }
 }
 
-/// `ids` and, up to `length`, what comes `next`.
+/// `ids`, extended by what is `next` up to `length` ids.
 pub(super) fn extended(mut ids: Vec<u32>, length: usize, next: impl Fn(&[u32]) -> Option<u32>) -> Vec<u32> {
     while ids.len() < length {
         let Some(id) = next(&ids) else { break };
@@ -181,7 +208,7 @@ pub(super) fn extended(mut ids: Vec<u32>, length: usize, next: impl Fn(&[u32]) -
     ids
 }
 
-/// What followed the last time that ids ended as these do.
+/// The id that followed the last two ids when they occurred before.
 pub(super) fn repeated(ids: &[u32]) -> Option<u32> {
     let (before, end) = ids.split_last_chunk::<2>()?;
     let at = ids[..before.len() + 1].windows(2).rposition(|pair| pair == end)?;
@@ -215,7 +242,7 @@ mod tests {
         vec![vec![0.0; 5]; 5].try_into().unwrap()
     }
 
-    /// One word's scores: `tag` first, `second` next.
+    /// The scores of one word: the best is `tag`, the next is `second`.
     fn scores(tag: Tag, second: Tag) -> Vec<f32> {
         (0..5)
             .map(|t| {
@@ -231,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_classifier_a_draft_is_all_outside_and_goes_on_where_the_target_stands() {
+    fn without_a_drafter_a_draft_is_all_outside_and_continues_the_target() {
         let grammar = grammar();
         let drafter = Drafter { grammar: &grammar, transitions: None, redraft: true };
         let sentence = Sentence { words: 3, scores: vec![] };
@@ -241,14 +268,14 @@ mod tests {
         for length in 0..whole.len() {
             assert_eq!(draft(&whole[..length]), whole);
         }
-        // What cannot be a tag is left as it is.
+        // Ids that begin no tag stay.
         let odd = [&ids(&["O"])[..2 + usize::from(grammar.ids(OUTSIDE).len() > 1)], &[777]].concat();
         assert!(draft(&odd).starts_with(&odd));
         assert_eq!(draft(&odd).last(), Some(&grammar.eos()));
     }
 
     #[test]
-    fn a_target_that_has_lost_count_goes_on_as_the_decoder_said_and_then_as_before() {
+    fn a_target_out_of_order_continues_with_the_decoders_choices_and_then_repeats_itself() {
         let grammar = grammar();
         let drafter = Drafter { grammar: &grammar, transitions: None, redraft: true };
         let sentence = Sentence { words: 3, scores: vec![] };
@@ -256,21 +283,21 @@ mod tests {
         let with = |words: &[usize]| -> Vec<u32> {
             words.iter().flat_map(|word| [&[grammar.sentinel(*word).unwrap()], o].concat()).collect()
         };
-        let draft = |target: &[u32], said: &[u32]| {
-            let hints = Hints { said: said.to_vec(), ..Hints::default() };
+        let draft = |target: &[u32], choices: &[u32]| {
+            let hints = Hints { ids: choices.to_vec(), ..Hints::default() };
             drafter.draft(&sentence, target, &hints).ids
         };
         let around = draft(&with(&[0, 1, 1, 1]), &[]);
         assert!(around.starts_with(&with(&[1, 1, 1])) && around.len() == ASTRAY);
-        let said = [&with(&[2, 0])[..], &[grammar.eos()], &with(&[7])].concat();
-        assert!(draft(&with(&[0, 1, 1]), &said).starts_with(&with(&[2, 0, 1, 2])));
-        // Words that are not there.
+        let choices = [&with(&[2, 0])[..], &[grammar.eos()], &with(&[7])].concat();
+        assert!(draft(&with(&[0, 1, 1]), &choices).starts_with(&with(&[2, 0, 1, 2])));
+        // More words than the sentence has.
         assert!(draft(&with(&[0, 1, 2, 3]), &[]).starts_with(&with(&[4, 5, 6])));
         assert_eq!(draft(&with(&[0, 1, 2, 3])[..3 * (1 + o.len()) + 1], &[]), [grammar.eos()]);
     }
 
     #[test]
-    fn a_circle_is_gone_round_again() {
+    fn repeated_ids_are_repeated_again() {
         let round = |ids: &[u32]| extended(ids.to_vec(), ids.len() + 5, repeated).split_off(ids.len());
         assert_eq!(round(&[7, 8, 9, 7, 8]), [9, 7, 8, 9, 7]);
         assert_eq!(round(&[5, 5, 5]), [5; 5]);
@@ -278,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_classifier_completes_a_tag_that_the_decoder_has_begun() {
+    fn the_drafter_completes_a_tag_that_the_decoder_has_begun() {
         let grammar = grammar();
         let transitions = no_transitions();
         let drafter = Drafter { grammar: &grammar, transitions: Some(&transitions), redraft: true };
@@ -289,13 +316,13 @@ mod tests {
         assert_eq!(draft(&[]), ids(&["time", "I", "O"]));
         let begun = [&[grammar.sentinel(0).unwrap()], &grammar.ids(CITY)[..1]].concat();
         assert_eq!(draft(&begun), ids(&["city_name", "I", "O"]));
-        // Nothing goes on behind `O`.
+        // No tag continues `O`.
         let outside = &ids(&["O"])[..1 + grammar.ids(OUTSIDE).len()];
         assert_eq!(draft(outside), ids(&["O", "O", "O"]));
     }
 
     #[test]
-    fn choices_behind_the_same_tag_overrule_the_classifier_and_others_do_not() {
+    fn choices_after_the_same_tag_overrule_the_drafter_and_others_do_not() {
         let grammar = grammar();
         let transitions = no_transitions();
         let drafter = Drafter { grammar: &grammar, transitions: Some(&transitions), redraft: true };
@@ -305,24 +332,24 @@ mod tests {
         assert_eq!(draft.ids, ids(&["O", "O", "city"]));
         // The decoder would have chosen `time`, `O`, `time`.
         let choices = ids(&["time", "O", "time"]);
-        let mut behind = draft.ids.clone();
+        let mut chosen_ids = draft.ids.clone();
         for slot in &draft.slots {
             let chosen = grammar.ids([TIME, OUTSIDE, TIME][slot.word]);
-            behind[slot.start] = chosen[0];
+            chosen_ids[slot.start] = chosen[0];
         }
-        let hints = drafter.hints(&sentence, &draft.ids, &draft.slots, 0, &behind);
+        let hints = drafter.hints(&sentence, &draft.ids, &draft.slots, 0, &chosen_ids);
         assert_eq!(hints.tags[&0], Hint { tag: TIME, previous: OUTSIDE });
         assert_eq!(hints.tags[&2], Hint { tag: TIME, previous: OUTSIDE });
         let target = &choices[..1 + grammar.ids(TIME).len()];
         let next = [target, &drafter.draft(&sentence, target, &hints).ids].concat();
         assert_eq!(next, ids(&["time", "O", "time"]));
-        // A draft that was cut, in the middle of a tag or before one, is no trap.
+        // A draft may be cut inside a tag or before one.
         for length in 0..draft.ids.len() {
             for asked in [length, length + 1] {
-                drafter.hints(&sentence, &draft.ids[..length], &draft.slots, 0, &behind[..asked]);
+                drafter.hints(&sentence, &draft.ids[..length], &draft.slots, 0, &chosen_ids[..asked]);
             }
         }
         let plain = Drafter { redraft: false, ..drafter };
-        assert_eq!(plain.hints(&sentence, &draft.ids, &draft.slots, 0, &behind), Hints::default());
+        assert_eq!(plain.hints(&sentence, &draft.ids, &draft.slots, 0, &chosen_ids), Hints::default());
     }
 }

@@ -1,17 +1,17 @@
-//! What a well-formed target allows at each position.
+//! The ids that a well-formed target allows at each position.
 
 use std::collections::HashMap;
 
 use hyperloader_core::text::target::{TargetError, TargetGrammar};
 
-use super::Limits;
+use super::limits::Limits;
 use super::rows::Row;
 
 /// The ids of all well-formed targets of a task.
 #[derive(Debug)]
 pub(super) struct LegalIds {
     vocabulary: Vec<u32>,
-    /// Place of each id in the vocabulary.
+    /// Index of each id in the vocabulary.
     columns: HashMap<u32, usize>,
 }
 

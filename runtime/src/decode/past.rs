@@ -1,56 +1,71 @@
-//! What the decoder's self-attention has seen of a batch's targets: keys and values, kept from one pass to the next, so
-//! that a pass covers only what is behind the certain tokens.
+//! Keys and values of the decoder's self-attention for the targets of a batch. They are kept from one pass to the next, so
+//! that a pass covers only the ids after the certain ones.
 //!
-//! What a pass gives goes into the next as it is, also for drafted tokens that were wrong: they only get a position that
-//! nothing looks at, and leave when rows do, or when they are too many.
+//! The output of a pass goes into the next pass without a copy, wrong drafted ids included: they get the position
+//! [`NOWHERE`], to which no query attends. They are removed when the batch is copied: when rows leave, or when there are too
+//! many.
+
+use hyperloader_core::format::tagger::TaggerMetadata;
+use hyperloader_onnx::proto::ModelProto;
 
 use crate::backend::{BackendError, Value};
-use crate::split::NOWHERE;
+use crate::split::{self, NOWHERE, SplitError, cache_names};
 
-/// Columns per token of the longest row beyond which those without a token are removed, which is a copy.
+/// Most columns per token of the longest row. Beyond, columns without a token are removed, which is a copy.
 const SLACK: usize = 4;
 
-/// What is kept of each token.
+/// What the decoder keeps of each token.
 #[derive(Debug)]
 pub(super) struct Cache {
-    /// The decoder's inputs for it.
-    pub(super) inputs: Vec<String>,
-    /// Heads and their width, of each.
-    pub(super) heads: usize,
-    pub(super) d_kv: usize,
+    /// Names of the decoder's inputs for the past.
+    inputs: Vec<String>,
+    heads: usize,
+    d_kv: usize,
+}
+
+impl Cache {
+    /// What the decoder of `model` keeps.
+    pub(super) fn of(model: &ModelProto, metadata: &TaggerMetadata) -> Result<Self, SplitError> {
+        let names = cache_names(metadata);
+        let graph = model.graph.as_ref().zip(names.first());
+        let shape = graph.map(|(graph, name)| split::cache_shape(graph, name)).transpose()?;
+        let [heads, d_kv] = shape.unwrap_or_default();
+        Ok(Self { inputs: names.iter().map(|name| split::past(name)).collect(), heads, d_kv })
+    }
 }
 
 /// The past of a batch.
 #[derive(Debug)]
 pub(super) struct Past {
-    /// One for each of the cache's inputs, `[rows, heads, columns, d_kv]`.
+    /// Names of the decoder's inputs for the past.
+    names: Vec<String>,
+    /// The values of these inputs, `[rows, heads, columns, d_kv]` each.
     values: Vec<Value>,
-    /// Of each row, the position in its target of each column.
-    /// Those of its tokens are 0, 1, 2, ...; all else stands [`NOWHERE`].
+    /// Of each row, the position in its target of each column: 0, 1, 2, ... for its tokens, [`NOWHERE`] for the others.
     columns: Vec<Vec<i64>>,
 }
 
 impl Past {
-    /// Of `rows` targets that have not begun.
+    /// The past of `rows` targets that have not begun.
     pub(super) fn new(cache: &Cache, rows: usize) -> Result<Self, BackendError> {
         let nothing = |_| Value::from_f32s(&[rows, cache.heads, 0, cache.d_kv], vec![]);
         let values = cache.inputs.iter().map(nothing).collect::<Result<_, _>>()?;
-        Ok(Self { values, columns: vec![vec![]; rows] })
+        Ok(Self { names: cache.inputs.clone(), values, columns: vec![vec![]; rows] })
     }
 
-    /// The cache's inputs.
-    pub(super) fn values(&self) -> &[Value] {
-        &self.values
+    /// The decoder's inputs for the past.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.names.iter().map(String::as_str).zip(&self.values)
     }
 
-    /// Of each row, tokens of the decoder's input that need not be run again.
+    /// The number of tokens of each row that need not be run again.
     pub(super) fn tokens(&self) -> Vec<usize> {
         let tokens = |columns: &Vec<i64>| columns.iter().filter(|position| **position != NOWHERE).count();
         self.columns.iter().map(tokens).collect()
     }
 
-    /// Where `length` tokens behind each row's stand, `[rows, length, 1]`, and where all that they look at does,
-    /// `[rows, 1, columns + length]`.
+    /// The positions of `length` more tokens of each row, `[rows, length, 1]`, and those of all tokens that they may attend
+    /// to, `[rows, 1, columns + length]`.
     pub(super) fn positions(&self, length: usize) -> Result<[Value; 2], BackendError> {
         let rows = self.columns.len();
         let fresh = |tokens: usize| (tokens..tokens + length).map(|position| position as i64);
@@ -65,8 +80,8 @@ impl Past {
         ])
     }
 
-    /// Takes what a pass over `length` more tokens of each row gave for the cache's inputs. As many of them as `certain`
-    /// says for each row are kept.
+    /// Replaces the values by the outputs of a pass over `length` more tokens of each row. `certain` says for each row how
+    /// many of these tokens are certain; the others get the position [`NOWHERE`].
     pub(super) fn extend(
         &mut self,
         values: Vec<Value>,
@@ -94,7 +109,7 @@ impl Past {
         }
     }
 
-    /// Leaves only these rows, and no columns without a token but what fills the shorter rows.
+    /// Removes all rows but these, and all columns without a token except those that pad shorter rows.
     pub(super) fn keep(&mut self, rows: &[usize]) -> Result<(), BackendError> {
         let columns: Vec<Vec<usize>> = rows
             .iter()
@@ -146,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_tokens_stand_nowhere_and_leave_with_a_row() {
+    fn wrong_tokens_are_nowhere_and_are_removed_with_a_row() {
         let mut past = empty(3);
         past.extend(vec![value(3, 3)], 3, [1, 3, 2].into_iter()).unwrap();
         past.extend(vec![value(3, 5)], 2, [2, 1, 0].into_iter()).unwrap();
@@ -158,25 +173,25 @@ mod tests {
         let expected = [0, n, n, 1, 2, 3, 4, 0, 1, 2, 3, n, 4, 5, 0, 1, n, n, n, 2, 3];
         assert_eq!(keys.i64s().unwrap(), expected);
         past.keep(&[0, 2]).unwrap();
-        assert_eq!(past.values()[0].shape(), [2, 2, 3, 1]);
+        assert_eq!(past.values[0].shape(), [2, 2, 3, 1]);
         let expected = [0, 3, 4, 10, 13, 14, 200, 201, 0, 210, 211, 0].map(|n| n as f32);
-        assert_eq!(past.values()[0].f32s().unwrap(), expected);
+        assert_eq!(past.values[0].f32s().unwrap(), expected);
         assert_eq!(past.positions(1).unwrap()[1].i64s().unwrap(), [0, 1, 2, 3, 0, 1, n, 2]);
     }
 
     #[test]
-    fn a_past_does_not_grow_with_what_is_wrong() {
+    fn a_past_does_not_grow_with_wrong_tokens() {
         let mut past = empty(1);
         for _ in 0..100 {
-            let columns = past.values()[0].shape()[2];
+            let columns = past.values[0].shape()[2];
             past.extend(vec![value(1, columns + 9)], 9, [1].into_iter()).unwrap();
         }
         assert_eq!(past.tokens(), [100]);
-        assert!(past.values()[0].shape()[2] <= SLACK * 101);
+        assert!(past.values[0].shape()[2] <= SLACK * 101);
     }
 
     #[test]
-    fn what_a_backend_gives_must_have_the_shape_of_what_is_kept() {
+    fn outputs_of_another_shape_are_refused() {
         for wrong in [value(1, 2), value(2, 3)] {
             assert!(empty(1).extend(vec![wrong], 3, [1].into_iter()).is_err());
         }

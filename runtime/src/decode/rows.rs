@@ -1,29 +1,30 @@
-//! The targets of a batch as they grow.
+//! The targets of a batch while they grow.
 
-use super::Limits;
-use super::draft::{ASTRAY, Drafter, Hints, Sentence, extended, repeated};
-use super::target::Slot;
+use super::draft::{ASTRAY, Drafter, Hints, Sentence, Slot, extended, repeated};
+use super::limits::Limits;
+use crate::statistics::Statistics;
 
-/// Passes in a row that accept no drafted id before a row's drafts are given up.
+/// After as many passes in a row that accept no drafted id, a row's drafts are abandoned.
 const PATIENCE: u32 = 3;
 
-/// A target: ids that are certain, then ids that are drafted.
+/// A target: certain ids, then drafted ids.
 #[derive(Debug)]
 pub(super) struct Row {
-    /// Which source of the batch it belongs to.
+    /// Index of its source in the batch.
     pub(super) index: usize,
     sentence: Sentence,
     target: Vec<u32>,
+    /// Number of certain ids.
     accepted: usize,
     /// Drafted tags.
     slots: Vec<Slot>,
     /// Passes in a row that accepted no drafted id.
     failures: u32,
     ended: bool,
-    /// Decoder passes that it took part in.
-    pub(super) passes: usize,
+    /// Passes of the decoder that it took part in.
+    passes: usize,
     /// Passes that found a drafted id wrong.
-    pub(super) mistakes: usize,
+    mistakes: usize,
 }
 
 impl Row {
@@ -41,22 +42,33 @@ impl Row {
         }
     }
 
-    /// Whether all of it is certain.
+    /// Whether all ids are certain.
     pub(super) fn ended(&self) -> bool {
         self.ended
     }
 
-    /// Whether drafts were given up.
-    pub(super) fn fell_back(&self) -> bool {
+    /// Whether drafts were abandoned.
+    fn fell_back(&self) -> bool {
         self.failures >= PATIENCE
     }
 
-    /// Words of its source.
+    /// Number of words of the source.
     pub(super) fn words(&self) -> usize {
         self.sentence.words
     }
 
-    /// Its ids, once it has ended.
+    /// The cost of the row.
+    pub(super) fn statistics(&self) -> Statistics {
+        Statistics {
+            sentences: 1,
+            passes: self.passes,
+            ids: self.target.len(),
+            mistakes: self.mistakes,
+            fallbacks: usize::from(self.fell_back()),
+        }
+    }
+
+    /// The target.
     pub(super) fn into_ids(self) -> Vec<u32> {
         self.target
     }
@@ -66,13 +78,13 @@ impl Row {
         &self.target
     }
 
-    /// How many of its ids are certain.
+    /// Number of certain ids.
     pub(super) fn accepted(&self) -> usize {
         self.accepted
     }
 
-    /// The positions of the target that the next pass decides: those drafted, and the next one if there is one, as far as
-    /// the horizon.
+    /// The positions that the next pass decides: those of drafted ids and, unless the draft ends the target, the next one;
+    /// all up to the horizon.
     pub(super) fn undecided(&self, limits: Limits) -> std::ops::Range<usize> {
         let ends = self.target.len() > self.accepted && self.target.last() == Some(&limits.eos);
         let end = self.target.len() + usize::from(!ends);
@@ -80,8 +92,8 @@ impl Row {
         self.accepted..end.min(limits.max_target_len).min(horizon)
     }
 
-    /// Drafts the rest from what is certain. Once drafts have failed too often, only what would repeat the target: a
-    /// model that does not end a target mostly goes round in a circle.
+    /// Drafts the rest after the certain ids. If drafts have failed too often, the draft only repeats the target's own ids: a
+    /// model that does not end its target usually repeats itself.
     pub(super) fn draft(&mut self, drafter: Drafter<'_>, hints: &Hints, limits: Limits) {
         self.slots.clear();
         if self.ended {
@@ -99,8 +111,8 @@ impl Row {
         self.slots = draft.slots;
     }
 
-    /// Takes the decoder's choices at [`Row::undecided`]: as many drafted ids as it would have chosen itself, and the
-    /// first that it chose otherwise. Then drafts the rest anew, if there is a drafter; behind a horizon the draft stands.
+    /// Takes the decoder's choices at [`Row::undecided`]: the drafted ids up to the first that the decoder does not choose, and
+    /// the choice there. If there is a drafter, it then drafts the rest anew; a draft beyond the horizon stays.
     pub(super) fn take(&mut self, choices: &[u32], drafter: Option<Drafter<'_>>, limits: Limits) {
         let from = self.accepted;
         let drafted = &self.target[from..];
@@ -119,7 +131,7 @@ impl Row {
             self.target.push(*choice);
         }
         self.accepted = from + choices.len().min(agreed + 1);
-        // A position without a choice cannot be gone beyond.
+        // Without a choice there is no next position.
         self.ended = choices.is_empty()
             || self.target[self.accepted - 1] == limits.eos
             || self.accepted >= limits.max_target_len;
@@ -135,11 +147,10 @@ impl Row {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits =
-        Limits { pad: 0, eos: 1, start: 0, max_target_len: 6, vocab_size: 99, horizon: usize::MAX };
+    const LIMITS: Limits = Limits { eos: 1, max_target_len: 6, vocab_size: 99, horizon: usize::MAX };
 
     #[test]
-    fn a_row_goes_on_where_the_horizon_was() {
+    fn a_row_continues_at_the_horizon() {
         let limits = Limits { horizon: 2, ..LIMITS };
         let mut row = Row::new(0, Sentence::default(), limits);
         row.target.extend([9, 8, 7, 1]);
@@ -153,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_takes_agreed_ids_and_the_first_other_one_and_ends_at_the_end_or_the_limit() {
+    fn a_row_takes_agreed_ids_and_the_first_other_id_and_ends_at_the_end_or_the_limit() {
         let mut row = Row::new(0, Sentence::default(), LIMITS);
         assert_eq!(row.undecided(LIMITS), 0..1);
         row.take(&[9], None, LIMITS);

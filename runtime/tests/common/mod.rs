@@ -3,7 +3,7 @@
 //! Its parts are those of a T5: a decoder of two blocks attends to its own tokens and to the encoder's output and writes
 //! into the space of the embedding. In block 0, the query is the last target token. The self-attention looks at the token
 //! before it: after `<extra_id_1>` and a tag comes `<extra_id_2>`. A key of the cross-attention is the token before a
-//! source token, and its value is the embedding of that token's tag: after `<extra_id_1>` the tag of the word behind
+//! source token, and its value is the embedding of that token's tag: after `<extra_id_1>` the tag of the word after
 //! `<extra_id_1>` is read off. Block 1 adds noise, so that no number is round.
 #![allow(dead_code, reason = "not every test uses every part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -18,6 +18,7 @@ use hyperloader_core::format::tagger::{
     self_key, self_value,
 };
 use hyperloader_core::text::drafter::ROLES;
+use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::words::{WordRule, WordSplitting};
 use hyperloader_onnx::{Bytes, Dim, ElementType, GraphBuilder, Opset, Value, Weight, write_model};
 use serde_json::{Value as Json, json};
@@ -53,14 +54,15 @@ pub(crate) const MAX_TARGET_LEN: usize = 24;
 pub(crate) fn lexicon_tagger() -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     FILE.get_or_init(|| {
-        let path =
-            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("lexicon-{}.onnx", std::process::id()));
+        // Cargo sets the variable for the programs in `tests`, not for unit tests.
+        let folder = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let path = folder.join(format!("lexicon-{}.onnx", std::process::id()));
         std::fs::write(&path, lexicon_bytes(&metadata())).unwrap();
         path
     })
 }
 
-/// What the tagger says about itself.
+/// The tagger's metadata.
 pub(crate) fn metadata() -> TaggerMetadata {
     TaggerMetadata {
         format: FORMAT,
@@ -68,6 +70,7 @@ pub(crate) fn metadata() -> TaggerMetadata {
         task: "lexicon".into(),
         labels: vec!["date_time".into(), "place".into()],
         words: WordSplitting { rule: WordRule::Punctuation, lowercase: true },
+        word_fit: None,
         max_source_len: MAX_SOURCE_LEN,
         max_target_len: MAX_TARGET_LEN,
         pad_token_id: 0,
@@ -85,6 +88,15 @@ pub(crate) fn metadata() -> TaggerMetadata {
         drafter: None,
         tokenizer: tokenizer().to_string(),
     }
+}
+
+/// Sentences of all lengths over the whole lexicon.
+pub(crate) fn many_sources() -> Vec<Vec<u32>> {
+    let words = ["set", "7", "am", "paris", "skip", "unheard", "new", "caf\u{e9}", "forever", "."];
+    let codec = SentT::from_bytes(metadata().tokenizer.as_bytes()).unwrap();
+    let sentence =
+        |k: usize| (0..1 + k % 9).map(|at| words[(k * 7 + at * 3) % words.len()]).collect::<Vec<_>>();
+    (0..60).map(|k| codec.encode_source(&sentence(k)).unwrap()).collect()
 }
 
 /// The bytes of the tagger with `metadata`.
@@ -345,7 +357,7 @@ fn weights() -> BTreeMap<&'static str, Vec<f32>> {
         ("noise_key", noise(&mut random)),
         ("noise_value", noise(&mut random)),
         ("draft_of", draft),
-        // Two before and farther, one before, itself, behind.
+        // By distance: two tokens before and farther, one before, itself, after.
         ("by_distance", [-1e9, 150.0, 0.0, -1e9].repeat(HEADS)),
         ("embedding", embedding),
     ])

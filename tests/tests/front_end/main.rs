@@ -48,7 +48,7 @@ fn place() -> Workplace {
         let output = start(&place, program, arguments).output().unwrap();
         assert!(output.status.success(), "{program} {arguments}: {}", text(&output.stderr));
     };
-    run("hl-train", "--config train.toml --name done --steps 1 --threads 1");
+    run("hl-train", "--config train.toml --name done --steps 2 --threads 1");
     run("hl-export", "--task atis --no-verify");
     place
 }
@@ -67,6 +67,12 @@ fn start(place: &Workplace, command: &str, arguments: &str) -> Command {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Stderr without warnings.
+fn notes(output: &Output) -> String {
+    let lines = text(&output.stderr);
+    lines.lines().filter(|line| !line.starts_with("warning: ")).map(|line| format!("{line}\n")).collect()
 }
 
 /// All commands, as their help texts list them.
@@ -121,11 +127,7 @@ fn data_survives_closed_pipes_and_full_disks_and_has_the_format_that_was_asked_f
         let call = |more: &str| start(&place, command, &format!("{arguments} {more}"));
 
         let output = into(call(""), closed_pipe());
-        assert_eq!(
-            (output.status.code(), text(&output.stderr)),
-            (Some(0), String::new()),
-            "{command} | closed"
-        );
+        assert_eq!((output.status.code(), notes(&output)), (Some(0), String::new()), "{command} | closed");
 
         #[cfg(target_os = "linux")]
         {
@@ -133,7 +135,7 @@ fn data_survives_closed_pipes_and_full_disks_and_has_the_format_that_was_asked_f
             let expected =
                 "error: cannot write to stdout\n  caused by: No space left on device (os error 28)\n";
             assert_eq!(
-                (output.status.code(), &*text(&output.stderr)),
+                (output.status.code(), &*notes(&output)),
                 (Some(1), expected),
                 "{command} > /dev/full"
             );
@@ -143,7 +145,7 @@ fn data_survives_closed_pipes_and_full_disks_and_has_the_format_that_was_asked_f
             let output = call(&format!("--output-format {format}")).output().unwrap();
             let data = text(&output.stdout);
             assert!(
-                output.status.success() && output.stderr.is_empty() && data.ends_with('\n'),
+                output.status.success() && notes(&output).is_empty() && data.ends_with('\n'),
                 "{command} {format}"
             );
             let parses = |text: &str| serde_json::from_str::<serde_json::Value>(text).is_ok();
@@ -236,7 +238,9 @@ fn colors_follow_the_option_then_the_environment_then_the_terminal() {
     ];
     for name in commands() {
         let command = full_name(&name);
-        for (variables, option, in_pipe, on_terminal) in cases {
+        // The front end is the same for all commands of a program: those two show that it is used.
+        let cases = if name.1.is_none() { &cases[..] } else { &cases[4..6] };
+        for &(variables, option, in_pipe, on_terminal) in cases {
             let case = format!("{command} {option} with {variables:?}");
             for (arguments, is_help) in [("--help", true), ("--no-such-option", false)] {
                 let mut call = start(&place, &command, &format!("{option} {arguments}"));

@@ -18,7 +18,7 @@ pub enum CompareError {
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A run's folder is unusable.
+    /// A run folder is unusable.
     #[error(transparent)]
     Run(#[from] RunError),
     /// A training failed.
@@ -27,69 +27,69 @@ pub enum CompareError {
     /// The figure could not be drawn.
     #[error(transparent)]
     Plot(#[from] PlotError),
-    /// The compare file is not one.
+    /// The compare file is invalid.
     #[error("`{}`: {reason}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong, with its line.
+        /// What is wrong, with the line.
         reason: String,
     },
-    /// A method of the compare file is unusable.
+    /// A method of the compare file is invalid.
     #[error("`{}`, line {line}: {reason}", path.display())]
     Method {
         /// The file.
         path: PathBuf,
-        /// The method's line, from 1.
+        /// The line of the method, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// What is wrong.
         reason: String,
     },
-    /// The folder holds runs that would not compare with these.
+    /// The folder holds runs that are not comparable with these.
     #[error("`{}` holds another comparison: `{field}` is {theirs} there, {ours} here\nhint: choose another `out`, or remove the folder", out.display())]
     OtherComparison {
         /// The folder.
         out: PathBuf,
-        /// What differs.
+        /// The key that differs.
         field: String,
-        /// In the folder.
+        /// Its value in the folder.
         theirs: String,
-        /// In the compare file.
+        /// Its value in the compare file.
         ours: String,
     },
-    /// The folder's name is taken by something that is no comparison.
-    #[error("`{}` exists and is no comparison: `{file}` is missing\nhint: choose another `out`, or remove the folder", out.display())]
+    /// The folder exists and is not a comparison.
+    #[error("`{}` already exists and is not a comparison: `{file}` is missing\nhint: choose another `out`, or remove the folder", out.display())]
     Occupied {
         /// The folder.
         out: PathBuf,
-        /// What would be there.
+        /// The missing file.
         file: &'static str,
     },
     /// The scores of a run are unreadable.
-    #[error("`{}` holds no scores: {reason}\nhint: remove it, then the same command scores the run again", path.display())]
+    #[error("cannot read the scores `{}`\nhint: remove the file; the same command then scores the run again", path.display())]
     Scores {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
-        reason: String,
+        /// The reason.
+        source: serde_json::Error,
     },
     /// Two runs were scored on different sentences.
     #[error(
-        "runs `{}` and `{}` were scored on other test sentences of task `{task}`: {what} {one} and {other}\nhint: the corpus changed in between; remove the older run",
+        "runs `{}` and `{}` were scored on different test sentences of task `{task}`: {what} {one} and {other}\nhint: the corpus has changed; remove the older run",
         first.display(), second.display()
     )]
     OtherSentences {
-        /// A run's folder.
+        /// The folder of the first run.
         first: PathBuf,
-        /// The other run's folder.
+        /// The folder of the second run.
         second: PathBuf,
         /// The task.
         task: String,
-        /// What is counted.
+        /// What differs.
         what: String,
-        /// In the first run.
+        /// The number in the first run.
         one: usize,
-        /// In the second.
+        /// The number in the second run.
         other: usize,
     },
 }

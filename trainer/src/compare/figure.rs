@@ -1,27 +1,27 @@
-//! Figure 2 of the paper: F1 over the share of the training sentences, a line for each method.
+//! Figure 2 of the paper: F1 over the share of the training sentences, a curve per method.
 
 use std::error::Error;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
+use super::format::percent;
 use super::results::{Mean, Results};
-use super::tables::percent;
 use crate::report::plots::{COLORS, FONT, PlotError, encode, register};
 
-/// Pixels of the figure.
+/// Width and height of the figure, in pixels.
 const SIZE: (u32, u32) = (1440, 900);
 const TITLE: &str = "mean test F1 by share of the training sentences";
-/// Methods stand beside each other by this share of the axis, so that their error bars can be told apart.
+/// The horizontal distance between methods, as a share of the axis, so that their error bars do not overlap.
 const ASIDE: f64 = 0.007;
 
-/// A method's line: share in per cent, F1 over seeds.
+/// The curve of a method: share in per cent, and F1 over seeds.
 struct Curve {
     label: String,
     points: Vec<(f64, Mean)>,
 }
 
-/// The figure as a PNG file, 1440 by 900: the mean of the tasks' test F1 with its standard deviation over seeds.
+/// The figure as a PNG file, 1440 by 900 pixels: the mean of the tasks' test F1 with its standard deviation over seeds.
 ///
 /// # Errors
 /// If plotters cannot draw it.
@@ -116,13 +116,13 @@ where
     Ok(())
 }
 
-/// The horizontal axis, in per cent.
+/// The horizontal axis, in per cent of the training sentences.
 struct Horizontal {
     left: f64,
     right: f64,
-    /// Between two methods at the same share.
+    /// The distance between two methods at the same share.
     aside: f64,
-    /// The share, if there is only one.
+    /// The share, if all points have the same.
     only: Option<f64>,
 }
 
@@ -131,7 +131,7 @@ impl Horizontal {
         let (first, last) =
             ends(curves.iter().flat_map(|curve| curve.points.iter().map(|(share, _)| *share)));
         if first == last {
-            // Methods side by side, and room for the legend at the right.
+            // Methods are drawn next to each other, with space for the legend on the right.
             let aside = 2.0 / curves.len() as f64;
             return Self { left: first - 1.2, right: first + 2.8, aside, only: Some(first) };
         }
@@ -141,7 +141,7 @@ impl Horizontal {
     }
 }
 
-/// Ends of the vertical axis: all error bars, within 0..1 where they are.
+/// The range of the vertical axis: it contains all error bars, and stays within 0..1 if they do.
 fn vertical(curves: &[Curve]) -> (f64, f64) {
     let bars = curves.iter().flat_map(|curve| &curve.points).flat_map(|(_, f1)| {
         let deviation = f1.deviation.unwrap_or(0.0);
@@ -152,7 +152,7 @@ fn vertical(curves: &[Curve]) -> (f64, f64) {
     ((low - room).max(0.0).min(low), (high + room).min(1.0).max(high))
 }
 
-/// Least and greatest of `values`; 0 and 1 if there are none.
+/// The minimum and maximum of `values`; 0 and 1 without values.
 fn ends(values: impl Iterator<Item = f64>) -> (f64, f64) {
     values.map(|value| (value, value)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((0.0, 1.0))
 }
@@ -184,7 +184,7 @@ mod tests {
             let lines = text.lines().filter(|line| line.contains("polyline") && line.contains(color));
             lines.map(|line| line.split("points=\"").nth(1).unwrap().matches(',').count()).collect::<Vec<_>>()
         };
-        // The curve, three strokes for each of two bars, the sample in the legend.
+        // The curve, three lines for each of two error bars, and the line in the legend.
         assert_eq!(lines("#0072B2"), [3, 2, 2, 2, 2, 2, 2, 2]);
         assert_eq!(lines("#D55E00").len(), 1 + 3 + 1);
         assert!(text.contains("a &lt;method&gt;"));

@@ -1,63 +1,59 @@
-//! What the runs of a comparison scored: one file a run, means and deviations over seeds.
+//! The scores of the runs of a comparison: one file per run, means and standard deviations over seeds.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hyperloader_core::files::{FileError, read_text, write_atomic};
-use hyperloader_core::method::MethodError;
 use hyperloader_core::run::Run;
 use hyperloader_core::text::metrics::Counts;
 use serde::{Deserialize, Serialize};
 
-use super::plan::Cell;
-use super::{CompareError, Plan};
-use crate::params::of_run;
-use crate::train::Outcome;
+use super::error::CompareError;
+use super::plan::{Cell, Plan};
+use crate::parameter_count::of_run;
+use crate::record::Outcome;
 
-/// The scores of a run, in its folder.
+/// The name of the file with the scores of a run, in its folder.
 const SCORES: &str = "scores.json";
 
-/// What a run scored.
+/// The scores of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// Step of the checkpoint that is scored.
+    /// The step of the scored checkpoint.
     pub best_step: u64,
     /// Seconds of training, without evaluations.
     pub train_seconds: f64,
-    /// Sentences seen in training, each as often as it was seen.
+    /// The number of training samples: updates times sentences per update.
     pub samples: u64,
-    /// Of the method on its backbone, with all tasks.
+    /// The parameters of the model with all tasks.
     pub parameters: Parameters,
-    /// By task.
+    /// Scores by task.
     pub tasks: BTreeMap<String, TaskScores>,
 }
 
 /// Parameters of a trained model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
-    /// Those that training changed.
+    /// The number of trainable parameters.
     pub trainable: usize,
-    /// Those and the frozen ones.
+    /// The number of all parameters.
     pub total: usize,
 }
 
-/// What a run scored on a task.
+/// The scores of a run on a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskScores {
-    /// Micro-averaged span F1 on the validation split.
+    /// Micro-averaged span F1 on the validation split, from 0 to 1.
     pub validation_f1: Option<f64>,
-    /// The same on the test split.
+    /// Micro-averaged span F1 on the test split, from 0 to 1.
     pub test_f1: f64,
-    /// Spans of each test sentence, in the order of the file: right, predicted, gold.
+    /// The numbers of correct, predicted and gold spans of each test sentence, in the order of the file.
     pub test: Vec<[usize; 3]>,
 }
 
 impl Scores {
-    /// The scores of a training that has ended; `samples` is what it saw.
-    ///
-    /// # Errors
-    /// If the run's method and its backbone do not belong together.
-    pub fn of(outcome: &Outcome, run: &Run, samples: u64) -> Result<Self, MethodError> {
+    /// The scores of a finished training that saw `samples` samples.
+    pub fn of(outcome: &Outcome, run: &Run, samples: u64) -> Self {
         let counted = of_run(&run.manifest);
         let triple = |counts: &Counts| [counts.correct, counts.predicted, counts.gold];
         let tasks = outcome.test.iter().map(|(task, evaluation)| {
@@ -69,58 +65,58 @@ impl Scores {
             };
             (task.clone(), scores)
         });
-        Ok(Self {
+        Self {
             best_step: outcome.best_step,
             train_seconds: outcome.train_seconds,
             samples,
             parameters: Parameters { trainable: counted.trainable, total: counted.total },
             tasks: tasks.collect(),
-        })
+        }
     }
 
-    /// Writes them into a run's folder: the run is done.
+    /// The path of the scores in a run folder.
+    pub(super) fn path(folder: &Path) -> PathBuf {
+        folder.join(SCORES)
+    }
+
+    /// Writes the scores into a run folder, which marks the run as finished.
     ///
     /// # Errors
-    /// Any error of the file system.
+    /// If the file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), FileError> {
-        let path = path(folder);
+        let path = Self::path(folder);
         let text = serde_json::to_string(self)
             .map_err(|e| FileError::new("write", &path, std::io::Error::other(e)))?;
         write_atomic(&path, |w| writeln!(w, "{text}"))
     }
 
-    /// Those of a run that is done.
+    /// Reads the scores of a run folder; `None` if the run is not finished.
     fn read(folder: &Path) -> Result<Option<Self>, CompareError> {
-        let path = path(folder);
+        let path = Self::path(folder);
         if !path.is_file() {
             return Ok(None);
         }
         let scores = serde_json::from_str(&read_text(&path)?);
-        scores.map(Some).map_err(|e| CompareError::Scores { path, reason: e.to_string() })
+        scores.map(Some).map_err(|e| CompareError::Scores { path, source: e })
     }
 
-    /// Unweighted mean of the tasks' test F1, as the paper's average.
+    /// The unweighted mean of the tasks' test F1, as in the paper.
     pub fn mean_f1(&self) -> f64 {
         self.tasks.values().map(|task| task.test_f1).sum::<f64>() / self.tasks.len() as f64
     }
 }
 
-/// The file of a run's scores.
-pub(super) fn path(folder: &Path) -> PathBuf {
-    folder.join(SCORES)
-}
-
-/// Mean over seeds.
+/// The mean over seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Mean {
     /// The mean.
     pub mean: f64,
-    /// Standard deviation of the sample (divided by n - 1); none of a single value.
+    /// The standard deviation of the sample (divided by n - 1); `None` for a single value.
     pub deviation: Option<f64>,
 }
 
 impl Mean {
-    /// Of `values`; none if there are none.
+    /// The mean of `values`; `None` without values.
     pub fn of(values: &[f64]) -> Option<Self> {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
@@ -130,35 +126,35 @@ impl Mean {
     }
 }
 
-/// A method at a fraction, over its seeds.
+/// The scores of a method at a fraction, over its seeds.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
-    /// The method's label.
+    /// The label of the method.
     pub method: String,
-    /// Share of the training sentences.
+    /// The share of the training sentences.
     pub fraction: f64,
-    /// Seeds whose runs are done.
+    /// The seeds of the finished runs.
     pub seeds: Vec<u64>,
     /// Test F1 by task.
     pub tasks: BTreeMap<String, Mean>,
-    /// Mean of the tasks' test F1.
+    /// The mean of the tasks' test F1.
     pub mean: Option<Mean>,
-    /// Of the model.
+    /// The parameters of the model.
     pub parameters: Option<Parameters>,
-    /// Sentences that each run saw.
+    /// The number of samples of each run.
     pub samples: Option<u64>,
 }
 
-/// All scores that are there.
+/// The scores of all finished runs.
 #[derive(Debug)]
 pub struct Results<'a> {
     plan: &'a Plan,
-    /// Runs that are done, in the plan's order.
+    /// The finished runs, in the order of the plan.
     done: Vec<(Cell<'a>, Scores)>,
 }
 
 impl<'a> Results<'a> {
-    /// Reads the scores of all runs that are done.
+    /// Reads the scores of all finished runs.
     ///
     /// # Errors
     /// If a file is unreadable, or runs were scored on different sentences.
@@ -175,17 +171,17 @@ impl<'a> Results<'a> {
         Ok(Self { plan, done })
     }
 
-    /// What was compared.
+    /// The comparison.
     pub fn plan(&self) -> &'a Plan {
         self.plan
     }
 
-    /// Runs that are done, of all.
+    /// The number of finished runs and of all runs.
     pub fn progress(&self) -> (usize, usize) {
         (self.done.len(), self.plan.cells().len())
     }
 
-    /// Scores of a method at a fraction, by seed.
+    /// The scores of a method at a fraction, by seed.
     pub(super) fn of(&self, method: &str, fraction: f64) -> Vec<(u64, &Scores)> {
         let mut runs: Vec<(u64, &Scores)> = self
             .done
@@ -197,7 +193,7 @@ impl<'a> Results<'a> {
         runs
     }
 
-    /// A row for each method, in the plan's order.
+    /// A row per method, in the order of the plan.
     pub fn rows(&self, fraction: f64) -> Vec<Row> {
         self.plan.methods.iter().map(|method| self.row(&method.label, fraction)).collect()
     }
@@ -224,7 +220,7 @@ impl<'a> Results<'a> {
     }
 }
 
-/// Gold spans do not depend on the method: where they differ, the test sentences are others.
+/// Checks that two runs were scored on the same test sentences. Gold spans do not depend on the method, so they must be equal.
 fn check_sentences(
     plan: &Plan,
     (first, known): (&Cell, &Scores),
@@ -257,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_deviation_is_that_of_a_sample_and_one_value_has_none() {
+    fn the_deviation_is_that_of_a_sample_and_a_single_value_has_none() {
         let mean = Mean::of(&[0.2, 0.4, 0.9]).unwrap();
         assert!((mean.mean - 0.5).abs() < 1e-12);
         assert!((mean.deviation.unwrap() - 0.13_f64.sqrt()).abs() < 1e-12);

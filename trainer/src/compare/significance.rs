@@ -1,10 +1,10 @@
-//! Whether one method is better than another beyond what the choice of test sentences explains: the paired bootstrap
-//! of Berg-Kirkpatrick, Burkett and Klein (2012), "An Empirical Investigation of Statistical Significance in NLP".
+//! Significance tests: the paired bootstrap of Berg-Kirkpatrick, Burkett and Klein (2012), "An Empirical Investigation of
+//! Statistical Significance in NLP".
 //!
-//! Test sentences are drawn with replacement, the same ones for all runs. With d the observed difference of F1 and d*
-//! that on drawn sentences, p is the share of draws with d* >= 2d: as often as that would a difference of d or more
-//! come about by the choice of sentences if there were none. Runs of two methods are paired by seed, d is their mean;
-//! that of all tasks is the mean over tasks, whose sentences are drawn independently.
+//! Test sentences are drawn with replacement, the same ones for all runs. Let d be the observed difference of F1, and d* the
+//! difference on a draw. p is the share of draws with d* >= 2d. It estimates how often the choice of sentences alone causes a
+//! difference of at least d. Runs of two methods are paired by seed, and d is the mean over pairs. For all tasks together, d
+//! is the mean over tasks, whose sentences are drawn independently.
 
 use hyperloader_core::text::metrics::Counts;
 use rand::{RngExt, SeedableRng};
@@ -13,46 +13,46 @@ use serde::Serialize;
 
 use super::results::{Results, Scores};
 
-/// Draws are the same in every call and whatever methods there are: the tables of a comparison can be made again.
+/// The seed of the draws. It is fixed, so that the tables of a comparison can be reproduced.
 const SEED: u64 = 0;
-/// Differences of F1 below it are rounding.
+/// Smaller differences of F1 are rounding errors.
 const ROUNDING: f64 = 1e-12;
 
-/// F1 of a run: on all test sentences, and on each draw of as many.
+/// F1 of a run on all test sentences, and on each draw of the same number of sentences.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// On the sentences themselves.
+    /// F1 on all test sentences.
     pub observed: f64,
-    /// On each draw.
+    /// F1 on each draw.
     pub drawn: Vec<f64>,
 }
 
 /// A test of whether a method is better than another.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Significance {
-    /// Share of the training sentences.
+    /// The share of the training sentences.
     pub fraction: f64,
-    /// The task; none for the mean of all.
+    /// The task; `None` for the mean of all tasks.
     pub task: Option<String>,
-    /// The method that may be better.
+    /// The label of the method that is tested for being better.
     pub method: String,
-    /// The other one.
+    /// The label of the other method.
     pub than: String,
-    /// Seeds that both have runs of.
+    /// The number of seeds with runs of both methods.
     pub seeds: usize,
-    /// Mean over those of the difference of F1, positive where `method` is better.
+    /// The difference of F1, a mean over these seeds; positive if `method` is better.
     pub difference: f64,
-    /// Probability of such a difference if there were none. No draw of r at all is a p below 1/r, given as 0.
+    /// The estimated probability of such a difference if the methods were equal. 0 means below 1 / draws.
     pub p: f64,
 }
 
-/// Draws sentences with replacement, as many as there are, and scores each run on them.
+/// Draws as many sentences as there are, with replacement, `draws` times, and scores each run on them.
 ///
-/// `runs` holds the span counts of each sentence (right, predicted, gold), `[runs][sentences]`, of the same sentences.
-/// `stream` tells draws of different tasks apart.
+/// `runs` `[runs][sentences]` has the numbers of correct, predicted and gold spans of the same sentences. Different values of
+/// `stream` give independent draws.
 pub fn resample(runs: &[&[[usize; 3]]], draws: usize, stream: u64) -> Vec<Sample> {
     let sentences = runs.iter().map(|run| run.len()).min().unwrap_or(0);
-    // A row a sentence, three counts a run: one row is added as a whole.
+    // A row per sentence with three counts per run, so that drawing a sentence adds one row.
     let rows: Vec<Vec<u32>> = (0..sentences)
         .map(|at| runs.iter().flat_map(|run| run[at].map(|count| count as u32)).collect())
         .collect();
@@ -81,7 +81,7 @@ fn f1(counts: &[u32]) -> f64 {
     Counts { correct, predicted, gold }.scores().f1
 }
 
-/// The mean of samples over tasks, draw by draw.
+/// The mean of samples over tasks, for each draw.
 fn mean(samples: &[&Sample]) -> Sample {
     let n = samples.len() as f64;
     let draws = samples.iter().map(|sample| sample.drawn.len()).min().unwrap_or(0);
@@ -91,7 +91,7 @@ fn mean(samples: &[&Sample]) -> Sample {
     }
 }
 
-/// Observed difference and p of paired runs: is the first of each pair better?
+/// The observed difference and p of paired runs, for the hypothesis that the first of each pair is better.
 pub fn paired_bootstrap(pairs: &[(&Sample, &Sample)]) -> (f64, f64) {
     let n = pairs.len() as f64;
     let difference = pairs.iter().map(|(a, b)| a.observed - b.observed).sum::<f64>() / n;
@@ -101,7 +101,7 @@ pub fn paired_bootstrap(pairs: &[(&Sample, &Sample)]) -> (f64, f64) {
     (difference, as_far as f64 / draws.max(1) as f64)
 }
 
-/// Tests every method against every other, for each task and for the mean of all.
+/// Tests each ordered pair of methods, for each task and for the mean of all tasks.
 pub fn test_all(results: &Results, fraction: f64) -> Vec<Significance> {
     let plan = results.plan();
     let runs: Vec<(&str, u64, &Scores)> = plan
@@ -137,7 +137,7 @@ pub fn test_all(results: &Results, fraction: f64) -> Vec<Significance> {
         .collect()
 }
 
-/// Tests each ordered pair of methods; `samples` belong to `runs`, of the methods' labels and seeds.
+/// Tests each ordered pair of methods. `samples` are those of `runs`, which are labels of methods with seeds.
 fn test_pairs(
     fraction: f64,
     task: Option<&str>,

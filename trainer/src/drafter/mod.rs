@@ -1,11 +1,12 @@
-//! Fits a task's drafter: a linear classifier on the frozen encoder that guesses the tags that the decoder will write.
+//! Fits a task's drafter: a linear classifier on the encoder's states that predicts the tags the decoder will generate.
 //!
-//! It learns what the trained model says, not what the corpus says (`teacher.rs`).
+//! - [`fit`] trains the classifier.
+//! - `teacher`: the tags that it learns, which are those of the trained model and not those of the corpus.
 
 mod teacher;
 
 use hyperloader_core::text::drafter::{ROLES, names};
-use hyperloader_core::text::sentt::{SentT, SentTError};
+use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::target::tag_count;
 use hyperloader_core::weights::tensors::Tensors;
 use rand::SeedableRng;
@@ -14,40 +15,35 @@ use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
 use self::teacher::{Teacher, Words};
-use crate::data::TaskData;
-use crate::model::{Tagger, TaggerError};
+use crate::data::task::TaskData;
+use crate::model::error::ModelError;
+use crate::model::t5::tagger::T5Tagger;
 use crate::optimizer::{AbsentGradient, AdamW};
 use crate::parameters::{Parameters, to_host};
 use crate::schedule::{Decay, Schedule};
 
-/// Training sentences that are looked at, at most.
+/// The most training sentences that are used.
 const SENTENCES: usize = 8000;
-/// Sentences of a pass.
+/// The number of sentences of a forward pass.
 const BATCH: usize = 32;
-/// Words of an update.
+/// The number of words of an update.
 const WORDS: usize = 512;
-/// Times that every word is learnt from.
+/// The number of epochs.
 const EPOCHS: usize = 12;
-/// Highest learning rate, for states of unit size; it falls to 0.
+/// The highest learning rate, for states of unit size. It decreases to 0.
 const LEARNING_RATE: f64 = 0.02;
 
-/// A drafter could not be fitted.
-#[derive(Debug, thiserror::Error)]
-pub enum FitError {
-    /// The model failed.
-    #[error(transparent)]
-    Model(#[from] TaggerError),
-    /// The tokenizer failed.
-    #[error(transparent)]
-    Tokenizer(#[from] SentTError),
-}
-
-/// The tensors of the drafter of a task (see [`names`]), fitted on its training examples. The same on every run on
-/// the same device.
+/// Fits the drafter of a task on its training examples and returns its tensors (see [`names`]). The same `seed` gives the
+/// same tensors on the same device.
 ///
 /// # Errors
 /// If the model or the tokenizer fails.
-pub fn fit(tagger: &Tagger, codec: &SentT, data: &TaskData, seed: u64) -> Result<Tensors, FitError> {
+pub(crate) fn fit(
+    tagger: &T5Tagger,
+    codec: &SentT,
+    data: &TaskData,
+    seed: u64,
+) -> Result<Tensors, ModelError> {
     let TaskData { name: task, labels, train: examples, .. } = data;
     let tags = tag_count(labels.len());
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -67,7 +63,7 @@ pub fn fit(tagger: &Tagger, codec: &SentT, data: &TaskData, seed: u64) -> Result
     let (weight, bias, transitions) = classifier(words, &sets, &mut random);
     let d = tagger.t5.config.d_model as i64;
     let rows = (ROLES * tags) as i64;
-    // `[roles * d_model, tags]` -> `[roles * tags, d_model]`; what does not depend on a state is added once.
+    // `[roles * d_model, tags]` -> `[roles * tags, d_model]`. The bias is added for the first role only.
     let weight = weight.view([ROLES as i64, d, tags as i64]).transpose(1, 2).reshape([rows, d]);
     let bias = Tensor::cat(&[bias, Tensor::zeros([rows - tags as i64], (Kind::Float, tagger.device()))], 0);
     let tensors =
@@ -75,12 +71,12 @@ pub fn fit(tagger: &Tagger, codec: &SentT, data: &TaskData, seed: u64) -> Result
     Ok(tensors.into_iter().map(|(name, tensor)| (name, to_host(&tensor))).collect())
 }
 
-/// Logistic regression: weight `[roles * d_model, tags]`, bias `[tags]` and transitions `[tags, tags]`. Where only a set of
-/// tags is known, the likelihood of the whole set is maximised.
+/// Logistic regression: weight `[roles * d_model, tags]`, bias `[tags]` and transitions `[tags, tags]`. If only a set of tags
+/// is known for a word, the likelihood of the set is maximized.
 fn classifier(words: Words, sets: &Tensor, random: &mut ChaCha8Rng) -> (Tensor, Tensor, Tensor) {
     let Words { states, tags: wanted, previous } = words;
     let (count, tags) = (states.size()[0], sets.size()[1]);
-    // States of unit size, so that one learning rate serves all backbones.
+    // Unit size, so that one learning rate fits all backbones.
     let size = states.square().mean(None).sqrt().clamp_min(1e-6);
     let states = states / &size;
     let mut parameters =
@@ -97,7 +93,7 @@ fn classifier(words: Words, sets: &Tensor, random: &mut ChaCha8Rng) -> (Tensor, 
             let pick = |tensor: &Tensor| tensor.index_select(0, &at);
             let [weight, bias, table] = of(&parameters);
             let scores = pick(&states).matmul(weight) + bias + table.index_select(0, &pick(&previous));
-            // What is outside of a word's set is as good as impossible.
+            // Tags outside the set of the word get no probability.
             let outside = (1.0 - sets.index_select(0, &pick(&wanted))) * -1e9;
             let over = [-1_i64];
             let possible: Tensor = &scores + outside;
@@ -116,7 +112,7 @@ const WEIGHT: &str = "weight";
 const BIAS: &str = "bias";
 const TABLE: &str = "transitions";
 
-/// Tensors of zeros where `beside` lies, to be trained.
+/// Trainable tensors of zeros on the device of `beside`.
 fn zeros(shapes: &[(&str, &[i64])], beside: &Tensor) -> Parameters {
     let zero = |(name, shape): &(&str, &[i64])| {
         ((*name).to_owned(), to_host(&Tensor::zeros(*shape, (Kind::Float, Device::Cpu))))
@@ -125,7 +121,7 @@ fn zeros(shapes: &[(&str, &[i64])], beside: &Tensor) -> Parameters {
 }
 
 fn of(parameters: &Parameters) -> [&Tensor; 3] {
-    [WEIGHT, BIAS, TABLE].map(|name| parameters.get(name).expect("it was made"))
+    [WEIGHT, BIAS, TABLE].map(|name| parameters.get(name).expect("`zeros` created it"))
 }
 
 #[cfg(test)]
@@ -135,8 +131,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_classifier_learns_what_states_and_neighbours_tell() {
-        // Tag 2 where the state says so, `I` behind tag 2 or `I` where it says otherwise, else `O`.
+    fn the_classifier_learns_from_states_and_previous_tags() {
+        // Bit 1: tag 2 after `O`, else `I`. Bit 0: `O`.
         let mut random = ChaCha8Rng::seed_from_u64(1);
         let mut bits: Vec<i64> = (0..2000).map(|k| k % 2).collect();
         bits.shuffle(&mut random);
@@ -169,9 +165,9 @@ mod tests {
     }
 
     #[test]
-    fn a_set_of_tags_is_told_apart_by_words_whose_tag_is_known() {
+    fn words_with_known_tags_separate_the_tags_of_a_set() {
         let mut random = ChaCha8Rng::seed_from_u64(1);
-        // States tell tags apart, but half of the words say only that their tag is 1 or 2.
+        // States separate the tags, but half of the words with tag 1 or 2 only say that it is one of the two.
         let tags: Vec<i64> = (0..900).map(|k| k % 3).collect();
         let known: Vec<i64> =
             tags.iter().enumerate().map(|(k, tag)| if *tag > 0 && k % 2 == 0 { 3 } else { *tag }).collect();

@@ -1,8 +1,8 @@
-//! What the trained model says of the words of training sentences.
+//! The tags that the trained model predicts for the words of training sentences.
 //!
-//! The decoder is asked about whole targets, first those of the corpus, then those that it chose the time before (Jacobi
-//! decoding, Santilli et al. 2023): after a few times most are what it writes by itself, at a pass each in place of one for
-//! every token.
+//! The decoder reads whole targets: first those of the corpus, then those that it chose in the round before (Jacobi
+//! decoding, Santilli et al. 2023). After a few rounds most targets are those of greedy decoding. A round takes one forward
+//! pass per batch, greedy decoding one per token.
 
 use hyperloader_core::text::drafter::{ROLES, read_from};
 use hyperloader_core::text::labels::LabelSet;
@@ -10,25 +10,28 @@ use hyperloader_core::text::sentt::{SentT, SentTError};
 use hyperloader_core::text::target::{OUTSIDE, Tag, TargetGrammar};
 use tch::{Tensor, no_grad};
 
-use crate::data::{Batch, Example, padded};
-use crate::model::{Mode, Tagger, TaggerError};
+use crate::data::batch::{Batch, padded};
+use crate::data::example::Example;
+use crate::model::error::ModelError;
+use crate::model::t5::Mode;
+use crate::model::t5::tagger::T5Tagger;
 
-/// Times that the decoder is asked.
+/// The number of rounds.
 const ROUNDS: usize = 4;
 
-/// Words with the tags that the model gives them.
+/// Words with the tags that the model predicts for them.
 pub(super) struct Words {
-    /// The encoder's states in each role, `[words, roles * d_model]`; 0 where there is none.
+    /// The encoder's states in each role, `[words, roles * d_model]`; 0 for a role without a state.
     pub(super) states: Tensor,
-    /// Rows of a table of sets of tags (see [`Teacher::sets`]), `[words]`: the tag is one of the set.
+    /// Indices of sets of tags (see [`Teacher::sets`]), `[words]`: the tag of the word is in the set.
     pub(super) tags: Tensor,
-    /// Tags of the words before, `[words]`.
+    /// The tags of the previous words, `[words]`.
     pub(super) previous: Tensor,
 }
 
-/// Says what the model would write.
+/// Predicts the tags of training sentences with the trained model.
 pub(super) struct Teacher<'a> {
-    tagger: &'a Tagger,
+    tagger: &'a T5Tagger,
     task: &'a str,
     grammar: TargetGrammar,
     /// The ids of well-formed targets, `[ids]`.
@@ -37,7 +40,7 @@ pub(super) struct Teacher<'a> {
 
 impl<'a> Teacher<'a> {
     pub(super) fn new(
-        tagger: &'a Tagger,
+        tagger: &'a T5Tagger,
         codec: &'a SentT,
         task: &'a str,
         labels: &LabelSet,
@@ -62,7 +65,7 @@ impl<'a> Teacher<'a> {
     }
 
     /// The words of `examples`, a batch.
-    pub(super) fn words(&self, examples: &[&Example]) -> Result<Words, TaggerError> {
+    pub(super) fn words(&self, examples: &[&Example]) -> Result<Words, ModelError> {
         let t5 = &self.tagger.t5;
         let Batch { input_ids, attention_mask, .. } =
             Batch::new(examples, t5.config.pad_token_id, self.tagger.device());
@@ -70,9 +73,9 @@ impl<'a> Teacher<'a> {
         let encoded = no_grad(|| t5.encode(&weights, &input_ids, &attention_mask, Mode::Evaluation));
         let mut written: Vec<Vec<Tag>> = examples.iter().map(|example| self.gold(example)).collect();
         let chosen_sets = |written: &[Vec<Tag>]| {
-            let (labels, places) = self.targets(written);
+            let (target_ids, places) = self.targets(written);
             let chosen = no_grad(|| {
-                let shifted = t5.shift_right(&labels);
+                let shifted = t5.shift_right(&target_ids);
                 let decoded = t5.decode(&weights, &shifted, &encoded, &attention_mask, Mode::Evaluation);
                 let d = t5.config.d_model as i64;
                 let picked = decoded.reshape([-1, d]).index_select(0, &places);
@@ -98,16 +101,15 @@ impl<'a> Teacher<'a> {
         })
     }
 
-    /// The corpus' tags of an example, as far as its target goes.
+    /// The gold tags of an example, as far as its target goes.
     fn gold(&self, example: &Example) -> Vec<Tag> {
-        let target = to_ids(&example.target);
+        let target = &example.target;
         let slots = self.grammar.sentinels().positions(target.iter().copied());
         let tag = |slot: &[usize]| self.grammar.tag(&target[slot[0] + 1..slot[1]]).unwrap_or(OUTSIDE);
         slots.windows(2).map(tag).collect()
     }
 
-    /// Targets with these tags, `[rows, target_len]`, and the places in it, flattened, of each word's tag and of what
-    /// follows it.
+    /// Targets with these tags, `[rows, target_len]`, and the flat indices of the ids of each tag and of the id after it.
     fn targets(&self, tags: &[Vec<Tag>]) -> (Tensor, Tensor) {
         let device = self.tagger.device();
         let mut places = Vec::new();
@@ -120,17 +122,16 @@ impl<'a> Teacher<'a> {
                 places.extend((start..=end).map(|at| (row, at)));
                 start = end + 1;
             }
-            targets.push(self.grammar.encode(tags).into_iter().map(i64::from).collect::<Vec<_>>());
+            targets.push(self.grammar.encode(tags));
         }
-        let rows: Vec<&[i64]> = targets.iter().map(Vec::as_slice).collect();
-        let labels = padded(&rows, self.tagger.t5.config.pad_token_id);
-        let length = labels.size()[1];
+        let target_ids = padded(&targets, self.tagger.t5.config.pad_token_id);
+        let length = target_ids.size()[1];
         let places: Vec<i64> = places.into_iter().map(|(row, at)| row as i64 * length + at as i64).collect();
-        (labels.to_device(device), Tensor::from_slice(&places).to_device(device))
+        (target_ids.to_device(device), Tensor::from_slice(&places).to_device(device))
     }
 
-    /// The set of tags that each word's tag is in; `chosen` are the decoder's choices at each id of the `written` tag and
-    /// after it, one word after the other.
+    /// The index of the set that each word's tag is in. `chosen` has the decoder's choices for each word in turn: those at
+    /// the ids of its `written` tag and the one after them.
     fn chosen_sets(&self, written: &[Vec<Tag>], mut chosen: &[u32]) -> Vec<usize> {
         let mut sets = Vec::new();
         for tag in written.iter().flatten() {
@@ -141,12 +142,12 @@ impl<'a> Teacher<'a> {
         sets
     }
 
-    /// The encoder's states that each word is read from, `[words, roles * d_model]`.
+    /// The encoder's states of each word in each role, `[words, roles * d_model]`.
     fn states(&self, examples: &[&Example], tags: &[Vec<usize>], encoded: &Tensor) -> Tensor {
         let (source_len, d) = (encoded.size()[1], encoded.size()[2]);
         let mut at = Vec::new();
         for ((row, example), tags) in (0_i64..).zip(examples).zip(tags) {
-            let sentinels = self.grammar.sentinels().positions(to_ids(&example.source));
+            let sentinels = self.grammar.sentinels().positions(example.source.iter().copied());
             // Row 0 holds no state.
             let place = |at: Option<usize>| at.map_or(0, |at| 1 + row * source_len + at as i64);
             at.extend((0..tags.len()).flat_map(|word| read_from(&sentinels, word)).map(place));
@@ -158,21 +159,16 @@ impl<'a> Teacher<'a> {
     }
 }
 
-/// A tag of a set: the one that was written, if it can be.
+/// A tag of a set: `written` if the set has it, else the first.
 fn likely(set: &[Tag], written: Tag) -> Tag {
     if set.contains(&written) { written } else { set[0] }
 }
 
 /// Token ids from a tensor of ids.
 fn ids(tensor: &Tensor) -> Vec<u32> {
-    let mut numbers = vec![0_i64; tensor.numel()];
-    tensor.copy_data(&mut numbers, tensor.numel());
-    to_ids(&numbers)
-}
-
-/// Token ids; a number that is none becomes an id that no vocabulary has.
-fn to_ids(numbers: &[i64]) -> Vec<u32> {
-    numbers.iter().map(|number| u32::try_from(*number).unwrap_or(u32::MAX)).collect()
+    let mut ids = vec![0_i64; tensor.numel()];
+    tensor.copy_data(&mut ids, tensor.numel());
+    ids.into_iter().map(|id| id as u32).collect()
 }
 
 #[cfg(test)]

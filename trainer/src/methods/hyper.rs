@@ -1,5 +1,6 @@
-//! The hypernetworks of HyperLoader, HyperFormer++ and HyperFormer (reference sections 1.2, 1.3 and 5.1): all weights of a
-//! task in a few matrix products for each stack.
+//! The hypernetworks of HyperLoader, HyperFormer++ and HyperFormer: all weights of a task in a few matrix products per stack
+//! (docs/reference/hyperloader.md#embeddings-and-projector, docs/reference/hyperloader.md#hypernetwork-heads,
+//! docs/reference/baselines.md#hyperformer-family).
 
 use hyperloader_core::backbone::t5::{Stack, T5Config};
 use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig, Site, names};
@@ -8,23 +9,21 @@ use hyperloader_core::weights::task::{
 };
 use tch::Tensor;
 
-use super::{Generates, MissingTensor};
-use crate::parameters::Parameters;
+use crate::parameters::{MissingTensor, Parameters};
 
-impl Generates for HyperConfig {
-    fn generate(
-        &self,
-        t5: &T5Config,
-        parameters: &Parameters,
-        task: &str,
-    ) -> Result<TaskWeights<Tensor>, MissingTensor> {
-        let stack = |stack| Hypernetwork { config: self, t5, parameters, stack }.generate(task);
-        Ok(TaskWeights { encoder: stack(Stack::Encoder)?, decoder: stack(Stack::Decoder)?, generator: None })
-    }
+/// The weights of `task`.
+pub(super) fn generate(
+    config: &HyperConfig,
+    t5: &T5Config,
+    parameters: &Parameters,
+    task: &str,
+) -> Result<TaskWeights<Tensor>, MissingTensor> {
+    let stack = |stack| Hypernetwork { config, t5, parameters, stack }.generate(task);
+    Ok(TaskWeights { encoder: stack(Stack::Encoder)?, decoder: stack(Stack::Decoder)?, generator: None })
 }
 
-/// The embeddings I(task, layer, position) of a stack, `[layers, positions, embed_dim]`; HyperFormer has one for all
-/// positions.
+/// The embeddings I(task, layer, position) of a stack, `[layers, positions, embed_dim]`. HyperFormer has one embedding per
+/// layer for all positions (`positions` is 1).
 ///
 /// # Errors
 /// If a tensor of the method is missing from `parameters`.
@@ -47,7 +46,7 @@ struct Hypernetwork<'a> {
 
 impl Hypernetwork<'_> {
     fn tensor(&self, name: &str) -> Result<&Tensor, MissingTensor> {
-        self.parameters.get(name).ok_or_else(|| MissingTensor(name.to_owned()))
+        self.parameters.require(name)
     }
 
     fn part(&self, part: &str) -> Result<&Tensor, MissingTensor> {
@@ -99,7 +98,7 @@ impl Hypernetwork<'_> {
         blocks: &mut [BlockWeights<Tensor>],
     ) -> Result<(), MissingTensor> {
         let config = self.config;
-        // Neighbours that share their heads are made in one product.
+        // Adjacent sites that share their heads are generated in one product.
         let together = |_: &Site, _: &Site| !config.heads_by_site();
         for sites in Site::ADAPTERS.chunk_by(together) {
             let mut adapters = self.adapters_of(embeddings, sites)?.into_iter();
@@ -115,7 +114,7 @@ impl Hypernetwork<'_> {
         Ok(())
     }
 
-    /// The adapters of `sites`, which share their heads, site by site within each block.
+    /// The adapters of `sites`, which share their heads: those of the first block in the order of `sites`, then the next.
     fn adapters_of(
         &self,
         embeddings: &Tensor,
@@ -157,7 +156,7 @@ impl Hypernetwork<'_> {
         lora: &LoraConfig,
         blocks: &mut [BlockWeights<Tensor>],
     ) -> Result<(), MissingTensor> {
-        // Neighbours that share their heads are made in one product; which ones those are differs between variants.
+        // Adjacent sites that share their heads are generated in one product. Variants differ in which sites share.
         let sites = lora.sites(self.stack);
         let together = |a: &Site, b: &Site| lora.head("lora_a", *a) == lora.head("lora_a", *b);
         for sites in sites.chunk_by(together) {
@@ -166,7 +165,7 @@ impl Hypernetwork<'_> {
         Ok(())
     }
 
-    /// The pairs of `sites`, which share their heads.
+    /// The LoRA pairs of `sites`, which share their heads.
     fn loras_of(
         &self,
         embeddings: &Tensor,
@@ -198,7 +197,7 @@ impl Hypernetwork<'_> {
     }
 }
 
-/// The embeddings of `sites`, which are neighbours, one row for each layer and site: `[layers * sites, e]`.
+/// The embeddings of adjacent `sites`, one row per layer and site: `[layers * sites, e]`.
 fn rows_of(embeddings: &Tensor, sites: &[Site]) -> Tensor {
     let first = sites.iter().map(|s| s.position()).min().unwrap_or_default();
     let e = embeddings.size()[2];

@@ -1,6 +1,11 @@
-//! From a task to its weights, with gradients: what a method makes of its trainable tensors (reference sections 1 and 5).
+//! Methods: each turns a task into its weights, with gradients towards the trainable tensors
+//! (docs/reference/hyperloader.md#overview, docs/reference/baselines.md).
 //!
-//! One file a family of methods. A new one is a file with a `Generates` and its line in [`generate`].
+//! - [`hyper`]: HyperLoader, HyperFormer++ and HyperFormer.
+//! - `hyperdecoder`: Hyperdecoder.
+//! - `modules`: Adapters, LoRA and UniPELT.
+//!
+//! A new family of methods is a new file and a new arm in [`generate`].
 
 pub mod hyper;
 mod hyperdecoder;
@@ -11,24 +16,9 @@ use hyperloader_core::method::MethodConfig;
 use hyperloader_core::weights::task::TaskWeights;
 use tch::Tensor;
 
-use crate::parameters::Parameters;
+use crate::parameters::{MissingTensor, Parameters};
 
-/// A trainable tensor of the method is missing.
-#[derive(Debug, thiserror::Error)]
-#[error("trainable tensor `{0}` is missing")]
-pub struct MissingTensor(pub String);
-
-/// What a family of methods makes of a task.
-trait Generates {
-    fn generate(
-        &self,
-        t5: &T5Config,
-        parameters: &Parameters,
-        task: &str,
-    ) -> Result<TaskWeights<Tensor>, MissingTensor>;
-}
-
-/// What `method` makes of `task`.
+/// The weights that `method` generates for `task` on a T5.
 ///
 /// # Errors
 /// If a tensor of the method is missing from `parameters`.
@@ -39,20 +29,11 @@ pub fn generate(
     task: &str,
 ) -> Result<TaskWeights<Tensor>, MissingTensor> {
     match method {
-        MethodConfig::Hyper(config) => config.generate(t5, parameters, task),
-        MethodConfig::Hyperdecoder(config) => config.generate(t5, parameters, task),
-        MethodConfig::Modules(config) => config.generate(t5, parameters, task),
-        MethodConfig::Full(_) | MethodConfig::UnipeltBert(_) => Ok(plain(t5)),
+        MethodConfig::Hyper(config) => hyper::generate(config, t5, parameters, task),
+        MethodConfig::Hyperdecoder(config) => hyperdecoder::generate(config, t5, parameters),
+        MethodConfig::Modules(config) => modules::generate(config, t5, parameters, task),
+        MethodConfig::Full(_) | MethodConfig::UnipeltBert(_) => {
+            Ok(TaskWeights::none(t5.layers(Stack::Encoder), t5.layers(Stack::Decoder)))
+        }
     }
-}
-
-/// T5 as it stands.
-fn plain(t5: &T5Config) -> TaskWeights<Tensor> {
-    TaskWeights::none(t5.layers(Stack::Encoder), t5.layers(Stack::Decoder))
-}
-
-/// A tensor that a method cannot do without.
-fn required(parameters: &Parameters, name: &str) -> Result<Tensor, MissingTensor> {
-    let tensor = parameters.get(name).ok_or_else(|| MissingTensor(name.to_owned()))?;
-    Ok(tensor.shallow_clone())
 }

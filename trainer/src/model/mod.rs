@@ -1,18 +1,26 @@
-//! T5 with the weights that a method generates for a task: `[batch, source_len]` ids in, logits or ids out.
+//! Models: a frozen backbone with the weights that a method generates for each task.
 //!
-//! [`T5`] runs with any [`hyperloader_core::weights::task::TaskWeights`]; [`Tagger`] makes them with a method from its
-//! trainable [`crate::parameters::Parameters`].
+//! - `open`: [`open()`], the constructor, and the only place that tells the kinds of backbones apart.
+//! - `base`: [`Base`], a backbone with its tokenizer, from which models are built.
+//! - `learner`: [`Learner`], what training and evaluation need of a model.
+//! - `start`: where trainable tensors come from: a seed or a checkpoint.
+//! - `placement`: device and precision.
+//! - `error`: [`ModelError`].
+//! - [`t5`]: an encoder-decoder that writes tags as text.
+//! - [`bert`]: an encoder whose states are classified.
 
-mod attention;
-mod generator;
-mod greedy;
-mod layers;
-mod t5;
-mod tagger;
+pub(crate) mod base;
+pub mod bert;
+pub(crate) mod error;
+pub(crate) mod learner;
+mod open;
+pub(crate) mod placement;
+pub(crate) mod start;
+pub mod t5;
 
-pub use generator::{generated, pooled};
-pub use layers::Mode;
-pub(crate) use layers::linear;
-pub use t5::T5;
-pub use tagger::{Placement, Precision, Tagger, TaggerError};
-pub(crate) use tagger::{check_trainable, unknown_task};
+pub use base::{Base, OpenError, TaskLabels};
+pub use error::ModelError;
+pub use learner::{Decoding, Learner};
+pub use open::open;
+pub use placement::{MatrixPrecision, Placement};
+pub use start::Start;

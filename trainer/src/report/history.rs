@@ -1,60 +1,30 @@
-//! `metrics.jsonl`: what a run logged, read back.
+//! The history of a run, read from its `metrics.jsonl`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use hyperloader_core::files::read_text;
-use serde::Deserialize;
 
-use super::ReportError;
+use super::error::ReportError;
 use crate::evaluate::Evaluation;
+use crate::record::{Line, METRICS, Step};
 use crate::smoothing::Smoothed;
-use crate::train::{METRICS, Step};
 
-/// A line of the file, by its `kind`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Line {
-    /// An update.
-    Train(Step),
-    /// A validation of one task.
-    Validation {
-        /// Updates done.
-        step: u64,
-        /// The task.
-        task: String,
-        /// Its scores.
-        evaluation: Evaluation,
-    },
-    /// The last evaluation; `outcome.json` holds it with its details.
-    Outcome {
-        /// Step of the best checkpoint.
-        best_step: u64,
-        /// By task.
-        validation: BTreeMap<String, Evaluation>,
-        /// By task.
-        test: BTreeMap<String, Evaluation>,
-    },
-    /// A kind of another version.
-    #[serde(other)]
-    Other,
-}
-
-/// Updates and validations of a run.
+/// The logged updates and validations of a run.
 #[derive(Debug, Default)]
 pub struct History {
     steps: BTreeMap<u64, Step>,
     validations: BTreeMap<u64, BTreeMap<String, Evaluation>>,
 }
 
-/// Points of a curve: updates done, and a value.
+/// The points of a curve: the step and the value.
 pub type Points = Vec<(u64, f64)>;
 
 impl History {
-    /// Reads the metrics of a run's folder; a missing file is an empty history, and so is a last line that was cut.
+    /// Reads the metrics of a run folder. A missing file gives an empty history. An incomplete last line is ignored.
     ///
     /// # Errors
-    /// If the file is unreadable or another line of it is not one of ours.
+    /// If the file is unreadable, or another line is invalid.
     pub fn read(folder: &Path) -> Result<Self, ReportError> {
         let path = folder.join(METRICS);
         if !path.exists() {
@@ -66,9 +36,7 @@ impl History {
             match serde_json::from_str(content) {
                 Ok(read) => history.add(read),
                 Err(_) if !content.ends_with('\n') => {}
-                Err(e) => {
-                    return Err(ReportError::Metrics { path, line: line + 1, reason: e.to_string() });
-                }
+                Err(source) => return Err(ReportError::Metrics { path, line: line + 1, source }),
             }
         }
         Ok(history)
@@ -84,50 +52,50 @@ impl History {
         }
     }
 
-    /// Whether neither an update nor a validation was logged.
+    /// Whether no update and no validation was logged.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.validations.is_empty()
     }
 
-    /// The last update that was logged.
+    /// The last logged update.
     pub fn last(&self) -> Option<&Step> {
         self.steps.values().next_back()
     }
 
-    /// Whether validations of this step were logged.
+    /// Whether a validation at this step was logged.
     pub fn validated(&self, step: u64) -> bool {
         self.validations.contains_key(&step)
     }
 
-    /// Step of the last validation.
+    /// The step of the last validation.
     pub fn last_validated(&self) -> Option<u64> {
         self.validations.keys().next_back().copied()
     }
 
-    /// A task's validation after a step.
+    /// The validation of a task at a step.
     pub fn validation(&self, task: &str, step: u64) -> Option<&Evaluation> {
         self.validations.get(&step)?.get(task)
     }
 
-    /// The loss of a perfect model in nats per token, which is not 0 under label smoothing.
+    /// The loss of a perfect model in nats per token. It is above 0 with label smoothing.
     pub fn floor(&self) -> f64 {
         self.last().map_or(0.0, |step| step.loss - step.loss_above_floor)
     }
 
-    /// A task's training loss above the floor, in nats per token, smoothed over the logged updates.
+    /// The training loss of a task above the floor, in nats per token, smoothed over the logged updates.
     pub fn training_loss(&self, task: &str) -> Points {
         let mut smoothed = Smoothed::default();
         let steps = self.steps.values().filter(|step| step.task == task);
         steps.map(|step| (step.step, smoothed.push(step.loss_above_floor))).collect()
     }
 
-    /// A task's validation loss above the floor, in nats per token.
+    /// The validation loss of a task above the floor, in nats per token.
     pub fn validation_loss(&self, task: &str) -> Points {
         let floor = self.floor();
         self.validation_curve(task, |evaluation| evaluation.loss - floor)
     }
 
-    /// A task's F1 on its validation data.
+    /// The validation F1 of a task, from 0 to 1.
     pub fn validation_f1(&self, task: &str) -> Points {
         self.validation_curve(task, |evaluation| evaluation.f1)
     }
@@ -156,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn curves_are_those_of_the_task_and_above_the_floor() {
+    fn curves_show_one_task_above_the_floor() {
         let other = TRAIN.replace("\"a\"", "\"b\"").replace("\"step\":5", "\"step\":6");
         let newer = r#"{"kind":"of another version","step":7}"#;
         let history = read(&format!("{TRAIN}\n{other}\n{VALIDATION}\n{newer}\n")).unwrap();
@@ -168,11 +136,11 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_last_line_is_left_out_and_any_other_bad_line_is_named() {
+    fn an_incomplete_last_line_is_ignored_and_any_other_bad_line_is_named() {
         let history = read(&format!("{TRAIN}\n{}", &VALIDATION[..40])).unwrap();
         assert_eq!((history.training_loss("a").len(), history.last_validated()), (1, None));
         let message = read(&format!("{TRAIN}\n{}\n{TRAIN}\n", &VALIDATION[..40])).unwrap_err().to_string();
-        assert!(message.contains("metrics.jsonl`, line 2: "), "{message}");
+        assert!(message.ends_with("metrics.jsonl`, line 2"), "{message}");
     }
 
     #[test]

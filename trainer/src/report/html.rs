@@ -1,18 +1,21 @@
-//! The page: one file with its style and its curves inside, no script, nothing loaded from elsewhere.
+//! The page: one HTML file that contains its style and charts. It has no script and loads nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use hyperloader_core::run::Manifest;
 use hyperloader_core::text::metrics::Scores;
+use indicatif::FormattedDuration;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::error::ReportError;
+use super::facts::Facts;
 use super::plots::{Axis, Chart, Curve, PlotError};
-use super::{Facts, ReportError};
-use crate::analysis::{Confusion, Details, Mistake};
 use crate::evaluate::Evaluation;
+use crate::evaluate::details::{Confusion, Details, Mistake};
 
 const STYLE: &str = include_str!("style.css");
-/// Labels that a table of confusions shows at most; those with most errors are kept.
+/// The most labels in a table of confusions. Labels with more errors come first.
 const SHOWN_LABELS: usize = 30;
 
 /// The whole page.
@@ -52,7 +55,7 @@ pub(super) fn page(facts: &Facts) -> Result<String, ReportError> {
 }
 
 fn figure(chart: &Chart) -> Result<Markup, PlotError> {
-    // plotters escapes all text of its SVG.
+    // plotters escapes the text in its SVG.
     Ok(html! { figure { (PreEscaped(chart.svg()?)) } })
 }
 
@@ -66,13 +69,13 @@ fn header(facts: &Facts) -> Markup {
             dt { "seed" } dd { (seed) }
             @if let Some(last) = last {
                 dt { "updates" } dd { (last.step) }
-                dt { "training time" } dd { (duration(last.seconds)) }
+                dt { "training time" } dd { (FormattedDuration(Duration::from_secs_f64(last.seconds.max(0.0).round()))) }
             }
             dt { "smoothing floor" } dd { (number(facts.history.floor())) " nats per token" }
             dt { "made by" } dd { (program) }
         }
         @if facts.outcome.is_none() {
-            p.note { "This run has not ended: there is no last evaluation, and no test scores." }
+            p.note { "This run is not finished: it has no final evaluation and no test scores." }
         }
     }
 }
@@ -113,7 +116,7 @@ fn summary(facts: &Facts) -> Markup {
                     }
                 }
             }
-            p.note { "Loss in nats per target token, label smoothing included. F1, precision and recall over spans, micro-averaged." }
+            p.note { "The loss is in nats per target token and includes label smoothing. F1, precision and recall are micro-averaged over spans." }
         }
     }
 }
@@ -130,7 +133,7 @@ fn score_cells(evaluation: Option<&Evaluation>) -> Markup {
     }
 }
 
-/// The unweighted mean of F1 over tasks, as papers report it.
+/// The unweighted mean of F1 over tasks.
 fn mean_f1<'a>(evaluations: impl Iterator<Item = &'a Evaluation>) -> Option<f64> {
     let f1: Vec<f64> = evaluations.map(|evaluation| evaluation.f1).collect();
     (!f1.is_empty()).then(|| f1.iter().sum::<f64>() / f1.len() as f64)
@@ -166,7 +169,7 @@ fn section(facts: &Facts, color: usize, task: &str) -> Result<Markup, ReportErro
     })
 }
 
-/// Details on the task's test data, or on its validation data where there is no other.
+/// The details of the task's test split, or of its validation split if there is no test split.
 fn details<'a>(facts: &'a Facts, task: &str) -> Option<(&'static str, &'a Details)> {
     let outcome = facts.outcome.as_ref()?;
     let splits = [("test", &outcome.test), ("validation", &outcome.validation)];
@@ -199,7 +202,7 @@ fn confusion(split: &str, cells: &[Confusion]) -> Markup {
     let all = cells.iter().flat_map(labels_of).collect::<BTreeSet<_>>().len();
     let counts: BTreeMap<(Option<&str>, Option<&str>), usize> =
         cells.iter().map(|c| ((c.gold.as_deref(), c.predicted.as_deref()), c.count)).collect();
-    // The span that is missing on one side comes last.
+    // Missed and spurious spans come last.
     let sides: Vec<Option<&str>> = shown.iter().copied().map(Some).chain([None]).collect();
     let totals: BTreeMap<Option<&str>, usize> =
         counts.iter().fold(BTreeMap::new(), |mut totals, (key, n)| {
@@ -209,8 +212,8 @@ fn confusion(split: &str, cells: &[Confusion]) -> Markup {
     html! {
         h3 { "Confusion of labels on " (split) " data" }
         p.note {
-            "Rows are gold, columns predicted, on identical boundaries."
-            @if all > shown.len() { " The " (shown.len()) " labels with most errors of " (all) "." }
+            "Rows are gold labels, columns are predicted labels of spans with identical boundaries."
+            @if all > shown.len() { " The table shows the " (shown.len()) " of " (all) " labels with most errors." }
         }
         div.scroll {
             table.confusion {
@@ -246,12 +249,12 @@ fn confusion_cell(count: usize, total: usize, right: bool) -> Markup {
     html! { td style=(format!("background: rgba({color}, {:.2})", 0.1 + 0.7 * share)) { (count) } }
 }
 
-/// The labels of a cell.
+/// The gold and predicted labels of a cell.
 fn labels_of(cell: &Confusion) -> impl Iterator<Item = &str> {
     cell.gold.as_deref().into_iter().chain(cell.predicted.as_deref())
 }
 
-/// The labels with most errors, sorted by name.
+/// The labels with the most errors, sorted by name.
 fn shown_labels(cells: &[Confusion]) -> Vec<&str> {
     let mut errors: BTreeMap<&str, usize> = BTreeMap::new();
     for cell in cells {
@@ -270,9 +273,9 @@ fn worst(split: &str, mistakes: &[Mistake]) -> Markup {
     html! {
         h3 { "Worst errors on " (split) " data" }
         @if mistakes.is_empty() {
-            p { "Every word of every sentence is right." }
+            p { "Every tag is correct." }
         } @else {
-            p.note { "Word, gold tag, predicted tag where it is another; words that are rightly outside have neither." }
+            p.note { "Each word is followed by its gold tag and, if it differs, by the predicted tag. Words that are correctly tagged O have no tag here." }
         }
         @for Mistake { words, gold, predicted, wrong } in mistakes {
             p.sentence {
@@ -293,11 +296,6 @@ fn number(value: f64) -> String {
     format!("{value:.4}")
 }
 
-fn duration(seconds: f64) -> String {
-    let seconds = seconds.round() as u64;
-    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,14 +305,14 @@ mod tests {
     }
 
     #[test]
-    fn of_many_labels_those_with_most_errors_are_shown() {
+    fn only_the_labels_with_most_errors_are_shown() {
         let names: Vec<String> = (0..SHOWN_LABELS + 9).map(|n| format!("label-{n:02}")).collect();
         let mut cells: Vec<Confusion> = names.iter().map(|name| cell(Some(name), Some(name), 99)).collect();
         let wrong = names.iter().enumerate().map(|(errors, name)| cell(Some(name), None, errors));
         cells.extend(wrong.skip(1));
         assert_eq!(shown_labels(&cells), names[9..]);
         let text = confusion("test", &cells).into_string();
-        assert!(text.contains("The 30 labels with most errors of 39."), "{text}");
+        assert!(text.contains("The table shows the 30 of 39 labels with most errors."), "{text}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Curves over updates, drawn as SVG text and as PNG bytes.
+//! Charts of values over updates, as SVG text and as PNG bytes.
 //!
-//! Both are measured, and the PNG written, with the Hack typeface that is compiled in: no font of the machine is used.
+//! Text is measured, and drawn in the PNG, with the Hack typeface that is compiled in. No font of the system is used.
 
 use std::error::Error;
 use std::ops::Range;
@@ -13,18 +13,18 @@ use plotters::style::register_font;
 
 use super::history::Points;
 
-/// By this name the page's reader sees the browser's own typeface.
+/// The registered name of the typeface. In the page, the browser shows its own font of this name.
 pub(crate) const FONT: &str = "sans-serif";
-/// Pixels of a chart in the page.
+/// Width and height of a chart in the page, in pixels.
 const SVG_SIZE: (u32, u32) = (720, 300);
-/// Pixels of a PNG.
+/// Width and height of a PNG, in pixels.
 const PNG_SIZE: (u32, u32) = (1440, 720);
-/// Curves with no more points than this show each of them.
+/// Curves with at most this many points show each point.
 const FEW_POINTS: usize = 40;
-/// Below this a loss above the floor is rounding.
+/// A smaller loss above the floor is rounding error.
 const SMALLEST_LOSS: f64 = 1e-4;
 
-/// Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow that is pale on white.
+/// Okabe and Ito's colors, which color-blind readers can tell apart, without their yellow, which is pale on white.
 pub(crate) const COLORS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -39,45 +39,45 @@ pub(crate) const COLORS: [RGBColor; 7] = [
 #[derive(Debug, thiserror::Error)]
 #[error("cannot draw plot `{title}`: {reason}")]
 pub struct PlotError {
-    /// The plot.
+    /// The title of the plot.
     pub title: &'static str,
-    /// What is wrong.
+    /// The reason, from plotters.
     pub reason: String,
 }
 
-/// What is drawn upwards.
+/// The quantity on the vertical axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Axis {
-    /// Nats per token above the floor, on a logarithmic scale.
+    /// The loss above the floor in nats per token, on a logarithmic scale.
     Loss,
     /// F1 from 0 to 1.
     F1,
 }
 
-/// A line.
+/// A curve.
 #[derive(Debug, Clone)]
 pub struct Curve {
-    /// Its name in the legend.
+    /// The name in the legend.
     pub name: String,
-    /// Its colour; numbers beyond the palette begin anew.
+    /// The index of its color. Indices after the last color start again.
     pub color: usize,
-    /// Updates done, and the value.
+    /// The steps and values.
     pub points: Points,
 }
 
-/// Lines over updates.
+/// Curves over updates.
 #[derive(Debug, Clone)]
 pub struct Chart {
-    /// What is drawn.
+    /// The title.
     pub title: &'static str,
-    /// What is drawn upwards.
+    /// The quantity on the vertical axis.
     pub axis: Axis,
-    /// The lines.
+    /// The curves.
     pub curves: Vec<Curve>,
 }
 
 impl Chart {
-    /// An `<svg>` element, 720 by 300.
+    /// The chart as an `<svg>` element, 720 by 300 pixels.
     ///
     /// # Errors
     /// If plotters cannot draw it.
@@ -89,7 +89,7 @@ impl Chart {
         Ok(text)
     }
 
-    /// A PNG file, 1440 by 720.
+    /// The chart as a PNG file, 1440 by 720 pixels.
     ///
     /// # Errors
     /// If plotters cannot draw it.
@@ -177,7 +177,7 @@ impl Chart {
         let (lowest, highest) = if lowest <= highest { (lowest, highest) } else { (-1.0, 0.0) };
         let mut ticks: Vec<f64> =
             (-4..6).flat_map(|power| [1.0, 2.0, 5.0].map(|n: f64| n.log10() + f64::from(power))).collect();
-        // The labels next to the values, outwards.
+        // The range ends at the labels around the values.
         let low = ticks.iter().copied().rfind(|tick| *tick <= lowest).unwrap_or(lowest);
         let high = ticks.iter().copied().find(|tick| *tick > highest).unwrap_or(highest + 0.1);
         ticks.retain(|tick| (low..=high).contains(tick));
@@ -185,7 +185,7 @@ impl Chart {
     }
 }
 
-/// Places on the vertical axis, and those of them that are labelled.
+/// The range of the vertical axis and its labeled positions.
 struct Vertical {
     range: Range<f64>,
     ticks: Vec<f64>,
@@ -217,7 +217,7 @@ impl Axis {
         }
     }
 
-    /// Where a value is drawn.
+    /// The position of a value on the axis.
     fn place(self, value: f64) -> f64 {
         match self {
             Self::Loss => value.max(SMALLEST_LOSS).log10(),
@@ -225,7 +225,7 @@ impl Axis {
         }
     }
 
-    /// The value of a place.
+    /// The label of a position.
     fn label(self, place: f64) -> String {
         match self {
             Self::Loss => format!("{}", (10_f64.powf(place) * 1e4).round() / 1e4),
@@ -234,7 +234,7 @@ impl Axis {
     }
 }
 
-/// Makes the typeface known to plotters, once.
+/// Registers the typeface with plotters, once.
 pub(crate) fn register() -> Result<(), Box<dyn Error>> {
     static KNOWN: OnceLock<bool> = OnceLock::new();
     let bytes = epaint_default_fonts::HACK_REGULAR;
@@ -244,7 +244,7 @@ pub(crate) fn register() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// RGB pixels as a PNG file.
+/// Encodes RGB pixels as a PNG file.
 pub(crate) fn encode(pixels: &[u8], (width, height): (u32, u32)) -> Result<Vec<u8>, png::EncodingError> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width, height);

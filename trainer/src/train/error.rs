@@ -5,16 +5,14 @@ use std::path::PathBuf;
 
 use hyperloader_core::backbone::BackboneError;
 use hyperloader_core::files::FileError;
-use hyperloader_core::method::MethodError;
 use hyperloader_core::run::RunError;
 
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::device::DeviceError;
-use crate::drafter::FitError;
 use crate::evaluate::EvaluationError;
 use crate::hub::HubError;
-use crate::model::TaggerError;
+use crate::model::{ModelError, OpenError};
 
 /// A training failed.
 #[derive(Debug, thiserror::Error)]
@@ -22,22 +20,22 @@ pub enum TrainError {
     /// The configuration is unusable.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The method does not fit.
+    /// The backbone cannot be opened, or the configuration does not fit it.
     #[error(transparent)]
-    Method(#[from] MethodError),
+    Open(#[from] OpenError),
     /// The backbone cannot be found or fetched.
     #[error(transparent)]
     Hub(#[from] HubError),
-    /// The backbone is unusable.
+    /// A file of the backbone cannot be read.
     #[error(transparent)]
     Backbone(#[from] BackboneError),
     /// A corpus is unusable.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The device is not there.
+    /// The device is not available.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// The run's folder is unusable.
+    /// The run folder is unusable.
     #[error(transparent)]
     Run(#[from] RunError),
     /// A file could not be written.
@@ -45,80 +43,85 @@ pub enum TrainError {
     File(#[from] FileError),
     /// The model failed.
     #[error(transparent)]
-    Model(#[from] TaggerError),
+    Model(#[from] ModelError),
     /// An evaluation failed.
     #[error(transparent)]
     Evaluation(#[from] EvaluationError),
     /// A drafter could not be fitted.
-    #[error("drafter: {0}")]
-    Drafter(#[from] FitError),
-    /// A drafter was asked for where none can be of use.
-    #[error("run `{0}` is a token classifier, which decodes nothing: there is nothing to draft")]
+    #[error("cannot fit the drafter of task `{task}`")]
+    Drafter {
+        /// The task.
+        task: String,
+        /// The reason.
+        source: Box<ModelError>,
+    },
+    /// The model generates no text, so it needs no drafter.
+    #[error("run `{0}` is a token classifier: it generates no text, so it needs no drafter")]
     NothingToDraft(String),
-    /// The run's name is taken.
-    #[error("run `{path}` exists\nhint: go on with it by `--resume {path}`, choose another `--name`, or remove the folder", path = .0.display())]
+    /// A run of this name exists.
+    #[error("run `{path}` already exists\nhint: continue it with `--resume {path}`, choose another `--name`, or remove the folder", path = .0.display())]
     Exists(PathBuf),
-    /// The folder's name is taken by something that is no run.
-    #[error("`{}` exists and is no run\nhint: choose another `--name`, or remove the folder", .0.display())]
+    /// The folder exists and is not a run.
+    #[error("`{}` already exists and is not a run\nhint: choose another `--name`, or remove the folder", .0.display())]
     Occupied(PathBuf),
-    /// The run to start from is not of the same tasks, method and backbone.
+    /// The run of `--warm-start` has other tasks, another method or another backbone.
     #[error("cannot start from run `{run}`: its {what} is {theirs}, the configuration's {ours}")]
     WarmStart {
-        /// The run's name.
+        /// The name of the run.
         run: String,
-        /// What differs.
+        /// The property that differs.
         what: &'static str,
-        /// In the run.
+        /// Its value in the run.
         theirs: String,
-        /// In the configuration.
+        /// Its value in the configuration.
         ours: String,
     },
-    /// A resumed run would train on something else than before.
+    /// What a resumed run was trained on has changed.
     #[error(
-        "cannot go on with run `{run}`: {what} changed since it was started\nhint: restore it, or start a new run with `--warm-start`"
+        "cannot continue run `{run}`: {what} has changed since the run started\nhint: restore it, or start a new run with `--warm-start`"
     )]
     Changed {
-        /// The run's name.
+        /// The name of the run.
         run: String,
-        /// What changed.
+        /// What has changed.
         what: String,
     },
-    /// The loss or its gradient is not a number any more.
+    /// The loss or its gradient is not finite.
     #[error(
         "{what} is {value} at step {step}, on {batch}\nhint: a lower `training.learning_rate` may help; the state before this step is saved"
     )]
     Diverged {
         /// `loss` or `gradient norm`.
         what: &'static str,
-        /// Its value.
+        /// The value.
         value: f64,
-        /// The update that was tried.
+        /// The step of the failed update.
         step: u64,
-        /// What it was tried on.
+        /// The batch of the failed update.
         batch: BatchName,
     },
-    /// libtorch gave up: mostly for want of memory.
+    /// libtorch failed, for example because memory ran out.
     #[error("step {step} failed on {batch}: {reason}{hint}")]
     Step {
-        /// The update that was tried.
+        /// The step of the failed update.
         step: u64,
-        /// What it was tried on.
+        /// The batch of the failed update.
         batch: BatchName,
-        /// libtorch's reason.
+        /// The reason, from libtorch.
         reason: String,
-        /// What may help.
+        /// A `hint:` line, or empty.
         hint: &'static str,
     },
 }
 
-/// Names a batch in an error.
+/// A batch, as errors name it.
 #[derive(Debug, Clone)]
 pub struct BatchName {
-    /// Its task.
+    /// The task.
     pub task: String,
-    /// Its examples, by their place in the task's training data.
+    /// The indices of the examples in the task's training data.
     pub indices: Vec<usize>,
-    /// Tokens of the longest source and the longest target.
+    /// The number of tokens of the longest source and of the longest target.
     pub longest: (usize, usize),
 }
 

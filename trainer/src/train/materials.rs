@@ -1,64 +1,103 @@
-//! What a training is made from, and the folder that it fills.
+//! Backbone, corpora and device of a training, and the run folder.
 
 use std::path::Path;
 
-use hyperloader_core::corpus::CorpusSpec;
+use hyperloader_core::backbone::registry::Architecture;
 use hyperloader_core::files::{FileError, hexadecimal, sha256, write_atomic};
-use hyperloader_core::method::MethodConfig;
 use hyperloader_core::run::{self, BackboneReference, HubReference, Manifest, Run, Task};
 use hyperloader_core::weights::tensors::Tensors;
 use sha2::{Digest, Sha256};
 use tch::Device;
 
-use super::TrainError;
-use super::base::Base;
-use crate::config::{self, Config};
+use super::error::TrainError;
+use crate::config::{self, BackboneConfig, Config};
+use crate::data::batch::target;
 use crate::data::{Example, TaskData, load_task};
 use crate::device;
 use crate::hub::Located;
-use crate::learner::Learner;
-use crate::model::Precision;
+use crate::model::{self, Base, Learner, MatrixPrecision, ModelError, Placement, Start, TaskLabels};
+use crate::parameters::Parameters;
+use crate::record::CONFIG;
 use crate::sampler::TaskSampler;
 
-/// The configuration that a run's folder keeps.
-pub const CONFIG: &str = "config.toml";
-
-/// What a training is made from.
+/// Backbone, corpora and device of a training.
 pub(super) struct Materials {
-    pub(super) base: Base,
-    /// What its backbone is on the hub, if it comes from there.
-    pub(super) hub: Option<HubReference>,
+    pub(super) base: Box<dyn Base>,
+    /// The backbone's id and commit on the hub, if it comes from there.
+    hub: Option<HubReference>,
+    /// The tasks in the order of the configuration.
     pub(super) data: Vec<TaskData>,
-    pub(super) device: Device,
+    device: Device,
 }
 
 impl Materials {
+    /// Checks the configuration and loads everything that it names.
     pub(super) fn load(config: &Config) -> Result<Self, TrainError> {
         config.validate()?;
-        let device = device::parse(&config.training.device)?;
+        let device = device::resolve(config.training.device)?;
         device::set_deterministic(config.training.deterministic)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         tch::set_num_threads(config.training.threads.unwrap_or(cores) as i32);
         let Located { folder, hub } = config.backbone.locate(&mut |_| ())?;
-        let base = Base::open(config, &folder)?;
+        let base = model::open(config, &folder)?;
         let data = config
             .tasks
             .iter()
-            .map(|(task, spec)| load_task(task, spec, base.codec(), config))
+            .map(|(task, spec)| load_task(task, spec, base.coding(), config))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self { base, hub, data, device })
     }
 
-    /// A model with fresh tensors, or with those of a checkpoint.
+    /// Loads what a run was trained on, and checks that it has not changed. Returns the configuration with the backbone of
+    /// the run.
+    pub(super) fn of_run(mut config: Config, run: &Run) -> Result<(Config, Self), TrainError> {
+        // The commit that the run was trained on, even if the cache of the hub has a later one by now.
+        let folder = run.folder.join(&run.manifest.backbone.path);
+        if run.manifest.backbone.hub.is_some() && folder.is_dir() {
+            config.backbone =
+                BackboneConfig { path: Some(folder), id: None, revision: None, ..config.backbone };
+        }
+        let changed = |what: String| TrainError::Changed { run: run.manifest.name.clone(), what };
+        if config.method != run.manifest.method {
+            return Err(changed("the method or one of its hyper-parameters".into()));
+        }
+        let materials = Self::load(&config)?;
+        if materials.backbone_reference(&run.folder)?.sha256 != run.manifest.backbone.sha256 {
+            return Err(changed("the backbone".into()));
+        }
+        for (mut now, then) in materials.tasks().into_iter().zip(&run.manifest.tasks) {
+            // Runs of the first version have no hash of their corpora.
+            if then.train_sha256.is_empty() {
+                now.train_sha256.clear();
+            }
+            // Older runs have the splitting of the layout, which was not compared with the corpus.
+            if then.word_fit.is_none() {
+                (now.words, now.word_fit) = (then.words, None);
+            }
+            if now != *then {
+                return Err(changed(format!("the corpus of task `{}`", then.name)));
+            }
+        }
+        Ok((config, materials))
+    }
+
+    /// A model with new tensors, or with those of a checkpoint.
     pub(super) fn learner(
         &self,
         config: &Config,
         checkpoint: Option<&Tensors>,
-        precision: Precision,
-    ) -> Result<Box<dyn Learner>, TrainError> {
-        self.base.learner(config, &self.data, checkpoint, (self.device, precision))
+        precision: MatrixPrecision,
+    ) -> Result<Box<dyn Learner>, ModelError> {
+        let start = match checkpoint {
+            Some(tensors) => Start::Checkpoint(Parameters::from_tensors(tensors, self.device)),
+            None => Start::Seed(config.seed),
+        };
+        let tasks: Vec<TaskLabels> =
+            self.data.iter().map(|task| TaskLabels { name: &task.name, labels: &task.labels }).collect();
+        self.base.learner(&config.method, &tasks, start, Placement { device: self.device, precision })
     }
 
+    /// The sampler of the training examples.
     pub(super) fn sampler(&self, config: &Config) -> TaskSampler {
         let sizes: Vec<usize> = self.data.iter().map(|t| t.train.len()).collect();
         let sampler = TaskSampler::new(&sizes, config.training.temperature, config.seed);
@@ -68,119 +107,85 @@ impl Materials {
             self.data.iter().map(|t| t.train.iter().map(length).collect()).collect();
         sampler.with_length_window(&lengths, window)
     }
-}
 
-/// Refuses a warm start from a run of other tasks, another method or another backbone; a classifier's labels count too.
-pub(super) fn check_warm_start(config: &Config, materials: &Materials, run: &Run) -> Result<(), TrainError> {
-    let Manifest { name, method, tasks, backbone: trained_on, .. } = &run.manifest;
-    let hash = materials.base.hash()?;
-    let theirs: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
-    let ours: Vec<&str> = config.tasks.keys().map(String::as_str).collect();
-    let list = |names: &[&str]| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
-    let methods = [method.method(), config.method.method()].map(|method| format!("`{method}`"));
-    let [their_method, our_method] = methods;
-    let (what, theirs, ours) = if their_method != our_method {
-        ("method", their_method, our_method)
-    } else if theirs != ours {
-        ("set of tasks", list(&theirs), list(&ours))
-    } else if *method != config.method {
-        // As in a configuration, on one line.
-        let text = |method: &MethodConfig| serde_json::to_string(method).unwrap_or_default();
-        ("set of hyper-parameters", text(method), text(&config.method))
-    } else if trained_on.sha256 != hash {
-        ("backbone's SHA-256", trained_on.sha256.clone(), hash)
-    } else if let Some((theirs, ours)) = other_labels(materials, tasks) {
-        ("list of labels", theirs, ours)
-    } else {
-        return Ok(());
-    };
-    Err(TrainError::WarmStart { run: name.clone(), what, theirs, ours })
-}
-
-/// The labels of the first task whose classifier would have others, theirs and ours.
-fn other_labels(materials: &Materials, tasks: &[Task]) -> Option<(String, String)> {
-    if matches!(materials.base, Base::T5 { .. }) {
-        return None;
+    /// Creates the folder of a new run, with its configuration.
+    pub(super) fn create_run(&self, config: &Config) -> Result<Run, TrainError> {
+        let name = match &config.name {
+            Some(name) => name.clone(),
+            None => free_name(&config.runs, config.method.method().name()),
+        };
+        let folder = config.runs.join(&name);
+        if Run::exists(&folder) {
+            return Err(TrainError::Exists(folder));
+        }
+        // A training that was interrupted before its first checkpoint leaves only its configuration.
+        if folder.exists() && !folder.join(CONFIG).is_file() {
+            return Err(TrainError::Occupied(folder));
+        }
+        let manifest = Manifest {
+            format: run::FORMAT,
+            name: name.clone(),
+            program: concat!("hl-train ", env!("CARGO_PKG_VERSION")).to_owned(),
+            method: config.method.clone(),
+            architecture: Architecture::of(self.base.backbone().config()),
+            backbone: self.backbone_reference(&folder)?,
+            tasks: self.tasks(),
+            max_source_len: config.training.max_source_len,
+            max_target_len: config.training.max_target_len,
+            seed: config.seed,
+            checkpoints: Vec::new(),
+            drafters: None,
+        };
+        let config = Config { name: Some(name), ..config.clone() }.relative_to(&folder)?;
+        let run = Run::create(&folder, manifest)?;
+        let text = toml::to_string(&config)
+            .map_err(|e| FileError::new("write", &folder, std::io::Error::other(e)))?;
+        write_atomic(&run.folder.join(CONFIG), |w| w.write_all(text.as_bytes()))?;
+        Ok(run)
     }
-    let show = |labels: &[String]| labels.iter().map(|l| format!("`{l}`")).collect::<Vec<_>>().join(", ");
-    tasks.iter().zip(&materials.data).find_map(|(theirs, ours)| {
-        let labels: Vec<String> = ours.labels.iter().map(str::to_owned).collect();
-        (theirs.labels != labels).then(|| (show(&theirs.labels), show(&labels)))
-    })
-}
 
-/// The folder of a new run, with its configuration.
-pub(super) fn create_run(config: &Config, materials: &Materials) -> Result<Run, TrainError> {
-    let name = match &config.name {
-        Some(name) => name.clone(),
-        None => free_name(&config.runs, config.method.method().name()),
-    };
-    let folder = config.runs.join(&name);
-    if Run::exists(&folder) {
-        return Err(TrainError::Exists(folder));
+    /// The tasks as the manifest of a run has them.
+    fn tasks(&self) -> Vec<Task> {
+        let task = |data: &TaskData| Task {
+            name: data.name.clone(),
+            labels: data.labels.iter().map(str::to_owned).collect(),
+            words: data.words,
+            word_fit: data.word_fit,
+            train_sentences: data.train.len(),
+            train_sha256: train_hash(data),
+        };
+        self.data.iter().map(task).collect()
     }
-    // A training that was cut before its first checkpoint leaves its configuration only.
-    if folder.exists() && !folder.join(CONFIG).is_file() {
-        return Err(TrainError::Occupied(folder));
+
+    /// The backbone as the manifest of a run in the folder `run` has it.
+    fn backbone_reference(&self, run: &Path) -> Result<BackboneReference, TrainError> {
+        let backbone = self.base.backbone();
+        Ok(BackboneReference {
+            path: match self.hub {
+                // The cache keeps its place when a run is moved.
+                Some(_) => backbone.folder().to_owned(),
+                None => config::from_folder(backbone.folder(), run)?,
+            },
+            sha256: backbone.hash()?,
+            tokenizer_sha256: sha256(&backbone.tokenizer())?,
+            hub: self.hub.clone(),
+        })
     }
-    let manifest = Manifest {
-        format: run::FORMAT,
-        name: name.clone(),
-        program: concat!("hl-train ", env!("CARGO_PKG_VERSION")).to_owned(),
-        method: config.method.clone(),
-        architecture: materials.base.architecture(),
-        backbone: backbone_reference(&folder, materials)?,
-        tasks: manifest_tasks(config, &materials.data),
-        max_source_len: config.training.max_source_len,
-        max_target_len: config.training.max_target_len,
-        seed: config.seed,
-        checkpoints: Vec::new(),
-        drafters: None,
-    };
-    let config = Config { name: Some(name), ..config.clone() }.relative_to(&folder)?;
-    let run = Run::create(&folder, manifest)?;
-    let text =
-        toml::to_string(&config).map_err(|e| FileError::new("write", &folder, std::io::Error::other(e)))?;
-    write_atomic(&run.folder.join(CONFIG), |w| w.write_all(text.as_bytes()))?;
-    Ok(run)
 }
 
-pub(super) fn manifest_tasks(config: &Config, data: &[TaskData]) -> Vec<Task> {
-    let task = |(spec, data): (&CorpusSpec, &TaskData)| Task {
-        name: data.name.clone(),
-        labels: data.labels.iter().map(str::to_owned).collect(),
-        words: spec.word_splitting(),
-        train_sentences: data.train.len(),
-        train_sha256: train_hash(data),
-    };
-    config.tasks.values().zip(data).map(task).collect()
-}
-
-/// SHA-256 over the training examples' ids, each sequence behind its length.
+/// The SHA-256 of the training examples: for each sequence its length and its ids, as 64-bit little-endian integers.
 fn train_hash(data: &TaskData) -> String {
     let mut hasher = Sha256::new();
-    for ids in data.train.iter().flat_map(|example| [&example.source, &example.target]) {
-        hasher.update((ids.len() as u64).to_le_bytes());
-        ids.iter().for_each(|id| hasher.update(id.to_le_bytes()));
+    for example in &data.train {
+        for ids in [&example.source, &example.target] {
+            hasher.update((ids.len() as u64).to_le_bytes());
+            ids.iter().for_each(|id| hasher.update(target(*id).to_le_bytes()));
+        }
     }
     hexadecimal(&hasher.finalize())
 }
 
-pub(super) fn backbone_reference(run: &Path, materials: &Materials) -> Result<BackboneReference, TrainError> {
-    let Materials { base, hub, .. } = materials;
-    Ok(BackboneReference {
-        path: match hub {
-            // The cache stays where it is when a run is moved.
-            Some(_) => base.folder().to_owned(),
-            None => config::from_folder(base.folder(), run)?,
-        },
-        sha256: base.hash()?,
-        tokenizer_sha256: sha256(&base.tokenizer())?,
-        hub: hub.clone(),
-    })
-}
-
-/// The first `name-N` that is not taken.
+/// The first name `NAME-N` that no folder has.
 fn free_name(runs: &Path, name: &str) -> String {
     (1..)
         .map(|n| format!("{name}-{n}"))

@@ -1,25 +1,25 @@
-//! One update of the parameters: gradients of a batch's parts, clipping, AdamW, and what can go wrong.
+//! One update of the parameters: the gradients of the parts of a batch, clipping, AdamW, and failures.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{BatchName, TrainError};
+use super::error::{BatchName, TrainError};
 use crate::config::TrainingConfig;
 use crate::data::Example;
-use crate::learner::Learner;
-use crate::model::TaggerError;
+use crate::model::{Learner, ModelError};
 use crate::optimizer::AdamW;
 
-/// What an update was made from.
+/// The result of an update.
 pub(super) struct Update {
-    /// Label-smoothed, summed over the batch's targets, in nats.
+    /// The label-smoothed loss in nats, summed over the targets of the batch.
     pub(super) loss: f64,
-    /// Targets of the batch.
+    /// The number of targets of the batch.
     pub(super) tokens: i64,
-    /// Global norm of the gradient before clipping.
+    /// The global norm of the gradient before clipping; NaN if the loss is not finite.
     pub(super) grad_norm: f64,
 }
 
-/// Accumulates the gradients of a batch's parts and updates the parameters, unless loss or gradient is not finite.
+/// Accumulates the gradients of the parts of a batch and updates the parameters. If the loss or the gradient is not finite, no
+/// parameter changes.
 pub(super) fn update(
     learner: &mut dyn Learner,
     optimizer: &mut AdamW,
@@ -27,14 +27,14 @@ pub(super) fn update(
     examples: &[&Example],
     settings: &TrainingConfig,
     learning_rate: f64,
-) -> Result<Update, TaggerError> {
+) -> Result<Update, ModelError> {
     let (mut loss, mut tokens) = (0.0, 0);
-    let share = learner.share(examples);
+    let scale = learner.loss_scale(examples);
     for part in examples.chunks(examples.len().div_ceil(settings.gradient_accumulation)) {
         let part = learner.loss(task, part, settings.label_smoothing, true)?;
         loss += part.sum;
         tokens += part.tokens;
-        learner.parameters_mut().backward(&(part.surrogate * share));
+        learner.parameters_mut().backward(&(part.surrogate * scale));
     }
     if !loss.is_finite() {
         learner.parameters_mut().clear_gradients();
@@ -44,7 +44,7 @@ pub(super) fn update(
     Ok(Update { loss, tokens, grad_norm })
 }
 
-/// The seed of a step's dropout: far apart for neighbouring steps and seeds (Steele et al. 2014, SplitMix64).
+/// The seed of the dropout of a step. SplitMix64 (Steele et al. 2014) maps similar steps and seeds to dissimilar values.
 pub(super) fn step_seed(seed: u64, step: u64) -> i64 {
     let mut z = seed.wrapping_add(step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -52,7 +52,7 @@ pub(super) fn step_seed(seed: u64, step: u64) -> i64 {
     (z ^ (z >> 31)) as i64
 }
 
-/// Runs `work`; a panic is an error, and not shown on the way.
+/// Runs `work` and returns a panic as an error, without its message on stderr.
 pub(super) fn caught<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
@@ -61,7 +61,7 @@ pub(super) fn caught<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
     result
 }
 
-/// libtorch reports by panicking; its message begins with what happened and goes on with where.
+/// The error for a panic of tch, whose message has the reason in its first line and a trace in the others.
 pub(super) fn step_error(step: u64, batch: BatchName, panic: &(dyn std::any::Any + Send)) -> TrainError {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("libtorch failed");

@@ -43,13 +43,15 @@ pub(crate) fn batch(file: &TensorFile, prefix: &str) -> Batch {
     Batch {
         input_ids: integers(file, &format!("{prefix}input_ids")),
         attention_mask: integers(file, &format!("{prefix}attention_mask")),
-        labels: integers(file, &format!("{prefix}labels")),
+        target_ids: integers(file, &format!("{prefix}labels")),
     }
 }
 
 /// Rows of ids as the files have them: the start token in front, padded to the longest.
-pub(crate) fn with_start(rows: &[Vec<i64>], start: i64) -> Vec<Vec<i64>> {
-    rows.iter().map(|row| [&[start], row.as_slice()].concat()).collect()
+pub(crate) fn with_start(rows: &[Vec<u32>], start: i64) -> Vec<Vec<i64>> {
+    let with_start =
+        |row: &Vec<u32>| std::iter::once(start).chain(row.iter().copied().map(i64::from)).collect();
+    rows.iter().map(with_start).collect()
 }
 
 pub(crate) fn rows(ids: &Tensor) -> Vec<Vec<i64>> {

@@ -7,7 +7,7 @@ use hyperloader_cli::{CommonArgs, Documents, OutputFormat, choices};
 use hyperloader_core::run::Which;
 use hyperloader_exporter::{Options, Precision, Tolerance, Verification};
 use hyperloader_onnx::Opset;
-use hyperloader_runtime::backend::{BackendKind, BackendOptions, Device};
+use hyperloader_runtime::{BackendKind, BackendOptions, Device};
 
 /// Write a trained task as one ONNX file
 ///

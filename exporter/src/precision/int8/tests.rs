@@ -2,7 +2,7 @@
 
 use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_onnx::{Dim, ElementType, GraphBuilder, Opset, write_model};
-use hyperloader_runtime::backend::{Backend, BackendKind, BackendOptions, Graph, Value};
+use hyperloader_runtime::{Backend, BackendKind, BackendOptions, Graph, Value};
 use ndarray::{Array1, Array2, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

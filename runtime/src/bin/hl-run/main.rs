@@ -2,10 +2,12 @@
 //!
 //! - [`args`]: the command line
 //! - [`tag`]: plain `hl-run`, which tags sentences
+//! - [`mod@format`]: tagged sentences as text and as JSON
 //! - [`info`]: `hl-run --info`
 //! - [`lines`]: stdin in batches of lines
 
 mod args;
+mod format;
 mod info;
 mod lines;
 mod tag;
@@ -14,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use hyperloader_cli::{CommonArgs, Console, Exit, Program};
-use hyperloader_runtime::BackendError;
+use hyperloader_runtime::{BackendError, OpenError};
 
 use crate::args::{Args, Command};
 
@@ -40,12 +42,10 @@ impl Program for Args {
 
     /// A backend that fails on a valid file is not the user's error.
     fn classify(error: &anyhow::Error) -> Exit {
-        let failed = |error: &BackendError| {
-            matches!(error, BackendError::Open { .. } | BackendError::Run { .. } | BackendError::WorkerDied)
+        let internal = match error.downcast_ref::<OpenError>() {
+            Some(error) => error.is_internal(),
+            None => error.downcast_ref().is_some_and(BackendError::is_internal),
         };
-        match error.chain().filter_map(|cause| cause.downcast_ref()).any(failed) {
-            true => Exit::InternalError,
-            false => Exit::UserError,
-        }
+        if internal { Exit::InternalError } else { Exit::UserError }
     }
 }

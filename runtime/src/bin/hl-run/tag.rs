@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use hyperloader_cli::{Console, Exit, Records};
-use hyperloader_runtime::{ModelFile, SentenceError, Statistics, Tagged, Tagger, output};
+use hyperloader_runtime::{ModelFile, SentenceError, Statistics, Tagged, Tagger};
 
 use crate::args::TagArgs;
+use crate::format;
 use crate::lines::Lines;
 
 pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<()> {
@@ -93,7 +94,7 @@ impl Printer<'_> {
             ));
         }
         let blank = if self.records.written() > 0 { "\n" } else { "" };
-        let text = || format!("{blank}{}", output::text(&tagged, true).trim_end_matches('\n'));
-        self.records.write_with(|| Ok(output::json(&tagged)), text)
+        let text = || format!("{blank}{}", format::text(&tagged, true).trim_end_matches('\n'));
+        self.records.write_with(|| Ok(format::json(&tagged)), text)
     }
 }

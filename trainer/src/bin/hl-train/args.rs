@@ -108,7 +108,7 @@ impl ComputeArgs {
     /// Overrides the configuration with what was typed.
     pub(crate) fn apply(&self, training: &mut TrainingConfig) {
         if let Some(device) = self.device {
-            training.device = device.to_string();
+            training.device = device;
         }
         training.threads = self.threads.or(training.threads);
     }
@@ -128,7 +128,8 @@ pub(crate) fn method_names() -> PossibleValuesParser {
 
 /// Names of the label presets.
 pub(crate) fn label_presets() -> impl TypedValueParser<Value = LabelPreset> {
-    const PRESETS: [(LabelPreset, &str, &str); 2] = [
+    const PRESETS: [(LabelPreset, &str, &str); 3] = [
+        (LabelPreset::Keep, "keep", "As distributed, but for mTOP and mTOD"),
         (LabelPreset::Plain, "plain", "Lower case; mTOP without `SL:`, mTOD up to the first `/`"),
         (
             LabelPreset::Reference,

@@ -67,8 +67,7 @@ pub(crate) fn run(args: &CompareArgs, console: &Console, common: CommonArgs) -> 
     }
     let corpora = args.data.as_deref().map(known::in_folder).transpose()?;
     let mut plan = Plan::from_file(&args.config, corpora)?;
-    let device = args.compute.device.map(|device| device.to_string());
-    plan.run_on(device.as_deref(), args.compute.threads);
+    plan.run_on(args.compute.device, args.compute.threads);
     if let Some(name) = &args.job {
         return run_job(&plan, name, args, console);
     }

@@ -8,11 +8,10 @@ use comfy_table::{CellAlignment, Table};
 use hyperloader_cli::{Console, Exit, FormatArgs, OutputFormat};
 use hyperloader_core::backbone::TOKENIZER;
 use hyperloader_core::corpus::stats::Percentiles;
-use hyperloader_core::corpus::{CorpusSpec, LabelPreset, Labels, known};
+use hyperloader_core::corpus::{CorpusSpec, FileReport, LabelPreset, Labels, known};
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_trainer::config::{BackboneConfig, Config};
 use hyperloader_trainer::corpora::{Corpora, CorpusNumbers, Limits, SplitLengths};
-use hyperloader_trainer::hub::Hub;
 
 use crate::args::label_presets;
 
@@ -100,7 +99,7 @@ fn specs(args: &CorporaArgs, config: Option<&Config>) -> Result<Vec<(String, Cor
 /// The tokenizer. Without `--backbone`, a note tells if there is none.
 fn codec(args: &CorporaArgs, config: Option<&Config>, console: &Console) -> Result<Option<SentT>> {
     if let Some(typed) = &args.backbone {
-        let mut backbone = BackboneConfig { path: None, id: None, cross_attention_relative_bias: false };
+        let mut backbone = BackboneConfig::default();
         backbone.choose(typed)?;
         let folder = on_this_machine(&backbone).with_context(|| {
             format!("`{typed}` is neither a folder nor a model in the cache\nhint: name a folder with `{TOKENIZER}`, or let a training fetch the model")
@@ -120,13 +119,7 @@ fn codec(args: &CorporaArgs, config: Option<&Config>, console: &Console) -> Resu
 
 /// The folder of a backbone. A model of the hub must be in the cache: nothing is fetched for lengths alone.
 fn on_this_machine(backbone: &BackboneConfig) -> Option<PathBuf> {
-    match &backbone.id {
-        None => backbone.path.clone(),
-        Some(id) => {
-            let cache = Hub { offline: true, ..Hub::from_env().ok()? };
-            Some(cache.fetch(id, &mut |_| ()).ok()?.folder)
-        }
-    }
+    Some(backbone.locate_offline().ok()?.folder)
 }
 
 fn text(corpora: &Corpora) -> String {
@@ -134,6 +127,7 @@ fn text(corpora: &Corpora) -> String {
     for (name, numbers) in corpora.counted() {
         parts.push(format!("{name}, layout `{}`\n{}", numbers.layout, splits(numbers, corpora.limits)));
         parts.push(labels(numbers));
+        parts.extend(reading(numbers));
     }
     parts.join("\n\n")
 }
@@ -201,6 +195,16 @@ fn splits(numbers: &CorpusNumbers, limits: Limits) -> Table {
         add_row(&mut table, &over, tokens.map(|split| split.over_target));
     }
     table
+}
+
+/// What was not read as it stands in the files, and how free text is cut.
+fn reading(numbers: &CorpusNumbers) -> Option<String> {
+    let lines = numbers.files.iter().flat_map(|FileReport { path, report, .. }| {
+        let notes = report.notes().into_iter();
+        notes.map(move |note| format!("`{}`: {note}", path.display()))
+    });
+    let lines: Vec<String> = lines.collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn labels(numbers: &CorpusNumbers) -> String {

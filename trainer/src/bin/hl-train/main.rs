@@ -5,7 +5,7 @@
 //! - [`compare`], [`corpora`], [`params`], [`drafter`], [`report`]: a file for each command
 //! - [`job`]: a run of `hl-train compare --jobs N` in a process of its own
 //! - [`fetch`], [`progress`]: progress bars and log lines
-//! - [`interrupt`]: Ctrl-C
+//! - [`interrupt`][]: Ctrl-C
 
 mod args;
 mod compare;

@@ -5,7 +5,7 @@ use clap::Args;
 use hyperloader_cli::{Console, FormatArgs};
 use hyperloader_core::backbone::registry::Architecture;
 use hyperloader_core::method::{TaskShape, variant};
-use hyperloader_trainer::params::{ParameterCount, count, paper};
+use hyperloader_trainer::parameter_count::{ParameterCount, count, paper};
 
 use crate::args::method_names;
 

@@ -1,5 +1,6 @@
 //! Progress of a training: a bar with loss, speed, memory and remaining time on a terminal, log lines elsewhere.
 
+use hyperloader_core::corpus::FileReport;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -142,7 +143,9 @@ impl Pace {
 
 /// The sentences of a task, and how many of them were cut or left out.
 fn inventory(task: &TaskData) -> String {
-    let TaskData { name, train, valid, test, labels, skipped, truncated, windowed, unseen_labels } = task;
+    let TaskData {
+        name, train, valid, test, labels, skipped, truncated, windowed, unseen_labels, files, ..
+    } = task;
     // The windows of a sentence count once.
     let sentences = |examples: &[Example]| examples.chunk_by(|a, b| a.sentence == b.sentence).count();
     let [train, valid, test] = [train, valid, test].map(|examples| sentences(examples));
@@ -162,6 +165,11 @@ fn inventory(task: &TaskData) -> String {
     }
     if !unseen_labels.is_empty() {
         line += &format!(" `{}`", unseen_labels.join("`, `"));
+    }
+    for FileReport { path, report, .. } in files {
+        for note in report.notes() {
+            line += &format!("\n  `{}`: {note}", path.display());
+        }
     }
     line
 }

@@ -1,0 +1,82 @@
+//! The readers of all layouts behind one iterator.
+
+use std::io::BufRead;
+use std::path::Path;
+
+use super::conll::{ColumnReader, Kind};
+use super::error::{CorpusError, LineFault};
+use super::json::JsonReader;
+use super::layout::Layout;
+use super::options::ReadOptions;
+use super::plain::LineReader;
+use super::reader::{Notes, Reader};
+use super::record::Record;
+use super::seq_in_out::PairReader;
+use super::source::{self, Source};
+use super::table::TableReader;
+use super::{mtod, mtop};
+use crate::files::FileError;
+
+/// The records of a file, one at a time. A bad record is an error item, and reading goes on with the next one; after an error of
+/// the system, of decompression or of the encoding as a whole (UTF-16) there is no further item.
+///
+/// Memory is bounded by the longest record (64 MiB a line) and, for CoNLL, 1,000 lines that are looked at before the first sentence.
+pub struct Records<'a>(Box<dyn Reader + 'a>);
+
+impl<'a> Records<'a> {
+    /// Records from `reader`, for instance standard input.
+    ///
+    /// # Panics
+    /// Never; [`Layout::SeqInOut`] is read as plain text here, for it needs two files ([`Records::open`]).
+    pub fn new(reader: impl BufRead + Send + 'a, layout: Layout, options: &ReadOptions) -> Self {
+        let source = Source::new(reader);
+        Self(match layout {
+            Layout::Text | Layout::SeqInOut => Box::new(LineReader::new(source, |line| Ok(line.into()))),
+            Layout::BioColumns => Box::new(ColumnReader::new(source, Kind::BioColumns)),
+            Layout::Conll => {
+                let kind = options.columns.clone().map_or(Kind::Conll, Kind::Named);
+                Box::new(ColumnReader::new(source, kind))
+            }
+            Layout::Mtop => Box::new(LineReader::new(source, mtop::parse_line)),
+            Layout::Mtod => Box::new(LineReader::new(source, mtod::parse_line)),
+            Layout::Jsonl => Box::new(JsonReader::new(source, options)),
+            Layout::Csv => Box::new(TableReader::new(source, b',', options)),
+            Layout::Tsv => Box::new(TableReader::new(source, b'\t', options)),
+        })
+    }
+
+    /// Records of a file; for [`Layout::SeqInOut`] of a folder with `seq.in` and `seq.out`.
+    ///
+    /// # Errors
+    /// If a file cannot be opened.
+    pub fn open(path: &Path, layout: Layout, options: &ReadOptions) -> Result<Records<'static>, FileError> {
+        if layout == Layout::SeqInOut {
+            let [words, tags] = ["seq.in", "seq.out"].map(|name| source::open(&path.join(name)));
+            return Ok(Records(Box::new(PairReader::new(Source::new(words?), Source::new(tags?)))));
+        }
+        Ok(Records::new(source::open(path)?, layout, options))
+    }
+
+    /// What was passed over so far, besides records.
+    pub fn notes(&self) -> Notes {
+        self.0.notes()
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<Record, LineFault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+/// The layout of a file: the one given, or that of its extension.
+///
+/// # Errors
+/// If none is given and the extension tells none.
+pub fn layout_of(path: &Path, given: Option<Layout>) -> Result<Layout, CorpusError> {
+    given
+        .or_else(|| Layout::from_extension(&source::inner_extension(path)?))
+        .ok_or_else(|| CorpusError::NoLayout { path: path.to_owned(), known: Layout::known() })
+}

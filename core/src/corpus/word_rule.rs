@@ -1,0 +1,181 @@
+//! Which rule for free text fits the tokens of a corpus.
+
+use super::record::Record;
+use crate::text::words::{WordFit, WordRule, WordSplitting};
+
+/// Text and the places of its tokens, in characters.
+struct Tokenized {
+    text: String,
+    places: Vec<(usize, usize)>,
+}
+
+/// How well each rule reproduces the tokens of `records`; `None` without tokens. Where records have tokens and no text, the text
+/// is put together from the tokens as it is commonly written: no blank before `,` or after `(`.
+pub(super) fn fits(records: &[Record]) -> Option<Vec<WordFit>> {
+    let mut fits: Vec<WordFit> = WordRule::ALL
+        .map(|rule| WordFit { splitting: WordSplitting { rule, lowercase: false }, tokens: 0, reproduced: 0 })
+        .to_vec();
+    let mut lowercase = true;
+    for record in records.iter().filter(|record| record.left_out.is_none()) {
+        let Some(words) = &record.words else { continue };
+        lowercase &= !words.iter().any(|word| word.chars().any(char::is_uppercase));
+        let Tokenized { text, places } = tokenized(record, words);
+        for fit in &mut fits {
+            fit.tokens += places.len();
+            fit.reproduced += reproduced(&text, &places, fit.splitting);
+        }
+    }
+    fits.iter_mut().for_each(|fit| fit.splitting.lowercase = lowercase);
+    (fits[0].tokens > 0).then_some(fits)
+}
+
+/// The rule that reproduces most tokens; of equally good ones `usual`, then the simplest.
+pub(super) fn best(fits: &[WordFit], usual: WordRule) -> Option<WordFit> {
+    let most = fits.iter().map(|fit| fit.reproduced).max()?;
+    let mut best = fits.iter().filter(|fit| fit.reproduced == most);
+    let first = best.clone().next();
+    best.find(|fit| fit.splitting.rule == usual).or(first).copied()
+}
+
+fn tokenized(record: &Record, words: &[String]) -> Tokenized {
+    match (&record.text, &record.offsets) {
+        (Some(text), Some(places)) => Tokenized { text: text.clone(), places: places.clone() },
+        (Some(text), None) => found_in(text, words).unwrap_or_else(|| joined(words)),
+        (None, _) => joined(words),
+    }
+}
+
+/// The tokens one after the other in `text`, if all are there.
+fn found_in(text: &str, words: &[String]) -> Option<Tokenized> {
+    let (mut byte, mut at) = (0, 0);
+    let mut places = Vec::with_capacity(words.len());
+    for word in words {
+        let skipped = text[byte..].find(word.as_str())?;
+        at += text[byte..byte + skipped].chars().count();
+        let length = word.chars().count();
+        places.push((at, at + length));
+        (byte, at) = (byte + skipped + word.len(), at + length);
+    }
+    Some(Tokenized { text: text.to_owned(), places })
+}
+
+/// The tokens as text.
+fn joined(words: &[String]) -> Tokenized {
+    let mut text = String::new();
+    let mut places = Vec::with_capacity(words.len());
+    let (mut at, mut glue, mut quoted) = (0, true, false);
+    for word in words {
+        let quote = word == "\"";
+        let closes = closes(word) || (quote && quoted);
+        if !glue && !closes {
+            text.push(' ');
+            at += 1;
+        }
+        let length = word.chars().count();
+        places.push((at, at + length));
+        text.push_str(word);
+        at += length;
+        glue = opens(word) || (quote && !quoted);
+        quoted ^= quote;
+    }
+    Tokenized { text, places }
+}
+
+/// Whether a token is written without a blank before it.
+fn closes(word: &str) -> bool {
+    matches!(
+        word,
+        "," | "."
+            | ";"
+            | ":"
+            | "!"
+            | "?"
+            | "%"
+            | ")"
+            | "]"
+            | "}"
+            | "''"
+            | "\u{2019}"
+            | "\u{201d}"
+            | "\u{bb}"
+            | "..."
+            | "\u{2026}"
+            | "\u{3002}"
+            | "\u{3001}"
+            | "n't"
+            | "'s"
+            | "'S"
+            | "'re"
+            | "'ve"
+            | "'ll"
+            | "'d"
+            | "'m"
+            | "\u{2019}s"
+    )
+}
+
+/// Whether the next token is written without a blank after this one.
+fn opens(word: &str) -> bool {
+    matches!(
+        word,
+        "(" | "["
+            | "{"
+            | "``"
+            | "$"
+            | "\u{20ac}"
+            | "\u{a3}"
+            | "\u{a5}"
+            | "#"
+            | "\u{201c}"
+            | "\u{2018}"
+            | "\u{ab}"
+            | "\u{bf}"
+            | "\u{a1}"
+    )
+}
+
+fn reproduced(text: &str, places: &[(usize, usize)], splitting: WordSplitting) -> usize {
+    let words: std::collections::HashSet<(usize, usize)> =
+        splitting.split(text).into_iter().map(|word| (word.start, word.end)).collect();
+    places.iter().filter(|place| words.contains(place)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(sentences: &[&str]) -> (WordRule, bool, usize) {
+        let record = |sentence: &&str| Record {
+            words: Some(sentence.split(' ').map(str::to_owned).collect()),
+            ..Record::default()
+        };
+        let records: Vec<Record> = sentences.iter().map(record).collect();
+        let fit = best(&fits(&records).unwrap(), WordRule::Punctuation).unwrap();
+        (fit.splitting.rule, fit.splitting.lowercase, fit.tokens - fit.reproduced)
+    }
+
+    #[test]
+    fn the_rule_follows_from_the_tokens() {
+        assert_eq!(rule(&["rosa , meet me in lima ."]), (WordRule::Punctuation, true, 0));
+        assert_eq!(rule(&["Rosa, meet me in Lima.", "It's (not) far!"]), (WordRule::Whitespace, false, 0));
+        assert_eq!(rule(&["what 's up at 7 : 30 ?", "lisa 's plan"]), (WordRule::Clitics, true, 0));
+        assert_eq!(rule(&["He paid $ 450 ( 3.5 % ) .", "i-phone_x 3:30"]).0, WordRule::Punctuation);
+        // Nothing tells: the usual rule.
+        assert_eq!(rule(&["no marks here"]), (WordRule::Punctuation, true, 0));
+        // Penn Treebank's negation is no rule's.
+        assert_eq!(rule(&["I do n't , ever ."]), (WordRule::Punctuation, false, 2));
+    }
+
+    #[test]
+    fn tokens_are_found_in_their_text() {
+        let record = Record {
+            text: Some("Rosa's  caf\u{e9}, Lima".to_owned()),
+            words: Some(["Rosa", "'s", "caf\u{e9}", ",", "Lima"].map(str::to_owned).to_vec()),
+            ..Record::default()
+        };
+        let fit = best(&fits(&[record]).unwrap(), WordRule::Whitespace).unwrap();
+        assert_eq!((fit.splitting.rule, fit.tokens, fit.reproduced), (WordRule::Clitics, 5, 5));
+        assert_eq!(fit.missed_share(), 0.0);
+        assert_eq!(fit.note(), None);
+    }
+}

@@ -1,0 +1,144 @@
+//! Errors of opening a tagger and of tagging.
+
+use std::path::PathBuf;
+
+use hyperloader_core::text::sentt::SentTError;
+use hyperloader_core::text::source::CodingError;
+use hyperloader_core::text::target::TargetError;
+
+use crate::backend::BackendError;
+use crate::model_file::ModelFileError;
+use crate::split::SplitError;
+
+/// A tagger cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file is not a tagger.
+    #[error(transparent)]
+    File(#[from] ModelFileError),
+    /// The backend cannot be loaded.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The file's tokenizer cannot be used.
+    #[error("cannot use the tokenizer of `{}`", path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// The tokenizer's reason.
+        source: CodingError,
+    },
+    /// The tokenizer and the metadata disagree.
+    #[error("`{}`: metadata `{field}` is {metadata}, the tokenizer has {tokenizer}", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// The field of the metadata.
+        field: &'static str,
+        /// The id in the metadata.
+        metadata: i64,
+        /// The id in the tokenizer.
+        tokenizer: u32,
+    },
+    /// The file's graph cannot be run.
+    #[error("cannot run the graph of `{}`", path.display())]
+    Graph {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the graph.
+        source: GraphError,
+    },
+}
+
+impl OpenError {
+    /// Whether the fault is the program's or the runtime's: the options and the file are in order.
+    pub fn is_internal(&self) -> bool {
+        match self {
+            Self::Backend(error) => error.is_internal(),
+            Self::Graph { source: GraphError(GraphFault::Backend { source, .. }), .. } => {
+                source.is_internal()
+            }
+            Self::File(_) | Self::Tokenizer { .. } | Self::Token { .. } | Self::Graph { .. } => false,
+        }
+    }
+}
+
+/// A tagger's graph cannot be run as its options ask. The message tells why.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct GraphError(#[from] pub(crate) GraphFault);
+
+/// The reasons of a [`GraphError`].
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GraphFault {
+    /// The graph cannot be split into encoder and decoder.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// The backend does not accept a part.
+    #[error("cannot open the {part}")]
+    Backend {
+        /// `encoder`, `decoder` or `classifier`.
+        part: &'static str,
+        source: BackendError,
+    },
+    /// The tokenizer cannot encode the tags.
+    #[error(transparent)]
+    Tokenizer(#[from] SentTError),
+    /// The labels cannot be written or told apart.
+    #[error(transparent)]
+    Labels(#[from] TargetError),
+    /// The graph cannot write an id that a well-formed target needs.
+    #[error("a well-formed target needs id {id}, the graph's vocabulary has {vocab_size} ids")]
+    Vocabulary { id: u32, vocab_size: usize },
+    /// The mode needs a drafter that the file lacks.
+    #[error(
+        "the tagger has no drafter\n\
+         hint: `hl-train drafter` fits one, `hl-export` then adds it; or decode in another mode"
+    )]
+    NoDrafter,
+}
+
+/// One sentence cannot be tagged; others can.
+#[derive(Debug, thiserror::Error)]
+pub enum SentenceError {
+    /// The sentence has no word.
+    #[error("the sentence has no word")]
+    NoWord,
+    /// A word of a sentence that was given as words is empty or has white space in it.
+    #[error("word {index} is `{word}`, expected text without white space")]
+    Word {
+        /// The word's index, from 0.
+        index: usize,
+        /// The word.
+        word: String,
+    },
+    /// The vocabulary has too few sentinels for the words.
+    #[error("the sentence has {words} words, the tagger takes at most {limit}\nhint: split the sentence")]
+    TooManyWords {
+        /// Words of the sentence.
+        words: usize,
+        /// Most words that the tagger takes.
+        limit: usize,
+    },
+    /// The source is longer than those that the model was made for.
+    #[error("the sentence takes {tokens} tokens, the tagger takes at most {limit}\nhint: split the sentence")]
+    TooLong {
+        /// Tokens of the source, with all special tokens.
+        tokens: usize,
+        /// Most tokens that the tagger takes.
+        limit: usize,
+    },
+    /// The tokenizer failed.
+    #[error(transparent)]
+    Tokenizer(#[from] CodingError),
+}
+
+/// An error of [`Tagger::tag_iter`](crate::Tagger::tag_iter).
+#[derive(Debug, thiserror::Error)]
+pub enum TagError {
+    /// This sentence cannot be tagged. The iterator continues with the next sentence.
+    #[error(transparent)]
+    Sentence(#[from] SentenceError),
+    /// The backend failed. The iterator ends.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}

@@ -1,0 +1,84 @@
+//! How a tagger is run.
+
+use hyperloader_core::text::target::Alignment;
+
+use crate::backend::BackendOptions;
+use crate::names::names;
+
+/// The form in which sentences are given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Input {
+    /// Free text, split into words as the task's corpus splits them.
+    #[default]
+    Text,
+    /// Words with white space between them, as in a corpus.
+    Words,
+}
+
+names!(Input, "form of sentences", Text => "text", Words => "words");
+
+/// How target ids are found. A token classifier writes no target and ignores it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The ids of `Greedy` in fewer passes: the decoder verifies a draft of the whole target, and the ids after the first
+    /// wrong one are drafted again.
+    #[default]
+    Verified,
+    /// One id per step, each the most likely of the whole vocabulary, as in the paper (HyperLoader paper, section 3.6). The
+    /// reference for the other modes.
+    Greedy,
+    /// The most likely of the ids that a well-formed target allows: always one tag of the task per word.
+    Constrained,
+    /// The tags of the file's drafter without verification: one pass of the encoder. The tags may differ from those of
+    /// `Greedy`.
+    Draft,
+}
+
+names!(Mode, "decoding mode", Verified => "verified", Greedy => "greedy", Constrained => "constrained", Draft => "draft");
+
+/// What the drafts of [`Mode::Verified`] and [`Mode::Constrained`] are made from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DraftFrom {
+    /// The file's drafter, if it has one, and the decoder's choices after a wrong draft.
+    #[default]
+    Classifier,
+    /// `O` for every word, then the decoder's choices after a wrong draft (Jacobi decoding, Santilli et al. 2023).
+    Jacobi,
+    /// `O` for every word, also after a wrong draft.
+    Outside,
+}
+
+names!(DraftFrom, "source of drafts", Classifier => "classifier", Jacobi => "jacobi", Outside => "outside");
+
+/// How a tagger is run.
+#[derive(Debug, Clone)]
+pub struct TaggerOptions {
+    /// The runtime, and how it runs graphs.
+    pub backend: BackendOptions,
+    /// Most sentences in a batch.
+    pub batch_size: usize,
+    /// Batches that run at the same time, each with [`BackendOptions::threads`] threads and sessions of its own.
+    pub workers: usize,
+    /// The form in which sentences are given.
+    pub input: Input,
+    /// How written tags are assigned to words.
+    pub align: Alignment,
+    /// How target ids are found.
+    pub mode: Mode,
+    /// What drafts are made from.
+    pub draft_from: DraftFrom,
+}
+
+impl Default for TaggerOptions {
+    fn default() -> Self {
+        Self {
+            backend: BackendOptions::default(),
+            batch_size: 32,
+            workers: 1,
+            input: Input::default(),
+            align: Alignment::default(),
+            mode: Mode::default(),
+            draft_from: DraftFrom::default(),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The cost of tagging.
+
+use std::iter::Sum;
+use std::ops::AddAssign;
+
+use serde::Serialize;
+
+/// The cost of tagging so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Statistics {
+    /// Sentences tagged.
+    pub sentences: usize,
+    /// Passes of the decoder, summed over sentences: a pass over a batch counts once for each sentence in it. A token
+    /// classifier makes one pass.
+    pub passes: usize,
+    /// Ids written; of a token classifier, tokens tagged.
+    pub ids: usize,
+    /// Passes that found a drafted id wrong.
+    pub mistakes: usize,
+    /// Sentences whose drafts were abandoned because they failed too often.
+    pub fallbacks: usize,
+}
+
+impl AddAssign for Statistics {
+    fn add_assign(&mut self, other: Self) {
+        self.sentences += other.sentences;
+        self.passes += other.passes;
+        self.ids += other.ids;
+        self.mistakes += other.mistakes;
+        self.fallbacks += other.fallbacks;
+    }
+}
+
+impl Sum for Statistics {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, one| {
+            sum += one;
+            sum
+        })
+    }
+}

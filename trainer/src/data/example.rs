@@ -1,0 +1,17 @@
+//! Examples: sentences, or windows of long ones, as a model reads them.
+
+/// A sentence, or a window of one, as ids.
+#[derive(Debug, Clone)]
+pub struct Example {
+    /// The ids that the model reads: a SentT' source with its `</s>`, or `[CLS]`, sub-words and `[SEP]`.
+    pub source: Vec<u32>,
+    /// The ids that it learns to predict: a SentT' target with its `</s>`, or for each id of `source` the index of a BIO
+    /// tag or [`super::NO_TARGET`].
+    pub target: Vec<u32>,
+    /// The words, including those that were cut off `source`.
+    pub words: Vec<String>,
+    /// The gold BIO tags of the file, one per word.
+    pub tags: Vec<String>,
+    /// The index of the sentence in its split. The windows of a sentence follow each other.
+    pub sentence: usize,
+}

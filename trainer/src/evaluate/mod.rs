@@ -1,0 +1,135 @@
+//! Evaluation of a split: the loss by teacher forcing (docs/reference/metrics.md#evaluation-loss), and span F1 of predicted
+//! tags (docs/reference/metrics.md#seqeval).
+//!
+//! - [`evaluate_task`] scores a split.
+//! - [`details`]: scores by label, confusions and the worst sentences.
+
+pub mod details;
+
+use hyperloader_core::text::metrics::{MetricError, evaluate};
+use hyperloader_core::text::spans::SpanMode;
+use serde::{Deserialize, Serialize};
+
+use self::details::{Details, Sentence};
+use crate::data::Example;
+use crate::model::{Decoding, Learner, ModelError};
+
+/// An evaluation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluationError {
+    /// The model failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Gold and predicted tags differ in number.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+}
+
+/// The settings of an evaluation.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// The number of sentences of a batch.
+    pub batch_size: usize,
+    /// The label smoothing of the loss: that of training, so that the losses are comparable.
+    pub label_smoothing: f64,
+    /// How tags are decoded.
+    pub decoding: Decoding,
+    /// Whether to compute [`Evaluation::details`].
+    pub details: bool,
+}
+
+/// The scores of a model on a split.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The number of sentences.
+    pub sentences: usize,
+    /// Label-smoothed loss in nats per target token.
+    pub loss: f64,
+    /// Micro-averaged span F1 in seqeval's default mode, from 0 to 1.
+    pub f1: f64,
+    /// Micro-averaged precision, from 0 to 1.
+    pub precision: f64,
+    /// Micro-averaged recall, from 0 to 1.
+    pub recall: f64,
+    /// Scores by label, confusions and the worst sentences, if [`Settings::details`] asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Details>,
+}
+
+/// Evaluates `task` on `examples`. Gold tags are those of the file and are never truncated.
+///
+/// # Errors
+/// If the model fails, or its output cannot be decoded.
+pub fn evaluate_task(
+    learner: &dyn Learner,
+    task: &str,
+    examples: &[Example],
+    settings: &Settings,
+) -> Result<Evaluation, EvaluationError> {
+    // Batches of similar length have less padding, and their rows end at similar steps.
+    let mut order: Vec<usize> = (0..examples.len()).collect();
+    order.sort_by_key(|&at| examples[at].source.len());
+    let (mut sum, mut tokens) = (0.0, 0);
+    let mut predicted = vec![Vec::new(); examples.len()];
+    for chunk in order.chunks(settings.batch_size) {
+        let rows: Vec<&Example> = chunk.iter().map(|&at| &examples[at]).collect();
+        let loss = tch::no_grad(|| learner.loss(task, &rows, settings.label_smoothing, false))?;
+        sum += loss.sum;
+        tokens += loss.tokens;
+        for (&at, tags) in chunk.iter().zip(learner.tags(task, &rows, settings.decoding)?) {
+            predicted[at] = tags;
+        }
+    }
+    let words = join_windows(examples, examples.iter().map(|example| example.words.clone()));
+    let gold = join_windows(examples, examples.iter().map(|example| example.tags.clone()));
+    let predicted = join_windows(examples, predicted);
+    let report = evaluate(&gold, &predicted, SpanMode::Default)?;
+    let details = settings.details.then(|| {
+        let rows = words.iter().zip(&gold).zip(&predicted);
+        let sentences: Vec<Sentence> =
+            rows.map(|((words, gold), predicted)| Sentence { words, gold, predicted }).collect();
+        Details::new(&report, &sentences)
+    });
+    Ok(Evaluation {
+        sentences: gold.len(),
+        loss: sum / tokens.max(1) as f64,
+        f1: report.micro.f1,
+        precision: report.micro.precision,
+        recall: report.micro.recall,
+        details,
+    })
+}
+
+/// Joins the values of a sentence's windows to those of the sentence.
+fn join_windows(examples: &[Example], parts: impl IntoIterator<Item = Vec<String>>) -> Vec<Vec<String>> {
+    let mut sentences: Vec<Vec<String>> = Vec::new();
+    let mut before = None;
+    for (example, part) in examples.iter().zip(parts) {
+        match sentences.last_mut() {
+            Some(sentence) if before == Some(example.sentence) => sentence.extend(part),
+            _ => sentences.push(part),
+        }
+        before = Some(example.sentence);
+    }
+    sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_windows_of_a_sentence_are_joined_and_sentences_stay_apart() {
+        let window = |sentence| Example {
+            source: Vec::new(),
+            target: Vec::new(),
+            words: Vec::new(),
+            tags: Vec::new(),
+            sentence,
+        };
+        let examples = [0, 1, 1, 1, 2].map(window);
+        let parts = [vec!["a"], vec!["b", "c"], vec![], vec!["d"], vec!["e"]];
+        let owned = parts.map(|part| part.into_iter().map(str::to_owned).collect());
+        assert_eq!(join_windows(&examples, owned), [vec!["a"], vec!["b", "c", "d"], vec!["e"]]);
+    }
+}

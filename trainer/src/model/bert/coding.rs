@@ -1,0 +1,62 @@
+//! Sentences as sub-words and tag indices, the input and output of a BERT (docs/reference/encodings.md#bio-tags-for-bert).
+
+use std::ops::Range;
+
+use hyperloader_core::text::labels::LabelSet;
+use hyperloader_core::text::source::CodingError;
+use hyperloader_core::text::wordpiece::{self, WordPiece};
+use hyperloader_core::text::writable::{WritableError, some_labels};
+
+use crate::data::coding::{Coded, Coding, Limits, NO_TARGET};
+
+impl Coding for WordPiece {
+    /// Always empty: each task has its own classifier.
+    fn prefix(&self, _: &str) -> Result<Vec<u32>, CodingError> {
+        Ok(Vec::new())
+    }
+
+    fn max_words(&self) -> usize {
+        usize::MAX
+    }
+
+    fn word_tokens(&self, word: &str) -> Result<usize, CodingError> {
+        Ok(self.word(word)?.len())
+    }
+
+    fn tag_tokens(&self, _: Option<&[String]>, _: usize, _: bool) -> Result<usize, CodingError> {
+        Ok(0)
+    }
+
+    fn encode(
+        &self,
+        _: &[u32],
+        words: &[String],
+        tags: &[String],
+        window: Range<usize>,
+        labels: &LabelSet,
+    ) -> Result<Coded, CodingError> {
+        let wordpiece::Coded { ids, first } = self.encode(words)?;
+        let mut target = vec![NO_TARGET; ids.len()];
+        for (at, tag) in first.into_iter().zip(&tags[window]) {
+            target[at] = labels.bio_index(tag).map_or(NO_TARGET, |index| index as u32);
+        }
+        Ok(Coded { source: ids, target })
+    }
+
+    fn check_labels(&self, labels: &LabelSet) -> Result<(), WritableError> {
+        some_labels(labels)
+    }
+
+    /// Whether the source fits. Targets are as long as sources, so only `limits.source` counts.
+    fn fits(&self, coded: &Coded, limits: Limits) -> bool {
+        coded.source.len() <= limits.source
+    }
+
+    fn truncate(&self, coded: &mut Coded, limits: Limits) {
+        if coded.source.len() > limits.source {
+            self.truncate(&mut coded.source, limits.source);
+            coded.target.truncate(limits.source - 1);
+            coded.target.push(NO_TARGET);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The trait that the training loop and the evaluation use: a model of several tasks, on any backbone.
+
+use hyperloader_core::text::target::Alignment;
+use hyperloader_core::weights::tensors::Tensors;
+
+use super::error::ModelError;
+use crate::data::example::Example;
+use crate::data::task::TaskData;
+use crate::loss::StepLoss;
+use crate::parameters::Parameters;
+
+/// How a model that generates text is decoded. A token classifier needs none of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Decoding {
+    /// The most tokens of a generated target, `</s>` included.
+    pub max_target_len: usize,
+    /// The word that a generated tag belongs to.
+    pub alignment: Alignment,
+}
+
+/// A model that learns several tasks, one batch of one task at a time.
+pub trait Learner {
+    /// The tensors that training changes.
+    fn parameters(&self) -> &Parameters;
+
+    /// The same, mutable.
+    fn parameters_mut(&mut self) -> &mut Parameters;
+
+    /// The loss of `examples` of `task`, summed over their targets. Dropout is applied if `training`.
+    ///
+    /// # Errors
+    /// If the model has no such task.
+    fn loss(
+        &self,
+        task: &str,
+        examples: &[&Example],
+        label_smoothing: f64,
+        training: bool,
+    ) -> Result<StepLoss, ModelError>;
+
+    /// The factor between the summed loss of `examples` and the objective of a step: 1 if a step minimizes the sum (as
+    /// HyperLoader's authors do, docs/reference/training.md#loss), `1 / targets` if it minimizes the mean.
+    fn loss_scale(&self, examples: &[&Example]) -> f64;
+
+    /// The number of classes that a target of `task` is one of: the size of the vocabulary, or the number of tags.
+    fn classes(&self, task: &str) -> usize;
+
+    /// The predicted BIO tags of each of `examples` of `task`, one per word.
+    ///
+    /// # Errors
+    /// If the model has no such task, or its output cannot be decoded.
+    fn tags(
+        &self,
+        task: &str,
+        examples: &[&Example],
+        decoding: Decoding,
+    ) -> Result<Vec<Vec<String>>, ModelError>;
+
+    /// The tensors of a drafter of `task`, fitted on its training examples; `None` if the model does not generate text.
+    ///
+    /// # Errors
+    /// If the model or its tokenizer fails.
+    fn drafter(&self, _task: &TaskData, _seed: u64) -> Result<Option<Tensors>, ModelError> {
+        Ok(None)
+    }
+}

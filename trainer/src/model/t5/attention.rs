@@ -1,0 +1,164 @@
+//! T5's attention: unscaled scores plus a relative-position bias and a mask (docs/reference/backbones.md#attention).
+
+use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
+use hyperloader_core::weights::task::AttentionWeights;
+use tch::{Device, Kind, Tensor};
+
+use super::layers::{Mode, RmsNorm, linear_with_lora};
+use crate::linear::product;
+
+/// Added to the scores of masked keys. Their weight becomes 0 in float32. It is finite, so that a row whose keys are all
+/// masked gets equal weights, not NaN.
+const MASKED: f64 = -1e9;
+
+/// Keys and values of one attention, split into heads: `[batch, heads, key_len, d_kv]`.
+#[derive(Debug)]
+pub(super) struct KeyValues {
+    pub(super) keys: Tensor,
+    pub(super) values: Tensor,
+}
+
+impl KeyValues {
+    /// Appends those of `later` positions.
+    fn append(&mut self, later: KeyValues) {
+        self.keys = Tensor::cat(&[&self.keys, &later.keys], 2);
+        self.values = Tensor::cat(&[&self.values, &later.values], 2);
+    }
+}
+
+/// An attention and the norm before it.
+#[derive(Debug)]
+pub(super) struct AttentionLayer {
+    norm: RmsNorm,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    o: Tensor,
+    heads: i64,
+}
+
+impl AttentionLayer {
+    pub(super) fn new<E>(
+        config: &T5Config,
+        (stack, block): (Stack, usize),
+        kind: Attention,
+        tensor: &mut impl FnMut(&str) -> Result<Tensor, E>,
+    ) -> Result<Self, E> {
+        let norm = RmsNorm::new(tensor(&names::attention_norm(stack, block, kind))?, config);
+        let mut part = |part| tensor(&names::attention(stack, block, kind, part));
+        Ok(Self {
+            norm,
+            q: part("q")?,
+            k: part("k")?,
+            v: part("v")?,
+            o: part("o")?,
+            heads: config.num_heads as i64,
+        })
+    }
+
+    /// `[batch, len, inner_dim]` to `[batch, heads, len, d_kv]`.
+    fn split(&self, x: &Tensor) -> Tensor {
+        let size = x.size();
+        x.view([size[0], size[1], self.heads, size[2] / self.heads]).transpose(1, 2)
+    }
+
+    /// Keys and values of `states` `[batch, key_len, d_model]`.
+    pub(super) fn keys_and_values(&self, states: &Tensor, weights: &AttentionWeights<Tensor>) -> KeyValues {
+        KeyValues {
+            keys: self.split(&product(states, &self.k)),
+            values: self.split(&linear_with_lora(states, &self.v, weights.v.as_ref())),
+        }
+    }
+
+    /// Self-attention of `x` `[batch, len, d_model]`, before dropout and residual. With `past`, x holds the
+    /// positions after those of `past`, and its keys and values are appended to `past`.
+    pub(super) fn attend_to_self(
+        &self,
+        x: &Tensor,
+        weights: &AttentionWeights<Tensor>,
+        past: Option<&mut Option<KeyValues>>,
+        bias: &Tensor,
+        mode: Mode,
+    ) -> Tensor {
+        let n = self.norm.forward(x);
+        let own = self.keys_and_values(&n, weights);
+        match past {
+            None => self.attend(&n, weights, &own, bias, mode),
+            Some(past) => {
+                match past {
+                    Some(past) => past.append(own),
+                    None => *past = Some(own),
+                }
+                let all = past.as_ref().expect("it was filled above");
+                self.attend(&n, weights, all, bias, mode)
+            }
+        }
+    }
+
+    /// Cross-attention of `x` `[batch, len, d_model]` over the encoder's keys and values, before dropout and residual.
+    pub(super) fn attend_to(
+        &self,
+        x: &Tensor,
+        weights: &AttentionWeights<Tensor>,
+        source: &KeyValues,
+        bias: &Tensor,
+        mode: Mode,
+    ) -> Tensor {
+        self.attend(&self.norm.forward(x), weights, source, bias, mode)
+    }
+
+    fn attend(
+        &self,
+        n: &Tensor,
+        weights: &AttentionWeights<Tensor>,
+        KeyValues { keys, values }: &KeyValues,
+        bias: &Tensor,
+        mode: Mode,
+    ) -> Tensor {
+        let queries = self.split(&linear_with_lora(n, &self.q, weights.q.as_ref()));
+        let context = if mode.drops() {
+            let mut scores = queries.matmul(&keys.transpose(-1, -2));
+            scores += bias;
+            mode.dropout(scores.softmax(-1, None)).matmul(values)
+        } else {
+            // The fused kernel is twice as fast on the CPU. It does not support dropout there.
+            Tensor::scaled_dot_product_attention(&queries, keys, values, Some(bias), 0.0, false, 1.0, false)
+        };
+        let size = n.size();
+        product(&context.transpose(1, 2).reshape([size[0], size[1], -1]), &self.o)
+    }
+}
+
+/// A table of biases by relative-position bucket, `[buckets, heads]`.
+#[derive(Debug)]
+pub(super) struct RelativeBias {
+    pub(super) table: Tensor,
+    pub(super) bidirectional: bool,
+}
+
+impl RelativeBias {
+    /// The bias of each query position on each key position, `[1, heads, query_len, key_len]`.
+    pub(super) fn forward(&self, config: &T5Config, query_len: i64, key_len: i64) -> Tensor {
+        // The bucket depends only on key - query: compute one entry per distance, then copy one row per query.
+        let by_distance: Vec<i64> = (1 - query_len..key_len)
+            .map(|distance| config.bucket(distance, self.bidirectional) as i64)
+            .collect();
+        let buckets: Vec<i64> = (0..query_len)
+            .flat_map(|query| &by_distance[(query_len - 1 - query) as usize..][..key_len as usize])
+            .copied()
+            .collect();
+        let buckets = Tensor::from_slice(&buckets).to_device(self.table.device());
+        self.table.index_select(0, &buckets).view([query_len, key_len, -1]).permute([2, 0, 1]).unsqueeze(0)
+    }
+}
+
+/// 0 where `attention_mask` `[batch, key_len]` is 1, [`MASKED`] elsewhere: `[batch, 1, 1, key_len]`.
+pub(super) fn padding_bias(attention_mask: &Tensor, kind: Kind) -> Tensor {
+    let masked = attention_mask.eq(0).to_kind(kind) * MASKED;
+    masked.unsqueeze(1).unsqueeze(1)
+}
+
+/// [`MASKED`] where the key comes after the query: `[len, len]`.
+pub(super) fn causal_bias(len: i64, options: (Kind, Device)) -> Tensor {
+    Tensor::full([len, len], MASKED, options).triu(1)
+}

@@ -1,0 +1,105 @@
+//! Greedy decoding with cached keys and values. Faster ways of decoding are tested against it.
+
+use hyperloader_core::weights::task::TaskWeights;
+use tch::{Kind, Tensor, no_grad};
+
+use super::attention::KeyValues;
+use super::layers::Mode;
+use super::network::{Past, Source, T5};
+
+/// The rows of a batch that have not ended yet, and the decoder's state for them.
+struct Open {
+    /// Their indices in the batch.
+    rows: Vec<usize>,
+    /// Their newest ids, `[open, 1]`.
+    ids: Tensor,
+    past: Past,
+    source: Source,
+    /// `[open, heads or 1, max_len or 1, source_len]`.
+    cross_bias: Tensor,
+}
+
+impl T5 {
+    /// Generates the most likely token at each step, for each row of `input_ids` `[batch, source_len]` with
+    /// `attention_mask` of the same shape. Rows hold at most `max_len` ids, without the start token and with `</s>`.
+    /// They are padded after their `</s>` to the length of the longest. Rows that have ended leave the batch.
+    pub fn greedy(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        input_ids: &Tensor,
+        attention_mask: &Tensor,
+        max_len: usize,
+    ) -> Vec<Vec<u32>> {
+        no_grad(|| {
+            let states = self.encode(weights, input_ids, attention_mask, Mode::Evaluation);
+            let source = self.source(weights, &states, attention_mask);
+            let max = max_len as i64;
+            let (self_bias, cross_bias) = (self.causal_self_bias(max), self.cross_bias(&source, max));
+            let batch = input_ids.size()[0];
+            let mut rows = vec![Vec::new(); batch as usize];
+            let start = self.config.decoder_start_token_id;
+            let ids = Tensor::full([batch, 1], start, (Kind::Int64, self.device()));
+            let mut open =
+                Open { rows: (0..rows.len()).collect(), ids, past: Past::new(), source, cross_bias };
+            for position in 0..max {
+                if open.rows.is_empty() {
+                    break;
+                }
+                let seen = self_bias.narrow(2, position, 1).narrow(3, 0, position + 1);
+                let chosen = self.greedy_step(weights, &mut open, &seen, position);
+                for (row, id) in open.rows.iter().zip(&chosen) {
+                    rows[*row].push(*id as u32);
+                }
+                open.drop_ended(&chosen, self.config.eos_token_id);
+            }
+            let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
+            rows.iter_mut().for_each(|row| row.resize(longest, self.config.pad_token_id as u32));
+            rows
+        })
+    }
+
+    /// The most likely next id of each open row.
+    fn greedy_step(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        Open { rows, ids, past, source, cross_bias }: &mut Open,
+        self_bias: &Tensor,
+        position: i64,
+    ) -> Vec<i64> {
+        // Without a relative bias, one row is valid for all positions.
+        let row = position.min(cross_bias.size()[2] - 1);
+        let cross = (&*source, &cross_bias.narrow(2, row, 1));
+        let output = self.decode_step(weights, ids, past, self_bias, cross);
+        let best = self.logits(&output.squeeze_dim(1)).argmax(-1, false);
+        let mut chosen = vec![0; rows.len()];
+        best.copy_data(&mut chosen, rows.len());
+        *ids = best.unsqueeze(1);
+        chosen
+    }
+}
+
+impl Open {
+    /// Removes the rows whose newest id is `eos`.
+    fn drop_ended(&mut self, newest: &[i64], eos: i64) {
+        let stay: Vec<i64> = (0_i64..).zip(newest).filter(|(_, id)| **id != eos).map(|(i, _)| i).collect();
+        if stay.len() == newest.len() {
+            return;
+        }
+        self.rows = stay.iter().map(|i| self.rows[*i as usize]).collect();
+        let stay = Tensor::from_slice(&stay).to_device(self.ids.device());
+        let select = |tensor: &mut Tensor| *tensor = tensor.index_select(0, &stay);
+        select(&mut self.ids);
+        select(&mut self.cross_bias);
+        for adapter in &mut self.source.adapters {
+            select(&mut adapter.down_weight);
+            select(&mut adapter.down_bias);
+            select(&mut adapter.up_weight);
+            select(&mut adapter.up_bias);
+        }
+        let cached = self.past.iter_mut().flatten().chain(&mut self.source.blocks);
+        for KeyValues { keys, values } in cached {
+            select(keys);
+            select(values);
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! T5 (Raffel et al. 2020) as Hugging Face computes it (docs/reference/backbones.md#t5-block), with the weights of a task
+//! (docs/reference/hyperloader.md#t5-block-with-task-weights).
+
+use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
+use hyperloader_core::weights::task::{Adapter, BlockWeights, TaskWeights};
+use tch::{Device, Kind, Tensor};
+
+use super::attention::{AttentionLayer, KeyValues, RelativeBias, causal_bias, padding_bias};
+use super::generator::generated;
+use super::layers::{FeedForwardLayer, Mode, RmsNorm, joined};
+use crate::data::batch::Batch;
+use crate::loss::{Head, StepLoss};
+
+/// An encoder-decoder T5.
+#[derive(Debug)]
+pub struct T5 {
+    /// The dimensions.
+    pub config: T5Config,
+    /// The output layer: decoder states to logits.
+    pub head: Head,
+    embedding: Tensor,
+    encoder: Blocks,
+    decoder: Blocks,
+    cross_bias: Option<RelativeBias>,
+}
+
+#[derive(Debug)]
+struct Blocks {
+    list: Vec<Block>,
+    self_bias: RelativeBias,
+    final_norm: RmsNorm,
+}
+
+#[derive(Debug)]
+struct Block {
+    self_attention: AttentionLayer,
+    cross_attention: Option<AttentionLayer>,
+    feed_forward: FeedForwardLayer,
+}
+
+/// The source as the decoder reads it: keys and values of each block, the bias on their scores, and generated adapters.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) blocks: Vec<KeyValues>,
+    /// One per block, with a leading batch axis. Empty if the task's weights do not depend on the input.
+    pub(super) adapters: Vec<Adapter<Tensor>>,
+    padding: Tensor,
+    pub(super) len: i64,
+}
+
+/// Keys and values of the target positions so far, one entry per block of the decoder.
+pub(super) type Past = Vec<Option<KeyValues>>;
+
+impl T5 {
+    /// Builds a T5. `tensor` is called once for each name of [`T5Config::tensors`]; a tensor that requires a gradient
+    /// receives one in the backward pass.
+    ///
+    /// # Errors
+    /// Those of `tensor`.
+    pub fn new<E>(config: &T5Config, mut tensor: impl FnMut(&str) -> Result<Tensor, E>) -> Result<Self, E> {
+        let embedding = tensor(names::SHARED)?;
+        let matrix = match config.tie_word_embeddings {
+            true => embedding.shallow_clone(),
+            false => tensor(names::LM_HEAD)?,
+        };
+        let cross_bias = match config.cross_attention_relative_bias {
+            true => Some(RelativeBias {
+                table: tensor(&names::relative_bias(Stack::Decoder, Attention::CrossAttention))?,
+                bidirectional: true,
+            }),
+            false => None,
+        };
+        Ok(Self {
+            config: config.clone(),
+            head: Head::new(matrix, config.head_scale()),
+            embedding,
+            encoder: Blocks::new(config, Stack::Encoder, &mut tensor)?,
+            decoder: Blocks::new(config, Stack::Decoder, &mut tensor)?,
+            cross_bias,
+        })
+    }
+
+    /// The device of the tensors.
+    pub fn device(&self) -> Device {
+        self.embedding.device()
+    }
+
+    fn embed(&self, ids: &Tensor) -> Tensor {
+        Tensor::embedding(&self.embedding, ids, -1, false, false).to_kind(self.kind())
+    }
+
+    /// Precision of the activations.
+    fn kind(&self) -> Kind {
+        self.encoder.final_norm.kind()
+    }
+
+    /// The encoder's output after the final norm, `[batch, source_len, d_model]`, of `input_ids` and
+    /// `attention_mask` (1 for a token, 0 for padding), both `[batch, source_len]`, int64.
+    pub fn encode(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        input_ids: &Tensor,
+        attention_mask: &Tensor,
+        mode: Mode,
+    ) -> Tensor {
+        self.encode_observed(weights, input_ids, attention_mask, mode, &mut |_| {})
+    }
+
+    /// [`T5::encode`]; `observe` is called with the input of each block.
+    pub fn encode_observed(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        input_ids: &Tensor,
+        attention_mask: &Tensor,
+        mode: Mode,
+        observe: &mut dyn FnMut(&Tensor),
+    ) -> Tensor {
+        let len = input_ids.size()[1];
+        let bias = self.encoder.self_bias.forward(&self.config, len, len);
+        let bias = bias + padding_bias(attention_mask, self.kind());
+        let mut x = mode.dropout(self.embed(input_ids));
+        for (block, weights) in self.encoder.list.iter().zip(&weights.encoder) {
+            observe(&x);
+            x = block.forward(x, weights, None, &bias, None, mode);
+        }
+        mode.dropout(self.encoder.final_norm.forward(&x))
+    }
+
+    /// The decoder's output after the final norm, `[batch, target_len, d_model]`, of `decoder_input_ids`
+    /// `[batch, target_len]` over the encoder's output. The target needs no padding mask: padding is at its end, and
+    /// the causal mask hides it from all earlier positions.
+    pub fn decode(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        decoder_input_ids: &Tensor,
+        encoder_output: &Tensor,
+        attention_mask: &Tensor,
+        mode: Mode,
+    ) -> Tensor {
+        let states = (encoder_output, attention_mask);
+        self.decode_observed(weights, decoder_input_ids, states, mode, &mut |_| {})
+    }
+
+    /// [`T5::decode`]; `observe` is called with the input of each block.
+    pub fn decode_observed(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        decoder_input_ids: &Tensor,
+        (encoder_output, attention_mask): (&Tensor, &Tensor),
+        mode: Mode,
+        observe: &mut dyn FnMut(&Tensor),
+    ) -> Tensor {
+        let source = self.source(weights, encoder_output, attention_mask);
+        let len = decoder_input_ids.size()[1];
+        let self_bias = self.causal_self_bias(len);
+        let cross_bias = self.cross_bias(&source, len);
+        let mut x = mode.dropout(self.embed(decoder_input_ids));
+        for (i, (block, weights)) in self.decoder.list.iter().zip(&weights.decoder).enumerate() {
+            observe(&x);
+            let cross = Some((&source, i, &cross_bias));
+            x = block.forward(x, weights, None, &self_bias, cross, mode);
+        }
+        mode.dropout(self.decoder.final_norm.forward(&x))
+    }
+
+    /// Logits `[batch, len, vocab_size]` of the decoder's output `[batch, len, d_model]`.
+    pub fn logits(&self, decoder_output: &Tensor) -> Tensor {
+        self.head.logits(decoder_output)
+    }
+
+    /// The summed label-smoothed loss of a batch (docs/reference/training.md#loss), over targets that are not padding.
+    pub fn loss(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        batch: &Batch,
+        label_smoothing: f64,
+        mode: Mode,
+    ) -> StepLoss {
+        let Batch { input_ids, attention_mask, target_ids } = batch;
+        let source = self.encode(weights, input_ids, attention_mask, mode);
+        let decoder_input_ids = self.shift_right(target_ids);
+        let states = self.decode(weights, &decoder_input_ids, &source, attention_mask, mode);
+        let targets = target_ids.reshape(-1);
+        let real = targets.not_equal(self.config.pad_token_id).nonzero().squeeze_dim(1);
+        let states = states.reshape([-1, self.config.d_model as i64]).index_select(0, &real);
+        self.head.label_smoothed(&states, &targets.index_select(0, &real), label_smoothing)
+    }
+
+    /// The decoder's inputs for `target_ids` `[batch, target_len]`: the start token, then all targets but the last.
+    pub fn shift_right(&self, target_ids: &Tensor) -> Tensor {
+        let shifted = target_ids.roll([1_i64], [1_i64]);
+        let _ = shifted.narrow(1, 0, 1).fill_(self.config.decoder_start_token_id);
+        shifted
+    }
+
+    /// Keys and values of the source for all blocks of the decoder.
+    pub(super) fn source(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        encoder_output: &Tensor,
+        attention_mask: &Tensor,
+    ) -> Source {
+        let blocks = self.decoder.list.iter().zip(&weights.decoder);
+        Source {
+            blocks: blocks
+                .filter_map(|(block, weights)| {
+                    let attention = block.cross_attention.as_ref()?;
+                    Some(attention.keys_and_values(encoder_output, &weights.cross_attention))
+                })
+                .collect(),
+            adapters: match &weights.generator {
+                Some(generator) => generated(generator, encoder_output, attention_mask),
+                None => Vec::new(),
+            },
+            padding: padding_bias(attention_mask, self.kind()),
+            len: encoder_output.size()[1],
+        }
+    }
+
+    /// Bias of the decoder's self-attention over `len` positions, `[1, heads, len, len]`.
+    pub(super) fn causal_self_bias(&self, len: i64) -> Tensor {
+        let bias = self.decoder.self_bias.forward(&self.config, len, len);
+        bias + causal_bias(len, (self.kind(), self.device()))
+    }
+
+    /// Bias of cross-attention for `len` target positions, `[batch, heads or 1, len or 1, source_len]`.
+    pub(super) fn cross_bias(&self, source: &Source, len: i64) -> Tensor {
+        match &self.cross_bias {
+            None => source.padding.shallow_clone(),
+            Some(bias) => bias.forward(&self.config, len, source.len) + &source.padding,
+        }
+    }
+
+    /// Decodes the next position of the target: `ids` `[batch, 1]` to the decoder's output `[batch, 1, d_model]`.
+    /// `self_bias` and `cross_bias` are the biases of this position.
+    pub(super) fn decode_step(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        ids: &Tensor,
+        past: &mut Past,
+        self_bias: &Tensor,
+        (source, cross_bias): (&Source, &Tensor),
+    ) -> Tensor {
+        past.resize_with(self.decoder.list.len(), || None);
+        let mut x = self.embed(ids);
+        for (i, (block, weights)) in self.decoder.list.iter().zip(&weights.decoder).enumerate() {
+            let cross = Some((source, i, cross_bias));
+            x = block.forward(x, weights, Some(&mut past[i]), self_bias, cross, Mode::Evaluation);
+        }
+        self.decoder.final_norm.forward(&x)
+    }
+}
+
+impl Blocks {
+    fn new<E>(
+        config: &T5Config,
+        stack: Stack,
+        tensor: &mut impl FnMut(&str) -> Result<Tensor, E>,
+    ) -> Result<Self, E> {
+        let list = (0..config.layers(stack))
+            .map(|i| Block::new(config, stack, i, tensor))
+            .collect::<Result<_, E>>()?;
+        Ok(Self {
+            list,
+            self_bias: RelativeBias {
+                table: tensor(&names::relative_bias(stack, Attention::SelfAttention))?,
+                bidirectional: stack == Stack::Encoder,
+            },
+            final_norm: RmsNorm::new(tensor(&names::final_norm(stack))?, config),
+        })
+    }
+}
+
+impl Block {
+    fn new<E>(
+        config: &T5Config,
+        stack: Stack,
+        block: usize,
+        tensor: &mut impl FnMut(&str) -> Result<Tensor, E>,
+    ) -> Result<Self, E> {
+        let mut attention = |kind| AttentionLayer::new(config, (stack, block), kind, tensor);
+        Ok(Self {
+            self_attention: attention(Attention::SelfAttention)?,
+            cross_attention: match stack {
+                Stack::Encoder => None,
+                Stack::Decoder => Some(attention(Attention::CrossAttention)?),
+            },
+            feed_forward: FeedForwardLayer::new(config, (stack, block), tensor)?,
+        })
+    }
+
+    fn forward(
+        &self,
+        x: Tensor,
+        weights: &BlockWeights<Tensor>,
+        past: Option<&mut Option<KeyValues>>,
+        self_bias: &Tensor,
+        cross: Option<(&Source, usize, &Tensor)>,
+        mode: Mode,
+    ) -> Tensor {
+        let attention = &self.self_attention;
+        let y = attention.attend_to_self(&x, &weights.self_attention, past, self_bias, mode);
+        let x = joined(&x, y, weights.self_attention_adapter.as_ref(), mode);
+        let (x, generated) = match (&self.cross_attention, cross) {
+            (Some(attention), Some((source, block, bias))) => {
+                let memory = &source.blocks[block];
+                let y = attention.attend_to(&x, &weights.cross_attention, memory, bias, mode);
+                (joined(&x, y, None, mode), source.adapters.get(block))
+            }
+            _ => (x, None),
+        };
+        let y = self.feed_forward.forward(&x, mode);
+        joined(&x, y, generated.or(weights.feed_forward_adapter.as_ref()), mode)
+    }
+}

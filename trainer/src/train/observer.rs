@@ -1,0 +1,22 @@
+//! The progress of a training, for whoever shows it.
+
+use hyperloader_core::run::Run;
+
+use crate::data::TaskData;
+use crate::evaluate::Evaluation;
+use crate::record::Step;
+
+/// Receives the progress of a training. The training itself prints nothing.
+pub trait Observer {
+    /// The corpora are loaded and the run folder exists. `trainable` is the number of trainable parameters; `done` is the
+    /// number of updates before the run was interrupted.
+    fn started(&mut self, run: &Run, data: &[TaskData], trainable: usize, done: u64);
+    /// Something is wrong that the training can continue without.
+    fn warned(&mut self, warning: &str);
+    /// An update is done.
+    fn stepped(&mut self, step: &Step);
+    /// The validation split of a task is evaluated.
+    fn evaluated(&mut self, step: u64, task: &str, evaluation: &Evaluation);
+    /// The drafter of a task is fitted.
+    fn drafter_fitted(&mut self, _task: &str) {}
+}

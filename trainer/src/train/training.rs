@@ -1,0 +1,323 @@
+//! The training loop.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use hyperloader_core::causes::with_causes;
+use hyperloader_core::files::{FileError, write_atomic};
+use hyperloader_core::run::{ResumePoint, Run, Snapshot, Which};
+use serde_json::json;
+
+use super::drafters::fit_all;
+use super::error::{BatchName, TrainError};
+use super::materials::Materials;
+use super::observer::Observer;
+use super::update::{Update, caught, step_error, step_seed, update};
+use super::warm_start;
+use crate::config::Config;
+use crate::data::Example;
+use crate::evaluate::{Settings, evaluate_task};
+use crate::loss::smoothing_floor;
+use crate::model::{Decoding, Learner, MatrixPrecision, ModelError};
+use crate::optimizer::{AdamW, OptimizerState};
+use crate::record::log::{self, Log};
+use crate::record::{OUTCOME, Outcome, Step};
+use crate::sampler::TaskSampler;
+use crate::schedule::Schedule;
+
+/// How a training ended.
+#[derive(Debug)]
+pub enum End {
+    /// All updates are done, and the best checkpoint is evaluated.
+    Finished(Outcome),
+    /// It was asked to stop and saved a checkpoint.
+    Stopped {
+        /// The run folder.
+        run: PathBuf,
+        /// The number of updates so far.
+        step: u64,
+    },
+}
+
+/// A training that is ready to run.
+pub struct Training {
+    config: Config,
+    materials: Materials,
+    learner: Box<dyn Learner>,
+    optimizer: AdamW,
+    sampler: TaskSampler,
+    run: Run,
+    /// Locks the run folder against other trainings.
+    _lock: File,
+    log: Log,
+    /// The number of updates so far.
+    done: u64,
+    /// Seconds of training, without evaluations.
+    seconds: f64,
+    warnings: Vec<String>,
+}
+
+impl Training {
+    /// Loads the backbone and the corpora, creates the model, and creates the run folder with its first checkpoint. With
+    /// `warm_start`, the trainable tensors are those of the best checkpoint of that run, which must have the same backbone,
+    /// method and tasks.
+    ///
+    /// # Errors
+    /// If anything that the configuration names is unusable. No run folder is created then.
+    pub fn prepare(config: Config, warm_start: Option<&Run>) -> Result<Self, TrainError> {
+        let materials = Materials::load(&config)?;
+        let precision = config.training.precision;
+        let tensors = match warm_start {
+            None => None,
+            Some(run) => {
+                warm_start::check(&config, &materials, run)?;
+                Some(run.read(run.checkpoint(Which::Best)?)?)
+            }
+        };
+        let learner = materials.learner(&config, tensors.as_ref(), precision)?;
+        let optimizer = new_optimizer(&config, &*learner);
+        let run = materials.create_run(&config)?;
+        let lock = run.lock()?;
+        let mut training = Self::assemble(config, materials, learner, optimizer, run, lock)?;
+        training.save(BTreeMap::new())?;
+        Ok(training)
+    }
+
+    /// Checks whether the backbone, the method and the corpora of a configuration can be used, without training.
+    ///
+    /// # Errors
+    /// If one of them cannot be used.
+    pub fn check(config: &Config) -> Result<(), TrainError> {
+        Materials::load(config).map(drop)
+    }
+
+    /// Continues a run from its last complete checkpoint. `config` is the configuration of the run; the device and the
+    /// number of threads may differ.
+    ///
+    /// # Errors
+    /// If no checkpoint is usable, or the backbone or a corpus has changed.
+    pub fn resume(config: Config, mut run: Run) -> Result<Self, TrainError> {
+        let (config, materials) = Materials::of_run(config, &run)?;
+        let lock = run.lock()?;
+        let ResumePoint { step, tensors, state, passed_over } = run.resume()?;
+        let learner = materials.learner(&config, Some(&tensors), config.training.precision)?;
+        let mut optimizer = new_optimizer(&config, &*learner);
+        optimizer
+            .restore(learner.parameters(), &OptimizerState::from_tensors(state))
+            .map_err(ModelError::from)?;
+        let seconds = log::cut(&run.folder, step)?;
+        let mut training = Self::assemble(config, materials, learner, optimizer, run, lock)?;
+        training.done = step;
+        training.seconds = seconds;
+        for _ in 0..step {
+            training.sampler.next_batch(training.config.training.batch_size);
+        }
+        training.warnings = passed_over
+            .iter()
+            .map(|error| format!("{}; training continues from step {step}", with_causes(error)))
+            .collect();
+        Ok(training)
+    }
+
+    fn assemble(
+        config: Config,
+        materials: Materials,
+        learner: Box<dyn Learner>,
+        optimizer: AdamW,
+        run: Run,
+        lock: File,
+    ) -> Result<Self, TrainError> {
+        let log = Log::open(&run.folder)?;
+        let sampler = materials.sampler(&config);
+        Ok(Self {
+            config,
+            materials,
+            learner,
+            optimizer,
+            sampler,
+            run,
+            _lock: lock,
+            log,
+            done: 0,
+            seconds: 0.0,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Trains to the last step and evaluates the best checkpoint. If `stop` becomes true, it saves a checkpoint and returns.
+    ///
+    /// # Errors
+    /// If a step fails or a file cannot be written. The state before the step is saved if possible.
+    pub fn run(mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<End, TrainError> {
+        observer.started(&self.run, &self.materials.data, self.learner.parameters().count(), self.done);
+        for warning in &self.warnings {
+            observer.warned(warning);
+        }
+        let settings = self.config.training.clone();
+        let last = settings.steps;
+        while self.done < last {
+            if stop.load(Ordering::Relaxed) {
+                self.save_where_it_stands()?;
+                return Ok(End::Stopped { run: self.run.folder, step: self.done });
+            }
+            let report = match self.step() {
+                Ok(report) => report,
+                Err(error) => {
+                    self.save_where_it_stands()?;
+                    return Err(error);
+                }
+            };
+            if report.step % settings.log_every == 0 || report.step == last {
+                self.log.add("train", &report)?;
+            }
+            observer.stepped(&report);
+            let due = |every: u64| report.step % every == 0 || report.step == last;
+            if due(settings.evaluate_every) {
+                let losses = self.validate(observer)?;
+                self.save(losses)?;
+            } else if settings.save_every.is_some_and(due) {
+                self.save(BTreeMap::new())?;
+            }
+        }
+        self.outcome(observer).map(End::Finished)
+    }
+
+    /// Makes the next update, or none if it fails.
+    fn step(&mut self) -> Result<Step, TrainError> {
+        let began = Instant::now();
+        let step = self.done + 1;
+        let settings = &self.config.training;
+        let (task, indices) = self.sampler.next_batch(settings.batch_size);
+        let data = &self.materials.data[task];
+        let examples: Vec<&Example> = indices.iter().map(|&i| &data.train[i]).collect();
+        let longest = |length: fn(&Example) -> usize| examples.iter().map(|e| length(e)).max().unwrap_or(0);
+        let batch = BatchName {
+            task: data.name.clone(),
+            longest: (longest(|e| e.source.len()), longest(|e| e.target.len())),
+            indices,
+        };
+        tch::manual_seed(step_seed(self.config.seed, step));
+        let learning_rate = self.schedule().lr(self.done);
+        let (learner, optimizer) = (&mut *self.learner, &mut self.optimizer);
+        let update = || update(learner, optimizer, &batch.task, &examples, settings, learning_rate);
+        let Update { loss, tokens, grad_norm } = match caught(update) {
+            Ok(update) => update?,
+            Err(panic) => return Err(step_error(step, batch, panic.as_ref())),
+        };
+        for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
+            if !value.is_finite() {
+                return Err(TrainError::Diverged { what, value, step, batch });
+            }
+        }
+        self.done = step;
+        self.seconds += began.elapsed().as_secs_f64();
+        let per_token = loss / tokens.max(1) as f64;
+        let floor = smoothing_floor(settings.label_smoothing, self.learner.classes(&batch.task));
+        Ok(Step {
+            step,
+            task: batch.task,
+            loss: per_token,
+            loss_above_floor: per_token - floor,
+            grad_norm,
+            learning_rate,
+            tokens,
+            seconds: self.seconds,
+        })
+    }
+
+    fn schedule(&self) -> Schedule {
+        let settings = &self.config.training;
+        Schedule {
+            base: settings.learning_rate,
+            warmup: settings.warmup_steps,
+            total: settings.steps,
+            decay: settings.schedule,
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        let t = &self.config.training;
+        Settings {
+            batch_size: t.evaluation_batch_size,
+            label_smoothing: t.label_smoothing,
+            decoding: Decoding { max_target_len: t.max_target_len, alignment: t.alignment },
+            details: false,
+        }
+    }
+
+    /// Evaluates the validation splits and returns the losses by task.
+    fn validate(&mut self, observer: &mut dyn Observer) -> Result<BTreeMap<String, f64>, TrainError> {
+        let mut losses = BTreeMap::new();
+        for task in &self.materials.data {
+            let evaluation = evaluate_task(&*self.learner, &task.name, &task.valid, &self.settings())?;
+            observer.evaluated(self.done, &task.name, &evaluation);
+            let line = json!({ "step": self.done, "task": task.name, "evaluation": evaluation });
+            self.log.add("validation", &line)?;
+            losses.insert(task.name.clone(), evaluation.loss);
+        }
+        Ok(losses)
+    }
+
+    fn save(&mut self, losses: BTreeMap<String, f64>) -> Result<(), TrainError> {
+        let parameters = self.learner.parameters();
+        let (tensors, state) = (parameters.to_host(), self.optimizer.state(parameters).into_tensors());
+        let snapshot = Snapshot { step: self.done, tensors: &tensors, state: Some(&state), losses };
+        Ok(self.run.save(&snapshot, self.config.training.keep_last)?)
+    }
+
+    /// Saves a checkpoint, unless the last one has the same step.
+    fn save_where_it_stands(&mut self) -> Result<(), TrainError> {
+        match self.run.checkpoint(Which::Last) {
+            Ok(last) if last.step == self.done => Ok(()),
+            _ => self.save(BTreeMap::new()),
+        }
+    }
+
+    /// Evaluates the best checkpoint.
+    fn outcome(mut self, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
+        let best = self.run.checkpoint(Which::Best)?.clone();
+        // In float32, the precision of an exported file.
+        let tensors = self.run.read(&best)?;
+        self.learner = self.materials.learner(&self.config, Some(&tensors), MatrixPrecision::F32)?;
+        if self.config.training.drafter
+            && let Some(drafters) = fit_all(&self.config, &self.materials, &*self.learner, observer)?
+        {
+            self.run.save_drafters(&drafters)?;
+        }
+        let (mut validation, mut test) = (BTreeMap::new(), BTreeMap::new());
+        for task in &self.materials.data {
+            for (split, scores) in [(&task.valid, &mut validation), (&task.test, &mut test)] {
+                if !split.is_empty() {
+                    let settings = Settings { details: true, ..self.settings() };
+                    let evaluation = evaluate_task(&*self.learner, &task.name, split, &settings)?;
+                    scores.insert(task.name.clone(), evaluation);
+                }
+            }
+        }
+        let outcome = Outcome {
+            run: self.run.folder.clone(),
+            best_step: best.step,
+            train_seconds: self.seconds,
+            validation,
+            test,
+        };
+        let text = serde_json::to_string(&outcome)
+            .map_err(|e| FileError::new("write", &self.run.folder, std::io::Error::other(e)))?;
+        write_atomic(&self.run.folder.join(OUTCOME), |w| writeln!(w, "{text}"))?;
+        self.log.add("outcome", &outcome.without_details())?;
+        Ok(outcome)
+    }
+}
+
+fn new_optimizer(config: &Config, learner: &dyn Learner) -> AdamW {
+    let settings = &config.training;
+    AdamW::new(learner.parameters(), settings.weight_decay, settings.absent_gradient)
+}

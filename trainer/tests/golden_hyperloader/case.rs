@@ -1,6 +1,6 @@
 //! The golden cases of `golden/hyperloader`: their files, and the model that each describes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use hyperloader_core::backbone::t5::T5Config;
 use hyperloader_core::method::{HyperConfig, LoraConfig, Method, MethodConfig, TaskShape};

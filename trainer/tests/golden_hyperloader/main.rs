@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 
 use golden_support::methods::{golden, json};
 use golden_support::{
-    Tolerance, assert_close, assert_number, batch, cases, floats, integers, rows, visible, with_start,
+    Tolerance, assert_close, assert_number, batch, floats, integers, rows, visible, with_start,
 };
 use hyperloader_core::backbone::t5::{Stack, relative_position_bucket};
 use hyperloader_core::method::{LoraConfig, Site, TaskShape};
 use hyperloader_core::weights::task::{Adapter, Lora};
 use hyperloader_trainer::loss::smoothing_floor;
+use hyperloader_trainer::methods::hyper;
 use hyperloader_trainer::model::t5::{Mode, T5Tagger};
 use hyperloader_trainer::optimizer::{AbsentGradient, AdamW};
 use hyperloader_trainer::schedule::{Decay, Schedule};

@@ -1,13 +1,12 @@
 //! `hl-train compare`.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use hyperloader_cli::{CommonArgs, Console, Exit, FormatArgs};
+use hyperloader_cli::{CommonArgs, Console, Exit};
 use hyperloader_core::corpus::known;
 use hyperloader_trainer::compare::{self, Cell, CellEnd, Plan, Results, Scores};
 use hyperloader_trainer::train::Training;

@@ -298,7 +298,7 @@ fn looks_like_tag(column: &str) -> bool {
     let mut chars = column.chars();
     let first = chars.next();
     let rest = chars.as_str();
-    matches!(Bio::parse(column), Some(_))
+    Bio::parse(column).is_some()
         || first.is_some_and(|c| "BIESLUM".contains(c))
             && (rest.is_empty() || (rest.len() > 1 && rest.starts_with('-')))
 }

@@ -75,11 +75,11 @@ impl Scheme {
         for span in spans {
             let label = &span.label;
             let follows = spans.iter().any(|other| other.end == span.start && other.label == *label);
-            for word in span.start..span.end {
+            for (word, tag) in tags.iter_mut().enumerate().take(span.end).skip(span.start) {
                 let (first, last) = (word == span.start, word + 1 == span.end);
                 let letter = match (self, first, last) {
                     (Self::Io, ..) => {
-                        tags[word].clone_from(label);
+                        tag.clone_from(label);
                         continue;
                     }
                     (Self::Bio, first, _) => {
@@ -104,7 +104,7 @@ impl Scheme {
                     (Self::Bmes, false, false) => 'M',
                     (_, false, false) => 'I',
                 };
-                tags[word] = format!("{letter}-{label}");
+                *tag = format!("{letter}-{label}");
             }
         }
         Ok(tags)

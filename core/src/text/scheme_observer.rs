@@ -131,7 +131,7 @@ impl SchemeObserver {
         let strange = |tag: &str| {
             let outside = form.is_outside(tag);
             let fits = form.letter(tag).is_some_and(|letter| wanted.letters().contains(letter));
-            !outside && !fits && !(wanted == Scheme::Io && form == TagForm::Bare)
+            !(outside || fits || wanted == Scheme::Io && form == TagForm::Bare)
         };
         match self.first(strange) {
             None => Ok(recognized(wanted)),

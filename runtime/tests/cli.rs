@@ -171,13 +171,15 @@ fn auto_takes_tract_when_the_library_does_not_load_and_says_why() {
     exit code 1
     stdout
     stderr
-    error: ONNX Runtime cannot be loaded from `[LIBRARY]`, which ORT_DYLIB_PATH names: /absent.so: cannot open shared object file: No such file or directory
+    error: ONNX Runtime cannot be loaded from `[LIBRARY]`, which ORT_DYLIB_PATH names
+      caused by: /absent.so: cannot open shared object file: No such file or directory
     "#);
     snapshot!(run(&["--ort-lib", "/absent.so", "7"]), @r#"
     exit code 1
     stdout
     stderr
-    error: ONNX Runtime cannot be loaded from `[LIBRARY]`, which `--ort-lib` names: /absent.so: cannot open shared object file: No such file or directory
+    error: ONNX Runtime cannot be loaded from `[LIBRARY]`, which `--ort-lib` names
+      caused by: /absent.so: cannot open shared object file: No such file or directory
     "#);
 }
 
@@ -189,7 +191,8 @@ fn a_gpu_that_is_asked_for_is_never_replaced() {
     exit code 1
     stdout
     stderr
-    error: device `cuda:0` cannot be used by tract: it runs on the CPU only
+    error: device `cuda:0` cannot be used by tract
+      caused by: it runs on the CPU only
     hint: `--device cpu` runs everywhere
     "#);
     let output = setup.run(&model(&["--device", "cuda:99", "7"]));
@@ -339,28 +342,32 @@ fn files_that_are_no_taggers_are_user_errors() {
     exit code 1
     stdout
     stderr
-    error: cannot read model `absent.onnx`: No such file or directory (os error 2)
+    error: cannot read model `absent.onnx`
+      caused by: No such file or directory (os error 2)
     "#);
     snapshot!(run("foreign.onnx"), @r#"
     exit code 1
     stdout
     stderr
-    error: `foreign.onnx`: not a HyperLoader tagger: metadata `hyperloader.format` is missing
+    error: cannot use `foreign.onnx` as a tagger
+      caused by: not a HyperLoader tagger: metadata `hyperloader.format` is missing
     hint: `hl-export --task TASK` writes one
     "#);
     snapshot!(run("cut.onnx"), @r#"
     exit code 1
     stdout
     stderr
-    error: `cut.onnx` is not a whole ONNX model: failed to decode Protobuf message: ModelProto.graph: buffer underflow
-    hint: `hl-export --task TASK` writes a model; copy or export it again if it was one
+    error: cannot open tagger `cut.onnx`
+      caused by: `cut.onnx` is not a whole ONNX model: failed to decode Protobuf message: ModelProto.graph: buffer underflow
+    hint: `hl-export --task TASK` writes one; if it did, copy or export the file again
     "#);
     snapshot!(run("text.onnx"), @r#"
     exit code 1
     stdout
     stderr
-    error: `text.onnx` is not a whole ONNX model: failed to decode Protobuf message: invalid wire type value: 6
-    hint: `hl-export --task TASK` writes a model; copy or export it again if it was one
+    error: cannot open tagger `text.onnx`
+      caused by: `text.onnx` is not a whole ONNX model: failed to decode Protobuf message: invalid wire type value: 6
+    hint: `hl-export --task TASK` writes one; if it did, copy or export the file again
     "#);
 }
 
@@ -382,7 +389,7 @@ fn mistakes_on_the_command_line_are_user_errors() {
     exit code 1
     stdout
     stderr
-    error: invalid value 'gpu' for '--device <DEVICE>': expected `auto`, `cpu`, `cuda` or `cuda:N`
+    error: invalid value 'gpu' for '--device <DEVICE>': unknown device `gpu`, expected `auto`, `cpu`, `cuda` or `cuda:N`
 
     For more information, try '--help'.
     "#);

@@ -78,7 +78,7 @@ fn a_comparison_that_is_cut_and_gone_on_with_gives_the_tables_of_one_that_is_not
     let stopped = child.wait_with_output().unwrap();
     let log = String::from_utf8_lossy(&stopped.stderr).into_owned();
     assert_eq!(stopped.status.code(), Some(130), "{log}");
-    assert!(log.contains("the same command goes on"), "{log}");
+    assert!(log.contains("the same command continues"), "{log}");
     assert!(!cut.path("compare/table3.md").exists());
 
     // Half of a comparison has tables, too.
@@ -238,7 +238,7 @@ fn means_deviations_and_significance_are_those_of_the_scores() {
         "{text}"
     );
     assert!(text.contains("3 of 4 runs are done"), "{text}");
-    assert!(text.contains("against a\\|b") && text.contains(" +0.3929 |"), "{text}");
+    assert!(text.contains("difference to a\\|b") && text.contains(" +0.3929 |"), "{text}");
     // Of seed 2, that both have. Whatever is drawn, the first is not 2 * 4/7 better: F1 is at most 1.
     let tests = std::fs::read_to_string(place.path("compare/significance.csv")).unwrap();
     let field = |start: &str| {

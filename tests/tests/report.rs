@@ -269,7 +269,7 @@ fn a_run_that_was_cut_is_reported_without_a_last_evaluation() {
         .unwrap();
     place.program("hl-train").args(["report", "runs/run"]).assert().success();
     let (elements, text) = parse(&fs::read_to_string(run.join("report.html")).unwrap());
-    assert!(text.contains("This run has not ended"), "{text}");
+    assert!(text.contains("This run is not finished"), "{text}");
     assert!(text.contains("after 10 updates"), "{text}");
     assert_eq!(elements.iter().filter(|e| e.name == "svg").count(), 2 + 2 * TASKS.len());
 }

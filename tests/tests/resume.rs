@@ -149,7 +149,7 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_is_used() {
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{log}");
     assert!(log.contains("step-000040.optimizer.safetensors` is damaged"), "{log}");
-    assert!(log.contains("going on from step 36"), "{log}");
+    assert!(log.contains("training continues from step 36"), "{log}");
     assert_same(&place.path("whole/run"), &place.path("cut/run"));
 }
 

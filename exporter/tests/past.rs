@@ -10,7 +10,7 @@ use assert_cmd::Command;
 use common::random_run;
 use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
-use hyperloader_core::method::{MethodConfig, TaskShape};
+use hyperloader_core::method::{HyperConfig, MethodConfig, TaskShape};
 use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_runtime::{
     Backend, BackendKind, BackendOptions, DraftFrom, Mode, ModelFile, Tagger, TaggerOptions, Value,
@@ -47,7 +47,7 @@ fn tagger(folder: &Path, config: &T5Config) -> PathBuf {
     };
     let backbone = config.tensors().into_iter().map(|(name, shape)| random(name, shape, 0.6)).collect();
     random_run::write_backbone(&folder.join("backbone"), config, &backbone);
-    let method = MethodConfig::default();
+    let method: MethodConfig = HyperConfig { reduction_factor: 4, ..HyperConfig::default() }.into();
     let trainable = method.trainable_tensors(config, &TaskShape::named(&["mtop".to_owned()])).into_iter();
     let checkpoint = trainable.map(|tensor| random(tensor.name, tensor.shape, 0.1)).collect();
     random_run::write_run(folder, config, &method, &["mtop"], &checkpoint);

@@ -1,5 +1,6 @@
 //! `hl-train corpora`: what corpora hold, counted as a training would read them, without a model.
 
+use hyperloader_core::causes::with_causes;
 use hyperloader_core::corpus::stats::{CorpusStats, Percentiles, SplitStats};
 use hyperloader_core::corpus::{Corpus, CorpusError, CorpusSpec, FileReport, Layout, Sentence, subset_size};
 use hyperloader_core::text::sentt::{SentT, SentTError};
@@ -211,6 +212,6 @@ fn numbers_or_error<S: Serializer>(
     }
     match result {
         Ok(numbers) => numbers.serialize(serializer),
-        Err(error) => Failure { error: error.to_string() }.serialize(serializer),
+        Err(error) => Failure { error: with_causes(error) }.serialize(serializer),
     }
 }

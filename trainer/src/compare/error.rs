@@ -15,6 +15,14 @@ pub enum CompareError {
     /// The base is unusable.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The base of the compare file cannot be read.
+    #[error("cannot read the base of `{}`", path.display())]
+    Base {
+        /// The compare file.
+        path: PathBuf,
+        /// The reason.
+        source: FileError,
+    },
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),

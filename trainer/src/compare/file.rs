@@ -178,10 +178,8 @@ fn validate(plan: &Plan) -> Result<(), ConfigError> {
 }
 
 fn base_file(compare_file: &Path, path: &Path) -> Result<(Config, Vec<String>), CompareError> {
-    let text = read_text(path).map_err(|e| CompareError::Format {
-        path: compare_file.to_owned(),
-        reason: format!("`base`: {e}"),
-    })?;
+    let text =
+        read_text(path).map_err(|source| CompareError::Base { path: compare_file.to_owned(), source })?;
     let config = Config::from_file(path)?;
     // `from_file` has parsed the text, so this succeeds.
     Ok((config, unused(path, &text.parse().unwrap_or_default(), "")))

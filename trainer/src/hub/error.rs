@@ -80,7 +80,7 @@ pub enum HubError {
         /// The hub's address.
         endpoint: String,
         /// The underlying error.
-        source: Box<ApiError>,
+        source: RequestError,
     },
     /// The size or the hash of a file differs from what the hub announced.
     #[error(
@@ -104,4 +104,15 @@ pub enum HubError {
     /// A file of the cache cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+/// The reason of a failed request. Its message has all causes already: the client's errors repeat theirs.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct RequestError(Box<ApiError>);
+
+impl RequestError {
+    pub(super) fn new(error: ApiError) -> Self {
+        Self(Box::new(error))
+    }
 }

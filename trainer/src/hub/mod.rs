@@ -6,7 +6,7 @@
 //! - [`Hub`]: a hub and its cache.
 //! - `environment`: the environment variables of Python's `huggingface_hub`.
 //! - `cache`: models in the cache, and what is missing of them.
-//! - `error`: [`HubError`].
+//! - `error`: [`HubError`] and [`RequestError`].
 
 mod cache;
 mod environment;
@@ -26,7 +26,7 @@ use hyperloader_core::weights::pretrained::{FOREIGN, INDEX, SINGLE, ShardIndex};
 
 pub use self::cache::CacheState;
 use self::environment::Settings;
-pub use self::error::HubError;
+pub use self::error::{HubError, RequestError};
 use crate::config::BackboneConfig;
 
 /// The revision of a model if none is given.
@@ -247,7 +247,7 @@ impl Hub {
 
     fn failed(&self, what: &str, id: &str, source: ApiError) -> HubError {
         let (id, endpoint) = (id.to_owned(), self.endpoint.clone());
-        HubError::Fetch { what: what.to_owned(), id, endpoint, source: Box::new(source) }
+        HubError::Fetch { what: what.to_owned(), id, endpoint, source: RequestError::new(source) }
     }
 }
 

@@ -166,8 +166,11 @@ fn relocate(
     Ok(())
 }
 
-/// Key and buffers (offset, length, checksum) of one set of prepacked weights; `None` if the value has another form.
-fn prepacked(value: &str) -> Option<(&str, Vec<(u64, u64, &str)>)> {
+/// Offset, length and checksum of a buffer.
+type Buffer<'a> = (u64, u64, &'a str);
+
+/// Key and buffers of one set of prepacked weights; `None` if the value has another form.
+fn prepacked(value: &str) -> Option<(&str, Vec<Buffer<'_>>)> {
     let (key, buffers) = value.split_once('|')?;
     let buffer = |text| match str::split(text, ';').collect::<Vec<&str>>()[..] {
         [offset, length, checksum] => Some((offset.parse().ok()?, length.parse().ok()?, checksum)),

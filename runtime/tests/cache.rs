@@ -234,13 +234,16 @@ fn replace(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
+/// A fault: its name, and what makes it in the folder of an entry.
+type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
+
 #[test]
 fn a_damaged_entry_is_written_anew() {
     let truncate = |path: &Path, length: fn(usize) -> usize| {
         let bytes = fs::read(path).unwrap();
         replace(path, &bytes[..length(bytes.len())]);
     };
-    let damages: [(&str, &dyn Fn(&Path)); 11] = [
+    let damages: [Damage<'_>; 11] = [
         ("another graph", &|entry| replace(&entry.join("graph.onnx"), b"half of a gra")),
         ("an empty graph", &|entry| replace(&entry.join("graph.onnx"), b"")),
         ("half of the graph", &|entry| truncate(&entry.join("graph.onnx"), |length| length / 2)),

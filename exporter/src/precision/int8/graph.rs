@@ -167,7 +167,7 @@ impl Rewriting {
         let rows = self.add(scope, "Gather", &[matrix, ids], vec![first_axis()]);
         let scales = self.add(scope, "Gather_1", &[&format!("{matrix}{SCALE}"), ids], vec![first_axis()]);
         let scales = self.add(scope, "Unsqueeze", &[&scales, LAST_AXIS_NAME], vec![]);
-        (self.to_f32(scope, &rows), scales)
+        (self.cast_f32(scope, &rows), scales)
     }
 
     /// The integer product of the value `tokens` and `integers` `[in, out]` as float32, and the factor of each of its
@@ -176,10 +176,10 @@ impl Rewriting {
         let (tokens, steps) = self.quantized_tokens(tokens);
         let sums = self.add(scope, "MatMulInteger", &[&tokens, integers, ZERO_POINT_NAME], vec![]);
         let factors = self.add(scope, "Mul", &[&steps, &format!("{matrix}{SCALE}")], vec![]);
-        (self.to_f32(scope, &sums), factors)
+        (self.cast_f32(scope, &sums), factors)
     }
 
-    fn to_f32(&mut self, scope: &str, integers: &str) -> String {
+    fn cast_f32(&mut self, scope: &str, integers: &str) -> String {
         let to = AttributeProto::int("to", ElementType::F32.code().into());
         self.add(scope, "Cast", &[integers], vec![to])
     }

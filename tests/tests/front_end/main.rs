@@ -221,11 +221,13 @@ fn an_unknown_option_is_the_users_error() {
     }
 }
 
+/// Environment variables, the option, colors in a pipe, colors on a terminal.
+type ColorCase<'a> = (&'a [(&'a str, &'a str)], &'a str, bool, bool);
+
 #[test]
 fn colors_follow_the_option_then_the_environment_then_the_terminal() {
     let place = Workplace::new();
-    // Variables, the option, colors in a pipe, colors on a terminal.
-    let cases: [(&[(&str, &str)], &str, bool, bool); 9] = [
+    let cases: [ColorCase<'_>; 9] = [
         (&[("TERM", "xterm")], "", false, true),
         (&[("TERM", "dumb")], "", false, false),
         (&[("TERM", "xterm"), ("NO_COLOR", "1")], "", false, false),

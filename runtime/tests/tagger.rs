@@ -324,7 +324,8 @@ fn a_file_whose_parts_disagree_is_refused() {
     let messages: Vec<String> = errors.iter().map(|error| chain(error)).collect();
     insta::assert_snapshot!(messages.join("\n"), @r#"
     cannot use the tokenizer of `a.onnx`
-      caused by: cannot read tokenizer `<bytes>`: Model missing. at line 1 column 2
+      caused by: cannot read tokenizer `<bytes>`
+      caused by: Model missing. at line 1 column 2
     `a.onnx`: metadata `eos_token_id` is 2, the tokenizer has 1
     cannot run the graph of `a.onnx`
       caused by: the model has no typed value `cross_key.2`

@@ -10,7 +10,7 @@
 //! - [`error`]: how an error, its causes and its hints are printed
 //! - [`exit`]: exit codes
 //! - [`args`]: options that all programs have: `--color`, `--quiet`, `--output-format`
-//! - [`choices`]: options whose value is one of a few names
+//! - [`mod@choices`]: options whose value is one of a few names
 //! - [`documents`]: the commands `completions` and `man`
 
 pub mod args;

@@ -6,7 +6,7 @@
 //! - [`method`]: training methods, their hyper-parameters and the tensors that they train
 //! - [`weights`]: tensors in memory and in files, and the weights of one task
 //! - [`run`]: the folder that a training writes
-//! - [`format`]: the metadata of an exported file
+//! - [`mod@format`]: the metadata of an exported file
 //! - [`device`]: `auto`, `cpu`, `cuda:N`
 //! - [`causes`]: an error and its causes on one line
 //! - [`files`]: hashes, and files that appear complete or not at all

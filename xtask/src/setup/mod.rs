@@ -2,7 +2,7 @@
 //!
 //! - [`platforms`]: the wheels of each platform
 //! - [`wheel`]: download, hash and unpacking
-//! - [`mermaid`]: the script that draws the book's diagrams
+//! - [`mod@mermaid`]: the script that draws the book's diagrams
 
 mod mermaid;
 mod platforms;

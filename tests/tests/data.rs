@@ -87,7 +87,7 @@ fn a_span_longer_than_a_window_is_opened_anew_in_each() {
 #[test]
 fn evaluation_windows_do_not_depend_on_gold_tags_and_lose_no_word() {
     let windows = |tags: &[&str]| {
-        let short = [sentence(3, &["O"])];
+        let short = [sentence(3, &["B-x", "O"])];
         let long = [sentence(70, tags)];
         let data = load([&short, &short, &long], |config| limit(config, TooLong::Window, 40)).unwrap();
         check_complete(&data.test, 70, tags);
@@ -114,7 +114,7 @@ fn without_windows_long_sentences_are_left_out_of_training_only_or_cut_off_and_c
 
 #[test]
 fn a_fraction_takes_a_nested_part_of_train_and_valid_and_all_of_test() {
-    let lines: Vec<String> = (1..=45).map(|words| sentence(words, &["O"])).collect();
+    let lines: Vec<String> = (1..=45).map(|words| sentence(words, &["B-x", "O"])).collect();
     let part = |fraction, seed| {
         load([&lines, &lines, &lines], |config| {
             config.training.fraction = fraction;
@@ -183,7 +183,7 @@ fn a_method_whose_weights_tell_no_tasks_apart_reads_the_tasks_name_in_front_of_e
         assert_eq!(sources(method), plain.map(|source| [prefix, &source].concat()), "{method}");
     }
     // It counts against the limits.
-    let long = [sentence(40, &["O"])];
+    let long = [sentence(40, &["B-x", "O"])];
     let windows = |method: &str| {
         let change = |config: &mut Config| {
             limit(config, TooLong::Window, 24);
@@ -193,5 +193,5 @@ fn a_method_whose_weights_tell_no_tasks_apart_reads_the_tasks_name_in_front_of_e
     };
     let (plain, prefixed) = (windows("hyperloader"), windows("full"));
     assert!(prefixed.len() >= plain.len() && prefixed.iter().all(|window| window.source.len() <= 24));
-    check_complete(&prefixed, 40, &["O"]);
+    check_complete(&prefixed, 40, &["B-x", "O"]);
 }

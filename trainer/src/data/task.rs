@@ -111,7 +111,6 @@ pub fn load_task(
     let tags = train.iter().chain(&valid).flat_map(|s| s.tags.iter().map(String::as_str));
     let labels = LabelSet::from_tags(tags, &spec.train.display().to_string())
         .map_err(|source| DataError::Label { task: name(), source })?;
-    codec.check_labels(&labels).map_err(|source| DataError::Labels { task: name(), source })?;
     let prefix = codec
         .prefix(config.method.source_prefix(task))
         .map_err(|source| DataError::Encode { task: name(), source })?;
@@ -132,6 +131,7 @@ pub fn load_task(
             return Err(DataError::Empty { task: name(), split, reason });
         }
     }
+    codec.check_labels(&labels).map_err(|source| DataError::Labels { task: name(), source })?;
     let unseen_labels = unseen_labels(&train, &test);
     Ok(TaskData {
         name: name(),

@@ -1,4 +1,4 @@
-//! The readers of all layouts behind one iterator.
+//! One iterator over the records of a file of any layout.
 
 use std::io::BufRead;
 use std::path::Path;

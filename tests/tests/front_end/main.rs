@@ -58,7 +58,7 @@ fn start(place: &Workplace, command: &str, arguments: &str) -> Command {
     let mut words = command.split(' ');
     let mut command = Command::new(binaries().join(words.next().unwrap()));
     command.args(words).args(arguments.split_whitespace()).current_dir(place.path("."));
-    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TERM"] {
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TERM", "CI"] {
         command.env_remove(name);
     }
     command.env("OMP_WAIT_POLICY", "passive").stdin(Stdio::null());
@@ -227,9 +227,10 @@ type ColorCase<'a> = (&'a [(&'a str, &'a str)], &'a str, bool, bool);
 #[test]
 fn colors_follow_the_option_then_the_environment_then_the_terminal() {
     let place = Workplace::new();
-    let cases: [ColorCase<'_>; 9] = [
+    let cases: [ColorCase<'_>; 10] = [
         (&[("TERM", "xterm")], "", false, true),
         (&[("TERM", "dumb")], "", false, false),
+        (&[("TERM", "dumb"), ("CI", "true")], "", false, true),
         (&[("TERM", "xterm"), ("NO_COLOR", "1")], "", false, false),
         (&[("TERM", "xterm"), ("CLICOLOR", "0")], "", false, false),
         (&[("CLICOLOR_FORCE", "1")], "", true, true),
@@ -241,7 +242,7 @@ fn colors_follow_the_option_then_the_environment_then_the_terminal() {
     for name in commands() {
         let command = full_name(&name);
         // The front end is the same for all commands of a program: those two show that it is used.
-        let cases = if name.1.is_none() { &cases[..] } else { &cases[4..6] };
+        let cases = if name.1.is_none() { &cases[..] } else { &cases[5..7] };
         for &(variables, option, in_pipe, on_terminal) in cases {
             let case = format!("{command} {option} with {variables:?}");
             for (arguments, is_help) in [("--help", true), ("--no-such-option", false)] {

@@ -15,7 +15,7 @@
 //! The modules are private; all public types are here. A sentence passes through them in this order:
 //!
 //! - [`Tagger`] (`tagger`): the interface, with `options` (and their `names`), `error` and `statistics`
-//! - `input`: sentences as text or words
+//! - `input`: sentences as text or words; `document`: long ones in parts
 //! - `model`: the traits of a kind of tagger; `architecture`: their implementations for T5 and BERT
 //! - `pool`: batches and workers
 //! - `decode`: target ids from source ids, for T5
@@ -32,6 +32,7 @@
 mod architecture;
 mod backend;
 mod decode;
+mod document;
 mod error;
 mod input;
 mod model;

@@ -39,10 +39,19 @@ pub(crate) struct Source {
 /// The tags of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tags {
-    /// One well-formed BIO tag for each word.
-    pub(crate) bio: Vec<String>,
+    /// The tag of each word as the model wrote it, for [`Model::bio`].
+    pub(crate) written: Vec<String>,
     /// See [`crate::Tagged::complete`].
     pub(crate) complete: bool,
+}
+
+/// How many tokens a sentence takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lengths {
+    /// The tokens of each word, with those that separate it from the next.
+    pub(crate) words: Vec<usize>,
+    /// All other tokens, which do not depend on the words.
+    pub(crate) other: usize,
 }
 
 /// A value in the metadata is out of its range.
@@ -79,6 +88,15 @@ pub(crate) trait Model: Send + Sync + fmt::Debug {
     /// If there are too many words, or the tokenizer fails.
     fn source(&self, words: &[&str]) -> Result<Source, SentenceError>;
 
+    /// The most words of a sentence that can all get a tag, at least one.
+    fn max_words(&self) -> usize;
+
+    /// The lengths of a sentence of any number of words: a source of some of them has the sum of theirs.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    fn lengths(&self, words: &[&str]) -> Result<Lengths, CodingError>;
+
     /// The source of ids that were encoded elsewhere.
     fn source_of_ids(&self, ids: &[u32]) -> Source;
 
@@ -104,6 +122,9 @@ pub(crate) trait Model: Send + Sync + fmt::Debug {
         output: &[u32],
         align: Alignment,
     ) -> Result<Tags, CodingError>;
+
+    /// One well-formed BIO tag for each tag of a sentence that the model wrote.
+    fn bio(&self, written: &[String]) -> Vec<String>;
 }
 
 /// Runs batches of sources.

@@ -61,6 +61,8 @@ pub struct TaggerOptions {
     pub workers: usize,
     /// The form in which sentences are given.
     pub input: Input,
+    /// Whether texts that are longer than the tagger takes are tagged in parts. If not, they are errors.
+    pub split: bool,
     /// How written tags are assigned to words.
     pub align: Alignment,
     /// How target ids are found.
@@ -76,6 +78,7 @@ impl Default for TaggerOptions {
             batch_size: 32,
             workers: 1,
             input: Input::default(),
+            split: true,
             align: Alignment::default(),
             mode: Mode::default(),
             draft_from: DraftFrom::default(),

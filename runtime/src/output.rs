@@ -29,15 +29,17 @@ pub struct Tagged {
     /// The labelled spans in the order of the text. They do not overlap.
     pub spans: Vec<TaggedSpan>,
     /// Whether the model ended the target itself. If not, the target reached its longest length, and words at the end may
-    /// lack their tags. A token classifier always completes.
+    /// lack their tags. A token classifier always completes. A text that is tagged in parts is complete if all its parts are.
     pub complete: bool,
+    /// Indices of words that the model did not read, because each alone takes more tokens than the tagger does. They are tagged `O`.
+    pub unread: Vec<usize>,
 }
 
 impl Tagged {
     /// The sentence with one well-formed BIO tag for each of `words`.
     pub(crate) fn new(text: String, words: Vec<Word>, tags: Vec<String>, complete: bool) -> Self {
         let spans = spans(&text, &words, &tags);
-        Self { text, words, tags, spans, complete }
+        Self { text, words, tags, spans, complete, unread: vec![] }
     }
 }
 

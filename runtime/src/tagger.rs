@@ -1,6 +1,7 @@
 //! The tagger: sentences in, labelled spans out.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_core::text::target::Alignment;
@@ -8,6 +9,7 @@ use hyperloader_core::text::words::Word;
 
 use crate::architecture;
 use crate::backend::{Backend, BackendError};
+use crate::document::Document;
 use crate::error::{OpenError, SentenceError, TagError};
 use crate::input::Reader;
 use crate::model::{Model, Source};
@@ -26,13 +28,16 @@ pub struct Tagger {
     pool: Pool,
     reader: Reader,
     align: Alignment,
+    split: bool,
+    /// Parts that were run beyond one for each sentence. Negative if sentences had no part.
+    further_parts: AtomicIsize,
 }
 
 /// A sentence that can be tagged.
 struct Prepared {
     text: String,
     words: Vec<Word>,
-    source: Source,
+    document: Document,
 }
 
 impl Tagger {
@@ -63,6 +68,8 @@ impl Tagger {
             reader: Reader::new(options.input, metadata.words),
             pool: Pool::new(workers, options.batch_size),
             align: options.align,
+            split: options.split,
+            further_parts: AtomicIsize::new(0),
             metadata,
             model,
             backend,
@@ -81,7 +88,9 @@ impl Tagger {
 
     /// The cost of tagging since the tagger was opened.
     pub fn statistics(&self) -> Statistics {
-        self.pool.statistics()
+        let statistics = self.pool.statistics();
+        let sentences = statistics.parts.saturating_add_signed(-self.further_parts.load(Ordering::Relaxed));
+        Statistics { sentences, ..statistics }
     }
 
     /// The number of sentences that are best tagged together: with fewer, batches have less similar lengths; more only take
@@ -119,6 +128,9 @@ impl Tagger {
     /// Tags sentences. The results have the order of the sentences, one for each: a sentence that cannot be tagged does not
     /// affect the others.
     ///
+    /// A text over the tagger's limits (words, source tokens) is tagged in parts, its sentences or windows of them, unless
+    /// [`TaggerOptions::split`] is false. The parts of all texts share batches.
+    ///
     /// # Errors
     /// If the backend fails.
     pub fn tag<T: AsRef<str>>(
@@ -145,12 +157,14 @@ impl Tagger {
         self.tag_prepared(sentences.iter().map(|words| self.prepare_words(words)).collect())
     }
 
-    /// The source ids of a sentence's words, as [`Tagger::tag_words`] makes them.
+    /// The source ids of a sentence's words, as [`Tagger::tag_words`] makes them of a sentence that is not split.
     ///
     /// # Errors
-    /// If the tagger does not take the sentence.
+    /// If the tagger does not take the sentence as one.
     pub fn source_ids<W: AsRef<str>>(&self, words: &[W]) -> Result<Vec<u32>, SentenceError> {
-        self.prepare_words(words).map(|sentence| sentence.source.ids)
+        let (text, words) = self.reader.join(words)?;
+        let document = Document::new(&*self.model, self.metadata.max_source_len, &text, &words, false)?;
+        Ok(document.sources().iter().flat_map(|source| source.ids.clone()).collect())
     }
 
     /// The target ids of each source, given as ids: without the start token, with `</s>` if the model wrote it. A token
@@ -169,34 +183,34 @@ impl Tagger {
     }
 
     fn prepare(&self, text: String, words: Vec<Word>) -> Result<Prepared, SentenceError> {
-        if words.is_empty() {
-            return Err(SentenceError::NoWord);
-        }
-        let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-        let source = self.model.source(&texts)?;
-        let (tokens, limit) = (source.ids.len(), self.metadata.max_source_len);
-        match tokens > limit {
-            true => Err(SentenceError::TooLong { tokens, limit }),
-            false => Ok(Prepared { text, words, source }),
-        }
+        let document =
+            Document::new(&*self.model, self.metadata.max_source_len, &text, &words, self.split)?;
+        Ok(Prepared { text, words, document })
     }
 
     fn tag_prepared(
         &self,
         prepared: Vec<Result<Prepared, SentenceError>>,
     ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
-        let sources: Vec<&Source> = prepared.iter().flatten().map(|sentence| &sentence.source).collect();
+        let sentences = prepared.iter().flatten();
+        let sources: Vec<&Source> = sentences.flat_map(|sentence| sentence.document.sources()).collect();
+        let further = sources.len() as isize - prepared.iter().flatten().count() as isize;
+        self.further_parts.fetch_add(further, Ordering::Relaxed);
         let mut outputs = self.pool.run(&sources)?.into_iter();
         let finish = |sentence: Result<Prepared, SentenceError>| {
-            sentence.and_then(|sentence| self.finish(sentence, &outputs.next().unwrap_or_default()))
+            let sentence = sentence?;
+            let parts = sentence.document.sources().len();
+            self.finish(sentence, &outputs.by_ref().take(parts).collect::<Vec<_>>())
         };
         Ok(prepared.into_iter().map(finish).collect())
     }
 
-    fn finish(&self, sentence: Prepared, output: &[u32]) -> Result<Tagged, SentenceError> {
-        let Prepared { text, words, source } = sentence;
-        let tags = self.model.tags(&source, words.len(), output, self.align)?;
-        Ok(Tagged::new(text, words, tags.bio, tags.complete))
+    /// The tagged sentence from the output of each of its parts.
+    fn finish(&self, sentence: Prepared, outputs: &[Vec<u32>]) -> Result<Tagged, SentenceError> {
+        let Prepared { text, words, document } = sentence;
+        let tags = document.tags(&*self.model, outputs, self.align)?;
+        let tagged = Tagged::new(text, words, tags.bio, tags.complete);
+        Ok(Tagged { unread: document.into_unread(), ..tagged })
     }
 }
 

@@ -210,8 +210,9 @@ fn bad_lines_of_stdin_are_reported_and_the_others_tagged() {
     stdin.extend(["set"; 12].join(" ").bytes());
     stdin.extend(b"\nnew forever");
     let texts = ["32", "2", "1", "18446744073709551615"].map(|batch_size| {
-        let args =
+        let mut args =
             model(&["--output-format", "jsonl", "--backend", "tract", "--quiet", "--batch-size", batch_size]);
+        args.push("--no-split");
         transcript(&setup.run_with_stdin(&args, &stdin))
     });
     snapshot!(&texts[0], @r#"
@@ -226,9 +227,22 @@ fn bad_lines_of_stdin_are_reported_and_the_others_tagged() {
     hint: convert it, for instance with `iconv -t UTF-8`
     error: <stdin>:5: the sentence has no word
     error: <stdin>:6: the sentence has 12 words, the tagger takes at most 11
-    hint: split the sentence
+    hint: have it tagged in parts, which is the default: leave out `--no-split`
     "#);
     assert!(texts.iter().all(|text| *text == texts[0]));
+}
+
+#[test]
+fn long_lines_are_tagged_in_parts_and_words_over_the_limit_are_named() {
+    let setup = Setup::new();
+    let blob = "set\u{2581}".repeat(1000);
+    let stdin = format!("{} Paris\ncall {blob} 7 am\n", ["set"; 30].join(" "));
+    let args = model(&["--output-format", "jsonl", "--backend", "tract", "--stats"]);
+    let text = transcript(&setup.run_with_stdin(&args, stdin.as_bytes())).replace(&blob, "[BLOB]");
+    let text = text.replace(&["set"; 30].join(" "), "[SET x 30]");
+    insta::with_settings!({filters => vec![(r"\d+\.\d+ s: \d+\.\d+", "[TIME] s: [SPEED]")]}, {
+        insta::assert_snapshot!(text, @"");
+    });
 }
 
 #[test]

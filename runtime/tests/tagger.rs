@@ -61,7 +61,7 @@ fn a_sentence_that_cannot_be_tagged_spoils_no_other() {
     let ten = ["set"; 10].join(" ");
     let texts = ["7", " \t", &format!("{ten} set"), &format!("{ten} set set"), &ten, "am 7"];
     for kind in BACKENDS {
-        let results = open(&options(kind)).tag(&texts).unwrap();
+        let results = open(&TaggerOptions { split: false, ..options(kind) }).tag(&texts).unwrap();
         assert!(results[0].is_ok() && results[4].is_ok() && results[5].is_ok());
         assert!(matches!(results[1], Err(SentenceError::NoWord)));
         assert!(matches!(results[2], Err(SentenceError::TooLong { tokens: 24, limit: 22 })));

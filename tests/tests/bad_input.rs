@@ -249,6 +249,6 @@ fn bad_lines_on_stdin_are_reported_and_the_rest_is_tagged() {
     assert_eq!(output.status.code(), Some(1));
     let tagged = String::from_utf8(output.stdout).unwrap();
     let texts: Vec<&str> = tagged.lines().map(|line| line.split('"').nth(3).unwrap()).collect();
-    assert_eq!(texts, ["set an alarm", "remind me"]);
+    assert_eq!(texts, ["set an alarm", "word ".repeat(100).as_str(), "remind me"]);
     insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap());
 }

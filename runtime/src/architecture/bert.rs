@@ -3,13 +3,13 @@
 use hyperloader_core::format::tagger::{ATTENTION_MASK, INPUT_IDS, TaggerMetadata};
 use hyperloader_core::text::labels::bio_tags;
 use hyperloader_core::text::source::CodingError;
-use hyperloader_core::text::spans::{SpanMode, bio_to_spans, spans_to_bio};
+use hyperloader_core::text::spans::{SpanMode, bio_to_spans, fit_to_length, spans_to_bio};
 use hyperloader_core::text::target::Alignment;
 use hyperloader_core::text::wordpiece::WordPiece;
 
 use crate::backend::{Backend, BackendError, Graph, Value};
 use crate::error::{GraphFault, SentenceError};
-use crate::model::{Architecture, FieldError, Model, Parts, Source, Tags, Worker, source_inputs};
+use crate::model::{Architecture, FieldError, Lengths, Model, Parts, Source, Tags, Worker, source_inputs};
 use crate::options::TaggerOptions;
 use crate::statistics::Statistics;
 
@@ -65,6 +65,16 @@ impl Model for BertModel {
         Ok(Source { ids: coded.ids, marks: coded.first })
     }
 
+    fn max_words(&self) -> usize {
+        usize::MAX
+    }
+
+    fn lengths(&self, words: &[&str]) -> Result<Lengths, CodingError> {
+        let words = words.iter().map(|word| Ok(self.codec.word(word)?.len())).collect::<Result<_, CodingError>>()?;
+        // `[CLS]` and `[SEP]`
+        Ok(Lengths { words, other: 2 })
+    }
+
     fn source_of_ids(&self, ids: &[u32]) -> Source {
         Source { ids: ids.to_vec(), marks: vec![] }
     }
@@ -81,14 +91,16 @@ impl Model for BertModel {
         Ok(Box::new(Classifier { graph, pad, statistics: Statistics::default() }))
     }
 
-    /// Tags that form no span are repaired: an `I` after another label begins a span.
     fn tags(&self, source: &Source, words: usize, output: &[u32], _: Alignment) -> Result<Tags, CodingError> {
         let tag = |index: &u32| self.tags.get(*index as usize).map(String::as_str);
-        let found: Vec<&str> =
-            source.marks.iter().map(|&at| output.get(at).and_then(tag).unwrap_or("O")).collect();
+        let written = source.marks.iter().map(|&at| output.get(at).and_then(tag).unwrap_or("O").to_owned());
+        Ok(Tags { written: fit_to_length(written.collect(), words), complete: true })
+    }
+
+    /// Tags that form no span are repaired: an `I` after another label begins a span.
+    fn bio(&self, written: &[String]) -> Vec<String> {
         // Spans of one sequence lie within it and do not overlap, so this cannot fail.
-        let bio = spans_to_bio(&bio_to_spans(&found, SpanMode::Default), words).unwrap_or_default();
-        Ok(Tags { bio, complete: true })
+        spans_to_bio(&bio_to_spans(written, SpanMode::Default), written.len()).unwrap_or_default()
     }
 }
 
@@ -107,7 +119,7 @@ impl Worker for Classifier {
             return Err(BackendError::Shape { shape, found: logits.len() });
         }
         self.statistics += Statistics {
-            sentences: sources.len(),
+            parts: sources.len(),
             passes: sources.len(),
             ids: sources.iter().map(|source| source.ids.len()).sum(),
             ..Statistics::default()
@@ -184,9 +196,11 @@ mod tests {
         let model = model();
         let source = model.source(&["news", "york", "new"]).unwrap();
         assert_eq!(source.ids, [2, 4, 6, 5, 4, 3]);
+        let lengths = model.lengths(&["news", "york", "new"]).unwrap();
+        assert_eq!(lengths, Lengths { words: vec![2, 1, 1], other: 2 });
         // I-city opens a span, B-food on the further sub-word does not count, I-food after a city opens its own.
         let tags = model.tags(&source, 3, &[0, 2, 3, 2, 4, 0], Alignment::Order).unwrap();
-        assert_eq!(tags.bio, ["B-city", "I-city", "B-food"]);
+        assert_eq!(model.bio(&tags.written), ["B-city", "I-city", "B-food"]);
         assert!(tags.complete);
         assert_eq!(model.pad_and_end(), [0, 3]);
     }

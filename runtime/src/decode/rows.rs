@@ -60,7 +60,7 @@ impl Row {
     /// The cost of the row.
     pub(super) fn statistics(&self) -> Statistics {
         Statistics {
-            sentences: 1,
+            parts: 1,
             passes: self.passes,
             ids: self.target.len(),
             mistakes: self.mistakes,

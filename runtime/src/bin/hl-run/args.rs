@@ -127,6 +127,10 @@ pub(crate) struct TagArgs {
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     cache: Option<Option<PathBuf>>,
 
+    /// Report texts that are longer than the tagger takes as errors [default: tag them in parts]
+    #[arg(long)]
+    no_split: bool,
+
     /// Print speed and decoding statistics to stderr at the end
     #[arg(long)]
     pub(crate) stats: bool,
@@ -211,6 +215,7 @@ impl TagArgs {
             },
             batch_size: self.batch_size.get(),
             input: self.input_format,
+            split: !self.no_split,
             align: self.align,
             workers: self.workers.into(),
             mode: self.decode,

@@ -142,6 +142,7 @@ mod tests {
             tags: tags.iter().map(|&tag| tag.into()).collect(),
             spans: spans.iter().map(span).collect(),
             complete: true,
+            unread: vec![],
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use hyperloader_cli::{Console, Exit, Records};
-use hyperloader_runtime::{ModelFile, SentenceError, Statistics, Tagged, Tagger};
+use hyperloader_runtime::{ModelFile, SentenceError, Statistics, Tagged, Tagger, Word};
 
 use crate::args::TagArgs;
 use crate::format;
@@ -32,11 +32,12 @@ pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<()> {
 
 /// `9 sentences in 0.50 s: 18.0 per second; per sentence 1.20 decoder passes, ...`
 fn statistics(statistics: Statistics, elapsed: Duration) -> String {
-    let Statistics { sentences, passes, ids, mistakes, fallbacks } = statistics;
+    let Statistics { sentences, parts, passes, ids, mistakes, fallbacks } = statistics;
     let (seconds, each) = (elapsed.as_secs_f64(), |count: usize| count as f64 / sentences.max(1) as f64);
+    let in_parts = if parts == sentences { String::new() } else { format!(" ({parts} parts)") };
     format!(
-        "{sentences} sentences in {seconds:.2} s: {:.1} per second; per sentence {:.2} decoder passes, {:.1} tokens \
-         and {:.2} wrong drafts; drafting was given up for {fallbacks} sentences",
+        "{sentences} sentences{in_parts} in {seconds:.2} s: {:.1} per second; per sentence {:.2} decoder passes, \
+         {:.1} tokens and {:.2} wrong drafts; drafting was given up for {fallbacks} sentences",
         sentences as f64 / seconds,
         each(passes),
         each(ids),
@@ -73,6 +74,16 @@ fn tag_stdin(tagger: &Tagger, printer: &mut Printer<'_>) -> Result<()> {
     Ok(())
 }
 
+/// A note on a word that the model did not read: its number in the sentence, from 1, and its first characters.
+fn unread(place: &str, (number, word): (usize, &Word)) -> String {
+    let (shown, length) = (word.text.chars().take(20).collect::<String>(), word.end - word.start);
+    format!(
+        "{place}: word {number} (`{}...`, {length} characters) takes more tokens than the tagger does; it is tagged `O`, and the \
+         text before and after it without it",
+        shown.escape_debug()
+    )
+}
+
 /// Prints results, and the errors of sentences that could not be tagged.
 struct Printer<'a> {
     console: &'a Console,
@@ -92,6 +103,9 @@ impl Printer<'_> {
             self.console.note(format_args!(
                 "{place}: the target reached its maximum length: the last words may have no tags"
             ));
+        }
+        for word in tagged.unread.iter().filter_map(|word| Some((word + 1, tagged.words.get(*word)?))) {
+            self.console.note(unread(place, word));
         }
         let blank = if self.records.written() > 0 { "\n" } else { "" };
         let text = || format!("{blank}{}", format::text(&tagged, true).trim_end_matches('\n'));

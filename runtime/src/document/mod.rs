@@ -1,0 +1,139 @@
+//! Texts that are longer than the tagger takes: tagged in parts, whose tags are merged.
+//!
+//! A text is cut at the ends of its sentences (UAX 29), and each sentence is a part: models are trained on single sentences. A
+//! sentence over the limits becomes windows that share words, so that a span near the end of one window is whole in the next.
+//! A text within the limits is one part, whatever it holds.
+//!
+//! - [`boundaries`]: where sentences and clauses end
+//! - [`plan`]: which words each part has
+//! - [`merge`]: which part decides the tag of a word that two parts have
+
+mod boundaries;
+mod merge;
+mod plan;
+
+use hyperloader_core::text::source::CodingError;
+use hyperloader_core::text::target::Alignment;
+use hyperloader_core::text::words::Word;
+
+use self::boundaries::boundaries;
+use self::merge::decided;
+use self::plan::{Limits, Part, plan};
+use crate::error::SentenceError;
+use crate::model::{Model, Source, Tags};
+
+/// The tags of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TextTags {
+    /// One well-formed BIO tag for each word; `O` for words in no part.
+    pub(crate) bio: Vec<String>,
+    /// See [`crate::Tagged::complete`]: whether all parts are.
+    pub(crate) complete: bool,
+}
+
+/// A text's words in parts that the tagger takes.
+#[derive(Debug)]
+pub(crate) struct Document {
+    /// In order; each word that is read is in one part, or in two that overlap.
+    parts: Vec<Part>,
+    /// The source of each part.
+    sources: Vec<Source>,
+    words: usize,
+    /// Indices of words that take more tokens than the tagger does. They are in no part.
+    unread: Vec<usize>,
+}
+
+impl Document {
+    /// The document of `words`, which lie in `text`, for a tagger that takes `max_source_len` tokens: one part if that is within
+    /// the limits or `is_split` is false.
+    ///
+    /// # Errors
+    /// If there is no word or the tokenizer fails, and, unless `is_split`, if the text is over the limits.
+    pub(crate) fn new(
+        model: &dyn Model,
+        max_source_len: usize,
+        text: &str,
+        words: &[Word],
+        is_split: bool,
+    ) -> Result<Self, SentenceError> {
+        if words.is_empty() {
+            return Err(SentenceError::NoWord);
+        }
+        let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        if is_split && texts.len() > model.max_words() {
+            return Self::split(model, max_source_len, text, words, &texts);
+        }
+        let source = model.source(&texts)?;
+        let tokens = source.ids.len();
+        match (tokens > max_source_len, is_split) {
+            (true, true) => Self::split(model, max_source_len, text, words, &texts),
+            (true, false) => Err(SentenceError::TooLong { tokens, limit: max_source_len }),
+            (false, _) => Ok(Self {
+                parts: vec![Part { words: 0..words.len(), continues: false }],
+                sources: vec![source],
+                words: words.len(),
+                unread: vec![],
+            }),
+        }
+    }
+
+    fn split(
+        model: &dyn Model,
+        max_source_len: usize,
+        text: &str,
+        words: &[Word],
+        texts: &[&str],
+    ) -> Result<Self, SentenceError> {
+        let lengths = model.lengths(texts)?;
+        let tokens = max_source_len.saturating_sub(lengths.other);
+        let limits = Limits { words: model.max_words(), tokens };
+        let (parts, unread) = plan(&lengths.words, &boundaries(text, words), limits);
+        let source = |part: &Part| model.source(&texts[part.words.clone()]);
+        let sources = parts.iter().map(source).collect::<Result<_, _>>()?;
+        Ok(Self { parts, sources, words: words.len(), unread })
+    }
+
+    /// The source of each part.
+    pub(crate) fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// The indices of the words that are in no part.
+    pub(crate) fn into_unread(self) -> Vec<usize> {
+        self.unread
+    }
+
+    /// The tags of all words from a worker's output for each part.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub(crate) fn tags(
+        &self,
+        model: &dyn Model,
+        outputs: &[Vec<u32>],
+        align: Alignment,
+    ) -> Result<TextTags, CodingError> {
+        let rows = self.parts.iter().zip(&self.sources).zip(outputs);
+        let tags = rows.map(|((part, source), output)| model.tags(source, part.words.len(), output, align));
+        let tags = tags.collect::<Result<Vec<Tags>, _>>()?;
+        let bio: Vec<Vec<String>> = tags.iter().map(|tags| model.bio(&tags.written)).collect();
+        let decided = decided(&self.parts, &bio);
+        let mut merged = vec!["O".to_owned(); self.words];
+        let mut at = 0;
+        while at < self.parts.len() {
+            let next = (at + 1..self.parts.len()).find(|next| !self.parts[*next].continues);
+            let group = at..next.unwrap_or(self.parts.len());
+            let first = self.parts[at].words.start;
+            let own = group.clone().flat_map(|part| {
+                let start = self.parts[part].words.start;
+                decided[part].clone().map(move |word| tags[part].written[word - start].clone())
+            });
+            // What the parts of a sentence wrote is read as if one part had written it.
+            for (word, tag) in (first..).zip(model.bio(&own.collect::<Vec<_>>())) {
+                merged[word] = tag;
+            }
+            at = group.end;
+        }
+        Ok(TextTags { bio: merged, complete: tags.iter().all(|tags| tags.complete) })
+    }
+}

@@ -5,6 +5,7 @@
 //! - [`backbone`]: pretrained T5 and BERT models: configuration, tensor names, tokenizer
 //! - [`method`]: training methods, their hyper-parameters and the tensors that they train
 //! - [`weights`]: tensors in memory and in files, and the weights of one task
+//! - [`evaluate`]: error analysis and significance
 //! - [`run`]: the folder that a training writes
 //! - [`mod@format`]: the metadata of an exported file
 //! - [`device`]: `auto`, `cpu`, `cuda:N`
@@ -16,6 +17,7 @@ pub mod backbone;
 pub mod causes;
 pub mod corpus;
 pub mod device;
+pub mod evaluate;
 pub mod files;
 pub mod format;
 pub mod method;

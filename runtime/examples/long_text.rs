@@ -13,10 +13,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
-use hyperloader_core::corpus::{CorpusSpec, Layout, Sentence, Split};
+use hyperloader_core::corpus::{CorpusSpec, Layout, Sentence};
 use hyperloader_core::text::metrics::evaluate;
 use hyperloader_core::text::spans::SpanMode;
-use hyperloader_runtime::{BackendKind, BackendOptions, Input, Tagger, TaggerOptions};
+use hyperloader_runtime::{BackendKind, BackendOptions, Tagger, TaggerOptions, Words};
 use serde_json::json;
 
 #[path = "../../bench/peak_memory.rs"]
@@ -55,15 +55,14 @@ const JOINS: [(&str, &str); 4] = [("paragraphs", "\n\n"), ("lines", "\n"), ("sto
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    // Only the test split is read.
-    let corpus = CorpusSpec::new(args.layout, "", None, &args.corpus);
-    let mut sentences = corpus.load_split(Split::Test)?;
+    let corpus = CorpusSpec::new(args.layout, "", None, "");
+    let (mut sentences, _) = corpus.read_file(&args.corpus)?;
     sentences.truncate(args.limit.unwrap_or(usize::MAX));
     let gold: Vec<Vec<String>> = sentences.iter().map(|sentence| sentence.tags.clone()).collect();
     let (mut f1, mut parts, mut seconds) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut measure = |name, tag: &dyn Fn(&Tagger) -> Result<Vec<Vec<String>>>| {
         let backend = BackendOptions { kind: args.backend, ..BackendOptions::default() };
-        let options = TaggerOptions { backend, input: Input::Words, ..TaggerOptions::default() };
+        let options = TaggerOptions { backend, words: Words::PreTokenized, ..TaggerOptions::default() };
         let tagger = Tagger::open(&args.model, &options)?;
         let began = Instant::now();
         let tags = tag(&tagger)?;
@@ -74,7 +73,10 @@ fn main() -> Result<()> {
     };
     measure("sentences", &|tagger| {
         let words: Vec<&Vec<String>> = sentences.iter().map(|sentence| &sentence.words).collect();
-        words.into_iter().map(|words| Ok(tagger.tag_words(std::slice::from_ref(words))?.remove(0)?.tags)).collect()
+        words
+            .into_iter()
+            .map(|words| Ok(tagger.tag_words(std::slice::from_ref(words))?.remove(0)?.tags))
+            .collect()
     })?;
     for (name, separator) in JOINS {
         measure(name, &|tagger| as_documents(tagger, &sentences, separator, args.words))?;

@@ -20,6 +20,7 @@
 //! - `pool`: batches and workers
 //! - `decode`: target ids from source ids, for T5
 //! - `output`: [`Tagged`] sentences with spans
+//! - `evaluate`: the [`Evaluation`] of a tagger on labelled sentences, and the [`Comparison`] of two
 //!
 //! Below them:
 //!
@@ -34,6 +35,7 @@ mod backend;
 mod decode;
 mod document;
 mod error;
+mod evaluate;
 mod input;
 mod model;
 mod model_file;
@@ -59,9 +61,10 @@ pub use hyperloader_onnx::{Bytes, ReadError, WeightFile};
 
 pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Graph, Value};
 pub use error::{GraphError, ModelFileError, OpenError, SentenceError, TagError};
+pub use evaluate::{Comparison, Difference, Evaluation, EvaluationError, Untagged};
 pub use model_file::ModelFile;
 pub use names::UnknownName;
-pub use options::{DraftFrom, Input, Mode, TaggerOptions};
+pub use options::{DraftFrom, Mode, TaggerOptions, Words};
 pub use output::{Tagged, TaggedSpan};
 pub use statistics::Statistics;
 pub use tagger::Tagger;

@@ -5,17 +5,19 @@ use hyperloader_core::text::target::Alignment;
 use crate::backend::BackendOptions;
 use crate::names::names;
 
-/// The form in which sentences are given.
+/// How texts are split into words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Input {
-    /// Free text, split into words as the task's corpus splits them.
+pub enum Words {
+    /// By the rule that is stored in the file: as the task's corpus splits them.
     #[default]
-    Text,
-    /// Words with white space between them, as in a corpus.
-    Words,
+    Corpus,
+    /// At the word boundaries of Unicode (UAX 29).
+    Unicode,
+    /// At white space only: the texts are words already.
+    PreTokenized,
 }
 
-names!(Input, "form of sentences", Text => "text", Words => "words");
+names!(Words, "rule for words", Corpus => "corpus", Unicode => "unicode", PreTokenized => "pre-tokenized");
 
 /// How target ids are found. A token classifier writes no target and ignores it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,8 +61,8 @@ pub struct TaggerOptions {
     pub batch_size: usize,
     /// Batches that run at the same time, each with [`BackendOptions::threads`] threads and sessions of its own.
     pub workers: usize,
-    /// The form in which sentences are given.
-    pub input: Input,
+    /// How texts are split into words. Lists of words are never split.
+    pub words: Words,
     /// Whether texts that are longer than the tagger takes are tagged in parts. If not, they are errors.
     pub split: bool,
     /// How written tags are assigned to words.
@@ -77,7 +79,7 @@ impl Default for TaggerOptions {
             backend: BackendOptions::default(),
             batch_size: 32,
             workers: 1,
-            input: Input::default(),
+            words: Words::default(),
             split: true,
             align: Alignment::default(),
             mode: Mode::default(),

@@ -23,6 +23,20 @@ pub struct Statistics {
     pub fallbacks: usize,
 }
 
+impl Statistics {
+    /// The cost since it was `before`.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            sentences: self.sentences.saturating_sub(before.sentences),
+            parts: self.parts.saturating_sub(before.parts),
+            passes: self.passes.saturating_sub(before.passes),
+            ids: self.ids.saturating_sub(before.ids),
+            mistakes: self.mistakes.saturating_sub(before.mistakes),
+            fallbacks: self.fallbacks.saturating_sub(before.fallbacks),
+        }
+    }
+}
+
 impl AddAssign for Statistics {
     fn add_assign(&mut self, other: Self) {
         self.sentences += other.sentences;

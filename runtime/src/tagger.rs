@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
+use hyperloader_core::corpus::Sentence;
 use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_core::text::target::Alignment;
-use hyperloader_core::text::words::Word;
+use hyperloader_core::text::words::{Word, WordSplitting};
 
 use crate::architecture;
 use crate::backend::{Backend, BackendError};
@@ -65,7 +66,7 @@ impl Tagger {
         let workers: Result<Vec<_>, _> = workers.collect();
         let workers = workers.map_err(|fault| OpenError::Graph { path: path(), source: fault.into() })?;
         Ok(Self {
-            reader: Reader::new(options.input, metadata.words),
+            reader: Reader::new(options.words, metadata.words),
             pool: Pool::new(workers, options.batch_size),
             align: options.align,
             split: options.split,
@@ -137,15 +138,10 @@ impl Tagger {
         &self,
         texts: &[T],
     ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
-        let prepare = |text: &T| {
-            let text = text.as_ref().to_owned();
-            let words = self.reader.split(&text);
-            self.prepare(text, words)
-        };
-        self.tag_prepared(texts.iter().map(prepare).collect())
+        self.tag_prepared(texts.iter().map(|text| self.prepare_text(text.as_ref())).collect())
     }
 
-    /// Tags sentences that are given as words, whatever [`TaggerOptions::input`] says. The results are as those of
+    /// Tags sentences that are given as words, whatever [`TaggerOptions::words`] says. The results are as those of
     /// [`Tagger::tag`].
     ///
     /// # Errors
@@ -155,6 +151,32 @@ impl Tagger {
         sentences: &[Vec<W>],
     ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
         self.tag_prepared(sentences.iter().map(|words| self.prepare_words(words)).collect())
+    }
+
+    /// Tags sentences of a corpus: those with spans as text, if it is split into the corpus' words, others as words. The results are
+    /// as those of [`Tagger::tag`].
+    ///
+    /// # Errors
+    /// As [`Tagger::tag`].
+    pub(crate) fn tag_corpus(
+        &self,
+        sentences: &[Sentence],
+    ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
+        let prepare = |sentence: &Sentence| {
+            let text = sentence.text.as_deref().filter(|_| sentence.spans.is_some());
+            let same =
+                |text: &&str| self.reader.split(text).iter().map(|word| &word.text).eq(&sentence.words);
+            match text.filter(same) {
+                Some(text) => self.prepare_text(text),
+                None => self.prepare_words(&sentence.words),
+            }
+        };
+        self.tag_prepared(sentences.iter().map(prepare).collect())
+    }
+
+    /// How texts are split into words.
+    pub fn splitting(&self) -> WordSplitting {
+        self.reader.splitting()
     }
 
     /// The source ids of a sentence's words, as [`Tagger::tag_words`] makes them of a sentence that is not split.
@@ -177,14 +199,17 @@ impl Tagger {
         self.pool.run(&sources.iter().collect::<Vec<_>>())
     }
 
+    fn prepare_text(&self, text: &str) -> Result<Prepared, SentenceError> {
+        self.prepare(text.to_owned(), self.reader.split(text))
+    }
+
     fn prepare_words<W: AsRef<str>>(&self, words: &[W]) -> Result<Prepared, SentenceError> {
         let (text, words) = self.reader.join(words)?;
         self.prepare(text, words)
     }
 
     fn prepare(&self, text: String, words: Vec<Word>) -> Result<Prepared, SentenceError> {
-        let document =
-            Document::new(&*self.model, self.metadata.max_source_len, &text, &words, self.split)?;
+        let document = Document::new(&*self.model, self.metadata.max_source_len, &text, &words, self.split)?;
         Ok(Prepared { text, words, document })
     }
 

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use common::lexicon_tagger;
 use hyperloader_core::text::spans::sbio_to_bio;
 use hyperloader_runtime::{
-    BackendKind, BackendOptions, Input, SentenceError, Statistics, Tagged, Tagger, TaggerOptions,
+    BackendKind, BackendOptions, SentenceError, Statistics, Tagged, Tagger, TaggerOptions, Words,
 };
 use proptest::prelude::*;
 
@@ -131,7 +131,8 @@ fn long_texts_are_errors_if_they_are_not_to_be_split() {
 fn a_word_over_the_limit_is_left_out_and_reported() {
     // Each `set` with the mark of a word's beginning is one token.
     let blob = "set\u{2581}".repeat(20_000);
-    let tagger = open(BackendKind::Tract, TaggerOptions { input: Input::Words, ..TaggerOptions::default() });
+    let tagger =
+        open(BackendKind::Tract, TaggerOptions { words: Words::PreTokenized, ..TaggerOptions::default() });
     let tagged = tag(&tagger, &format!("call paris {blob} 7 am"));
     assert_eq!(tagged.tags, ["O", "B-place", "O", "B-date_time", "I-date_time"]);
     assert_eq!((tagged.unread, tagged.words[2].text.len()), (vec![2], blob.len()));

@@ -7,8 +7,8 @@ use common::{MAX_TARGET_LEN, chain, lexicon_bytes, lexicon_tagger, many_sources,
 use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_runtime::{
-    Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Input, Mode, ModelFile, OpenError,
-    SentenceError, TagError, Tagged, Tagger, TaggerOptions, Value,
+    Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Mode, ModelFile, OpenError, SentenceError,
+    TagError, Tagged, Tagger, TaggerOptions, Value, Words,
 };
 
 const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];
@@ -42,7 +42,7 @@ fn every_backend_tags_free_text_with_character_offsets() {
 #[test]
 fn words_as_given_are_not_cut_further() {
     for kind in BACKENDS {
-        let tagger = open(&TaggerOptions { input: Input::Words, ..options(kind) });
+        let tagger = open(&TaggerOptions { words: Words::PreTokenized, ..options(kind) });
         let from_text = tagger.tag(&["set  7 paris. am"]).unwrap().remove(0).unwrap();
         assert_eq!(from_text.words.len(), 4);
         assert_eq!(from_text.text, "set  7 paris. am");

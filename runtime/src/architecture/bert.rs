@@ -70,7 +70,8 @@ impl Model for BertModel {
     }
 
     fn lengths(&self, words: &[&str]) -> Result<Lengths, CodingError> {
-        let words = words.iter().map(|word| Ok(self.codec.word(word)?.len())).collect::<Result<_, CodingError>>()?;
+        let words =
+            words.iter().map(|word| Ok(self.codec.word(word)?.len())).collect::<Result<_, CodingError>>()?;
         // `[CLS]` and `[SEP]`
         Ok(Lengths { words, other: 2 })
     }

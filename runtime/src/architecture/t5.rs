@@ -98,7 +98,10 @@ impl Model for T5Model {
 
     fn lengths(&self, words: &[&str]) -> Result<Lengths, CodingError> {
         // Each word has its sentinel before it. One more sentinel and `</s>` follow.
-        let words = words.iter().map(|word| Ok(1 + self.codec.word(word)?.len())).collect::<Result<_, SentTError>>()?;
+        let words = words
+            .iter()
+            .map(|word| Ok(1 + self.codec.word(word)?.len()))
+            .collect::<Result<_, SentTError>>()?;
         Ok(Lengths { words, other: self.prefix.len() + 2 })
     }
 

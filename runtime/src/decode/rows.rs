@@ -65,6 +65,7 @@ impl Row {
             ids: self.target.len(),
             mistakes: self.mistakes,
             fallbacks: usize::from(self.fell_back()),
+            ..Statistics::default()
         }
     }
 

@@ -30,8 +30,9 @@ const ABBREVIATION: usize = 12;
 /// after it (`St. Petersburg`).
 pub(super) fn boundaries(text: &str, words: &[Word]) -> Vec<Boundary> {
     let chars: Vec<char> = unwrapped(text);
-    let mut found: Vec<Boundary> =
-        std::iter::once(Boundary::Sentence).chain(words.windows(2).map(|pair| between(&chars, pair))).collect();
+    let mut found: Vec<Boundary> = std::iter::once(Boundary::Sentence)
+        .chain(words.windows(2).map(|pair| between(&chars, pair)))
+        .collect();
     found.truncate(words.len());
     let text: String = chars.iter().collect();
     let (mut end, mut next) = (0, 0);
@@ -53,8 +54,12 @@ fn between(chars: &[char], words: &[Word]) -> Boundary {
     let gap = &chars[before.end..after.start];
     match before.end.checked_sub(1).and_then(|last| chars.get(last)) {
         _ if gap.iter().any(|c| is_line_break(*c)) => Boundary::Sentence,
-        Some(',' | ';' | ':' | '.' | '!' | '?' | '\u{2026}' | '\u{2013}' | '\u{2014}' | ')') => Boundary::Clause,
-        Some('\u{3001}' | '\u{3002}' | '\u{ff0c}' | '\u{ff1b}' | '\u{ff1a}' | '\u{60c}' | '\u{61b}') => Boundary::Clause,
+        Some(',' | ';' | ':' | '.' | '!' | '?' | '\u{2026}' | '\u{2013}' | '\u{2014}' | ')') => {
+            Boundary::Clause
+        }
+        Some('\u{3001}' | '\u{3002}' | '\u{ff0c}' | '\u{ff1b}' | '\u{ff1a}' | '\u{60c}' | '\u{61b}') => {
+            Boundary::Clause
+        }
         _ => Boundary::Word,
     }
 }
@@ -141,8 +146,11 @@ mod tests {
             Boundary::Clause => " / ",
             Boundary::Sentence => " | ",
         };
-        let line: String =
-            words.iter().zip(found).map(|(word, boundary)| format!("{}{}", mark(boundary), word.text)).collect();
+        let line: String = words
+            .iter()
+            .zip(found)
+            .map(|(word, boundary)| format!("{}{}", mark(boundary), word.text))
+            .collect();
         line.trim_start_matches(" | ").to_owned()
     }
 

@@ -116,6 +116,11 @@ impl Document {
         let rows = self.parts.iter().zip(&self.sources).zip(outputs);
         let tags = rows.map(|((part, source), output)| model.tags(source, part.words.len(), output, align));
         let tags = tags.collect::<Result<Vec<Tags>, _>>()?;
+        if let [whole] = &tags[..]
+            && whole.written.len() == self.words
+        {
+            return Ok(TextTags { bio: model.bio(&whole.written), complete: whole.complete });
+        }
         let bio: Vec<Vec<String>> = tags.iter().map(|tags| model.bio(&tags.written)).collect();
         let decided = decided(&self.parts, &bio);
         let mut merged = vec!["O".to_owned(); self.words];
@@ -124,12 +129,15 @@ impl Document {
             let next = (at + 1..self.parts.len()).find(|next| !self.parts[*next].continues);
             let group = at..next.unwrap_or(self.parts.len());
             let first = self.parts[at].words.start;
-            let own = group.clone().flat_map(|part| {
-                let start = self.parts[part].words.start;
-                decided[part].clone().map(move |word| tags[part].written[word - start].clone())
-            });
             // What the parts of a sentence wrote is read as if one part had written it.
-            for (word, tag) in (first..).zip(model.bio(&own.collect::<Vec<_>>())) {
+            let mut written = vec![];
+            for part in group.clone() {
+                let start = self.parts[part].words.start;
+                written.extend_from_slice(
+                    &tags[part].written[decided[part].start - start..decided[part].end - start],
+                );
+            }
+            for (word, tag) in (first..).zip(model.bio(&written)) {
                 merged[word] = tag;
             }
             at = group.end;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 use hyperloader_cli::{CommonArgs, Documents, OutputFormat, choices};
 use hyperloader_runtime::{
-    Alignment, BackendKind, BackendOptions, Device, DraftFrom, Input, Mode, TaggerOptions,
+    Alignment, BackendKind, BackendOptions, Device, DraftFrom, Mode, TaggerOptions, Words,
 };
 
 /// Tag sentences with a model that `hl-export` wrote
@@ -72,7 +72,11 @@ pub(crate) struct TagArgs {
 
     /// Form of the sentences
     #[arg(long, default_value = "text", value_name = "FORMAT", value_parser = choices(&INPUTS))]
-    input_format: Input,
+    input_format: Words,
+
+    /// How texts are split into words
+    #[arg(long, default_value = "corpus", value_name = "RULE", value_parser = choices(&WORDS))]
+    words: Words,
 
     // Not the shared `FormatArgs`: clap reads an optional set of options as absent if another set is flattened into it.
     /// Format of the data on stdout
@@ -136,9 +140,15 @@ pub(crate) struct TagArgs {
     pub(crate) stats: bool,
 }
 
-const INPUTS: [(Input, &str, &str); 2] = [
-    (Input::Text, "text", "Text, split into words by the rule of the task's corpus"),
-    (Input::Words, "words", "Words separated by white space"),
+const INPUTS: [(Words, &str, &str); 2] = [
+    (Words::Corpus, "text", "Text, split into words as `--words` says"),
+    (Words::PreTokenized, "words", "Words separated by white space"),
+];
+
+const WORDS: [(Words, &str, &str); 3] = [
+    (Words::Corpus, "corpus", "By the rule that is stored in the file: as the task's corpus splits them"),
+    (Words::Unicode, "unicode", "At the word boundaries of Unicode (UAX 29)"),
+    (Words::PreTokenized, "pre-tokenized", "At white space only"),
 ];
 
 const BACKENDS: [(BackendKind, &str, &str); 3] = [
@@ -214,7 +224,7 @@ impl TagArgs {
                 cache: self.cache(),
             },
             batch_size: self.batch_size.get(),
-            input: self.input_format,
+            words: if self.input_format == Words::PreTokenized { self.input_format } else { self.words },
             split: !self.no_split,
             align: self.align,
             workers: self.workers.into(),
@@ -256,12 +266,12 @@ mod tests {
 
     #[test]
     fn names_of_choices_are_those_of_the_library() {
-        assert!(INPUTS.iter().all(|(value, name, _)| value.to_string() == *name));
+        assert!(WORDS.iter().all(|(value, name, _)| value.to_string() == *name));
         assert!(BACKENDS.iter().all(|(value, name, _)| value.to_string() == *name));
         assert!(MODES.iter().all(|(value, name, _)| value.to_string() == *name));
         assert!(DRAFTS.iter().all(|(value, name, _)| value.to_string() == *name));
-        let counts = [INPUTS.len(), BACKENDS.len(), MODES.len(), DRAFTS.len()];
-        let all = [Input::ALL.len(), BackendKind::ALL.len(), Mode::ALL.len(), DraftFrom::ALL.len()];
+        let counts = [WORDS.len(), BACKENDS.len(), MODES.len(), DRAFTS.len()];
+        let all = [Words::ALL.len(), BackendKind::ALL.len(), Mode::ALL.len(), DraftFrom::ALL.len()];
         assert_eq!(counts, all);
     }
 }

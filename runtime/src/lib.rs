@@ -64,7 +64,7 @@ pub use error::{GraphError, ModelFileError, OpenError, SentenceError, TagError};
 pub use evaluate::{Comparison, Difference, Evaluation, EvaluationError, Untagged};
 pub use model_file::ModelFile;
 pub use names::UnknownName;
-pub use options::{DraftFrom, Mode, TaggerOptions, Words};
+pub use options::{DraftFrom, Mode, Split, TaggerOptions, Words};
 pub use output::{Tagged, TaggedSpan};
 pub use statistics::Statistics;
 pub use tagger::Tagger;

@@ -19,6 +19,20 @@ pub enum Words {
 
 names!(Words, "rule for words", Corpus => "corpus", Unicode => "unicode", PreTokenized => "pre-tokenized");
 
+/// Which texts are tagged in parts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Split {
+    /// None: texts that are longer than the tagger takes are errors.
+    Never,
+    /// Those that are longer than the tagger takes.
+    #[default]
+    Long,
+    /// All: each sentence of a text is tagged by itself, as models are trained.
+    Sentences,
+}
+
+names!(Split, "splitting of texts", Never => "never", Long => "long", Sentences => "sentences");
+
 /// How target ids are found. A token classifier writes no target and ignores it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -63,8 +77,8 @@ pub struct TaggerOptions {
     pub workers: usize,
     /// How texts are split into words. Lists of words are never split.
     pub words: Words,
-    /// Whether texts that are longer than the tagger takes are tagged in parts. If not, they are errors.
-    pub split: bool,
+    /// Which texts are tagged in parts.
+    pub split: Split,
     /// How written tags are assigned to words.
     pub align: Alignment,
     /// How target ids are found.
@@ -80,7 +94,7 @@ impl Default for TaggerOptions {
             batch_size: 32,
             workers: 1,
             words: Words::default(),
-            split: true,
+            split: Split::default(),
             align: Alignment::default(),
             mode: Mode::default(),
             draft_from: DraftFrom::default(),

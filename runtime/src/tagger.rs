@@ -15,7 +15,7 @@ use crate::error::{OpenError, SentenceError, TagError};
 use crate::input::Reader;
 use crate::model::{Model, Source};
 use crate::model_file::ModelFile;
-use crate::options::TaggerOptions;
+use crate::options::{Split, TaggerOptions};
 use crate::output::Tagged;
 use crate::pool::Pool;
 use crate::statistics::Statistics;
@@ -29,7 +29,7 @@ pub struct Tagger {
     pool: Pool,
     reader: Reader,
     align: Alignment,
-    split: bool,
+    split: Split,
     /// Parts that were run beyond one for each sentence. Negative if sentences had no part.
     further_parts: AtomicIsize,
 }
@@ -130,7 +130,7 @@ impl Tagger {
     /// affect the others.
     ///
     /// A text over the tagger's limits (words, source tokens) is tagged in parts, its sentences or windows of them, unless
-    /// [`TaggerOptions::split`] is false. The parts of all texts share batches.
+    /// [`TaggerOptions::split`] says otherwise. The parts of all texts share batches.
     ///
     /// # Errors
     /// If the backend fails.
@@ -185,7 +185,8 @@ impl Tagger {
     /// If the tagger does not take the sentence as one.
     pub fn source_ids<W: AsRef<str>>(&self, words: &[W]) -> Result<Vec<u32>, SentenceError> {
         let (text, words) = self.reader.join(words)?;
-        let document = Document::new(&*self.model, self.metadata.max_source_len, &text, &words, false)?;
+        let document =
+            Document::new(&*self.model, self.metadata.max_source_len, &text, &words, Split::Never)?;
         Ok(document.sources().iter().flat_map(|source| source.ids.clone()).collect())
     }
 

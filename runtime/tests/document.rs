@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use common::lexicon_tagger;
 use hyperloader_core::text::spans::sbio_to_bio;
 use hyperloader_runtime::{
-    BackendKind, BackendOptions, SentenceError, Statistics, Tagged, Tagger, TaggerOptions, Words,
+    BackendKind, BackendOptions, SentenceError, Split, Statistics, Tagged, Tagger, TaggerOptions, Words,
 };
 use proptest::prelude::*;
 
@@ -107,18 +107,22 @@ fn a_span_is_whole_wherever_the_windows_end() {
 #[test]
 fn texts_within_the_limits_are_one_part_and_parts_are_counted() {
     let tagger = open(BackendKind::Tract, TaggerOptions::default());
-    let short = "Set 7. Call paris!\n\nAlarm.";
+    let short = "Set alarm. Call paris!\n\nAlarm 7.";
     let long = ["Set 7 am."; 9].join(" ");
     let results = tagger.tag(&[short, &long, " ", short]).unwrap();
     assert_eq!(results[1].as_ref().unwrap().spans.len(), 9);
     assert!(matches!(results[2], Err(SentenceError::NoWord)));
     let Statistics { sentences, parts, .. } = tagger.statistics();
     assert_eq!((sentences, parts), (3, 11));
+    let tagger =
+        open(BackendKind::Tract, TaggerOptions { split: Split::Sentences, ..TaggerOptions::default() });
+    let tagged = tag(&tagger, short);
+    assert_eq!((tagger.statistics().parts, tagged.spans.len(), tagged.spans[1].start), (3, 2, 30));
 }
 
 #[test]
 fn long_texts_are_errors_if_they_are_not_to_be_split() {
-    let tagger = open(BackendKind::Tract, TaggerOptions { split: false, ..TaggerOptions::default() });
+    let tagger = open(BackendKind::Tract, TaggerOptions { split: Split::Never, ..TaggerOptions::default() });
     let texts = [["set"; 12].join(" "), ["set"; 11].join(" "), "paris".to_owned()];
     let results = tagger.tag(&texts).unwrap();
     assert!(matches!(results[0], Err(SentenceError::TooManyWords { words: 12, limit: 11 })));

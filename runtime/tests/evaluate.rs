@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use common::lexicon_tagger;
 use hyperloader_core::corpus::{CorpusSpec, Layout, Sentence};
 use hyperloader_runtime::{
-    Alignment, BackendKind, BackendOptions, Comparison, Evaluation, Tagger, TaggerOptions,
+    Alignment, BackendKind, BackendOptions, Comparison, Evaluation, Split, Tagger, TaggerOptions,
 };
 
 fn open(options: TaggerOptions) -> Tagger {
@@ -80,7 +80,7 @@ fn long_sentences_are_scored_whole_and_those_that_cannot_be_tagged_as_untagged()
     let evaluation = Evaluation::new(&split, &sentences).unwrap();
     assert_eq!((evaluation.scores.counts.correct, evaluation.statistics.sentences), (1, 1));
     assert!(evaluation.statistics.parts > 3);
-    let whole = open(TaggerOptions { split: false, ..TaggerOptions::default() });
+    let whole = open(TaggerOptions { split: Split::Never, ..TaggerOptions::default() });
     let evaluation = Evaluation::new(&whole, &sentences).unwrap();
     assert_eq!((evaluation.untagged.len(), evaluation.untagged[0].line), (1, 1));
     let counts = evaluation.scores.counts;

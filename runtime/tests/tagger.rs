@@ -8,7 +8,7 @@ use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_runtime::{
     Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Mode, ModelFile, OpenError, SentenceError,
-    TagError, Tagged, Tagger, TaggerOptions, Value, Words,
+    Split, TagError, Tagged, Tagger, TaggerOptions, Value, Words,
 };
 
 const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];
@@ -61,7 +61,7 @@ fn a_sentence_that_cannot_be_tagged_spoils_no_other() {
     let ten = ["set"; 10].join(" ");
     let texts = ["7", " \t", &format!("{ten} set"), &format!("{ten} set set"), &ten, "am 7"];
     for kind in BACKENDS {
-        let results = open(&TaggerOptions { split: false, ..options(kind) }).tag(&texts).unwrap();
+        let results = open(&TaggerOptions { split: Split::Never, ..options(kind) }).tag(&texts).unwrap();
         assert!(results[0].is_ok() && results[4].is_ok() && results[5].is_ok());
         assert!(matches!(results[1], Err(SentenceError::NoWord)));
         assert!(matches!(results[2], Err(SentenceError::TooLong { tokens: 24, limit: 22 })));

@@ -17,21 +17,25 @@ pub(super) enum Boundary {
 /// Lines of a paragraph without one of this many characters are not wrapped text, but lines that were meant.
 const WRAPPED_WIDTH: usize = 40;
 
-/// Abbreviations with a vowel after which a name or a number usually follows. Those without a vowel (`Dr.`, `St.`) are known by that.
-const ABBREVIATIONS: &[&str] =
-    &["Capt", "Co", "Col", "Corp", "Fig", "Gen", "Gov", "Inc", "No", "Prof", "Rep", "Rev", "Sen", "Vol"];
+/// Abbreviations after which a name or a number usually follows. Capitalized ones without a vowel are known by that, too.
+const ABBREVIATIONS: &[&str] = &[
+    "capt", "co", "col", "corp", "dr", "fig", "gen", "gov", "inc", "lt", "ltd", "mr", "mrs", "ms", "no",
+    "prof", "rep", "rev", "sen", "st", "vol", "vs",
+];
 /// The longest abbreviation in characters, with brackets or quotes before it.
 const ABBREVIATION: usize = 12;
 
 /// What ends before each of `words`, which lie in `text`. A sentence ends before the first word.
 ///
-/// Sentences end where UAX 29 ends them, but for two cases. A line break that only wraps a paragraph, so that the next word had no
-/// place in the line, is a space. And a full stop after an abbreviation, an initial or a number ends a clause: a name may go on
-/// after it (`St. Petersburg`).
+/// Sentences end where UAX 29 ends them, but for three cases. A line break that only wraps a paragraph, so that the next word had no
+/// place in the line, is a space. A full stop after an abbreviation, an initial or a number ends a clause: a name may go on after
+/// it (`St. Petersburg`). And UAX 29 does not end a sentence at a full stop before a lower-case letter: here one does that stands
+/// apart from the word before, as in a corpus of tokens, or is in a text without capital letters.
 pub(super) fn boundaries(text: &str, words: &[Word]) -> Vec<Boundary> {
     let chars: Vec<char> = unwrapped(text);
+    let has_case = chars.iter().any(|c| c.is_uppercase());
     let mut found: Vec<Boundary> = std::iter::once(Boundary::Sentence)
-        .chain(words.windows(2).map(|pair| between(&chars, pair)))
+        .chain(words.windows(2).map(|pair| between(&chars, pair, has_case)))
         .collect();
     found.truncate(words.len());
     let text: String = chars.iter().collect();
@@ -41,7 +45,7 @@ pub(super) fn boundaries(text: &str, words: &[Word]) -> Vec<Boundary> {
         next += words[next..].iter().take_while(|word| word.start < end).count();
         let Some([before, _]) = next.checked_sub(1).and_then(|at| words.get(at..=next)) else { continue };
         // No word is cut.
-        if before.end <= end && !goes_on(&chars[..before.end]) {
+        if before.end <= end && !goes_on(&chars[..before.end], has_case) {
             found[next] = Boundary::Sentence;
         }
     }
@@ -49,11 +53,14 @@ pub(super) fn boundaries(text: &str, words: &[Word]) -> Vec<Boundary> {
 }
 
 /// What ends between two words, apart from what UAX 29 says.
-fn between(chars: &[char], words: &[Word]) -> Boundary {
+fn between(chars: &[char], words: &[Word], has_case: bool) -> Boundary {
     let (before, after) = (&words[0], &words[1]);
     let gap = &chars[before.end..after.start];
+    let is_apart = || before.end < 2 || is_whitespace(chars[before.end - 2]);
+    let stops = |c| c == '.' && !gap.is_empty() && (is_apart() || !has_case);
     match before.end.checked_sub(1).and_then(|last| chars.get(last)) {
         _ if gap.iter().any(|c| is_line_break(*c)) => Boundary::Sentence,
+        Some(c) if stops(*c) && !goes_on(&chars[..before.end], has_case) => Boundary::Sentence,
         Some(',' | ';' | ':' | '.' | '!' | '?' | '\u{2026}' | '\u{2013}' | '\u{2014}' | ')') => {
             Boundary::Clause
         }
@@ -104,8 +111,9 @@ fn unwrapped(text: &str) -> Vec<char> {
     chars
 }
 
-/// Whether the last token of `chars` ends in a full stop that may be inside a name, a date or a number.
-fn goes_on(chars: &[char]) -> bool {
+/// Whether the last token of `chars` ends in a full stop that may be inside a name, a date or a number. Abbreviations are capitalized
+/// unless the text has no capitals at all.
+fn goes_on(chars: &[char], has_case: bool) -> bool {
     let Some(('.', chars)) = chars.split_last().map(|(last, before)| (*last, before)) else { return false };
     let near = &chars[chars.len().saturating_sub(ABBREVIATION)..];
     let start = match near.iter().rposition(|c| is_whitespace(*c)) {
@@ -118,14 +126,15 @@ fn goes_on(chars: &[char]) -> bool {
     let vowel = |c: char| "aeiouy\u{e4}\u{f6}\u{fc}".contains(c);
     let mut letters = stem.chars();
     let is_capitalized = letters.next().is_some_and(char::is_uppercase) && letters.all(char::is_lowercase);
+    let stem = stem.to_lowercase();
     match stem.chars().count() {
         0 => false,
         1 => true,
         _ if stem.chars().all(char::is_numeric) => true,
         // `U.S.`, `a.m.`
         _ if stem.split('.').all(|part| part.chars().count() == 1) => true,
-        2..=4 if is_capitalized && !stem.to_lowercase().contains(vowel) => true,
-        _ => is_capitalized && ABBREVIATIONS.contains(&stem.as_str()),
+        2..=4 if is_capitalized && !stem.contains(vowel) => true,
+        _ => (is_capitalized || !has_case) && ABBREVIATIONS.contains(&stem.as_str()),
     }
 }
 
@@ -165,7 +174,16 @@ mod tests {
             marked(WordRule::Punctuation, "Go home. Now, please: all."),
             "Go home . | Now , / please : / all ."
         );
-        assert_eq!(marked(WordRule::Whitespace, "set it . call me ? now"), "set it . / call me ? | now");
+        assert_eq!(
+            marked(WordRule::Whitespace, "Set it. call me ? now. ok"),
+            "Set it. / call me ? | now. / ok"
+        );
+        // No capital can tell, or a full stop that is a word of its own.
+        assert_eq!(
+            marked(WordRule::Whitespace, "set it. call mr. x at 7 a.m. ok. now"),
+            "set it. | call mr. / x at 7 a.m. / ok. | now"
+        );
+        assert_eq!(marked(WordRule::Whitespace, "Set it . call St . Ives"), "Set it . | call St . | Ives");
     }
 
     #[test]

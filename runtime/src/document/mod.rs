@@ -2,7 +2,7 @@
 //!
 //! A text is cut at the ends of its sentences (UAX 29), and each sentence is a part: models are trained on single sentences. A
 //! sentence over the limits becomes windows that share words, so that a span near the end of one window is whole in the next.
-//! A text within the limits is one part, whatever it holds.
+//! A text within the limits is one part, whatever it holds, unless [`Split::Sentences`] asks for its sentences.
 //!
 //! - [`boundaries`]: where sentences and clauses end
 //! - [`plan`]: which words each part has
@@ -21,6 +21,7 @@ use self::merge::decided;
 use self::plan::{Limits, Part, plan};
 use crate::error::SentenceError;
 use crate::model::{Model, Source, Tags};
+use crate::options::Split;
 
 /// The tags of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,30 +45,33 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// The document of `words`, which lie in `text`, for a tagger that takes `max_source_len` tokens: one part if that is within
-    /// the limits or `is_split` is false.
+    /// The document of `words`, which lie in `text`, for a tagger that takes `max_source_len` tokens, in one part or, as
+    /// `split` says, in several.
     ///
     /// # Errors
-    /// If there is no word or the tokenizer fails, and, unless `is_split`, if the text is over the limits.
+    /// If there is no word or the tokenizer fails, and, with [`Split::Never`], if the text is over the limits.
     pub(crate) fn new(
         model: &dyn Model,
         max_source_len: usize,
         text: &str,
         words: &[Word],
-        is_split: bool,
+        split: Split,
     ) -> Result<Self, SentenceError> {
         if words.is_empty() {
             return Err(SentenceError::NoWord);
         }
         let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-        if is_split && texts.len() > model.max_words() {
-            return Self::split(model, max_source_len, text, words, &texts);
+        let in_parts = || Self::in_parts(model, max_source_len, text, words, &texts);
+        match split {
+            Split::Sentences => return in_parts(),
+            Split::Long if texts.len() > model.max_words() => return in_parts(),
+            Split::Long | Split::Never => {}
         }
         let source = model.source(&texts)?;
         let tokens = source.ids.len();
-        match (tokens > max_source_len, is_split) {
-            (true, true) => Self::split(model, max_source_len, text, words, &texts),
-            (true, false) => Err(SentenceError::TooLong { tokens, limit: max_source_len }),
+        match (tokens > max_source_len, split) {
+            (true, Split::Never) => Err(SentenceError::TooLong { tokens, limit: max_source_len }),
+            (true, _) => in_parts(),
             (false, _) => Ok(Self {
                 parts: vec![Part { words: 0..words.len(), continues: false }],
                 sources: vec![source],
@@ -77,7 +81,7 @@ impl Document {
         }
     }
 
-    fn split(
+    fn in_parts(
         model: &dyn Model,
         max_source_len: usize,
         text: &str,

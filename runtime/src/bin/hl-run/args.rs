@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 use hyperloader_cli::{CommonArgs, Documents, OutputFormat, choices};
 use hyperloader_runtime::{
-    Alignment, BackendKind, BackendOptions, Device, DraftFrom, Mode, TaggerOptions, Words,
+    Alignment, BackendKind, BackendOptions, Device, DraftFrom, Mode, Split, TaggerOptions, Words,
 };
 
 /// Tag sentences with a model that `hl-export` wrote
@@ -131,8 +131,12 @@ pub(crate) struct TagArgs {
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     cache: Option<Option<PathBuf>>,
 
-    /// Report texts that are longer than the tagger takes as errors [default: tag them in parts]
-    #[arg(long)]
+    /// Which texts are tagged in parts
+    #[arg(long, default_value = "long", value_name = "TEXTS", value_parser = choices(&SPLITS))]
+    split: Split,
+
+    /// The same as `--split never`
+    #[arg(long, conflicts_with = "split")]
     no_split: bool,
 
     /// Print speed and decoding statistics to stderr at the end
@@ -143,6 +147,12 @@ pub(crate) struct TagArgs {
 const INPUTS: [(Words, &str, &str); 2] = [
     (Words::Corpus, "text", "Text, split into words as `--words` says"),
     (Words::PreTokenized, "words", "Words separated by white space"),
+];
+
+const SPLITS: [(Split, &str, &str); 3] = [
+    (Split::Never, "never", "None: those that are longer than the tagger takes are errors"),
+    (Split::Long, "long", "Those that are longer than the tagger takes"),
+    (Split::Sentences, "sentences", "All: each sentence of a text is tagged by itself"),
 ];
 
 const WORDS: [(Words, &str, &str); 3] = [
@@ -225,7 +235,7 @@ impl TagArgs {
             },
             batch_size: self.batch_size.get(),
             words: if self.input_format == Words::PreTokenized { self.input_format } else { self.words },
-            split: !self.no_split,
+            split: if self.no_split { Split::Never } else { self.split },
             align: self.align,
             workers: self.workers.into(),
             mode: self.decode,
@@ -266,12 +276,19 @@ mod tests {
 
     #[test]
     fn names_of_choices_are_those_of_the_library() {
+        assert!(SPLITS.iter().all(|(value, name, _)| value.to_string() == *name));
         assert!(WORDS.iter().all(|(value, name, _)| value.to_string() == *name));
         assert!(BACKENDS.iter().all(|(value, name, _)| value.to_string() == *name));
         assert!(MODES.iter().all(|(value, name, _)| value.to_string() == *name));
         assert!(DRAFTS.iter().all(|(value, name, _)| value.to_string() == *name));
-        let counts = [WORDS.len(), BACKENDS.len(), MODES.len(), DRAFTS.len()];
-        let all = [Words::ALL.len(), BackendKind::ALL.len(), Mode::ALL.len(), DraftFrom::ALL.len()];
+        let counts = [SPLITS.len(), WORDS.len(), BACKENDS.len(), MODES.len(), DRAFTS.len()];
+        let all = [
+            Split::ALL.len(),
+            Words::ALL.len(),
+            BackendKind::ALL.len(),
+            Mode::ALL.len(),
+            DraftFrom::ALL.len(),
+        ];
         assert_eq!(counts, all);
     }
 }

@@ -74,12 +74,12 @@ fn tag_stdin(tagger: &Tagger, printer: &mut Printer<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A note on a word that the model did not read: its number in the sentence, from 1, and its first characters.
+/// A warning of a word that the model did not read: its number in the sentence, from 1, and its first characters.
 fn unread(place: &str, (number, word): (usize, &Word)) -> String {
     let (shown, length) = (word.text.chars().take(20).collect::<String>(), word.end - word.start);
     format!(
-        "{place}: word {number} (`{}...`, {length} characters) takes more tokens than the tagger does; it is tagged `O`, and the \
-         text before and after it without it",
+        "{place}: word {number} (`{}...`, {length} characters) takes more tokens than the tagger does: it was not read and \
+         is tagged `O`",
         shown.escape_debug()
     )
 }
@@ -105,7 +105,7 @@ impl Printer<'_> {
             ));
         }
         for word in tagged.unread.iter().filter_map(|word| Some((word + 1, tagged.words.get(*word)?))) {
-            self.console.note(unread(place, word));
+            self.console.warn(unread(place, word));
         }
         let blank = if self.records.written() > 0 { "\n" } else { "" };
         let text = || format!("{blank}{}", format::text(&tagged, true).trim_end_matches('\n'));

@@ -240,6 +240,11 @@ impl TagArgs {
         self.gold.is_some() || self.compare.is_some()
     }
 
+    /// Whether `--columns` is there.
+    pub(crate) fn names_columns(&self) -> bool {
+        self.columns.is_some()
+    }
+
     /// How input is read.
     pub(crate) fn read_options(&self) -> ReadOptions {
         ReadOptions {

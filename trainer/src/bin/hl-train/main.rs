@@ -7,7 +7,6 @@
 //! - [`compare`], [`corpora`], [`params`], [`drafter`], [`report`]: a file for each command
 //! - [`job`]: a run of `hl-train compare --jobs N` in a process of its own
 //! - [`fetch`], [`progress`]: progress bars and log lines
-//! - [`interrupt`][]: Ctrl-C
 
 mod args;
 mod compare;
@@ -15,7 +14,6 @@ mod compare_args;
 mod corpora;
 mod drafter;
 mod fetch;
-mod interrupt;
 mod job;
 mod params;
 mod progress;

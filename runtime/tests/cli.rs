@@ -219,7 +219,7 @@ fn bad_lines_of_stdin_are_reported_and_the_others_tagged() {
     stdout
     {"text":"set 7 am","spans":[{"start":4,"end":8,"label":"date_time","text":"7 am"}]}
     {"text":"Paris","spans":[{"start":0,"end":5,"label":"place","text":"Paris"}]}
-    {"text":"new forever","spans":[{"start":0,"end":3,"label":"place","text":"new"},{"start":4,"end":11,"label":"forever","text":"forever"}]}
+    {"text":"new forever","spans":[{"start":0,"end":3,"label":"place","text":"new"},{"start":4,"end":11,"label":"forever","text":"forever","unknown":true}]}
     stderr
     error: <stdin>:2: the sentence has no word
     error: <stdin>:3: the line is not UTF-8, from byte 6 on

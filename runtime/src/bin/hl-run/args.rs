@@ -9,6 +9,8 @@ use hyperloader_runtime::{
     Alignment, BackendKind, BackendOptions, Device, DraftFrom, Input, Mode, TaggerOptions,
 };
 
+use crate::doctor::DoctorArgs;
+
 /// Tag sentences with a model that `hl-export` wrote
 ///
 /// Sentences come from the arguments or, if there are none, from stdin, one per line. Results go to stdout in the order
@@ -52,6 +54,8 @@ Exit codes:
 /// What `hl-run` can do besides tagging.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Report what is installed on this machine, and what is missing
+    Doctor(DoctorArgs),
     #[command(flatten)]
     Documents(Documents),
 }

@@ -44,7 +44,8 @@ struct Column {
 
 fn columns(tagged: &Tagged) -> Vec<Column> {
     let column = |(word, tag): (&Word, &String)| {
-        let (word, tag) = (printable(&word.text), printable(tag));
+        let is_unknown = tagged.spans.iter().any(|span| span.unknown && tag.get(2..) == Some(&*span.label));
+        let (word, tag) = (printable(&word.text), printable(tag) + if is_unknown { "?" } else { "" });
         let width = width(&word).max(width(&tag));
         Column { word, tag, width }
     };
@@ -74,13 +75,18 @@ fn span_lines(spans: &[TaggedSpan], paint: Paint) -> String {
     }
     let place = |span: &TaggedSpan| format!("{}..{}", span.start, span.end);
     let places = spans.iter().map(|span| width(&place(span))).max().unwrap_or(0);
-    let labels = spans.iter().map(|span| width(&printable(&span.label))).max().unwrap_or(0);
+    let labels = spans.iter().map(|span| width(&label(span))).max().unwrap_or(0);
     let line = |span: &TaggedSpan| {
-        let label = printable(&span.label);
+        let label = label(span);
         let gap = " ".repeat(labels - width(&label));
         format!("  {:>places$}  {}{gap}  {}\n", place(span), paint.label(&label), printable(&span.text))
     };
     spans.iter().map(line).collect()
+}
+
+/// The label of a span; `?` follows one that the file does not list.
+fn label(span: &TaggedSpan) -> String {
+    format!("{}{}", printable(&span.label), if span.unknown { "?" } else { "" })
 }
 
 #[derive(Clone, Copy)]
@@ -135,6 +141,7 @@ mod tests {
             end,
             label: label.into(),
             text: chars[start..end].iter().collect(),
+            unknown: false,
         };
         Tagged {
             text: text.into(),
@@ -170,6 +177,19 @@ mod tests {
           good\u{1b}[31m  morning
           O               O
           no spans
+        "#);
+    }
+
+    #[test]
+    fn a_label_that_the_file_does_not_list_is_marked() {
+        let mut tagged = tagged("call rosa now", &["O", "B-plase", "O"], &[(5, 9, "plase")]);
+        tagged.spans[0].unknown = true;
+        insta::assert_snapshot!(json(&tagged), @r#"{"text":"call rosa now","spans":[{"start":5,"end":9,"label":"plase","text":"rosa","unknown":true}]}"#);
+        insta::assert_snapshot!(text(&tagged, false), @r#"
+        call rosa now
+          call  rosa      now
+          O     B-plase?  O
+          5..9  plase?  rosa
         "#);
     }
 

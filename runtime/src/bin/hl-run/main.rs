@@ -4,9 +4,11 @@
 //! - [`tag`]: plain `hl-run`, which tags sentences
 //! - [`mod@format`]: tagged sentences as text and as JSON
 //! - [`info`]: `hl-run --info`
+//! - [`doctor`]: `hl-run doctor`
 //! - [`lines`]: stdin in batches of lines
 
 mod args;
+mod doctor;
 mod format;
 mod info;
 mod lines;
@@ -31,6 +33,7 @@ impl Program for Args {
 
     fn run(self, console: &Console) -> Result<Exit> {
         match (self.command, self.tag) {
+            (Some(Command::Doctor(args)), _) => return doctor::run(&args, console),
             (Some(Command::Documents(documents)), _) => documents.print::<Self>(console)?,
             (None, Some(args)) if args.info => info::run(&args, console)?,
             (None, Some(args)) => tag::run(&args, console)?,

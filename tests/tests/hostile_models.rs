@@ -1,4 +1,5 @@
 //! Models whose constants and attributes were changed: `hl-run` refuses them or tags, with one error line and no crash, in bounded time.
+#![allow(clippy::print_stdout, reason = "a long run tells how much was tried")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::{Duration, Instant};

@@ -8,6 +8,8 @@
 //! - [`damage`]: the ways in which a seed is damaged
 //! - [`targets`]: the parsers
 
+#![allow(clippy::print_stdout, reason = "a long run tells how much was tried")]
+
 mod damage;
 mod targets;
 

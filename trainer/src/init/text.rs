@@ -32,9 +32,8 @@ pub(super) fn write(
     backbone(&mut out, &plan.backbone, folder)?;
     out.table("method");
     let Value::Table(method) = Value::try_from(&plan.method)? else { return Ok(out.0) };
-    for (key, value) in &method {
-        out.key(key, value, "");
-    }
+    let (first, others): (Vec<_>, Vec<_>) = method.iter().partition(|(key, _)| *key == "method");
+    first.into_iter().chain(others).for_each(|(key, value)| out.key(key, value, ""));
     training_table(&mut out, &training(tasks, plan), tasks);
     for (task, numbers) in tasks {
         task_table(&mut out, task, numbers, folder)?;

@@ -44,6 +44,8 @@ pub(super) fn untrained(task: &str, evaluation: &Evaluation) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use hyperloader_core::text::metrics::evaluate;
     use hyperloader_core::text::spans::SpanMode;
 
@@ -67,7 +69,7 @@ mod tests {
         let [gold, predicted] =
             [gold, predicted].map(|tags| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>());
         let rows = [Sentence { words: &gold, gold: &gold, predicted: &predicted }];
-        let report = evaluate(&[gold.clone()], &[predicted.clone()], SpanMode::Default).unwrap();
+        let report = evaluate(from_ref(&gold), from_ref(&predicted), SpanMode::Default).unwrap();
         Evaluation {
             sentences: 1,
             loss: 1.0,

@@ -38,14 +38,14 @@ pub(super) struct WarmStart {
 impl fmt::Display for WarmStart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tensors, run, step, new, new_tasks, left_out } = self;
-        write!(f, "starts from run `{run}` at step {step}: {} tensors are taken", tensors.len())?;
+        write!(f, "starts from run `{run}` at step {step}: {} tensors taken", tensors.len())?;
         match new_tasks.as_slice() {
             [] => {}
-            tasks => write!(f, ", {new} are new, of {}", quoted(tasks))?,
+            tasks => write!(f, "; {new} new, for {}", quoted(tasks))?,
         }
         match left_out.as_slice() {
             [] => Ok(()),
-            tasks => write!(f, "; what belongs to {} is left out", quoted(tasks)),
+            tasks => write!(f, "; tasks left out: {}", quoted(tasks)),
         }
     }
 }

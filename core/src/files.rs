@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 /// An operation on a file failed.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +70,7 @@ pub fn check_output_folder(folder: &Path) -> Result<(), FileError> {
     temporary_in(existing).map(drop).map_err(|e| FileError::new("write to", folder, e))
 }
 
+/// The folder of a file.
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -76,7 +78,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
     let builder = &mut tempfile::Builder::new();
     let temporary = builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder);
     // The reason alone: the name of the temporary file would not help the reader.
@@ -155,21 +157,84 @@ pub fn write_checked<T, R, E: From<FileError>>(
     fill: impl FnOnce(&mut dyn Write) -> Result<T, E>,
     check: impl FnOnce(&Path, T) -> Result<R, E>,
 ) -> Result<R, E> {
-    let failed = |e| FileError::new("write", path, e);
-    let target = target(path)?;
-    let folder = folder_of(&target);
-    let mut temporary = temporary_in(folder).map_err(failed)?;
-    let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
-    let filled = fill(&mut writer)?;
-    writer.flush().map_err(failed)?;
-    drop(writer);
-    share_permissions(temporary.as_file()).map_err(failed)?;
-    temporary.as_file().sync_all().map_err(failed)?;
-    let checked = check(temporary.path(), filled)?;
-    temporary.persist(&target).map_err(|e| failed(e.error))?;
-    // The rename must survive a power failure too.
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    let mut file = AtomicFile::create(path)?;
+    let filled = fill(&mut file)?;
+    file.complete()?;
+    let checked = check(file.writer.get_ref().path(), filled)?;
+    file.rename()?;
     Ok(checked)
+}
+
+/// A file that gets its name when it is complete. If it is dropped before, nothing is left of it.
+#[derive(Debug)]
+pub struct AtomicFile {
+    /// The path that was asked for, for errors.
+    path: PathBuf,
+    /// The file that is replaced: `path`, or what it links to.
+    target: PathBuf,
+    writer: BufWriter<NamedTempFile>,
+}
+
+impl AtomicFile {
+    /// An empty file under a temporary name in the folder of `path`, or of the file that it links to.
+    ///
+    /// # Errors
+    /// If `path` is there and not a regular file, or the folder does not take it.
+    pub fn create(path: &Path) -> Result<Self, FileError> {
+        let target = target(path)?;
+        let temporary = temporary_in(folder_of(&target)).map_err(|e| FileError::new("write", path, e))?;
+        let writer = BufWriter::with_capacity(1 << 20, temporary);
+        Ok(Self { path: path.to_owned(), target, writer })
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// Any error of the file system; nothing is left then.
+    pub fn commit(mut self) -> Result<(), FileError> {
+        self.complete()?;
+        self.rename()
+    }
+
+    fn failed(&self) -> impl Fn(io::Error) -> FileError + use<> {
+        let path = self.path.clone();
+        move |error| FileError::new("write", &path, error)
+    }
+
+    /// Writes all bytes to the disk.
+    fn complete(&mut self) -> Result<(), FileError> {
+        let failed = self.failed();
+        self.writer.flush().map_err(&failed)?;
+        let file = self.writer.get_ref().as_file();
+        share_permissions(file).map_err(&failed)?;
+        file.sync_all().map_err(&failed)
+    }
+
+    fn rename(self) -> Result<(), FileError> {
+        let failed = self.failed();
+        let temporary = self.writer.into_inner().map_err(|error| failed(error.into_error()))?;
+        temporary.persist(&self.target).map_err(|error| failed(error.error))?;
+        sync_folder(&self.target)
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// Makes the rename of a file survive a power failure.
+///
+/// # Errors
+/// If the system cannot.
+pub fn sync_folder(path: &Path) -> Result<(), FileError> {
+    let sync = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
+    sync.map_err(|error| FileError::new("write", path, error))
 }
 
 /// Makes the file readable for all users, like any file that a program writes; temporary files are private by default.

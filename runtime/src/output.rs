@@ -21,7 +21,7 @@ pub struct TaggedSpan {
 }
 
 /// A tagged sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tagged {
     /// The sentence as it was given. A sentence that was given as words has a space between them.
     pub text: String,

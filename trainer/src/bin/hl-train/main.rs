@@ -8,7 +8,6 @@
 //! - [`show`]: sentences of corpora as they are read
 //! - [`job`]: a run of `hl-train compare --jobs N` in a process of its own
 //! - [`fetch`], [`progress`]: progress bars and log lines
-//! - [`interrupt`][]: Ctrl-C
 
 mod args;
 mod compare;
@@ -17,7 +16,6 @@ mod corpora;
 mod drafter;
 mod fetch;
 mod init;
-mod interrupt;
 mod job;
 mod params;
 mod progress;

@@ -124,7 +124,7 @@ pub(super) fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::examples::{alarm, entries, stripped, tagged, written};
+    use super::super::examples::{alarm, entries, entry, stripped, tagged, written};
     use super::*;
 
     fn plain(tagged: &Tagged) -> String {
@@ -177,7 +177,7 @@ mod tests {
         call rosa or lima
           call  rosa      or  lima
           O     B-plase?  O   B-name
-           5..9   plase?  rosa
+            5..9  plase?  rosa
           13..17  name    lima
         "#);
         assert!(entry(1, Ok(alarm())).with_marks().is_none());

@@ -17,6 +17,7 @@ pub(crate) fn too_long(label: &str) -> Option<String> {
 
 /// A label or tag cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum LabelError {
     /// A label without characters.
     #[error("{origin}: a label is empty")]
@@ -29,7 +30,6 @@ pub enum LabelError {
     WhiteSpace {
         /// The file or task that the label came from.
         origin: String,
-        /// The label.
         label: String,
     },
     /// A label that no program would write.
@@ -47,7 +47,6 @@ pub enum LabelError {
     Reserved {
         /// The file or task that the label came from.
         origin: String,
-        /// The label.
         label: String,
     },
     /// A label that occurs twice.
@@ -55,7 +54,6 @@ pub enum LabelError {
     Duplicate {
         /// The file or task that the label came from.
         origin: String,
-        /// The label.
         label: String,
     },
     /// A tag that is not a BIO tag.
@@ -63,7 +61,6 @@ pub enum LabelError {
     NotBio {
         /// The file or task that the tag came from.
         origin: String,
-        /// The tag.
         tag: String,
     },
 }

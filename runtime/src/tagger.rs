@@ -236,7 +236,7 @@ impl Tagger {
         let Prepared { text, words, document } = sentence;
         let tags = document.tags(&*self.model, outputs, self.align)?;
         let tagged = Tagged::new(text, words, tags.bio, tags.complete);
-        Ok(Tagged { unread: document.into_unread(), ..tagged })
+        Ok(Tagged { unread: document.into_unread(), ..tagged }.marked(&self.metadata.labels))
     }
 }
 

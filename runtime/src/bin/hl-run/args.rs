@@ -10,6 +10,7 @@ use hyperloader_runtime::{
     Alignment, BackendKind, BackendOptions, Device, DraftFrom, Mode, Split, TaggerOptions, Words,
 };
 
+use crate::doctor::DoctorArgs;
 use crate::evaluate::LABELS;
 use crate::values::{ALIGNMENTS, BACKENDS, DRAFTS, Format, InputFormat, MODES, OFFSETS, SPLITS, WORDS};
 
@@ -60,6 +61,8 @@ Exit codes:
 /// What `hl-run` can do besides tagging.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Report what is installed on this machine, and what is missing
+    Doctor(DoctorArgs),
     #[command(flatten)]
     Documents(Documents),
 }

@@ -15,6 +15,9 @@ pub struct TaggedSpan {
     pub label: String,
     /// The characters of the text from `start` to `end`.
     pub text: String,
+    /// Whether the file lists no such label: the model wrote other text.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
 }
 
 /// A tagged sentence.
@@ -39,6 +42,12 @@ impl Tagged {
         let spans = spans(&text, &words, &tags);
         Self { text, words, tags, spans, complete }
     }
+
+    /// The sentence with the spans marked whose labels are not among `labels`, those of the file.
+    pub(crate) fn marked(mut self, labels: &[String]) -> Self {
+        self.spans.iter_mut().for_each(|span| span.unknown = !labels.contains(&span.label));
+        self
+    }
 }
 
 /// The spans of `tags` as characters of `text`.
@@ -48,7 +57,8 @@ fn spans(text: &str, words: &[Word], tags: &[String]) -> Vec<TaggedSpan> {
         .into_iter()
         .map(|span| {
             let (start, end) = (words[span.start].start, words[span.end - 1].end);
-            TaggedSpan { start, end, label: span.label, text: text[bytes[start]..bytes[end]].to_owned() }
+            let text = text[bytes[start]..bytes[end]].to_owned();
+            TaggedSpan { start, end, label: span.label, text, unknown: false }
         })
         .collect()
 }

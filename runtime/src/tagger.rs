@@ -196,7 +196,7 @@ impl Tagger {
     fn finish(&self, sentence: Prepared, output: &[u32]) -> Result<Tagged, SentenceError> {
         let Prepared { text, words, source } = sentence;
         let tags = self.model.tags(&source, words.len(), output, self.align)?;
-        Ok(Tagged::new(text, words, tags.bio, tags.complete))
+        Ok(Tagged::new(text, words, tags.bio, tags.complete).marked(&self.metadata.labels))
     }
 }
 

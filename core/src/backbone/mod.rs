@@ -9,11 +9,15 @@
 //! - [`kind`]: the kinds of backbones, and how a folder's kind is recognized
 //! - [`error`]: what can be wrong with a configuration or a folder
 //! - [`folder`]: names of the files
+//! - [`fields`]: the fields of `config.json`, checked by name
+//! - [`limits`]: the largest dimensions
 
 pub mod bert;
 pub mod error;
+mod fields;
 pub mod folder;
 pub mod kind;
+mod limits;
 pub mod registry;
 pub mod shape;
 pub mod t5;
@@ -37,6 +41,12 @@ pub trait BackboneConfig: Any + fmt::Debug + Send + Sync {
     /// Stacks, sites and tensors.
     fn shape(&self) -> BackboneShape;
 
+    /// Checks that all values are in range.
+    ///
+    /// # Errors
+    /// Names the first that is not.
+    fn check(&self) -> Result<(), ConfigError>;
+
     /// The most tokens that a source can have, with the field of `config.json` that says so; `None` if any length runs.
     fn longest_source(&self) -> Option<(&'static str, usize)>;
 
@@ -59,10 +69,10 @@ impl dyn BackboneConfig {
 
 /// A pretrained model in a folder. Its tensors are exactly those that its configuration implies.
 pub trait Backbone: Any + fmt::Debug + Send + Sync {
-    /// The folder.
+    /// Folder with `config.json`, tokenizer and weights.
     fn folder(&self) -> &Path;
 
-    /// The configuration.
+    /// Dimensions and switches from `config.json`.
     fn config(&self) -> &dyn BackboneConfig;
 
     /// The configuration, to be changed.

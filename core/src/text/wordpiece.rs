@@ -15,6 +15,7 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::{AddedToken, Model, Tokenizer};
 
 use crate::files::{FileError, read_text};
+use crate::text::tokenizer;
 
 /// BERT's vocabulary, one token a line: the format before `tokenizer.json`.
 pub const VOCABULARY: &str = "vocab.txt";
@@ -31,6 +32,7 @@ const CACHED_WORDS: usize = 1 << 17;
 
 /// A tokenizer that cannot be used, or a word that cannot be encoded.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum WordPieceError {
     /// The file could not be read.
     #[error(transparent)]
@@ -48,7 +50,6 @@ pub enum WordPieceError {
     Twice {
         /// Path of the file.
         path: PathBuf,
-        /// The token.
         token: String,
         /// A line, from 1.
         first: usize,
@@ -63,7 +64,6 @@ pub enum WordPieceError {
     /// The tokenizer failed.
     #[error("cannot encode `{text}`")]
     Encode {
-        /// The text.
         text: String,
         /// The tokenizer's reason.
         source: tokenizers::Error,
@@ -134,7 +134,7 @@ impl WordPiece {
 
     fn of_json(text: String, path: &Path) -> Result<Self, WordPieceError> {
         let read = |source| WordPieceError::Read { path: path.to_owned(), source };
-        Self::new(Tokenizer::from_bytes(&text).map_err(read)?, text)
+        Self::new(tokenizer::read(text.as_bytes()).map_err(read)?, text)
     }
 
     fn new(mut tokenizer: Tokenizer, text: String) -> Result<Self, WordPieceError> {

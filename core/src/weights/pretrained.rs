@@ -20,6 +20,7 @@ pub const FOREIGN: [&str; 4] =
 
 /// A folder's weights cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum WeightsError {
     /// A file could not be read.
     #[error(transparent)]
@@ -55,7 +56,6 @@ pub enum WeightsError {
         index.display()
     )]
     ShardName {
-        /// The index.
         index: PathBuf,
         /// Name of the tensor.
         name: String,
@@ -64,12 +64,7 @@ pub enum WeightsError {
     },
     /// A shard is missing.
     #[error("shard `{}` is missing, which `{}` lists\nhint: fetch it, or all files again", shard.display(), index.display())]
-    MissingShard {
-        /// The shard.
-        shard: PathBuf,
-        /// The index.
-        index: PathBuf,
-    },
+    MissingShard { shard: PathBuf, index: PathBuf },
     /// A shard lacks a tensor.
     #[error(
         "tensor `{name}` is missing from `{}`, where `{}` says it is\nhint: index and shards must be of one checkpoint",
@@ -78,9 +73,7 @@ pub enum WeightsError {
     Misplaced {
         /// Name of the tensor.
         name: String,
-        /// The shard.
         shard: PathBuf,
-        /// The index.
         index: PathBuf,
     },
     /// Two shards hold one tensor.
@@ -258,6 +251,17 @@ impl Weights {
         tolerated: &[&str],
     ) -> Result<(), TensorError> {
         check_shapes(&self.shapes, expected, tolerated, |name| self.path_of(name))
+    }
+
+    /// Checks that the tensors called `names` hold finite floats only.
+    ///
+    /// # Errors
+    /// Names the first tensor that does not, and its file.
+    pub fn check_finite<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str> + Clone,
+    ) -> Result<(), TensorError> {
+        self.files.iter().try_for_each(|file| file.check_finite(names.clone()))
     }
 
     /// SHA-256 of the single file; of a sharded checkpoint, that of the lines `HASH  NAME` which `sha256sum` prints for

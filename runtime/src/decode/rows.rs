@@ -68,7 +68,7 @@ impl Row {
         }
     }
 
-    /// The target.
+    /// Target ids without the start token.
     pub(super) fn into_ids(self) -> Vec<u32> {
         self.target
     }

@@ -14,6 +14,7 @@ pub(crate) fn tagged(text: &str, tags: &[&str], spans: &[(usize, usize, &str)]) 
         end,
         label: label.into(),
         text: chars[start..end].iter().collect(),
+        unknown: false,
     };
     Tagged {
         text: text.into(),

@@ -2,7 +2,7 @@
 
 use safetensors::Dtype;
 
-use super::tensors::float_at;
+use super::float::float_at;
 
 /// Elements that are looked at together.
 const CHUNK: usize = 1 << 14;

@@ -10,6 +10,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use super::finite;
+use super::float::{bf16, f16};
 use crate::files::{FileError, open_regular, write_atomic};
 
 /// A tensor in main memory, row-major float32.
@@ -248,24 +249,6 @@ impl TensorFile {
 /// The element types that are read as floats.
 const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
 const FLOAT_NAMES: &str = "F32, F16 or BF16";
-
-fn bf16(bytes: [u8; 2]) -> f32 {
-    half::bf16::from_le_bytes(bytes).to_f32()
-}
-
-fn f16(bytes: [u8; 2]) -> f32 {
-    half::f16::from_le_bytes(bytes).to_f32()
-}
-
-/// The float of type `dtype` in `bytes`; `None` if it is of another type or size.
-pub(super) fn float_at(dtype: Dtype, bytes: &[u8]) -> Option<f32> {
-    match dtype {
-        Dtype::F32 => Some(f32::from_le_bytes(bytes.try_into().ok()?)),
-        Dtype::BF16 => Some(bf16(bytes.try_into().ok()?)),
-        Dtype::F16 => Some(f16(bytes.try_into().ok()?)),
-        _ => None,
-    }
-}
 
 /// [`TensorFile::check`] on any tensors: `found` by name and shape, each in the file that `path_of` gives.
 pub(crate) fn check_shapes<'a>(

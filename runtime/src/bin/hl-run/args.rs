@@ -11,8 +11,9 @@ use hyperloader_runtime::{
 };
 
 use crate::doctor::DoctorArgs;
-use crate::evaluate::LABELS;
-use crate::values::{ALIGNMENTS, BACKENDS, DRAFTS, Format, InputFormat, MODES, OFFSETS, SPLITS, WORDS};
+use crate::values::{
+    ALIGNMENTS, BACKENDS, DRAFTS, Format, InputFormat, LABELS, MODES, OFFSETS, SPLITS, WORDS,
+};
 
 /// Tag text with a model that `hl-export` wrote
 ///

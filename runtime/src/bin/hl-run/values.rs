@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use hyperloader_cli::OutputFormat;
-use hyperloader_core::corpus::{Layout, OffsetUnit};
+use hyperloader_core::corpus::{LabelPreset, Layout, OffsetUnit};
 use hyperloader_runtime::{Alignment, BackendKind, DraftFrom, Mode, Split, Words};
 
 /// The form of the input.
@@ -171,6 +171,13 @@ pub(crate) const ALIGNMENTS: [(Alignment, &str, &str); 2] = [
         "sentinel",
         "A tag belongs to the word of the sentinel before it: a missing tag does not shift the others",
     ),
+];
+
+/// The presets of labels, as typed on the command line.
+pub(crate) const LABELS: [(LabelPreset, &str, &str); 3] = [
+    (LabelPreset::Keep, "keep", "As in the file; those of mTOP and mTOD as training has them"),
+    (LabelPreset::Plain, "plain", "Short and in lower case: the corpora of the paper"),
+    (LabelPreset::Reference, "reference", "As the authors of the paper trained on them"),
 ];
 
 #[cfg(test)]

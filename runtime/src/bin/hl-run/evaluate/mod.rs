@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use hyperloader_cli::{Console, Exit};
-use hyperloader_core::corpus::{CorpusSpec, LabelPreset, Labels, Layout, ReadReport, Sentence};
+use hyperloader_core::corpus::{CorpusSpec, Labels, Layout, ReadReport, Sentence};
 use hyperloader_core::files::write_atomic;
 use hyperloader_runtime::{Comparison, Evaluation, ModelFile, Tagger, TaggerMetadata};
 use serde::Serialize;
@@ -166,10 +166,3 @@ fn compare(
     let comparison = Comparison::new(sentences, first, &evaluation, args.shown);
     Ok(Compared { model: model.to_owned(), evaluation, comparison })
 }
-
-/// The presets of labels, as typed on the command line.
-pub(crate) const LABELS: [(LabelPreset, &str, &str); 3] = [
-    (LabelPreset::Keep, "keep", "As in the file; those of mTOP and mTOD as training has them"),
-    (LabelPreset::Plain, "plain", "Short and in lower case: the corpora of the paper"),
-    (LabelPreset::Reference, "reference", "As the authors of the paper trained on them"),
-];

@@ -197,8 +197,9 @@ struct StopAfter<'a>(u64, &'a AtomicBool);
 
 impl Observer for StopAfter<'_> {
     fn started(&mut self, _: &Run, _: &[TaskData], _: usize, _: u64) {}
+    /// So few updates leave a model that looks untrained; no other warning is expected.
     fn warned(&mut self, warning: &str) {
-        panic!("{warning}");
+        assert!(warning.contains("looks untrained"), "{warning}");
     }
     fn stepped(&mut self, step: &Step) {
         self.1.store(step.step == self.0, Ordering::Relaxed);
@@ -260,19 +261,19 @@ fn backbones_and_options_of_the_other_kind_of_method_are_refused() {
 }
 
 #[test]
-fn a_warm_start_on_other_labels_is_refused() {
+fn a_warm_start_on_other_labels_learns_their_classifiers_anew() {
     let place = Workplace::new();
     let first = config(2, 0.0, "fraction = 0.02");
     place.write("hyperloader.toml", first.clone());
     place.program("hl-train").args(["--quiet", "--name", "first"]).assert().success();
     place.write("hyperloader.toml", first.replace("fraction = 0.02", "fraction = 0.04"));
     let mut train = place.program("hl-train");
-    train.args(["--quiet", "--name", "second", "--warm-start", "runs/first"]);
+    train.args(["--name", "second", "--warm-start", "runs/first"]);
     let output = train.output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("cannot start from run `first`: its list of labels is `"), "{message}");
-    assert!(!place.path("runs/second").exists());
+    assert!(output.status.success(), "{message}");
+    let note = message.lines().find(|line| line.contains("starts from run `first`")).unwrap_or_default();
+    assert!(note.contains(" tensors taken; ") && note.contains(" new, for `"), "{message}");
 }
 
 #[test]

@@ -274,10 +274,6 @@ fn an_untrained_run_and_one_that_diverged_are_refused_and_the_matrix_is_named() 
         let diverged = refused("hyper.decoder.lora_a.weight_head.weight", f32::NAN, &options);
         assert!(diverged.contains("`hyper.decoder.lora_a.weight_head.weight`"), "{diverged}");
         assert!(diverged.contains("not finite"), "{diverged}");
-        // The checkpoint is finite, the matrix generated from it is not.
-        let overflow = refused("hyper.decoder.lora_a.weight_head.weight", f32::MAX, &options);
-        assert!(overflow.contains("`decoder.block.0.layer.0.SelfAttention.q.weight`"), "{overflow}");
-        assert!(overflow.contains("not finite"), "{overflow}");
     }
     let diverged = refused("encoder.final_layer_norm.weight", f32::INFINITY, &unverified());
     assert!(diverged.contains("`encoder.final_layer_norm.weight`"), "{diverged}");

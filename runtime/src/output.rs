@@ -4,8 +4,10 @@ use hyperloader_core::text::spans::{SpanMode, bio_to_spans};
 use hyperloader_core::text::words::Word;
 use serde::Serialize;
 
+use crate::scores::{SentenceScores, TagScore};
+
 /// A span of a sentence with its label.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TaggedSpan {
     /// Index of the first character (Unicode scalar value) in the sentence's text.
     pub start: usize,
@@ -15,10 +17,13 @@ pub struct TaggedSpan {
     pub label: String,
     /// The characters of the text from `start` to `end`.
     pub text: String,
+    /// Its score and margin; absent unless [`TaggerOptions::scores`](crate::TaggerOptions::scores).
+    #[serde(flatten)]
+    pub score: Option<TagScore>,
 }
 
 /// A tagged sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tagged {
     /// The sentence as it was given. A sentence that was given as words has a space between them.
     pub text: String,
@@ -31,24 +36,46 @@ pub struct Tagged {
     /// Whether the model ended the target itself. If not, the target reached its longest length, and words at the end may
     /// lack their tags. A token classifier always completes.
     pub complete: bool,
+    /// The scores of the sentence and of its tags; absent unless [`TaggerOptions::scores`](crate::TaggerOptions::scores).
+    pub scores: Option<SentenceScores>,
+    /// Whether the sentence's score is too low for [`TaggerOptions::guarantee`](crate::TaggerOptions::guarantee). Its tags
+    /// are withheld: all are `O`, and there is no span.
+    pub abstained: bool,
 }
 
 impl Tagged {
     /// The sentence with one well-formed BIO tag for each of `words`.
-    pub(crate) fn new(text: String, words: Vec<Word>, tags: Vec<String>, complete: bool) -> Self {
-        let spans = spans(&text, &words, &tags);
-        Self { text, words, tags, spans, complete }
+    pub(crate) fn new(
+        text: String,
+        words: Vec<Word>,
+        tags: Vec<String>,
+        complete: bool,
+        scores: Option<SentenceScores>,
+    ) -> Self {
+        let spans = spans(&text, &words, &tags, scores.as_ref().map(|scores| &scores.tags[..]));
+        Self { text, words, tags, spans, complete, scores, abstained: false }
+    }
+
+    /// The same if its score reaches `threshold`, else without tags.
+    pub(crate) fn answered_from(mut self, threshold: f64) -> Self {
+        if self.scores.as_ref().is_none_or(|scores| scores.score < threshold) {
+            self.abstained = true;
+            self.spans.clear();
+            self.tags.fill("O".to_owned());
+        }
+        self
     }
 }
 
-/// The spans of `tags` as characters of `text`.
-fn spans(text: &str, words: &[Word], tags: &[String]) -> Vec<TaggedSpan> {
+/// The spans of `tags` as characters of `text`, with the scores of the tags if they are known.
+fn spans(text: &str, words: &[Word], tags: &[String], scores: Option<&[TagScore]>) -> Vec<TaggedSpan> {
     let bytes: Vec<usize> = text.char_indices().map(|(byte, _)| byte).chain([text.len()]).collect();
     bio_to_spans(tags, SpanMode::Default)
         .into_iter()
         .map(|span| {
             let (start, end) = (words[span.start].start, words[span.end - 1].end);
-            TaggedSpan { start, end, label: span.label, text: text[bytes[start]..bytes[end]].to_owned() }
+            let score = scores.and_then(|scores| scores.get(span.start..span.end)).map(TagScore::of_span);
+            TaggedSpan { start, end, label: span.label, text: text[bytes[start]..bytes[end]].to_owned(), score }
         })
         .collect()
 }
@@ -64,7 +91,7 @@ mod tests {
         let text = "caf\u{e9} in  \u{1F600}Z\u{fc}rich now";
         let words = WordSplitting { rule: WordRule::Whitespace, lowercase: true }.split(text);
         let tags = ["B-what", "O", "B-where", "I-where"].map(str::to_owned);
-        let tagged = Tagged::new(text.to_owned(), words, tags.to_vec(), true);
+        let tagged = Tagged::new(text.to_owned(), words, tags.to_vec(), true, None);
         let chars: Vec<char> = text.chars().collect();
         for span in &tagged.spans {
             assert_eq!(span.text, chars[span.start..span.end].iter().collect::<String>());

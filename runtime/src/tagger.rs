@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hyperloader_core::calibration::selection::Threshold;
 use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_core::text::target::Alignment;
 use hyperloader_core::text::words::Word;
@@ -10,11 +11,12 @@ use crate::architecture;
 use crate::backend::{Backend, BackendError};
 use crate::error::{OpenError, SentenceError, TagError};
 use crate::input::Reader;
-use crate::model::{Model, Source};
+use crate::model::{Model, Output, Source};
 use crate::model_file::ModelFile;
 use crate::options::TaggerOptions;
 use crate::output::Tagged;
 use crate::pool::Pool;
+use crate::scores::{SentenceScores, threshold};
 use crate::statistics::Statistics;
 
 /// An exported tagger that is ready to run; threads can share it.
@@ -26,6 +28,7 @@ pub struct Tagger {
     pool: Pool,
     reader: Reader,
     align: Alignment,
+    threshold: Option<Threshold>,
 }
 
 /// A sentence that can be tagged.
@@ -55,6 +58,7 @@ impl Tagger {
             .model(&metadata)
             .map_err(|source| OpenError::Tokenizer { path: path(), source })?;
         check_tokens(&metadata, model.pad_and_end(), file.path())?;
+        let threshold = threshold(&metadata, options, file.path())?;
         let backend = Backend::load(&options.backend)?;
         let workers = (0..options.workers.max(1)).map(|_| model.worker(file.parts(), &backend, options));
         let workers: Result<Vec<_>, _> = workers.collect();
@@ -63,6 +67,7 @@ impl Tagger {
             reader: Reader::new(options.input, metadata.words),
             pool: Pool::new(workers, options.batch_size),
             align: options.align,
+            threshold,
             metadata,
             model,
             backend,
@@ -77,6 +82,11 @@ impl Tagger {
     /// The loaded runtime.
     pub fn backend(&self) -> &Backend {
         &self.backend
+    }
+
+    /// The score that a sentence must reach to be answered; `None` unless [`TaggerOptions::guarantee`] is set.
+    pub fn threshold(&self) -> Option<Threshold> {
+        self.threshold
     }
 
     /// The cost of tagging since the tagger was opened.
@@ -160,7 +170,11 @@ impl Tagger {
     /// As [`Tagger::tag`].
     pub fn target_ids(&self, sources: &[Vec<u32>]) -> Result<Vec<Vec<u32>>, BackendError> {
         let sources: Vec<Source> = sources.iter().map(|ids| self.model.source_of_ids(ids)).collect();
-        self.pool.run(&sources.iter().collect::<Vec<_>>())
+        let outputs = self.pool.run(&sources.iter().collect::<Vec<_>>())?;
+        match outputs.iter().any(|output| output.is_faulty) {
+            true => Err(BackendError::NotFinite),
+            false => Ok(outputs.into_iter().map(|output| output.ids).collect()),
+        }
     }
 
     fn prepare_words<W: AsRef<str>>(&self, words: &[W]) -> Result<Prepared, SentenceError> {
@@ -193,10 +207,18 @@ impl Tagger {
         Ok(prepared.into_iter().map(finish).collect())
     }
 
-    fn finish(&self, sentence: Prepared, output: &[u32]) -> Result<Tagged, SentenceError> {
+    fn finish(&self, sentence: Prepared, output: &Output) -> Result<Tagged, SentenceError> {
         let Prepared { text, words, source } = sentence;
+        if output.is_faulty {
+            return Err(SentenceError::NotFinite);
+        }
         let tags = self.model.tags(&source, words.len(), output, self.align)?;
-        Ok(Tagged::new(text, words, tags.bio, tags.complete))
+        let scores = tags.scores.map(SentenceScores::from);
+        let tagged = Tagged::new(text, words, tags.bio, tags.complete, scores);
+        Ok(match self.threshold {
+            Some(threshold) => tagged.answered_from(threshold.score),
+            None => tagged,
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::error::ReportError;
 use super::facts::Facts;
 use super::plots::{Axis, Chart, Curve, PlotError};
+use super::reliability;
 use crate::evaluate::Evaluation;
 use crate::evaluate::details::{Confusion, Details, Mistake};
 
@@ -156,10 +157,12 @@ fn section(facts: &Facts, color: usize, task: &str) -> Result<Markup, ReportErro
         curves: vec![curve("validation", 0, history.validation_f1(task))],
     };
     let details = details(facts, task);
+    let scores = facts.calibration.get(task).map(reliability::section).transpose()?;
     Ok(html! {
         section {
             h2 { "Task " (task) }
             div.charts { (figure(&loss)?) (figure(&f1)?) }
+            @if let Some(scores) = scores { (scores) }
             @if let Some((split, details)) = details {
                 (labels(split, &details.per_label))
                 (confusion(split, &details.confusion))

@@ -7,10 +7,12 @@
 //! - `update`: one update of the parameters.
 //! - `materials`: backbone, corpora and device, and the run folder.
 //! - `warm_start`: whether a run can start from another one.
+//! - [`calibrate`] (`calibration`): the calibration of scores, made after training.
 //! - `drafters`: the drafters of a run, fitted after training.
 //! - [`Observer`] (`observer`): progress.
 //! - [`TrainError`] (`error`).
 
+mod calibration;
 mod drafters;
 mod error;
 mod materials;
@@ -19,6 +21,7 @@ mod training;
 mod update;
 mod warm_start;
 
+pub use self::calibration::calibrate;
 pub use self::drafters::fit_drafters;
 pub use self::error::{BatchName, TrainError};
 pub use self::observer::Observer;

@@ -11,6 +11,7 @@ use hyperloader_core::files::{FileError, write_atomic};
 use hyperloader_core::run::{ResumePoint, Run, Snapshot, Which};
 use serde_json::json;
 
+use super::calibration::calibrate_all;
 use super::drafters::fit_all;
 use super::error::{BatchName, TrainError};
 use super::materials::Materials;
@@ -291,6 +292,11 @@ impl Training {
             && let Some(drafters) = fit_all(&self.config, &self.materials, &*self.learner, observer)?
         {
             self.run.save_drafters(&drafters)?;
+        }
+        if self.config.training.calibrate {
+            let calibration =
+                calibrate_all(&self.config, &self.materials, &*self.learner, &best, observer)?;
+            self.run.save_calibration(&calibration)?;
         }
         let (mut validation, mut test) = (BTreeMap::new(), BTreeMap::new());
         for task in &self.materials.data {

@@ -1,22 +1,46 @@
 //! Tagged sentences as text for people and as JSON lines for programs.
 
 use anstyle::{AnsiColor, Style};
-use hyperloader_runtime::{Tagged, TaggedSpan, Word};
+use hyperloader_runtime::{SentenceScores, TagScore, Tagged, TaggedSpan, Word};
 use serde::Serialize;
 
 /// Columns that the table of words and tags takes at most.
 const WIDTH: usize = 100;
 
 /// `{"text": ..., "spans": [{"start", "end", "label", "text"}]}` on one line, without the line feed. Offsets count
-/// characters (Unicode scalar values) and exclude the end.
+/// characters (Unicode scalar values) and exclude the end. With scores, spans have `score` and `margin`, and the object has
+/// `score` and `tags`. `abstained` is there if it is true.
 pub(crate) fn json(tagged: &Tagged) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
         text: &'a str,
         spans: &'a [TaggedSpan],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        score: Option<f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tags: Option<Vec<ScoredTag<'a>>>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        abstained: bool,
     }
+    let tag = |(tag, score): (&'_ String, TagScore)| ScoredTag { tag, score };
+    let tags = |scores: &'_ SentenceScores| tagged.tags.iter().zip(scores.tags.clone()).map(tag).collect();
+    let line = Line {
+        text: &tagged.text,
+        spans: &tagged.spans,
+        score: tagged.scores.as_ref().map(|scores| (scores.score * 1e6).round() / 1e6),
+        tags: tagged.scores.as_ref().filter(|_| !tagged.abstained).map(tags),
+        abstained: tagged.abstained,
+    };
     // Strings and numbers in a derived shape cannot fail.
-    serde_json::to_string(&Line { text: &tagged.text, spans: &tagged.spans }).unwrap_or_default()
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+/// A tag with its score.
+#[derive(Serialize)]
+struct ScoredTag<'a> {
+    tag: &'a str,
+    #[serde(flatten)]
+    score: TagScore,
 }
 
 /// The sentence, its words with their tags below them, and its spans, one a line; ends in a line feed. `colour` adds
@@ -31,7 +55,10 @@ pub(crate) fn text(tagged: &Tagged, colour: bool) -> String {
             paint.row(&columns, |c| &c.tag)
         ));
     }
-    out.push_str(&span_lines(&tagged.spans, paint));
+    out.push_str(&match tagged.abstained {
+        true => "  abstained: the score is too low\n".to_owned(),
+        false => span_lines(&tagged.spans, paint),
+    });
     out
 }
 
@@ -78,7 +105,8 @@ fn span_lines(spans: &[TaggedSpan], paint: Paint) -> String {
     let line = |span: &TaggedSpan| {
         let label = printable(&span.label);
         let gap = " ".repeat(labels - width(&label));
-        format!("  {:>places$}  {}{gap}  {}\n", place(span), paint.label(&label), printable(&span.text))
+        let score = span.score.map(|score| format!("  {:.4}", score.score)).unwrap_or_default();
+        format!("  {:>places$}  {}{gap}  {}{score}\n", place(span), paint.label(&label), printable(&span.text))
     };
     spans.iter().map(line).collect()
 }
@@ -135,6 +163,7 @@ mod tests {
             end,
             label: label.into(),
             text: chars[start..end].iter().collect(),
+            score: None,
         };
         Tagged {
             text: text.into(),
@@ -142,6 +171,8 @@ mod tests {
             tags: tags.iter().map(|&tag| tag.into()).collect(),
             spans: spans.iter().map(span).collect(),
             complete: true,
+            scores: None,
+            abstained: false,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use hyperloader_cli::{Console, Exit, Records};
-use hyperloader_runtime::{ModelFile, SentenceError, Statistics, Tagged, Tagger};
+use hyperloader_runtime::{ModelFile, SentenceError, Statistics, Tagged, Tagger, Threshold};
 
 use crate::args::TagArgs;
 use crate::format;
@@ -17,11 +17,21 @@ pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<()> {
         console.note(notice);
     }
     console.note(format_args!("backend: {}", tagger.backend().description()));
+    if let Some(Threshold { score, bound, .. }) = tagger.threshold() {
+        console.note(format_args!(
+            "answering sentences with a score of at least {score}: at most {:.1} % of them have a wrong tag",
+            100.0 * bound
+        ));
+    }
     let began = Instant::now();
-    let mut printer = Printer { console, records: Records::new(console, args.output_format) };
+    let mut printer = Printer { console, records: Records::new(console, args.output_format), abstained: 0 };
     match args.sentences.is_empty() {
         false => tag_arguments(&tagger, &args.sentences, &mut printer)?,
         true => tag_stdin(&tagger, &mut printer)?,
+    }
+    if tagger.threshold().is_some() {
+        let (abstained, all) = (printer.abstained, printer.records.written());
+        console.note(format_args!("abstained on {abstained} of {all} sentences"));
     }
     printer.records.finish()?;
     if args.stats {
@@ -77,6 +87,8 @@ fn tag_stdin(tagger: &Tagger, printer: &mut Printer<'_>) -> Result<()> {
 struct Printer<'a> {
     console: &'a Console,
     records: Records<'a>,
+    /// Number of sentences whose tags are withheld.
+    abstained: usize,
 }
 
 impl Printer<'_> {
@@ -93,6 +105,7 @@ impl Printer<'_> {
                 "{place}: the target reached its maximum length: the last words may have no tags"
             ));
         }
+        self.abstained += usize::from(tagged.abstained);
         let blank = if self.records.written() > 0 { "\n" } else { "" };
         let text = || format!("{blank}{}", format::text(&tagged, true).trim_end_matches('\n'));
         self.records.write_with(|| Ok(format::json(&tagged)), text)

@@ -4,12 +4,13 @@
 //! - [`shared`]: options that several commands share
 //! - [`compare_args`]: options of `hl-train compare`
 //! - [`train`]: plain `hl-train`
-//! - [`compare`], [`corpora`], [`params`], [`drafter`], [`report`]: a file for each command
+//! - [`compare`], [`corpora`], [`params`], [`drafter`], [`calibrate`], [`report`]: a file for each command
 //! - [`job`]: a run of `hl-train compare --jobs N` in a process of its own
 //! - [`fetch`], [`progress`]: progress bars and log lines
 //! - [`interrupt`][]: Ctrl-C
 
 mod args;
+mod calibrate;
 mod compare;
 mod compare_args;
 mod corpora;
@@ -49,6 +50,7 @@ impl Program for Args {
             Some(Command::Corpora(args)) => corpora::run(&args, console).map(|()| Exit::Success),
             Some(Command::Params(args)) => params::run(&args, console).map(|()| Exit::Success),
             Some(Command::Drafter(args)) => drafter::run(&args, console).map(|()| Exit::Success),
+            Some(Command::Calibrate(args)) => calibrate::run(&args, console).map(|()| Exit::Success),
             Some(Command::Report(args)) => report::run(&args, console).map(|()| Exit::Success),
             Some(Command::Documents(documents)) => documents.print::<Self>(console).map(|()| Exit::Success),
             None => train::run(&self.train, console),

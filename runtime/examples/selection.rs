@@ -95,9 +95,17 @@ fn main() -> Result<()> {
         }
     }
     println!("model {} temperature {temperature:.4}", args.model.display());
-    println!("tags {} ECE {:.4}, spans {} ECE {:.4}", tags.count(), tags.error(), spans.count(), spans.error());
+    println!(
+        "tags {} ECE {:.4}, spans {} ECE {:.4}",
+        tags.count(),
+        tags.error(),
+        spans.count(),
+        spans.error()
+    );
     println!("sentences {} wrong {:.4}", outcomes.len(), rate(&outcomes, 0.0).1);
-    println!("max_error | found | violated (all) | violated (rest) | answered | plain: violated | plain: answered");
+    println!(
+        "max_error | found | violated (all) | violated (rest) | answered | plain: violated | plain: answered"
+    );
     for &max_error in &args.max_error {
         println!("{}", measure(&args, &outcomes, Guarantee { max_error, confidence: args.confidence }));
     }
@@ -105,7 +113,12 @@ fn main() -> Result<()> {
 }
 
 /// Counts the tags and the spans of a sentence.
-fn count(sentence: &Sentence, tagged: &Tagged, tags: &mut Reliability, spans: &mut Reliability) -> Option<()> {
+fn count(
+    sentence: &Sentence,
+    tagged: &Tagged,
+    tags: &mut Reliability,
+    spans: &mut Reliability,
+) -> Option<()> {
     let scores = tagged.scores.as_ref()?;
     let correct = tagged.tags.iter().zip(&sentence.tags).map(|(tag, gold)| tag == gold);
     tags.extend(scores.tags.iter().map(|score| score.score).zip(correct));
@@ -148,5 +161,7 @@ fn measure(args: &Args, outcomes: &[Outcome], guarantee: Guarantee) -> String {
     }
     let mean = [found, of_all, of_rest, answered, plain, plain_answered].map(|sum| sum / args.splits as f64);
     let [found, of_all, of_rest, answered, plain, plain_answered] = mean;
-    format!("{limit} | {found:.3} | {of_all:.3} | {of_rest:.3} | {answered:.3} | {plain:.3} | {plain_answered:.3}")
+    format!(
+        "{limit} | {found:.3} | {of_all:.3} | {of_rest:.3} | {answered:.3} | {plain:.3} | {plain_answered:.3}"
+    )
 }

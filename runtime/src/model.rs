@@ -66,6 +66,8 @@ pub(crate) struct Scores {
     pub(crate) sentence: Score,
     /// The score of each word's tag.
     pub(crate) tags: Vec<Score>,
+    /// The score of each word on its own. That of a span is the product over its words.
+    pub(crate) words: Vec<Score>,
 }
 
 /// A value in the metadata is out of its range.

@@ -193,12 +193,13 @@ fn check_numbers(metadata: &TaggerMetadata, logits: usize, path: &Path) -> Resul
             expected: format!("a number from 1 to {MAX_TOKENS}"),
         }),
     };
-    calibration.and(source_len).and_then(|()| architecture::of(metadata.kind).check(metadata, logits)).map_err(
-        |FieldError { field, value, expected }| ModelFileError::Field {
+    calibration
+        .and(source_len)
+        .and_then(|()| architecture::of(metadata.kind).check(metadata, logits))
+        .map_err(|FieldError { field, value, expected }| ModelFileError::Field {
             path: path.to_owned(),
             field,
             value,
             expected,
-        },
-    )
+        })
 }

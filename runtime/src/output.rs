@@ -1,9 +1,11 @@
 //! A tagged sentence: tags by word, and spans with the characters of the text.
 
+use hyperloader_core::text::scores::Score;
 use hyperloader_core::text::spans::{SpanMode, bio_to_spans};
 use hyperloader_core::text::words::Word;
 use serde::Serialize;
 
+use crate::model::Tags;
 use crate::scores::{SentenceScores, TagScore};
 
 /// A span of a sentence with its label.
@@ -44,16 +46,12 @@ pub struct Tagged {
 }
 
 impl Tagged {
-    /// The sentence with one well-formed BIO tag for each of `words`.
-    pub(crate) fn new(
-        text: String,
-        words: Vec<Word>,
-        tags: Vec<String>,
-        complete: bool,
-        scores: Option<SentenceScores>,
-    ) -> Self {
-        let spans = spans(&text, &words, &tags, scores.as_ref().map(|scores| &scores.tags[..]));
-        Self { text, words, tags, spans, complete, scores, abstained: false }
+    /// The sentence with the tags of its words.
+    pub(crate) fn new(text: String, words: Vec<Word>, tags: Tags) -> Self {
+        let Tags { bio, complete, scores } = tags;
+        let spans = spans(&text, &words, &bio, scores.as_ref().map(|scores| &scores.words[..]));
+        let scores = scores.as_ref().map(SentenceScores::from);
+        Self { text, words, tags: bio, spans, complete, scores, abstained: false }
     }
 
     /// The same if its score reaches `threshold`, else without tags.
@@ -67,15 +65,22 @@ impl Tagged {
     }
 }
 
-/// The spans of `tags` as characters of `text`, with the scores of the tags if they are known.
-fn spans(text: &str, words: &[Word], tags: &[String], scores: Option<&[TagScore]>) -> Vec<TaggedSpan> {
+/// The spans of `tags` as characters of `text`, scored by those of the words if they are known.
+fn spans(text: &str, words: &[Word], tags: &[String], scores: Option<&[Score]>) -> Vec<TaggedSpan> {
     let bytes: Vec<usize> = text.char_indices().map(|(byte, _)| byte).chain([text.len()]).collect();
     bio_to_spans(tags, SpanMode::Default)
         .into_iter()
         .map(|span| {
             let (start, end) = (words[span.start].start, words[span.end - 1].end);
-            let score = scores.and_then(|scores| scores.get(span.start..span.end)).map(TagScore::of_span);
-            TaggedSpan { start, end, label: span.label, text: text[bytes[start]..bytes[end]].to_owned(), score }
+            let of_words = scores.and_then(|scores| scores.get(span.start..span.end));
+            let score = of_words.map(|of_words| Score::product(of_words.iter().copied()).into());
+            TaggedSpan {
+                start,
+                end,
+                label: span.label,
+                text: text[bytes[start]..bytes[end]].to_owned(),
+                score,
+            }
         })
         .collect()
 }
@@ -91,7 +96,8 @@ mod tests {
         let text = "caf\u{e9} in  \u{1F600}Z\u{fc}rich now";
         let words = WordSplitting { rule: WordRule::Whitespace, lowercase: true }.split(text);
         let tags = ["B-what", "O", "B-where", "I-where"].map(str::to_owned);
-        let tagged = Tagged::new(text.to_owned(), words, tags.to_vec(), true, None);
+        let tags = Tags { bio: tags.to_vec(), complete: true, scores: None };
+        let tagged = Tagged::new(text.to_owned(), words, tags);
         let chars: Vec<char> = text.chars().collect();
         for span in &tagged.spans {
             assert_eq!(span.text, chars[span.start..span.end].iter().collect::<String>());

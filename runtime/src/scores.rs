@@ -14,11 +14,11 @@ use crate::options::{Mode, TaggerOptions};
 /// The score of a tag or of a span (docs/scores.md#definitions).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct TagScore {
-    /// Probability that the model gives to it, from 0 to 1. Of a span: the product over its tags.
+    /// Probability that the model gives to it, from 0 to 1. Of a span: the product over its words.
     #[serde(serialize_with = "rounded")]
     pub score: f64,
     /// By how many nats the log-probability exceeds that of the best other tag, at the id where that is least; infinite if
-    /// there is no other. Of a span: the least margin of its tags.
+    /// there is no other. Of a span: the least margin of its words.
     #[serde(serialize_with = "rounded")]
     pub margin: f64,
 }
@@ -29,7 +29,7 @@ fn rounded<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error
 }
 
 /// The scores of a sentence.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct SentenceScores {
     /// Probability of the model's whole output, from 0 to 1.
     #[serde(serialize_with = "rounded")]
@@ -44,19 +44,9 @@ impl From<Score> for TagScore {
     }
 }
 
-impl TagScore {
-    /// The score of a span from those of its tags.
-    pub(crate) fn of_span(tags: &[Self]) -> Self {
-        Self {
-            score: tags.iter().map(|tag| tag.score).product(),
-            margin: tags.iter().map(|tag| tag.margin).fold(f64::INFINITY, f64::min),
-        }
-    }
-}
-
-impl From<Scores> for SentenceScores {
-    fn from(scores: Scores) -> Self {
-        let tags = scores.tags.into_iter().map(TagScore::from).collect();
+impl From<&Scores> for SentenceScores {
+    fn from(scores: &Scores) -> Self {
+        let tags = scores.tags.iter().copied().map(TagScore::from).collect();
         Self { score: scores.sentence.probability(), tags }
     }
 }

@@ -16,7 +16,7 @@ use crate::model_file::ModelFile;
 use crate::options::TaggerOptions;
 use crate::output::Tagged;
 use crate::pool::Pool;
-use crate::scores::{SentenceScores, threshold};
+use crate::scores::threshold;
 use crate::statistics::Statistics;
 
 /// An exported tagger that is ready to run; threads can share it.
@@ -213,8 +213,7 @@ impl Tagger {
             return Err(SentenceError::NotFinite);
         }
         let tags = self.model.tags(&source, words.len(), output, self.align)?;
-        let scores = tags.scores.map(SentenceScores::from);
-        let tagged = Tagged::new(text, words, tags.bio, tags.complete, scores);
+        let tagged = Tagged::new(text, words, tags);
         Ok(match self.threshold {
             Some(threshold) => tagged.answered_from(threshold.score),
             None => tagged,

@@ -106,9 +106,8 @@ impl Scorer<'_> {
             }
         }
         let mut pairs = examples.into_iter().zip(scored.into_iter().flatten());
-        let sentence = |windows: &&[Example]| SentenceScores {
-            windows: pairs.by_ref().take(windows.len()).collect(),
-        };
+        let sentence =
+            |windows: &&[Example]| SentenceScores { windows: pairs.by_ref().take(windows.len()).collect() };
         Ok(sentences.iter().map(sentence).collect())
     }
 }
@@ -138,13 +137,8 @@ mod tests {
     fn window(gold: &str, predicted: &str, probability: f64) -> (Example, Scored) {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let score = Score { log_probability: probability.ln(), margin: 0.0 };
-        let example = Example {
-            source: vec![],
-            target: vec![],
-            words: words(gold),
-            tags: words(gold),
-            sentence: 0,
-        };
+        let example =
+            Example { source: vec![], target: vec![], words: words(gold), tags: words(gold), sentence: 0 };
         let tags = vec![score; words(predicted).len()];
         (example, Scored { tags: words(predicted), at: vec![ExampleScores { example: score, tags }] })
     }
@@ -153,9 +147,7 @@ mod tests {
     fn a_sentence_of_windows_has_the_product_of_their_scores_and_is_wrong_if_one_is() {
         let right = window("O B-a", "O B-a", 0.5);
         let wrong = window("O O I-a", "O O O", 0.25);
-        let both = SentenceScores {
-            windows: vec![(&right.0, right.1.clone()), (&wrong.0, wrong.1.clone())],
-        };
+        let both = SentenceScores { windows: vec![(&right.0, right.1.clone()), (&wrong.0, wrong.1.clone())] };
         let outcome = both.outcome();
         assert!((outcome.score - 0.125).abs() < 1e-12 && outcome.is_wrong);
         let correct: Vec<bool> = both.tags(0).map(|(_, is_correct)| is_correct).collect();

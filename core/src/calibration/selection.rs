@@ -78,11 +78,8 @@ impl TryFrom<Counts> for SelectionTable {
     type Error = TableError;
 
     fn try_from(counts: Counts) -> Result<Self, TableError> {
-        let mut before = Row {
-            threshold: f64::INFINITY,
-            chosen_by: Answered::default(),
-            tested_on: Answered::default(),
-        };
+        let mut before =
+            Row { threshold: f64::INFINITY, chosen_by: Answered::default(), tested_on: Answered::default() };
         for (at, row) in counts.rows.iter().enumerate() {
             let grows = |before: Answered, now: Answered| {
                 now.wrong <= now.sentences && before.sentences <= now.sentences && before.wrong <= now.wrong
@@ -223,7 +220,9 @@ mod tests {
         assert!(table.rows().len() > 80 && table.rows().len() <= THRESHOLDS + 1);
         let text = serde_json::to_string(&table).unwrap();
         assert_eq!(serde_json::from_str::<SelectionTable>(&text).unwrap(), table);
-        for (from, to) in [("\"sentences\":444", "\"sentences\":4"), ("\"threshold\":0.9", "\"threshold\":1.9")] {
+        for (from, to) in
+            [("\"sentences\":444", "\"sentences\":4"), ("\"threshold\":0.9", "\"threshold\":1.9")]
+        {
             let damaged = text.replacen(from, to, 1);
             assert_ne!(damaged, text);
             let error = serde_json::from_str::<SelectionTable>(&damaged).unwrap_err();

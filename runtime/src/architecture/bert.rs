@@ -1,7 +1,7 @@
 //! Token classifier: one pass tags each token of the source. A word has the tag of its first sub-word.
 
-use hyperloader_core::format::tagger::{ATTENTION_MASK, INPUT_IDS, TaggerMetadata};
 use hyperloader_core::calibration::Calibration;
+use hyperloader_core::format::tagger::{ATTENTION_MASK, INPUT_IDS, TaggerMetadata};
 use hyperloader_core::text::labels::bio_tags;
 use hyperloader_core::text::scores::{IdScore, Score};
 use hyperloader_core::text::source::CodingError;
@@ -105,7 +105,7 @@ impl Model for BertModel {
         let score = |at: &usize| output.scores.get(*at..at + 1).map_or(Score::NOT_WRITTEN, Score::of);
         let scores = (!output.scores.is_empty()).then(|| {
             let tags: Vec<Score> = source.marks.iter().map(score).collect();
-            Scores { sentence: Score::product(tags.iter().copied()), tags }
+            Scores { sentence: Score::product(tags.iter().copied()), words: tags.clone(), tags }
         });
         Ok(Tags { bio, complete: true, scores })
     }

@@ -1,7 +1,7 @@
 //! Encoder-decoder: the source is SentT', the output is a target of the [`TargetGrammar`].
 
 use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, TaggerMetadata};
-use hyperloader_core::text::scores::{Score, tag_scores};
+use hyperloader_core::text::scores::{Score, tag_scores, word_scores};
 use hyperloader_core::text::sentt::{SentT, SentTError};
 use hyperloader_core::text::source::CodingError;
 use hyperloader_core::text::spans::sbio_to_bio;
@@ -104,15 +104,16 @@ impl Model for T5Model {
 
     fn tags(&self, _: &Source, words: usize, output: &Output, align: Alignment) -> Result<Tags, CodingError> {
         let Output { ids, scores, .. } = output;
-        let sbio = self.grammar.decode_sbio(&self.codec, ids, words, align)?;
+        let bio = sbio_to_bio(&self.grammar.decode_sbio(&self.codec, ids, words, align)?);
         let scores = match scores.is_empty() {
             true => None,
             false => {
                 let places = self.grammar.places(&self.codec, ids, words, align)?;
-                Some(Scores { sentence: Score::of(scores), tags: tag_scores(&places, scores) })
+                let words = word_scores(&places, scores);
+                Some(Scores { sentence: Score::of(scores), tags: tag_scores(&bio, &words), words })
             }
         };
-        Ok(Tags { bio: sbio_to_bio(&sbio), complete: ids.last() == Some(&self.grammar.eos()), scores })
+        Ok(Tags { bio, complete: ids.last() == Some(&self.grammar.eos()), scores })
     }
 }
 

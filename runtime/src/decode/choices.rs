@@ -131,8 +131,7 @@ impl ChoiceRule {
     ) -> Choices {
         let ids = outputs.take_ids(wanted.len());
         let logits = outputs.take(0, wanted.len());
-        let mut choices =
-            Choices { is_faulty: logits.iter().any(|l| !l.is_finite()), ..Choices::default() };
+        let mut choices = Choices { is_faulty: logits.iter().any(|l| !l.is_finite()), ..Choices::default() };
         let scored = competitors.map(|legal| {
             let width = legal.vocabulary().len();
             (legal, outputs.take(1, wanted.len()), outputs.take(2, wanted.len() * width).chunks(width.max(1)))
@@ -145,7 +144,8 @@ impl ChoiceRule {
         for ((((&position, &id), &logit), &log_probability), of_legal) in positions {
             let next = grammar.next(&row.target()[..position], row.words());
             let others = next.into_iter().filter(|other| *other != id);
-            let best = others.filter_map(|other| legal.logit(of_legal, other)).fold(f32::NEG_INFINITY, f32::max);
+            let best =
+                others.filter_map(|other| legal.logit(of_legal, other)).fold(f32::NEG_INFINITY, f32::max);
             choices.scores.push(IdScore { log_probability, margin: (logit - best) / self.temperature });
         }
         choices

@@ -80,8 +80,7 @@ impl LegalIds {
     /// The id of `legal` with the highest of `logits`.
     fn best(&self, logits: &[f32], legal: &[u32]) -> Option<LegalChoice> {
         let logit = |id: &u32| self.logit(logits, *id).unwrap_or(f32::NEG_INFINITY);
-        let id =
-            *legal.iter().reduce(|best, id| if logit(id) > logit(best) { id } else { best })?;
+        let id = *legal.iter().reduce(|best, id| if logit(id) > logit(best) { id } else { best })?;
         let others = legal.iter().filter(|other| **other != id).map(logit).collect();
         Some(LegalChoice { id, logit: logit(&id), others })
     }

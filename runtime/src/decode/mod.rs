@@ -158,10 +158,8 @@ impl Decoder {
     /// One pass of the decoder over what `rows` have not settled yet.
     fn pass(&mut self, memory: &Memory, past: &mut Past, rows: &mut [Row]) -> Result<(), BackendError> {
         let limits = self.limits;
-        let wanted: Vec<Vec<usize>> = rows
-            .iter()
-            .map(|row| self.rule.wanted(row, &self.grammar, limits))
-            .collect();
+        let wanted: Vec<Vec<usize>> =
+            rows.iter().map(|row| self.rule.wanted(row, &self.grammar, limits)).collect();
         let memory = (self.encoder.memory_names.as_slice(), memory);
         let chosen = match &mut self.chooser {
             Some(chooser) => chooser.choose(memory, past, rows, &wanted)?,

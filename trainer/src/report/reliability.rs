@@ -16,8 +16,7 @@ const TITLE: &str = "reliability of scores";
 /// The section of a task: expected calibration errors and the plot.
 pub(super) fn section(calibration: &TaskCalibration) -> Result<Markup, PlotError> {
     let TaskCalibration { calibration, fitted_on, tested_on, before, after } = calibration;
-    let plot = svg(before, after)
-        .map_err(|reason| PlotError { title: TITLE, reason: reason.to_string() })?;
+    let plot = svg(before, after).map_err(|reason| PlotError { title: TITLE, reason: reason.to_string() })?;
     Ok(html! {
         h3 { "Scores on validation data" }
         table {

@@ -294,8 +294,7 @@ impl Training {
             self.run.save_drafters(&drafters)?;
         }
         if self.config.training.calibrate {
-            let calibration =
-                calibrate_all(&self.config, &self.materials, &*self.learner, &best, observer)?;
+            let calibration = calibrate_all(&self.config, &self.materials, &*self.learner, &best, observer)?;
             self.run.save_calibration(&calibration)?;
         }
         let (mut validation, mut test) = (BTreeMap::new(), BTreeMap::new());

@@ -22,8 +22,10 @@ pub(crate) fn json(tagged: &Tagged) -> String {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         abstained: bool,
     }
-    let tag = |(tag, score): (&'_ String, TagScore)| ScoredTag { tag, score };
-    let tags = |scores: &'_ SentenceScores| tagged.tags.iter().zip(scores.tags.clone()).map(tag).collect();
+    let tags = |scores: &SentenceScores| {
+        let pairs = tagged.tags.iter().zip(&scores.tags);
+        pairs.map(|(tag, score)| ScoredTag { tag, score: *score }).collect()
+    };
     let line = Line {
         text: &tagged.text,
         spans: &tagged.spans,
@@ -106,7 +108,12 @@ fn span_lines(spans: &[TaggedSpan], paint: Paint) -> String {
         let label = printable(&span.label);
         let gap = " ".repeat(labels - width(&label));
         let score = span.score.map(|score| format!("  {:.4}", score.score)).unwrap_or_default();
-        format!("  {:>places$}  {}{gap}  {}{score}\n", place(span), paint.label(&label), printable(&span.text))
+        format!(
+            "  {:>places$}  {}{gap}  {}{score}\n",
+            place(span),
+            paint.label(&label),
+            printable(&span.text)
+        )
     };
     spans.iter().map(line).collect()
 }

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &CalibrateArgs, console: &Console) -> Result<()> {
     let object: serde_json::Map<String, Value> = tasks.iter().map(record).collect();
     let record = json!({ "run": run.folder, "tasks": object });
     let text = || {
-        let line = |(task, calibration)| summary(task, calibration);
+        let line = |(task, calibration): (&String, &TaskCalibration)| summary(task, calibration);
         tasks.iter().map(line).collect::<Vec<_>>().join("\n")
     };
     console.record(args.format.output_format, &record, text)

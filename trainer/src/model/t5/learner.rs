@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hyperloader_core::text::scores::{IdScore, Score, tag_scores};
+use hyperloader_core::text::scores::{IdScore, Score, tag_scores, word_scores};
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::spans::sbio_to_bio;
 use hyperloader_core::text::target::TargetGrammar;
@@ -109,8 +109,7 @@ impl Learner for T5Learner {
         temperatures: &[f64],
     ) -> Result<Vec<Scored>, ModelError> {
         let Batch { input_ids, attention_mask, .. } = self.batch(examples);
-        let mut targets =
-            self.tagger.greedy(task, &input_ids, &attention_mask, decoding.max_target_len)?;
+        let mut targets = self.tagger.greedy(task, &input_ids, &attention_mask, decoding.max_target_len)?;
         let grammar = self.grammar(task)?;
         for ids in &mut targets {
             // The padding after the end.
@@ -123,12 +122,14 @@ impl Learner for T5Learner {
         let scored = |(row, (ids, example)): (usize, (&Vec<u32>, &&Example))| {
             let words = example.tags.len();
             let places = grammar.places(&self.codec, ids, words, decoding.alignment)?;
+            let tags = self.bio_tags(grammar, ids, words, decoding)?;
             let scores = |rows: &Vec<Vec<f32>>| {
                 let ids = id_scores(&rows[row]);
-                ExampleScores { example: Score::of(&ids), tags: tag_scores(&places, &ids) }
+                let tags = tag_scores(&tags, &word_scores(&places, &ids));
+                ExampleScores { example: Score::of(&ids), tags }
             };
             let at = all.iter().map(scores).collect();
-            Ok(Scored { tags: self.bio_tags(grammar, ids, words, decoding)?, at })
+            Ok(Scored { tags, at })
         };
         targets.iter().zip(examples).enumerate().map(scored).collect()
     }

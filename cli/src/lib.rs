@@ -9,6 +9,7 @@
 //! - [`records`]: the records of a command as `text`, `json` or `jsonl`
 //! - [`error`]: how an error, its causes and its hints are printed
 //! - [`exit`]: exit codes
+//! - [`interrupt`]: Ctrl-C, and how the system asks a program to end
 //! - [`args`]: options that all programs have: `--color`, `--quiet`, `--output-format`
 //! - [`mod@choices`]: options whose value is one of a few names
 //! - [`documents`]: the commands `completions` and `man`
@@ -19,6 +20,7 @@ pub mod console;
 pub mod documents;
 pub mod error;
 pub mod exit;
+pub mod interrupt;
 pub mod output;
 pub mod program;
 pub mod records;
@@ -28,5 +30,6 @@ pub use choices::choices;
 pub use console::Console;
 pub use documents::Documents;
 pub use exit::Exit;
+pub use interrupt::stop_on_interrupt;
 pub use program::{Program, main};
 pub use records::Records;

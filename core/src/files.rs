@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 /// An operation on a file failed.
 #[derive(Debug, thiserror::Error)]
@@ -55,26 +56,90 @@ pub fn write_checked<T, R, E: From<FileError>>(
     fill: impl FnOnce(&mut dyn Write) -> Result<T, E>,
     check: impl FnOnce(&Path, T) -> Result<R, E>,
 ) -> Result<R, E> {
-    let folder = match path.parent() {
+    let mut file = AtomicFile::create(path)?;
+    let filled = fill(&mut file)?;
+    file.complete()?;
+    let checked = check(file.writer.get_ref().path(), filled)?;
+    file.rename()?;
+    Ok(checked)
+}
+
+/// A file that gets its name when it is complete. If it is dropped before, nothing is left of it.
+#[derive(Debug)]
+pub struct AtomicFile {
+    path: PathBuf,
+    writer: BufWriter<NamedTempFile>,
+}
+
+impl AtomicFile {
+    /// An empty file under a temporary name in the folder of `path`.
+    ///
+    /// # Errors
+    /// If the folder does not take it.
+    pub fn create(path: &Path) -> Result<Self, FileError> {
+        let builder = &mut tempfile::Builder::new();
+        let temporary = builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder_of(path));
+        // The reason alone: the name of the temporary file would not help the reader.
+        let temporary = temporary.map_err(|e| FileError::new("write", path, e.kind().into()))?;
+        Ok(Self { path: path.to_owned(), writer: BufWriter::with_capacity(1 << 20, temporary) })
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// Any error of the file system; nothing is left then.
+    pub fn commit(mut self) -> Result<(), FileError> {
+        self.complete()?;
+        self.rename()
+    }
+
+    fn failed(&self) -> impl Fn(io::Error) -> FileError + use<> {
+        let path = self.path.clone();
+        move |error| FileError::new("write", &path, error)
+    }
+
+    /// Writes all bytes to the disk.
+    fn complete(&mut self) -> Result<(), FileError> {
+        let failed = self.failed();
+        self.writer.flush().map_err(&failed)?;
+        let file = self.writer.get_ref().as_file();
+        share_permissions(file).map_err(&failed)?;
+        file.sync_all().map_err(&failed)
+    }
+
+    fn rename(self) -> Result<(), FileError> {
+        let failed = self.failed();
+        let temporary = self.writer.into_inner().map_err(|error| failed(error.into_error()))?;
+        temporary.persist(&self.path).map_err(|error| failed(error.error))?;
+        sync_folder(&self.path)
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// The folder of a file.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    let failed = |e| FileError::new("write", path, e);
-    let builder = &mut tempfile::Builder::new();
-    let temporary = builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder);
-    // The reason alone: the name of the temporary file would not help the reader.
-    let mut temporary = temporary.map_err(|e| failed(e.kind().into()))?;
-    let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
-    let filled = fill(&mut writer)?;
-    writer.flush().map_err(failed)?;
-    drop(writer);
-    share_permissions(temporary.as_file()).map_err(failed)?;
-    temporary.as_file().sync_all().map_err(failed)?;
-    let checked = check(temporary.path(), filled)?;
-    temporary.persist(path).map_err(|e| failed(e.error))?;
-    // The rename must survive a power failure too.
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    Ok(checked)
+    }
+}
+
+/// Makes the rename of a file survive a power failure.
+///
+/// # Errors
+/// If the system cannot.
+pub fn sync_folder(path: &Path) -> Result<(), FileError> {
+    let sync = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
+    sync.map_err(|error| FileError::new("write", path, error))
 }
 
 /// Makes the file readable for all users, like any file that a program writes; temporary files are private by default.

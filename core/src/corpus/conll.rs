@@ -9,7 +9,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::error::{Fault, LineFault};
-use super::options::{Columns, Role};
+use super::options::{Columns, ReadOptions, Role};
 use super::reader::{Notes, Reader};
 use super::record::{Gold, Record};
 use super::source::{Line, Source};
@@ -26,6 +26,10 @@ pub(super) struct ColumnReader<'a> {
     shape: Option<Shape>,
     notes: Notes,
     ended: bool,
+    /// Whether records are read to be tagged: a column with tags may be missing, and columns are kept.
+    to_tag: bool,
+    /// `-DOCSTART-` lines before the next sentence.
+    pending: Vec<String>,
 }
 
 /// The role of each column.
@@ -55,12 +59,14 @@ struct Row {
     word: String,
     tag: Option<String>,
     index: Option<String>,
+    /// All columns, if they are kept.
+    columns: Vec<String>,
 }
 
 impl<'a> ColumnReader<'a> {
-    pub(super) fn new(source: Source<'a>, kind: Kind) -> Self {
-        let (ahead, notes) = (VecDeque::new(), Notes::default());
-        Self { source, kind, ahead, shape: None, notes, ended: false }
+    pub(super) fn new(source: Source<'a>, kind: Kind, options: &ReadOptions) -> Self {
+        let (ahead, notes, to_tag) = (VecDeque::new(), Notes::default(), options.to_tag);
+        Self { source, kind, ahead, shape: None, notes, ended: false, to_tag, pending: Vec::new() }
     }
 
     fn line(&mut self) -> Option<Result<Line, LineFault>> {
@@ -123,7 +129,7 @@ impl<'a> ColumnReader<'a> {
             self.ended = true;
             return Some(Err(fault));
         }
-        let mut record = Record::default();
+        let mut record = Record { comments: std::mem::take(&mut self.pending), ..Record::default() };
         let (mut words, mut tags) = (Vec::new(), Vec::new());
         let mut failed: Option<LineFault> = None;
         loop {
@@ -138,9 +144,13 @@ impl<'a> ColumnReader<'a> {
             let document = is_document_start(&line.text) && !matches!(self.kind, Kind::BioColumns);
             self.notes.document_starts += usize::from(document);
             if line.text.trim().is_empty() || document {
-                match words.is_empty() && failed.is_none() {
-                    true => continue,
-                    false => break,
+                let begun = !words.is_empty() || failed.is_some();
+                if document {
+                    if begun { &mut self.pending } else { &mut record.comments }.push(line.text);
+                }
+                match begun {
+                    true => break,
+                    false => continue,
                 }
             }
             if self.is_comment(&line.text, shape) {
@@ -163,17 +173,23 @@ impl<'a> ColumnReader<'a> {
                     record.word_lines.push(line.number);
                     words.push(row.word);
                     tags.extend(row.tag);
+                    if self.to_tag {
+                        record.columns.push(row.columns);
+                    }
                 }
             }
         }
         if let Some(fault) = failed {
+            // Documents begin where they begin, whatever is wrong with their first sentence.
+            let documents = record.comments.into_iter().filter(|comment| is_document_start(comment));
+            self.pending.splice(0..0, documents);
             return Some(Err(fault));
         }
         if words.is_empty() {
             return None;
         }
         record.fields.shift_remove(INDEX);
-        if self.tagged() {
+        if self.tagged() && !self.to_tag {
             record.gold = Gold::Tags(tags);
         }
         record.words = Some(words);
@@ -200,6 +216,9 @@ impl<'a> ColumnReader<'a> {
             return false;
         }
         let columns = split(text);
+        if columns.len() == 1 && shape.width.is_some_and(|(width, _)| width == 1) {
+            return text.trim() != "#";
+        }
         let tag = match &self.kind {
             Kind::Named(named) => match named.place(Role::Tag, columns.len()) {
                 None => return true,
@@ -216,11 +235,15 @@ impl<'a> ColumnReader<'a> {
         let columns = split(&line.text);
         let got = columns.len();
         let owned = |place: usize| columns[place].to_owned();
+        let kept = match self.to_tag {
+            true => columns.iter().map(|column| (*column).to_owned()).collect(),
+            false => Vec::new(),
+        };
         match &self.kind {
             Kind::BioColumns => match line.text.split('\t').collect::<Vec<_>>()[..] {
                 [tag, word] => {
                     let [tag, word] = [tag, word].map(|column| column.trim_matches(' ').to_owned());
-                    Ok(Row { word, tag: Some(tag), index: None })
+                    Ok(Row { word, tag: Some(tag), index: None, columns: kept })
                 }
                 _ => {
                     let got = line.text.split('\t').count();
@@ -232,11 +255,12 @@ impl<'a> ColumnReader<'a> {
                     named.place(role, got).ok_or_else(|| Fault::Roles { got, columns: named.to_string() })
                 };
                 let word = place(Role::Word)?.map(owned).unwrap_or_default();
-                Ok(Row { word, tag: place(Role::Tag)?.map(owned), index: place(Role::Index)?.map(owned) })
+                let (tag, index) = (place(Role::Tag)?.map(owned), place(Role::Index)?.map(owned));
+                Ok(Row { word, tag, index, columns: kept })
             }
             Kind::Conll => {
                 let (want, first) = *shape.width.get_or_insert((got, line.number));
-                if got < 2 {
+                if got < 2 && !self.to_tag {
                     return Err(Fault::Columns { layout: "conll", want: "2 or more", got });
                 }
                 if got != want {
@@ -244,7 +268,7 @@ impl<'a> ColumnReader<'a> {
                 }
                 shape.tags.insert(columns[got - 1].to_owned());
                 let (word, index) = if shape.index { (1, Some(owned(0))) } else { (0, None) };
-                Ok(Row { word: owned(word), tag: Some(owned(got - 1)), index })
+                Ok(Row { word: owned(word), tag: Some(owned(got - 1)), index, columns: kept })
             }
         }
     }

@@ -18,6 +18,10 @@ pub(super) fn is_task(fields: &Map<String, Value>) -> bool {
 
 /// The record of a task: its first annotation that was not skipped.
 pub(super) fn record(mut task: Map<String, Value>, options: &ReadOptions) -> Result<Record, Fault> {
+    if options.to_tag {
+        let text = text(task.get("data").unwrap_or(&Value::Null), &[], options)?;
+        return Ok(Record { text: Some(text), fields: task, ..Record::default() });
+    }
     let annotations = ANNOTATIONS.iter().find_map(|name| task.shift_remove(*name));
     let data = task.shift_remove("data").unwrap_or_default();
     let annotations = match annotations {

@@ -51,9 +51,10 @@ pub use self::record::{CharSpan, Gold, LeftOut, Record};
 pub use self::records::{Records, layout_of};
 pub use self::report::{ReadReport, TagReport};
 pub use self::sentence::{Sentence, label_set};
-pub use self::source::open;
+pub use self::source::{decompressed, open};
 pub use self::spec::{Corpus, CorpusSpec, FileReport, Split, Splits, subset, subset_size};
 pub use self::transform::{LabelCase, LabelPreset, LabelTransform, Labels};
+pub use self::units::Offsets;
 
 #[cfg(test)]
 mod tests;

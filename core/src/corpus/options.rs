@@ -26,6 +26,11 @@ pub struct ReadOptions {
     pub overlap: Overlap,
     /// The policy for spans that begin or end inside a word.
     pub alignment: SpanAlignment,
+    /// The byte between the cells of CSV; a comma where absent, or what a header without a comma has instead.
+    pub separator: Option<u8>,
+    /// Whether records are read to be tagged. Their annotation is not read: it stays among the fields, and a fault in it is none of
+    /// the record. Files without annotation are read, and columns of words are kept.
+    pub to_tag: bool,
 }
 
 /// Names of JSON fields and of table columns, where they are not the usual ones.

@@ -23,8 +23,10 @@ pub struct Record {
     pub further_annotations: usize,
     /// What else the record holds: fields of JSON objects, columns of tables. In file order.
     pub fields: Map<String, Value>,
-    /// Comment lines before the sentence (CoNLL), with their `#`.
+    /// Comment lines and `-DOCSTART-` lines before the sentence (CoNLL), as they are in the file.
     pub comments: Vec<String>,
+    /// All columns of each word, if the file has a line per word and is read to be tagged.
+    pub columns: Vec<Vec<String>>,
 }
 
 /// The annotation of a record.

@@ -32,15 +32,15 @@ impl<'a> Records<'a> {
         let source = Source::new(reader);
         Self(match layout {
             Layout::Text | Layout::SeqInOut => Box::new(LineReader::new(source, |line| Ok(line.into()))),
-            Layout::BioColumns => Box::new(ColumnReader::new(source, Kind::BioColumns)),
+            Layout::BioColumns => Box::new(ColumnReader::new(source, Kind::BioColumns, options)),
             Layout::Conll => {
                 let kind = options.columns.clone().map_or(Kind::Conll, Kind::Named);
-                Box::new(ColumnReader::new(source, kind))
+                Box::new(ColumnReader::new(source, kind, options))
             }
             Layout::Mtop => Box::new(LineReader::new(source, mtop::parse_line)),
             Layout::Mtod => Box::new(LineReader::new(source, mtod::parse_line)),
             Layout::Jsonl => Box::new(JsonReader::new(source, options)),
-            Layout::Csv => Box::new(TableReader::new(source, b',', options)),
+            Layout::Csv => Box::new(TableReader::new(source, options.separator.unwrap_or(b','), options)),
             Layout::Tsv => Box::new(TableReader::new(source, b'\t', options)),
         })
     }

@@ -24,6 +24,9 @@ pub(super) fn record(value: Value, options: &ReadOptions) -> Result<Record, Faul
     if label_studio::is_task(&fields) {
         return label_studio::record(fields, options);
     }
+    if options.to_tag {
+        return to_tag(fields, options);
+    }
     let left_out = answer(&fields);
     let names = keys(&fields);
     let text = take_text(&mut fields, &options.fields)?;
@@ -56,6 +59,29 @@ pub(super) fn record(value: Value, options: &ReadOptions) -> Result<Record, Faul
         (record.words, record.offsets) = token_words(field, tokens, &text, options)?;
     }
     (record.text, record.fields) = (Some(text), fields);
+    Ok(record)
+}
+
+/// The text or the tokens of a record that is to be tagged. Everything else stays among the fields, the tokens too.
+fn to_tag(mut fields: Map<String, Value>, options: &ReadOptions) -> Result<Record, Fault> {
+    let names = keys(&fields);
+    let text = take_text(&mut fields, &options.fields)?;
+    let mut record = Record::default();
+    let given = options.fields.tokens.as_deref();
+    // A cell of a table holds tokens with blanks between them.
+    let listed = |value: &Value| value.is_array() || (text.is_none() && value.is_string());
+    let usual = || TOKENS.into_iter().find(|name| fields.get(*name).is_some_and(listed));
+    match (&text, given.or_else(usual).and_then(|name| Some((name, fields.get(name)?)))) {
+        (None, None) => return Err(Fault::Keys { keys: names }),
+        (None, Some((field, tokens))) => record.words = Some(words(field, tokens)?),
+        (Some(_), None) => {}
+        (Some(text), Some((field, tokens))) if given.is_some() || of_objects(tokens) => {
+            (record.words, record.offsets) = token_words(field, tokens, text, options)?;
+        }
+        // Other lists may have such a name too.
+        (Some(_), Some((field, tokens))) => record.words = words(field, tokens).ok(),
+    }
+    (record.text, record.fields) = (text, fields);
     Ok(record)
 }
 

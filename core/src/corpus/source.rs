@@ -10,6 +10,9 @@ use crate::files::FileError;
 /// Longest line, or JSON value that spans lines, in bytes.
 pub(super) const MAX_LINE: usize = 64 << 20;
 
+/// Longest rest of such a line that is skipped, in bytes: a device such as `/dev/zero` has no line end.
+const MAX_SKIP: u64 = 4 << 30;
+
 /// Opens a file for reading. `.gz` and `.zst` files are decompressed.
 ///
 /// # Errors
@@ -21,15 +24,19 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, FileError> {
     if file.metadata().map_err(failed)?.is_dir() {
         return Err(failed(io::ErrorKind::IsADirectory.into()));
     }
-    let file = BufReader::with_capacity(1 << 16, file);
-    Ok(match extension(path).as_deref() {
-        Some("gz") => Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(file))),
+    Ok(decompressed(path, BufReader::with_capacity(1 << 16, file)))
+}
+
+/// The content of the file at `path` from its bytes: those of `.gz` and `.zst` files are decompressed.
+pub fn decompressed<'a>(path: &Path, bytes: impl BufRead + Send + 'a) -> Box<dyn BufRead + Send + 'a> {
+    match extension(path).as_deref() {
+        Some("gz") => Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(bytes))),
         Some("zst") => {
-            let decoder = Frames { decoder: None, file };
+            let decoder = Frames { decoder: None, file: bytes };
             Box::new(BufReader::new(decoder))
         }
-        _ => Box::new(file),
-    })
+        _ => Box::new(bytes),
+    }
 }
 
 /// The extension that tells the layout, in lower case: that of `a.conll.gz` is `conll`.
@@ -225,7 +232,11 @@ impl<'a> Source<'a> {
 
     /// Skips the rest of a line that is too long.
     fn skip_line(&mut self) -> io::Result<()> {
+        let begin = self.position;
         loop {
+            if self.position - begin > MAX_SKIP {
+                return Err(io::Error::other(format!("no line end in {} GiB", MAX_SKIP >> 30)));
+            }
             let buffer = self.reader.fill_buf()?;
             let end = buffer.iter().position(|byte| *byte == b'\n');
             let count = end.map_or(buffer.len(), |end| end + 1);

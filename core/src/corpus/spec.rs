@@ -182,6 +182,8 @@ impl CorpusSpec {
             label: self.label.clone(),
             overlap: self.overlap,
             alignment: self.span_alignment,
+            separator: None,
+            to_tag: false,
         }
     }
 

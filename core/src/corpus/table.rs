@@ -75,6 +75,11 @@ impl<'a> TableReader<'a> {
         let Row { line, cells, .. } = header?;
         table.header = cells.into_iter().map(|cell| cell.trim().to_owned()).collect();
         table.kind = kind(&table.header, &self.options).map_err(|fault| LineFault::new(line, fault))?;
+        // Names of columns are compared without case, those of fields are not.
+        let text = |name: &&String| name.eq_ignore_ascii_case("text");
+        if let (Kind::Texts, None) = (table.kind, &self.options.fields.text) {
+            self.options.fields.text = table.header.iter().find(text).cloned();
+        }
         Ok(Some(table))
     }
 }
@@ -167,19 +172,24 @@ impl Table<'_> {
                     Err(fault) => return Some(Err(fault)),
                 };
                 let line = row.line;
-                let record = self.object(row).and_then(|fields| row::record(Value::Object(fields), options));
+                let record = self
+                    .object(row, options.to_tag)
+                    .and_then(|fields| row::record(Value::Object(fields), options));
                 Some(
                     record
                         .map(|record| Record { line, ..record })
                         .map_err(|fault| LineFault::new(line, fault)),
                 )
             }
-            Kind::Words { word, tag, sentence } => self.sentence(word, tag, sentence),
+            Kind::Words { word, tag, sentence } => {
+                let tag = tag.filter(|_| !options.to_tag);
+                self.sentence(word, tag, sentence, options.to_tag)
+            }
         }
     }
 
-    /// A row as an object.
-    fn object(&self, row: Row) -> Result<Map<String, Value>, Fault> {
+    /// A row as an object. A cell that looks like a list but is none is an error, unless `lenient`.
+    fn object(&self, row: Row, lenient: bool) -> Result<Map<String, Value>, Fault> {
         if row.cells.len() > self.header.len() {
             let (got, want) = (row.cells.len(), self.header.len());
             return Err(Fault::Row(format!("{got} cells under {want} column names")));
@@ -189,7 +199,7 @@ impl Table<'_> {
             let list = cell.starts_with('[') && !name.eq_ignore_ascii_case("text");
             let value = match serde_json::from_str::<Value>(&cell) {
                 Ok(value @ Value::Array(_)) if list => value,
-                _ if list && cell.ends_with(']') => {
+                _ if list && cell.ends_with(']') && !lenient => {
                     return Err(Fault::Row(format!(
                         "column `{name}` holds `{cell}`, which is no JSON array"
                     )));
@@ -206,6 +216,7 @@ impl Table<'_> {
         word: usize,
         tag: Option<usize>,
         sentence: Option<usize>,
+        to_tag: bool,
     ) -> Option<Result<Record, LineFault>> {
         let mut record = Record::default();
         let (mut words, mut tags) = (Vec::new(), Vec::new());
@@ -246,6 +257,9 @@ impl Table<'_> {
             record.word_lines.push(row.line);
             words.push(word.to_owned());
             tags.extend(cell(tag).map(str::to_owned));
+            if to_tag {
+                record.columns.push(row.cells);
+            }
         }
         if let Some(fault) = failed {
             return Some(Err(fault));

@@ -5,7 +5,8 @@ use super::options::OffsetUnit;
 use super::record::CharSpan;
 
 /// The offsets of a text in one unit.
-pub(super) struct Offsets {
+#[derive(Debug)]
+pub struct Offsets {
     unit: OffsetUnit,
     /// Offset of each character and of the end, in the unit; `None` if all characters are ASCII or the unit is characters.
     starts: Option<Vec<usize>>,
@@ -13,7 +14,8 @@ pub(super) struct Offsets {
 }
 
 impl Offsets {
-    pub(super) fn new(text: &str, unit: OffsetUnit) -> Self {
+    /// The offsets of `text` in `unit`.
+    pub fn new(text: &str, unit: OffsetUnit) -> Self {
         if unit == OffsetUnit::Chars || text.is_ascii() {
             return Self { unit, starts: None, length: text.chars().count() };
         }
@@ -24,6 +26,12 @@ impl Offsets {
             starts.push(at);
         }
         Self { unit, starts: Some(starts), length: at }
+    }
+
+    /// The offset of a character; the number of characters gives the length of the text. A place after the end is the end.
+    pub fn of_character(&self, at: usize) -> usize {
+        let of = |starts: &Vec<usize>| starts.get(at).copied();
+        self.starts.as_ref().map_or(Some(at), of).unwrap_or(self.length).min(self.length)
     }
 
     /// A range in characters.

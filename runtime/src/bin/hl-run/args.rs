@@ -4,16 +4,20 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
-use hyperloader_cli::{CommonArgs, Documents, OutputFormat, choices};
+use hyperloader_cli::{CommonArgs, Documents, choices};
+use hyperloader_core::corpus::{Columns, Fields, OffsetUnit, ReadOptions};
 use hyperloader_runtime::{
     Alignment, BackendKind, BackendOptions, Device, DraftFrom, Guarantee, Input, Mode, TaggerOptions,
 };
 
-/// Tag sentences with a model that `hl-export` wrote
+use crate::values::{ALIGNMENTS, BACKENDS, DRAFTS, Format, InputFormat, MODES, OFFSETS};
+
+/// Tag text with a model that `hl-export` wrote
 ///
-/// Sentences come from the arguments or, if there are none, from stdin, one per line. Results go to stdout in the order
-/// of the sentences; notes, warnings and errors go to stderr. A sentence that cannot be tagged is reported and skipped,
-/// and the exit code is then 1.
+/// Text comes from the arguments, from files (`--input`) or, if neither is given, from stdin, one text per line. Results
+/// go to stdout or to `--output`, one for each record of the input and in its order; notes, warnings and errors go to
+/// stderr. A record that cannot be tagged is reported, its place in the output holds the error, and the exit code is
+/// then 1.
 #[derive(Debug, Parser)]
 #[command(
     name = "hl-run",
@@ -39,15 +43,18 @@ const EXAMPLES: &str = "\
 Examples:
   Tag a sentence:
     hl-run --model mtop.onnx \"set an alarm for 7 am\"
-  Tag a file with one sentence per line, as JSON Lines:
+  Tag stdin, one sentence per line, as JSON Lines:
     hl-run --model mtop.onnx --output-format jsonl < sentences.txt > spans.jsonl
+  Tag files; the formats follow from their names:
+    hl-run --model mtop.onnx --input a.jsonl b.csv.gz --output spans.jsonl
   Show the task and the labels of a file:
     hl-run --model mtop.onnx --info
 
 Exit codes:
-  0  All sentences were tagged
-  1  An error in the input, the command line or the file; other sentences were tagged
-  2  An error in hl-run or in the backend";
+  0    All records were tagged
+  1    An error in the input, the command line or the file; other records were tagged
+  2    An error in hl-run or in the backend
+  130  Ctrl-C; what was complete is written";
 
 /// What `hl-run` can do besides tagging.
 #[derive(Debug, Subcommand)]
@@ -67,17 +74,59 @@ pub(crate) struct TagArgs {
     pub(crate) model: PathBuf,
 
     /// Print the file's metadata and tag nothing
-    #[arg(long, conflicts_with = "sentences")]
+    #[arg(long, conflicts_with_all = ["sentences", "input", "output"])]
     pub(crate) info: bool,
 
-    /// Form of the sentences
-    #[arg(long, default_value = "text", value_name = "FORMAT", value_parser = choices(&INPUTS))]
-    input_format: Input,
+    // Options of input and output are not a set of their own: clap reads an optional set of options as absent if another
+    // set is flattened into it.
+    /// Files to tag; `-` is stdin [default: stdin]
+    ///
+    /// Files ending in `.gz` and `.zst` are decompressed.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "sentences")]
+    pub(crate) input: Vec<PathBuf>,
 
-    // Not the shared `FormatArgs`: clap reads an optional set of options as absent if another set is flattened into it.
-    /// Format of the data on stdout
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
-    pub(crate) output_format: OutputFormat,
+    /// Format of the input [default: that of the file's extension; `text` for arguments and stdin]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) input_format: Option<InputFormat>,
+
+    /// JSON field or table column that holds the text [default: `text`, or `data`]
+    #[arg(long, value_name = "NAME")]
+    text_field: Option<String>,
+
+    /// JSON field or table column that holds the words [default: `tokens`, or `words`]
+    #[arg(long, value_name = "NAME")]
+    tokens_field: Option<String>,
+
+    /// Columns of CoNLL files and of tables of words, such as `index,word,_,tag` [default: word first]
+    ///
+    /// One is `word`; `index` numbers the words, `sentence` the sentences, `tag` and `_` are not read, and `*` stands for
+    /// any number of columns.
+    #[arg(long, value_name = "ROLES", value_parser = Columns::parse)]
+    columns: Option<Columns>,
+
+    /// Character between the cells of CSV, or `tab` [default: `,`; `;` or tab if the header has no comma]
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    delimiter: Option<u8>,
+
+    /// File to write the results to; for `brat` a folder [default: stdout]
+    ///
+    /// The file appears when it is complete.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Format of the results [default: that of the output's extension; `text` for stdout]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) output_format: Option<Format>,
+
+    /// Unit of the offsets of spans
+    #[arg(long, default_value = "chars", value_name = "UNIT", value_parser = choices(&OFFSETS))]
+    pub(crate) offsets: OffsetUnit,
+
+    /// Keep an unfinished output as `FILE.partial`, and continue it if it is there
+    ///
+    /// For the formats `jsonl`, `conll`, `tsv` and `text`. The finished file is the same as without an interruption.
+    #[arg(long, requires = "output")]
+    pub(crate) resume: bool,
 
     /// Runtime that runs the model
     #[arg(long, default_value = "auto", value_name = "BACKEND", value_parser = choices(&BACKENDS))]
@@ -150,59 +199,14 @@ pub(crate) struct TagArgs {
     pub(crate) stats: bool,
 }
 
-const INPUTS: [(Input, &str, &str); 2] = [
-    (Input::Text, "text", "Text, split into words by the rule of the task's corpus"),
-    (Input::Words, "words", "Words separated by white space"),
-];
-
-const BACKENDS: [(BackendKind, &str, &str); 3] = [
-    (BackendKind::Auto, "auto", "ONNX Runtime if its library can be loaded, else tract"),
-    (BackendKind::Ort, "ort", "ONNX Runtime, a library that is loaded when hl-run starts"),
-    (BackendKind::Tract, "tract", "tract, which is part of hl-run"),
-];
-
-const MODES: [(Mode, &str, &str); 4] = [
-    (
-        Mode::Verified,
-        "verified",
-        "The same tags as `greedy` in fewer passes: a draft of the whole target is checked in one pass and \
-         corrected from its first wrong token",
-    ),
-    (Mode::Greedy, "greedy", "One token per pass, the most likely of the whole vocabulary, as in the paper"),
-    (
-        Mode::Constrained,
-        "constrained",
-        "One token per pass, the most likely of those that a well-formed target allows: each word gets a known tag",
-    ),
-    (
-        Mode::Draft,
-        "draft",
-        "The draft without a check: only the encoder runs, and tags may differ from `greedy`",
-    ),
-];
-
-const DRAFTS: [(DraftFrom, &str, &str); 3] = [
-    (
-        DraftFrom::Classifier,
-        "classifier",
-        "The file's tag classifier, if it has one; after a wrong draft, the decoder's output",
-    ),
-    (
-        DraftFrom::Jacobi,
-        "jacobi",
-        "`O` for every word; after a wrong draft, the decoder's output (Jacobi decoding, Santilli et al. 2023)",
-    ),
-    (DraftFrom::Outside, "outside", "`O` for every word, also after a wrong draft"),
-];
-
-const ALIGNMENTS: [(Alignment, &str, &str); 2] = [
-    (Alignment::Order, "order", "The first tag belongs to the first word and so on, as the paper evaluates"),
-    (
-        Alignment::Sentinel,
-        "sentinel",
-        "A tag belongs to the word of the sentinel before it: a missing tag does not shift the others",
-    ),
-];
+/// A character that separates cells.
+fn delimiter(typed: &str) -> Result<u8, String> {
+    match typed.as_bytes() {
+        b"tab" | b"\\t" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(*byte),
+        _ => Err("expected one ASCII character other than a quote, or `tab`".to_owned()),
+    }
+}
 
 impl TagArgs {
     /// Threads of a worker.
@@ -218,6 +222,31 @@ impl TagArgs {
         Some(self.cache.clone()?.unwrap_or_else(models))
     }
 
+    /// How input is read.
+    pub(crate) fn read_options(&self) -> ReadOptions {
+        ReadOptions {
+            fields: Fields {
+                text: self.text_field.clone(),
+                tokens: self.tokens_field.clone(),
+                ..Fields::default()
+            },
+            columns: self.columns.clone(),
+            separator: self.delimiter,
+            to_tag: true,
+            ..ReadOptions::default()
+        }
+    }
+
+    /// What results depend on besides model and input, in words.
+    pub(crate) fn settings(&self) -> String {
+        let Self { input_format, decode, draft_from, align, scores, .. } = self;
+        let (read, offsets) = (self.read_options(), self.offsets.name());
+        let fields = (&read.fields.text, &read.fields.tokens, &read.columns, read.separator);
+        let guarantee = self.max_error.map(|max_error| (max_error, self.confidence));
+        format!("{input_format:?} {fields:?} {offsets} {decode} {draft_from} {align:?} {scores} {guarantee:?}")
+    }
+
+    /// How the tagger runs.
     pub(crate) fn options(&self) -> TaggerOptions {
         TaggerOptions {
             backend: BackendOptions {
@@ -228,7 +257,7 @@ impl TagArgs {
                 cache: self.cache(),
             },
             batch_size: self.batch_size.get(),
-            input: self.input_format,
+            input: if self.input_format == Some(InputFormat::Words) { Input::Words } else { Input::Text },
             align: self.align,
             workers: self.workers.into(),
             mode: self.decode,
@@ -277,13 +306,20 @@ mod tests {
     }
 
     #[test]
-    fn names_of_choices_are_those_of_the_library() {
-        assert!(INPUTS.iter().all(|(value, name, _)| value.to_string() == *name));
-        assert!(BACKENDS.iter().all(|(value, name, _)| value.to_string() == *name));
-        assert!(MODES.iter().all(|(value, name, _)| value.to_string() == *name));
-        assert!(DRAFTS.iter().all(|(value, name, _)| value.to_string() == *name));
-        let counts = [INPUTS.len(), BACKENDS.len(), MODES.len(), DRAFTS.len()];
-        let all = [Input::ALL.len(), BackendKind::ALL.len(), Mode::ALL.len(), DraftFrom::ALL.len()];
-        assert_eq!(counts, all);
+    fn words_after_input_are_files() {
+        let tag = parse(&["--model", "a.onnx", "--input", "a.txt", "-"]).tag.unwrap();
+        assert_eq!(tag.input, [Path::new("a.txt"), Path::new("-")]);
+        assert!(tag.sentences.is_empty());
+    }
+
+    #[test]
+    fn a_delimiter_is_one_character_of_ascii() {
+        assert_eq!(
+            ["|", "tab", "\\t"].map(|typed| delimiter(typed).ok()),
+            [Some(b'|'), Some(b'\t'), Some(b'\t')]
+        );
+        for bad in ["", "ab", "\u{a7}", "\"", "\n"] {
+            assert!(delimiter(bad).is_err(), "{bad}");
+        }
     }
 }

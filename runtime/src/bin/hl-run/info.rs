@@ -1,17 +1,22 @@
 //! `hl-run --info`: the metadata of a file.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use hyperloader_cli::Console;
 use hyperloader_core::format::tagger::{TaggerKind, TaggerMetadata};
 use hyperloader_runtime::ModelFile;
 use serde_json::{Map, Value};
 
 use crate::args::TagArgs;
+use crate::values::Format;
 
 /// Prints the metadata as a table or as one JSON object. The tokenizer and the drafter appear by their sizes.
 pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<()> {
+    let format = args.output_format.unwrap_or(Format::Text);
+    let Some(format) = format.of_data() else {
+        bail!("metadata cannot be printed as `{}`\nhint: use `text`, `json` or `jsonl`", format.name());
+    };
     let fields = fields(&ModelFile::open(&args.model)?)?;
-    console.record(args.output_format, &fields, || table(&fields))
+    console.record(format, &fields, || table(&fields))
 }
 
 fn fields(file: &ModelFile) -> Result<Map<String, Value>> {

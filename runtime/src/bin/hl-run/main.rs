@@ -1,16 +1,25 @@
 //! `hl-run`: tags sentences with an exported tagger.
 //!
-//! - [`args`]: the command line
-//! - [`tag`]: plain `hl-run`, which tags sentences
-//! - [`mod@format`]: tagged sentences as text and as JSON
+//! - [`args`] and [`values`]: the command line
+//! - [`tag`]: plain `hl-run`, which tags records
+//! - [`inputs`]: files and stdin as records, read by a thread of its own through a [`queue`]
+//! - [`entry`]: what is tagged of a record, and what came of it
+//! - [`formats`]: the results as text, JSON, tables and pages
+//! - [`output`]: where results go; [`partial`]: an output that can be continued
+//! - [`progress`]: how far tagging got
 //! - [`info`]: `hl-run --info`
-//! - [`lines`]: stdin in batches of lines
 
 mod args;
-mod format;
+mod entry;
+mod formats;
 mod info;
-mod lines;
+mod inputs;
+mod output;
+mod partial;
+mod progress;
+mod queue;
 mod tag;
+mod values;
 
 use std::process::ExitCode;
 
@@ -33,7 +42,7 @@ impl Program for Args {
         match (self.command, self.tag) {
             (Some(Command::Documents(documents)), _) => documents.print::<Self>(console)?,
             (None, Some(args)) if args.info => info::run(&args, console)?,
-            (None, Some(args)) => tag::run(&args, console)?,
+            (None, Some(args)) => return tag::run(&args, console),
             // clap requires `--model` without a command.
             (None, None) => anyhow::bail!("no model\nhint: name one with `--model FILE`"),
         }

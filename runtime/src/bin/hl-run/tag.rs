@@ -1,17 +1,27 @@
-//! Plain `hl-run`: tags sentences from the arguments or from stdin.
+//! Plain `hl-run`: tags the records of arguments, files and stdin.
 
 use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use hyperloader_cli::{Console, Exit, Records};
-use hyperloader_runtime::{ModelFile, SentenceError, Statistics, Tagged, Tagger, Threshold};
+use anyhow::Result;
+use hyperloader_cli::{Console, Exit, stop_on_interrupt};
+use hyperloader_runtime::{ModelFile, Statistics, Tagger, Threshold};
+use serde_json::{Value, json};
 
 use crate::args::TagArgs;
-use crate::format;
-use crate::lines::Lines;
+use crate::entry::{self, Entry};
+use crate::inputs::{self, Input, Item, Reading};
+use crate::output::{Output, target};
+use crate::partial::Task;
+use crate::progress::Progress;
+use crate::values::InputFormat;
 
-pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<()> {
+pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<Exit> {
+    let inputs = check(args)?;
+    // What is wrong with input and output is said before a model is opened.
+    let target = target(args)?;
+    let stop = stop_on_interrupt()?;
     let tagger = Tagger::new(ModelFile::open(&args.model)?, &args.options())?;
     for notice in tagger.backend().notices() {
         console.note(notice);
@@ -24,20 +34,48 @@ pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<()> {
         ));
     }
     let began = Instant::now();
-    let mut printer = Printer { console, records: Records::new(console, args.output_format), abstained: 0 };
-    match args.sentences.is_empty() {
-        false => tag_arguments(&tagger, &args.sentences, &mut printer)?,
-        true => tag_stdin(&tagger, &mut printer)?,
-    }
-    if tagger.threshold().is_some() {
-        let (abstained, all) = (printer.abstained, printer.records.written());
-        console.note(format_args!("abstained on {abstained} of {all} sentences"));
-    }
-    printer.records.finish()?;
+    let format = target.format;
+    let task = || task(args, &inputs, &tagger, &format.name());
+    let output = target.open(args, &inputs, tagger.metadata(), console, task)?;
+    let visible = args.output.is_none() && io::stdout().is_terminal();
+    let progress = Progress::new(console, &inputs, visible || !args.sentences.is_empty());
+    let source = Source::new(args, &inputs, console)?;
+    let work = Work { tagger: &tagger, console, output, progress, counts: Counts::default(), stop };
+    let exit = work.run(source)?;
     if args.stats {
         console.requested(statistics(tagger.statistics(), began.elapsed()));
     }
-    Ok(())
+    Ok(exit)
+}
+
+/// The inputs; none if there are arguments.
+fn check(args: &TagArgs) -> Result<Vec<Input>> {
+    if args.sentences.is_empty() {
+        return inputs::inputs(args);
+    }
+    match args.input_format.is_none_or(InputFormat::is_line) {
+        true => Ok(vec![]),
+        false => anyhow::bail!(
+            "arguments are sentences, one each\nhint: name a file with `--input FILE`, or `-` for stdin"
+        ),
+    }
+}
+
+/// What must be the same when an output is continued.
+fn task(args: &TagArgs, inputs: &[Input], tagger: &Tagger, format: &str) -> Task {
+    let metadata = tagger.metadata();
+    let size = |input: &Input| input.size().map_or(Value::Null, Value::from);
+    let pairs = [
+        ("task", json!(metadata.task)),
+        ("checkpoint", json!(metadata.checkpoint_sha256)),
+        ("model size", json!(std::fs::metadata(&args.model).map(|about| about.len()).ok())),
+        ("output format", json!(format)),
+        ("options", json!(args.settings())),
+        ("arguments", json!(args.sentences)),
+        ("inputs", json!(inputs.iter().map(Input::name).collect::<Vec<_>>())),
+        ("input sizes", json!(inputs.iter().map(size).collect::<Vec<_>>())),
+    ];
+    pairs.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
 }
 
 /// `9 sentences in 0.50 s: 18.0 per second; per sentence 1.20 decoder passes, ...`
@@ -54,60 +92,135 @@ fn statistics(statistics: Statistics, elapsed: Duration) -> String {
     )
 }
 
-fn tag_arguments(tagger: &Tagger, sentences: &[String], printer: &mut Printer<'_>) -> Result<()> {
-    let results = tagger.tag(sentences)?;
-    (1..).zip(results).try_for_each(|(number, result)| printer.result(&format!("argument {number}"), result))
+/// Where records come from.
+enum Source {
+    Arguments(std::vec::IntoIter<Item>),
+    Reading(Reading),
 }
 
-/// Tags each batch as its lines arrive: memory is bounded, and a program that writes a line and waits gets an answer.
-fn tag_stdin(tagger: &Tagger, printer: &mut Printer<'_>) -> Result<()> {
-    if io::stdin().is_terminal() {
-        printer.console.note("reading sentences from the terminal, one per line");
-    }
-    let mut lines = Lines::new(io::stdin().lock());
-    while let Some(batch) = lines.next_batch(tagger.window()).context("cannot read stdin")? {
-        let texts: Vec<&str> = batch.iter().flat_map(|(_, line)| line.as_deref()).collect();
-        let mut results = tagger.tag(&texts)?.into_iter();
-        for (number, line) in &batch {
-            let place = format!("<stdin>:{number}");
-            match line {
-                Err(error) => printer.console.error_at(&place, error, Exit::UserError),
-                Ok(_) => results.next().map_or(Ok(()), |result| printer.result(&place, result))?,
-            }
+impl Source {
+    fn new(args: &TagArgs, inputs: &[Input], console: &Console) -> Result<Self> {
+        if !args.sentences.is_empty() {
+            return Ok(Self::Arguments(inputs::arguments(&args.sentences).into_iter()));
         }
-        printer.console.flush()?;
-        if printer.console.is_closed() {
-            break;
+        if args.input.is_empty() && io::stdin().is_terminal() {
+            console.note("reading sentences from the terminal, one per line");
+        }
+        Ok(Self::Reading(Reading::start(inputs.to_vec(), args.read_options())?))
+    }
+
+    fn batch(&mut self, size: usize, stop: &AtomicBool) -> Result<Vec<Item>> {
+        match self {
+            Self::Arguments(items) => Ok(items.by_ref().take(size).collect()),
+            Self::Reading(reading) => reading.batch(size, stop),
         }
     }
-    Ok(())
+
+    fn position(&self) -> u64 {
+        match self {
+            Self::Arguments(_) => 0,
+            Self::Reading(reading) => reading.position(),
+        }
+    }
 }
 
-/// Prints results, and the errors of sentences that could not be tagged.
-struct Printer<'a> {
-    console: &'a Console,
-    records: Records<'a>,
-    /// Number of sentences whose tags are withheld.
+/// Records so far.
+#[derive(Debug, Default)]
+struct Counts {
+    records: usize,
+    errors: usize,
+    words_unfit: usize,
+    /// Those whose tags are withheld.
     abstained: usize,
 }
 
-impl Printer<'_> {
-    fn result(&mut self, place: &str, result: Result<Tagged, SentenceError>) -> Result<()> {
-        let tagged = match result {
-            Ok(tagged) => tagged,
-            Err(error) => {
-                self.console.error_at(place, &error, Exit::UserError);
-                return Ok(());
+struct Work<'a> {
+    tagger: &'a Tagger,
+    console: &'a Console,
+    output: Output<'a>,
+    progress: Progress<'a>,
+    counts: Counts,
+    stop: &'a AtomicBool,
+}
+
+impl Work<'_> {
+    /// Tags each batch as its records arrive: memory is bounded, and a program that writes a line and waits gets an answer.
+    fn run(mut self, mut source: Source) -> Result<Exit> {
+        let (done, failed) = self.output.done();
+        self.skip(&mut source, done)?;
+        self.counts.errors = failed;
+        loop {
+            let batch = source.batch(self.tagger.window(), self.stop)?;
+            if batch.is_empty() {
+                break;
             }
-        };
-        if !tagged.complete {
-            self.console.note(format_args!(
-                "{place}: the target reached its maximum length: the last words may have no tags"
+            for entry in entry::tag(self.tagger, batch, self.counts.records)? {
+                self.entry(&entry)?;
+            }
+            self.output.flush(self.counts.records, self.counts.errors)?;
+            self.progress.set(self.counts.records, source.position());
+            if self.output.is_closed() || self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        drop(self.progress);
+        let Counts { records, errors, words_unfit, abstained } = self.counts;
+        if words_unfit > 0 {
+            self.console.warn(format_args!(
+                "{words_unfit} records have words that are not those of their text: the text was split instead"
             ));
         }
-        self.abstained += usize::from(tagged.abstained);
-        let blank = if self.records.written() > 0 { "\n" } else { "" };
-        let text = || format!("{blank}{}", format::text(&tagged, true).trim_end_matches('\n'));
-        self.records.write_with(|| Ok(format::json(&tagged)), text)
+        if self.tagger.threshold().is_some() {
+            self.console.note(format_args!("abstained on {abstained} of {records} records"));
+        }
+        if self.stop.load(Ordering::Relaxed) {
+            self.console
+                .requested(format_args!("interrupted after {records} records; {}", self.output.left()));
+            self.output.interrupt()?;
+            return Ok(Exit::Interrupted);
+        }
+        self.output.finish()?;
+        if errors > 0 {
+            self.console.note(format_args!("{errors} of {records} records could not be tagged"));
+        }
+        Ok(if failed > 0 { Exit::UserError } else { Exit::Success })
+    }
+
+    /// Passes over the records that an earlier call wrote.
+    fn skip(&mut self, source: &mut Source, done: usize) -> Result<()> {
+        if done > 0 {
+            self.console.note(format_args!("continuing after {done} records"));
+        }
+        while self.counts.records < done {
+            let size = self.tagger.window().min(done - self.counts.records);
+            match source.batch(size, self.stop)?.len() {
+                0 if self.stop.load(Ordering::Relaxed) => break,
+                0 => anyhow::bail!(
+                    "the input has {} records, but {done} were written already\n\
+                     hint: use the same input, or remove the unfinished output to begin anew",
+                    self.counts.records
+                ),
+                count => self.counts.records += count,
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &Entry) -> Result<()> {
+        self.counts.records += 1;
+        self.counts.words_unfit += usize::from(entry.words_unfit);
+        self.counts.abstained += usize::from(entry.result.as_ref().is_ok_and(|tagged| tagged.abstained));
+        match &entry.result {
+            Err(failure) => {
+                self.counts.errors += 1;
+                self.console.error_at(&entry.place.to_string(), failure, Exit::UserError);
+            }
+            Ok(tagged) if !tagged.complete => self.console.note(format_args!(
+                "{}: the target reached its maximum length: the last words may have no tags",
+                entry.place
+            )),
+            Ok(_) => {}
+        }
+        self.output.record(entry)
     }
 }

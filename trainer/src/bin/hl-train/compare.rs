@@ -6,13 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use hyperloader_cli::{CommonArgs, Console, Exit};
+use hyperloader_cli::{CommonArgs, Console, Exit, stop_on_interrupt};
 use hyperloader_core::corpus::known;
 use hyperloader_trainer::compare::{self, Cell, CellEnd, Plan, Results, Scores};
 use hyperloader_trainer::train::Training;
 
 use crate::compare_args::CompareArgs;
-use crate::interrupt::stop_on_interrupt;
 use crate::job::RunEnd;
 use crate::progress::Progress;
 use crate::{exit_of, fetch, job};

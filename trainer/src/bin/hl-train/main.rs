@@ -7,7 +7,6 @@
 //! - [`compare`], [`corpora`], [`params`], [`drafter`], [`calibrate`], [`report`]: a file for each command
 //! - [`job`]: a run of `hl-train compare --jobs N` in a process of its own
 //! - [`fetch`], [`progress`]: progress bars and log lines
-//! - [`interrupt`][]: Ctrl-C
 
 mod args;
 mod calibrate;
@@ -16,7 +15,6 @@ mod compare_args;
 mod corpora;
 mod drafter;
 mod fetch;
-mod interrupt;
 mod job;
 mod params;
 mod progress;

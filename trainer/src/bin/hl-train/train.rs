@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::Table;
-use hyperloader_cli::{Console, Exit, FormatArgs};
+use hyperloader_cli::{Console, Exit, FormatArgs, stop_on_interrupt};
 use hyperloader_core::corpus::{LabelPreset, Labels, known};
 use hyperloader_core::method::variant;
 use hyperloader_core::run::{Candidates, Run};
@@ -15,7 +15,6 @@ use hyperloader_trainer::report;
 use hyperloader_trainer::train::{End, Outcome, Training};
 
 use crate::fetch;
-use crate::interrupt::stop_on_interrupt;
 use crate::progress::Progress;
 use crate::shared::{ComputeArgs, label_presets, method_names};
 

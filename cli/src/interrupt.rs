@@ -1,13 +1,16 @@
-//! Ctrl-C: the first one asks a training to save and stop, the second one ends the program.
+//! Ctrl-C: the first one asks the program to save what it has and stop, the second one ends it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::exit::Exit;
 use anyhow::{Context, Result};
-use hyperloader_cli::Exit;
 
 /// A flag that becomes true once Ctrl-C is pressed or the system asks the program to end (SIGTERM).
-#[allow(clippy::exit, reason = "the second Ctrl-C must not wait for the end of a step")]
-pub(crate) fn stop_on_interrupt() -> Result<&'static AtomicBool> {
+///
+/// # Errors
+/// If it was called before, or the system refuses.
+#[allow(clippy::exit, reason = "the second Ctrl-C must not wait for the end of a step or batch")]
+pub fn stop_on_interrupt() -> Result<&'static AtomicBool> {
     static STOP: AtomicBool = AtomicBool::new(false);
     ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::Relaxed) {

@@ -1,0 +1,293 @@
+//! Records on their way through the tagger: what is tagged of them, and what came of it.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+use hyperloader_core::causes::with_causes;
+use hyperloader_core::corpus::{Fault, LineFault, OffsetUnit, Offsets, Record};
+use hyperloader_core::text::words::is_whitespace;
+use hyperloader_runtime::{BackendError, SentenceError, Tagged, TaggedSpan, Tagger, Word};
+use serde_json::{Map, Value};
+
+use crate::inputs::{Item, Place};
+
+/// A record that was tagged, or could not be.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Its number in the output, from 1.
+    pub(crate) number: usize,
+    pub(crate) place: Place,
+    pub(crate) result: Result<Tagged, Failure>,
+    /// Its text, if it could be read and not be tagged.
+    pub(crate) text: Option<String>,
+    /// Whether the record has words, rather than a text.
+    pub(crate) has_words: bool,
+    /// Whether it has words that its text does not consist of; the text was tagged then.
+    pub(crate) words_unfit: bool,
+    /// Its other fields.
+    pub(crate) fields: Map<String, Value>,
+    /// Comments before it.
+    pub(crate) comments: Vec<String>,
+    /// Columns of its words.
+    pub(crate) columns: Vec<Vec<String>>,
+}
+
+/// Why a record could not be tagged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    fn new(message: String) -> Self {
+        match message.split_once("\nhint: ") {
+            Some((text, hint)) => Self { message: text.to_owned(), hint: Some(hint.to_owned()) },
+            None => Self { message, hint: None },
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
+impl Error for Failure {}
+
+impl From<SentenceError> for Failure {
+    fn from(error: SentenceError) -> Self {
+        Self::new(with_causes(&error))
+    }
+}
+
+impl From<LineFault> for Failure {
+    /// Faults whose hints name keys of a training's configuration get those of the command line.
+    fn from(LineFault { fault, .. }: LineFault) -> Self {
+        match fault {
+            Fault::Keys { keys } => Self {
+                message: format!("a record needs `text` or `tokens`; this one has {keys}"),
+                hint: Some("`--text-field NAME` and `--tokens-field NAME` name other fields".to_owned()),
+            },
+            Fault::Header { found } => Self {
+                message: format!("the columns {found} hold neither a text nor a word per row"),
+                hint: Some(
+                    "`--text-field NAME` names the column of the text, `--columns` those of words".to_owned(),
+                ),
+            },
+            Fault::IndexColumn { columns, hint } => Self {
+                message: format!(
+                    "the first of {columns} columns counts the words, so which one is the word is not clear"
+                ),
+                hint: Some(format!("name them: `--columns {}`", hint.replace(['[', ']', '"', ' '], ""))),
+            },
+            Fault::Width { got, first, want } => Self {
+                message: format!("{got} columns, but line {first} has {want}"),
+                hint: Some("`--columns` names the columns, for instance `--columns word,*`".to_owned()),
+            },
+            Fault::Roles { got, columns } => {
+                let columns = columns.replace(['[', ']', '"', ' '], "");
+                Self { message: format!("{got} columns do not fit `--columns {columns}`"), hint: None }
+            }
+            fault => Self::new(fault.to_string()),
+        }
+    }
+}
+
+/// What is tagged of a record.
+enum Request {
+    Text(String),
+    Words(Vec<String>, Option<Anchors>),
+    Failed(Failure),
+}
+
+/// The text of a record with words, and where they are in it, in characters.
+struct Anchors {
+    text: String,
+    places: Vec<(usize, usize)>,
+}
+
+/// Tags records. `before` were tagged before them.
+///
+/// # Errors
+/// If the backend fails.
+pub(crate) fn tag(tagger: &Tagger, items: Vec<Item>, before: usize) -> Result<Vec<Entry>, BackendError> {
+    let (mut requests, entries): (Vec<Request>, Vec<Entry>) =
+        (before + 1..).zip(items).map(|(number, item)| prepare(number, item)).unzip();
+    let texts: Vec<&str> = requests
+        .iter()
+        .filter_map(|request| match request {
+            Request::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    let mut texts = tagger.tag(&texts)?.into_iter();
+    let mut words = Vec::new();
+    for request in &mut requests {
+        if let Request::Words(given, _) = request {
+            words.push(std::mem::take(given));
+        }
+    }
+    let mut of_words = tagger.tag_words(&words)?.into_iter().zip(&words);
+    let finish = |(request, mut entry): (Request, Entry)| {
+        let (result, text) = match request {
+            Request::Failed(failure) => (Err(failure), None),
+            Request::Text(text) => match texts.next() {
+                Some(result) => settle(result, text),
+                None => (Err(Failure::new("it was not tagged".to_owned())), Some(text)),
+            },
+            Request::Words(_, anchors) => match of_words.next() {
+                Some((result, words)) => anchored(result, words, anchors),
+                None => (Err(Failure::new("it was not tagged".to_owned())), None),
+            },
+        };
+        entry.text = text.or(entry.text);
+        Entry { result, ..entry }
+    };
+    Ok(requests.into_iter().zip(entries).map(finish).collect())
+}
+
+/// A text without words has no spans, which is no error.
+fn settle(result: Result<Tagged, SentenceError>, text: String) -> (Result<Tagged, Failure>, Option<String>) {
+    match result {
+        Ok(tagged) => (Ok(tagged), None),
+        Err(SentenceError::NoWord) => (Ok(Tagged { text, complete: true, ..Tagged::default() }), None),
+        Err(error) => (Err(error.into()), Some(text)),
+    }
+}
+
+/// The tagged words of a record as part of its own text.
+fn anchored(
+    result: Result<Tagged, SentenceError>,
+    words: &[String],
+    anchors: Option<Anchors>,
+) -> (Result<Tagged, Failure>, Option<String>) {
+    match anchors {
+        None => settle(result, words.join(" ")),
+        Some(Anchors { text, places }) => match result {
+            Ok(tagged) => (Ok(move_to(tagged, text, &places)), None),
+            other => settle(other, text),
+        },
+    }
+}
+
+fn prepare(number: usize, Item { place, record }: Item) -> (Request, Entry) {
+    let mut entry = Entry {
+        number,
+        place,
+        result: Ok(Tagged::default()),
+        text: None,
+        has_words: false,
+        words_unfit: false,
+        fields: Map::new(),
+        comments: Vec::new(),
+        columns: Vec::new(),
+    };
+    let Record { text, words, offsets, fields, comments, columns, .. } = match record {
+        Ok(record) => record,
+        Err(fault) => return (Request::Failed(fault.into()), entry),
+    };
+    (entry.fields, entry.comments, entry.columns) = (fields, comments, columns);
+    let request = match (text, words) {
+        (None, None) => Request::Text(String::new()),
+        (Some(text), None) => Request::Text(text),
+        (None, Some(words)) => {
+            entry.has_words = true;
+            Request::Words(words, None)
+        }
+        (Some(text), Some(words)) => match places(&text, &words, offsets) {
+            Ok(Some(places)) => {
+                entry.has_words = true;
+                Request::Words(words, Some(Anchors { text, places }))
+            }
+            Ok(None) => {
+                entry.words_unfit = true;
+                Request::Text(text)
+            }
+            Err(failure) => {
+                entry.text = Some(text);
+                Request::Failed(failure)
+            }
+        },
+    };
+    (request, entry)
+}
+
+/// Where the words are: as the record says, or one after the other with nothing but white space between them.
+fn places(
+    text: &str,
+    words: &[String],
+    given: Option<Vec<(usize, usize)>>,
+) -> Result<Option<Vec<(usize, usize)>>, Failure> {
+    let Some(places) = given else { return Ok(find(text, words)) };
+    match places.windows(2).position(|pair| pair[0].1 > pair[1].0) {
+        None => Ok(Some(places)),
+        Some(at) => Err(Failure::new(format!(
+            "token {} begins at {}, before the end of the token before it at {}",
+            at + 1,
+            places[at + 1].0,
+            places[at].1
+        ))),
+    }
+}
+
+fn find(text: &str, words: &[String]) -> Option<Vec<(usize, usize)>> {
+    let (mut rest, mut at) = (text, 0);
+    let skip = |rest: &mut &str, at: &mut usize| {
+        let trimmed = rest.trim_start_matches(is_whitespace);
+        *at += rest[..rest.len() - trimmed.len()].chars().count();
+        *rest = trimmed;
+    };
+    let mut places = Vec::with_capacity(words.len());
+    for word in words {
+        skip(&mut rest, &mut at);
+        rest = rest.strip_prefix(word.as_str())?;
+        let end = at + word.chars().count();
+        places.push((at, end));
+        at = end;
+    }
+    skip(&mut rest, &mut at);
+    rest.is_empty().then_some(places)
+}
+
+/// A tagged sentence of words as part of `text`, which has the words at `places`.
+fn move_to(tagged: Tagged, text: String, places: &[(usize, usize)]) -> Tagged {
+    let bytes: Vec<usize> = text.char_indices().map(|(byte, _)| byte).chain([text.len()]).collect();
+    let spans = tagged.spans.iter().filter_map(|span| {
+        let first = tagged.words.binary_search_by_key(&span.start, |word| word.start).ok()?;
+        let last = tagged.words.binary_search_by_key(&span.end, |word| word.end).ok()?;
+        let (start, end) = (places.get(first)?.0, places.get(last)?.1);
+        let text = text.get(*bytes.get(start)?..*bytes.get(end)?)?.to_owned();
+        Some(TaggedSpan { start, end, text, ..span.clone() })
+    });
+    let spans = spans.collect();
+    let place =
+        |(word, (start, end)): (&Word, &(usize, usize))| Word { start: *start, end: *end, ..word.clone() };
+    let words = tagged.words.iter().zip(places).map(place).collect();
+    Tagged { text, spans, words, ..tagged }
+}
+
+/// The spans with offsets in `unit`.
+pub(crate) fn spans_in(tagged: &Tagged, unit: OffsetUnit) -> Cow<'_, [TaggedSpan]> {
+    if unit == OffsetUnit::Chars || tagged.spans.is_empty() {
+        return Cow::Borrowed(&tagged.spans);
+    }
+    let offsets = Offsets::new(&tagged.text, unit);
+    let of = |span: &TaggedSpan| TaggedSpan {
+        start: offsets.of_character(span.start),
+        end: offsets.of_character(span.end),
+        ..span.clone()
+    };
+    tagged.spans.iter().map(of).collect()
+}
+
+/// The words as they are in the text: the model may read them in lower case.
+pub(crate) fn surfaces(tagged: &Tagged) -> Vec<&str> {
+    let text = &tagged.text;
+    let bytes = Offsets::new(text, OffsetUnit::Bytes);
+    let surface = |word: &Word| text.get(bytes.of_character(word.start)..bytes.of_character(word.end));
+    tagged.words.iter().map(|word| surface(word).unwrap_or_default()).collect()
+}

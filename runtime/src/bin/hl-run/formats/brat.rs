@@ -1,0 +1,163 @@
+//! brat's standoff format: for each input `NAME.txt` with the texts and `NAME.ann` with the spans, and one `annotation.conf`.
+//!
+//! Offsets count characters of the whole `.txt` file. A span over several lines is discontinuous there, one fragment per line.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use hyperloader_core::corpus::OffsetUnit;
+use hyperloader_core::files::{AtomicFile, FileError};
+use hyperloader_runtime::{TaggedSpan, TaggerMetadata};
+
+use crate::entry::Entry;
+use crate::inputs::Input;
+
+/// Writes a folder.
+pub(crate) struct Brat {
+    folder: PathBuf,
+    /// Name of each input.
+    names: Vec<String>,
+    /// The type of each label.
+    types: HashMap<String, String>,
+    order: Vec<String>,
+    /// Index of the next input that gets files.
+    next: usize,
+    document: Option<Document>,
+}
+
+/// The files of an input.
+struct Document {
+    text: (AtomicFile, PathBuf),
+    spans: (AtomicFile, PathBuf),
+    /// Characters of the text so far.
+    length: usize,
+    /// Spans so far.
+    count: usize,
+}
+
+impl Brat {
+    /// Creates the folder, if it is not there.
+    ///
+    /// # Errors
+    /// If two inputs have one name, labels cannot be told apart, or the folder cannot be created.
+    pub(crate) fn new(
+        folder: &Path,
+        inputs: &[Input],
+        tagger: &TaggerMetadata,
+        offsets: OffsetUnit,
+    ) -> Result<Self> {
+        if offsets != OffsetUnit::Chars {
+            bail!("offsets in brat's files are characters\nhint: leave out `--offsets {}`", offsets.name());
+        }
+        let mut names: Vec<String> = inputs.iter().map(Input::stem).collect();
+        if names.is_empty() {
+            names.push("arguments".to_owned());
+        }
+        let twice = |(at, name): &(usize, &String)| names[..*at].contains(name);
+        if let Some((_, name)) = names.iter().enumerate().find(twice) {
+            bail!(
+                "two inputs would be written to `{name}.ann`\nhint: rename one, or tag them one after the other"
+            );
+        }
+        let order: Vec<String> = tagger.labels.iter().map(|label| type_of(label)).collect();
+        if let Some((at, name)) = order.iter().enumerate().find(|(at, name)| order[..*at].contains(name)) {
+            let first = order.iter().position(|other| other == name).unwrap_or_default();
+            bail!("labels `{}` and `{}` are both `{name}` in brat", tagger.labels[first], tagger.labels[at]);
+        }
+        std::fs::create_dir_all(folder).map_err(|error| FileError::new("create", folder, error))?;
+        let types = tagger.labels.iter().cloned().zip(order.iter().cloned()).collect();
+        Ok(Self { folder: folder.to_owned(), names, types, order, next: 0, document: None })
+    }
+
+    /// Writes a record.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub(crate) fn record(&mut self, entry: &Entry) -> Result<()> {
+        self.open(entry.place.input + 1)?;
+        let Some(document) = &mut self.document else { return Ok(()) };
+        match &entry.result {
+            Ok(tagged) => {
+                for span in &tagged.spans {
+                    let label = self.types.get(&span.label).cloned();
+                    document.span(&label.unwrap_or_else(|| type_of(&span.label)), span)?;
+                }
+                document.text(&tagged.text)
+            }
+            Err(_) => document.text(entry.text.as_deref().unwrap_or_default()),
+        }
+    }
+
+    /// Completes all files, also those of inputs without records.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.open(self.names.len())?;
+        self.close()?;
+        let entities: String = self.order.iter().map(|name| format!("{name}\n")).collect();
+        let path = self.folder.join("annotation.conf");
+        let configuration = format!("[entities]\n{entities}\n[relations]\n\n[events]\n\n[attributes]\n");
+        let mut file = AtomicFile::create(&path)?;
+        write(&mut file, &path, &configuration)?;
+        Ok(file.commit()?)
+    }
+
+    /// Goes on until the files of `count` inputs are begun.
+    fn open(&mut self, count: usize) -> Result<()> {
+        while self.next < count {
+            self.close()?;
+            let name = self.names.get(self.next).context("an input without a name")?;
+            let file = |end: &str| {
+                let path = self.folder.join(format!("{name}.{end}"));
+                AtomicFile::create(&path).map(|file| (file, path))
+            };
+            self.document = Some(Document { text: file("txt")?, spans: file("ann")?, length: 0, count: 0 });
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<()> {
+        if let Some(Document { text: (text, _), spans: (spans, _), .. }) = self.document.take() {
+            text.commit()?;
+            spans.commit()?;
+        }
+        Ok(())
+    }
+}
+
+impl Document {
+    fn text(&mut self, text: &str) -> Result<()> {
+        // Line ends of other systems would shift offsets where brat reads the file.
+        let text = text.replace('\r', " ");
+        self.length += text.chars().count() + 1;
+        write(&mut self.text.0, &self.text.1, &(text + "\n"))
+    }
+
+    fn span(&mut self, label: &str, span: &TaggedSpan) -> Result<()> {
+        self.count += 1;
+        let (mut at, mut fragments, mut texts) = (self.length + span.start, Vec::new(), Vec::new());
+        for line in span.text.split('\n') {
+            let end = at + line.chars().count();
+            if end > at {
+                fragments.push(format!("{at} {end}"));
+                texts.push(line.replace('\r', " "));
+            }
+            at = end + 1;
+        }
+        let (count, fragments, text) = (self.count, fragments.join(";"), texts.join(" "));
+        write(&mut self.spans.0, &self.spans.1, &format!("T{count}\t{label} {fragments}\t{text}\n"))
+    }
+}
+
+fn write(file: &mut AtomicFile, path: &Path, text: &str) -> Result<()> {
+    Ok(file.write_all(text.as_bytes()).map_err(|error| FileError::new("write", path, error))?)
+}
+
+/// The name of a label in brat, which has letters, digits, `-` and `_`.
+fn type_of(label: &str) -> String {
+    label.chars().map(|c| if c.is_alphanumeric() || c == '-' || c == '_' { c } else { '_' }).collect()
+}

@@ -1,0 +1,193 @@
+//! Words above their tags and a line for each span, for people.
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Result;
+use hyperloader_core::corpus::OffsetUnit;
+use hyperloader_runtime::{Tagged, TaggedSpan, Word};
+
+use super::Writer;
+use crate::entry::{Entry, spans_in};
+
+/// Columns that the table of words and tags takes at most.
+const WIDTH: usize = 100;
+
+/// Writes sentences with their words above their tags.
+pub(super) struct Text {
+    pub(super) offsets: OffsetUnit,
+}
+
+impl Writer for Text {
+    fn record(&mut self, entry: &Entry) -> Result<String> {
+        let blank = if entry.number > 1 { "\n" } else { "" };
+        Ok(match &entry.result {
+            Ok(tagged) => format!("{blank}{}", text(tagged, self.offsets)),
+            Err(failure) => {
+                let text = entry.text.iter().map(|text| printable(text) + "\n").collect::<String>();
+                let (place, message) = (printable(&entry.place.to_string()), printable(&failure.message));
+                let style = AnsiColor::Red.on_default();
+                format!("{blank}{text}  {style}error:{style:#} {place}: {message}\n")
+            }
+        })
+    }
+}
+
+/// The sentence, its words with their tags below them, and its spans, one a line; ends in a line feed. Colors add to what is
+/// readable without.
+fn text(tagged: &Tagged, offsets: OffsetUnit) -> String {
+    let mut out = format!("{}\n", printable(&tagged.text));
+    for columns in wrap(columns(tagged)) {
+        out.push_str(&format!("  {}\n  {}\n", row(&columns, |c| &c.word), row(&columns, |c| &c.tag)));
+    }
+    out.push_str(&match tagged.abstained {
+        true => "  abstained: the score is too low\n".to_owned(),
+        false => span_lines(&spans_in(tagged, offsets)),
+    });
+    out
+}
+
+/// A word above its tag.
+struct Column {
+    word: String,
+    tag: String,
+    width: usize,
+}
+
+fn columns(tagged: &Tagged) -> Vec<Column> {
+    let column = |(word, tag): (&Word, &String)| {
+        let (word, tag) = (printable(&word.text), printable(tag));
+        let width = width(&word).max(width(&tag));
+        Column { word, tag, width }
+    };
+    tagged.words.iter().zip(&tagged.tags).map(column).collect()
+}
+
+/// Columns by lines of at most [`WIDTH`].
+fn wrap(columns: Vec<Column>) -> Vec<Vec<Column>> {
+    let mut lines: Vec<Vec<Column>> = vec![];
+    let mut used = 0;
+    for column in columns {
+        used += column.width + 2;
+        match lines.last_mut() {
+            Some(line) if used <= WIDTH => line.push(column),
+            _ => {
+                used = column.width + 2;
+                lines.push(vec![column]);
+            }
+        }
+    }
+    lines
+}
+
+fn span_lines(spans: &[TaggedSpan]) -> String {
+    if spans.is_empty() {
+        return "  no spans\n".into();
+    }
+    let place = |span: &TaggedSpan| format!("{}..{}", span.start, span.end);
+    let places = spans.iter().map(|span| width(&place(span))).max().unwrap_or(0);
+    let labels = spans.iter().map(|span| width(&printable(&span.label))).max().unwrap_or(0);
+    let line = |span: &TaggedSpan| {
+        let name = printable(&span.label);
+        let gap = " ".repeat(labels - width(&name));
+        let score = span.score.map(|score| format!("  {:.4}", score.score)).unwrap_or_default();
+        format!("  {:>places$}  {}{gap}  {}{score}\n", place(span), label(&name), printable(&span.text))
+    };
+    spans.iter().map(line).collect()
+}
+
+/// One row of the table: `part` of each column, words in spans and their tags in color.
+fn row(columns: &[Column], part: impl Fn(&Column) -> &String) -> String {
+    let cell = |column: &Column| {
+        let text = part(column);
+        let style = if column.tag == "O" { Style::new().dimmed() } else { AnsiColor::Green.on_default() };
+        format!("{}{}", styled(text, style), " ".repeat(column.width - width(text)))
+    };
+    columns.iter().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned()
+}
+
+fn label(text: &str) -> String {
+    styled(text, AnsiColor::Green.on_default().bold())
+}
+
+fn styled(text: &str, style: Style) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Columns that a terminal gives to `text`.
+fn width(text: &str) -> usize {
+    unicode_width::UnicodeWidthStr::width(text)
+}
+
+/// `text` with control characters escaped, which could otherwise rule the terminal.
+pub(super) fn printable(text: &str) -> String {
+    let escaped = |c: char| match c.is_control() {
+        true => c.escape_default().collect(),
+        false => String::from(c),
+    };
+    text.chars().map(escaped).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{alarm, entries, stripped, tagged, written};
+    use super::*;
+
+    fn plain(tagged: &Tagged) -> String {
+        stripped(&text(tagged, OffsetUnit::Chars))
+    }
+
+    #[test]
+    fn people_get_words_above_tags_and_a_line_for_each_span() {
+        insta::assert_snapshot!(plain(&alarm()), @r#"
+        set a "café" alarm for 7 am
+          set  a  "café"  alarm  for  7            am
+          O    O  B-name  O      O    B-date_time  I-date_time
+           6..12  name       "café"
+          23..27  date_time  7 am
+        "#);
+        insta::assert_snapshot!(plain(&tagged("good\u{1b}[31m morning", &["O", "O"], &[])), @r#"
+        good\u{1b}[31m morning
+          good\u{1b}[31m  morning
+          O               O
+          no spans
+        "#);
+    }
+
+    #[test]
+    fn wide_characters_stay_aligned_and_long_sentences_are_wrapped() {
+        let words = ["\u{660e}\u{5929}", "e\u{301}t\u{e9}", "rain"].repeat(9).join(" ");
+        let tags = ["B-day", "I-day", "O"].repeat(9);
+        let out = plain(&tagged(&words, &tags, &[]));
+        insta::assert_snapshot!(out, @r#"
+        明天 été rain 明天 été rain 明天 été rain 明天 été rain 明天 été rain 明天 été rain 明天 été rain 明天 été rain 明天 été rain
+          明天   été    rain  明天   été    rain  明天   été    rain  明天   été    rain  明天   été    rain
+          B-day  I-day  O     B-day  I-day  O     B-day  I-day  O     B-day  I-day  O     B-day  I-day  O
+          明天   été    rain  明天   été    rain  明天   été    rain  明天   été    rain
+          B-day  I-day  O     B-day  I-day  O     B-day  I-day  O     B-day  I-day  O
+          no spans
+        "#);
+        assert!(out.lines().skip(1).all(|line| width(line) <= WIDTH + 2), "{out}");
+    }
+
+    #[test]
+    fn records_have_a_blank_line_between_them_and_errors_a_line() {
+        let out = stripped(&written(Text { offsets: OffsetUnit::Utf16 }, &entries()));
+        insta::assert_snapshot!(out, @r#"
+        set a "café" alarm for 7 am
+          set  a  "café"  alarm  for  7            am
+          O    O  B-name  O      O    B-date_time  I-date_time
+           6..12  name       "café"
+          23..27  date_time  7 am
+
+        😀 a <b> & "c"
+          😀  a  <b>    &  "c"
+          O   O  B-x/y  O  O
+          5..8  x/y  <b>
+
+
+          no spans
+
+        bad\nline
+          error: argument 4: the line\tis bad
+        "#);
+    }
+}

@@ -1,0 +1,178 @@
+//! The values of options, as typed on the command line.
+
+use clap::ValueEnum;
+use hyperloader_cli::OutputFormat;
+use hyperloader_core::corpus::{Layout, OffsetUnit};
+use hyperloader_runtime::{Alignment, BackendKind, DraftFrom, Mode};
+
+/// The form of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// One text per line, split into words by the rule of the task's corpus
+    Text,
+    /// One sentence per line, its words separated by white space
+    Words,
+    /// JSON Lines or a JSON array: objects with a text or with tokens; other fields are kept
+    #[value(alias = "json")]
+    Jsonl,
+    /// One word per line, a blank line between sentences; further columns are kept
+    Conll,
+    /// A table with commas or semicolons and a header: a text per row or a word per row
+    Csv,
+    /// A table with tabs and a header
+    Tsv,
+    /// Lines of a tag, a tab and a word (MIT corpora)
+    BioColumns,
+    /// Rows of mTOP
+    Mtop,
+    /// Rows of mTOD
+    Mtod,
+}
+
+impl InputFormat {
+    /// The layout to read.
+    pub(crate) fn layout(self) -> Layout {
+        match self {
+            Self::Text | Self::Words => Layout::Text,
+            Self::Jsonl => Layout::Jsonl,
+            Self::Conll => Layout::Conll,
+            Self::Csv => Layout::Csv,
+            Self::Tsv => Layout::Tsv,
+            Self::BioColumns => Layout::BioColumns,
+            Self::Mtop => Layout::Mtop,
+            Self::Mtod => Layout::Mtod,
+        }
+    }
+
+    /// Whether a record is a line, so that a sentence on the command line can be one.
+    pub(crate) fn is_line(self) -> bool {
+        matches!(self, Self::Text | Self::Words)
+    }
+}
+
+/// The form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Words above their tags, and the spans; it may change between versions
+    Text,
+    /// The text with its spans marked and colored, and a legend; it may change between versions
+    Pretty,
+    /// One JSON array with an object per record
+    Json,
+    /// JSON Lines: one object per record, each on its own line
+    Jsonl,
+    /// One word and its BIO tag per line, a blank line after each record
+    Conll,
+    /// A table with tabs and a header, one span per row
+    Tsv,
+    /// brat's standoff format: a folder with `NAME.txt` and `NAME.ann` for each input
+    Brat,
+    /// One web page that needs nothing else
+    Html,
+}
+
+impl Format {
+    /// The format that files of an extension have.
+    pub(crate) fn from_extension(extension: &str) -> Option<Self> {
+        Some(match extension {
+            "txt" | "text" => Self::Text,
+            "json" => Self::Json,
+            "jsonl" | "ndjson" => Self::Jsonl,
+            "conll" | "iob" | "iob2" => Self::Conll,
+            "tsv" => Self::Tsv,
+            "html" | "htm" => Self::Html,
+            _ => return None,
+        })
+    }
+
+    /// Whether what is written of a record does not depend on other records, so that an unfinished file can be continued.
+    pub(crate) fn can_resume(self) -> bool {
+        matches!(self, Self::Text | Self::Jsonl | Self::Conll | Self::Tsv)
+    }
+
+    /// The name on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// The format of a single record of data, as other commands print it; `None` if there is none.
+    pub(crate) fn of_data(self) -> Option<OutputFormat> {
+        match self {
+            Self::Text => Some(OutputFormat::Text),
+            Self::Json => Some(OutputFormat::Json),
+            Self::Jsonl => Some(OutputFormat::Jsonl),
+            Self::Pretty | Self::Conll | Self::Tsv | Self::Brat | Self::Html => None,
+        }
+    }
+}
+
+pub(crate) const OFFSETS: [(OffsetUnit, &str, &str); 3] = [
+    (OffsetUnit::Chars, "chars", "Characters (Unicode code points), as Python counts"),
+    (OffsetUnit::Bytes, "bytes", "Bytes of UTF-8, as Rust and Go count"),
+    (OffsetUnit::Utf16, "utf16", "Units of UTF-16, as JavaScript and Java count"),
+];
+
+pub(crate) const BACKENDS: [(BackendKind, &str, &str); 3] = [
+    (BackendKind::Auto, "auto", "ONNX Runtime if its library can be loaded, else tract"),
+    (BackendKind::Ort, "ort", "ONNX Runtime, a library that is loaded when hl-run starts"),
+    (BackendKind::Tract, "tract", "tract, which is part of hl-run"),
+];
+
+pub(crate) const MODES: [(Mode, &str, &str); 4] = [
+    (
+        Mode::Verified,
+        "verified",
+        "The same tags as `greedy` in fewer passes: a draft of the whole target is checked in one pass and \
+         corrected from its first wrong token",
+    ),
+    (Mode::Greedy, "greedy", "One token per pass, the most likely of the whole vocabulary, as in the paper"),
+    (
+        Mode::Constrained,
+        "constrained",
+        "One token per pass, the most likely of those that a well-formed target allows: each word gets a known tag",
+    ),
+    (
+        Mode::Draft,
+        "draft",
+        "The draft without a check: only the encoder runs, and tags may differ from `greedy`",
+    ),
+];
+
+pub(crate) const DRAFTS: [(DraftFrom, &str, &str); 3] = [
+    (
+        DraftFrom::Classifier,
+        "classifier",
+        "The file's tag classifier, if it has one; after a wrong draft, the decoder's output",
+    ),
+    (
+        DraftFrom::Jacobi,
+        "jacobi",
+        "`O` for every word; after a wrong draft, the decoder's output (Jacobi decoding, Santilli et al. 2023)",
+    ),
+    (DraftFrom::Outside, "outside", "`O` for every word, also after a wrong draft"),
+];
+
+pub(crate) const ALIGNMENTS: [(Alignment, &str, &str); 2] = [
+    (Alignment::Order, "order", "The first tag belongs to the first word and so on, as the paper evaluates"),
+    (
+        Alignment::Sentinel,
+        "sentinel",
+        "A tag belongs to the word of the sentinel before it: a missing tag does not shift the others",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_choices_are_those_of_the_library() {
+        assert!(BACKENDS.iter().all(|(value, name, _)| value.to_string() == *name));
+        assert!(MODES.iter().all(|(value, name, _)| value.to_string() == *name));
+        assert!(DRAFTS.iter().all(|(value, name, _)| value.to_string() == *name));
+        assert!(OFFSETS.iter().all(|(value, name, _)| value.name() == *name));
+        let counts = [BACKENDS.len(), MODES.len(), DRAFTS.len(), OFFSETS.len()];
+        let all = [BackendKind::ALL.len(), Mode::ALL.len(), DraftFrom::ALL.len(), OffsetUnit::ALL.len()];
+        assert_eq!(counts, all);
+    }
+}

@@ -9,8 +9,8 @@ use hyperloader_core::backbone::t5::T5Backbone;
 use hyperloader_core::run::{Run, Which};
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::target::{Alignment, TargetGrammar};
-use hyperloader_runtime::{BackendKind, BackendOptions, Tagged, Tagger, TaggerOptions};
-use hyperloader_tests::{Workplace, fixture, root};
+use hyperloader_runtime::{BackendKind, BackendOptions, ModelFile, Tagged, Tagger, TaggerOptions};
+use hyperloader_tests::{Workplace, fixture, root, tiny_config};
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::data::{Example, load_task};
 use hyperloader_trainer::model::t5::{T5Learner, T5Tagger};
@@ -78,4 +78,45 @@ fn trainer_onnx_runtime_and_tract_give_the_same_scores() {
         }
         assert!(uncertain > 10, "{name}: {uncertain} tags have scores that differ from 1");
     }
+}
+
+#[test]
+fn a_calibration_goes_from_training_to_the_file_and_holds_for_its_weights_only() {
+    let place = Workplace::new();
+    let [train, test] = ["engtrain.bio", "engtest.bio"]
+        .map(|name| std::fs::read_to_string(fixture("corpora/mit_movie").join(name)).unwrap());
+    place.write("valid.bio", format!("{}\n\n{}\n", train.trim_end(), test.trim_end()));
+    let with_valid = tiny_config().replace("[task.movie]\n", "[task.movie]\nvalid = \"valid.bio\"\n");
+    place.write("hyperloader.toml", with_valid);
+    let train = ["--name", "run", "--quiet", "--threads", "1", "--steps", "4"];
+    place.program("hl-train").args(train).assert().success();
+    let run = Run::open(&place.path("runs/run")).unwrap();
+    let calibration = run.calibration().unwrap().unwrap();
+    // ATIS has four validation sentences here.
+    assert_eq!(calibration.tasks.keys().collect::<Vec<_>>(), ["movie"]);
+    let movie = &calibration.tasks["movie"];
+    assert_eq!((movie.fitted_on, movie.tested_on), (10, 10));
+    assert!(movie.calibration.temperature > 0.0 && movie.after.count() == movie.before.count());
+    let report = std::fs::read_to_string(place.path("runs/run/report.html")).unwrap();
+    assert_eq!(report.matches("reliability of scores").count(), 1);
+
+    let again = ["calibrate", "runs/run", "--quiet", "--threads", "1", "--output-format", "jsonl"];
+    place.program("hl-train").args(again).assert().success();
+    let run = Run::open(&place.path("runs/run")).unwrap();
+    assert_eq!(run.calibration().unwrap().unwrap(), calibration);
+
+    let metadata = |precision: &str| {
+        let mut export = place.program("hl-export");
+        export.args(["--task", "movie", "--quiet", "--no-verify", "--precision", precision]);
+        export.assert().success();
+        ModelFile::open(place.path("movie.onnx")).unwrap().metadata().calibration.clone().unwrap()
+    };
+    let int8 = metadata("int8");
+    assert_eq!((int8.temperature, int8.selection), (movie.calibration.temperature, None));
+    assert_eq!(metadata("f32"), movie.calibration);
+    let mut limited = place.program("hl-run");
+    let output = limited.args(["--model", "movie.onnx", "--max-error", "0.1", "a film"]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("as 10 validation sentences show"), "{error}");
 }

@@ -84,7 +84,8 @@ impl Scorer<'_> {
             tags.map(|(score, is_correct)| temperature::loss(score.log_probability, is_correct)).sum()
         };
         let losses: Vec<f64> = (0..candidates.len()).map(loss).collect();
-        Ok(temperature::best(&losses))
+        // As many digits as any conversion to text keeps.
+        Ok((temperature::best(&losses) * 1e6).round() / 1e6)
     }
 
     /// The scores of `sentences` at each of `temperatures`, in order.

@@ -243,7 +243,9 @@ impl TagArgs {
         let (read, offsets) = (self.read_options(), self.offsets.name());
         let fields = (&read.fields.text, &read.fields.tokens, &read.columns, read.separator);
         let guarantee = self.max_error.map(|max_error| (max_error, self.confidence));
-        format!("{input_format:?} {fields:?} {offsets} {decode} {draft_from} {align:?} {scores} {guarantee:?}")
+        format!(
+            "{input_format:?} {fields:?} {offsets} {decode} {draft_from} {align:?} {scores} {guarantee:?}"
+        )
     }
 
     /// How the tagger runs.

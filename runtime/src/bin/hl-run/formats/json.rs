@@ -92,8 +92,16 @@ impl<'a> Line<'a> {
             true => &[],
             false => entry.comments.as_slice(),
         };
-        let mut line =
-            Line { text: None, spans: None, scored: Scored::default(), tokens: None, tags: None, error: None, comments, fields };
+        let mut line = Line {
+            text: None,
+            spans: None,
+            scored: Scored::default(),
+            tokens: None,
+            tags: None,
+            error: None,
+            comments,
+            fields,
+        };
         match &entry.result {
             Ok(tagged) => {
                 line.text = Some(&tagged.text);

@@ -64,6 +64,12 @@ fn columns_comments_and_documents_are_kept() {
 }
 
 #[test]
+fn a_column_that_counts_is_not_the_word() {
+    let record = one(Layout::Conll, "1\ta\tx\tO\n2\tb\ty\tO\n");
+    assert_eq!(record.words, Some(vec!["a".to_owned(), "b".to_owned()]));
+}
+
+#[test]
 fn words_need_no_tags() {
     let records = read(Layout::Conll, "# id\na\n#\n\nb\n", ReadOptions::default());
     let words = |at: usize| records[at].as_ref().unwrap().words.clone().unwrap();

@@ -238,8 +238,9 @@ fn an_unfinished_output_is_not_continued_for_something_else() {
         std::thread::sleep(Duration::from_millis(5));
     }
     interrupt(&child);
-    drop(stdin);
+    // Stdin stays open: its end would finish the output.
     let output = child.wait_with_output().unwrap();
+    drop(stdin);
     assert_eq!(output.status.code(), Some(130));
     let output = place.run(&["--input", "a.txt", "--output", "out.jsonl", "--resume"]);
     assert_eq!(output.status.code(), Some(1));
@@ -267,6 +268,7 @@ fn ctrl_c_writes_what_is_complete_and_says_how_far_it_got() {
     stdout.read_line(&mut lines).unwrap();
     interrupt(&child);
     let output = child.wait_with_output().unwrap();
+    drop(stdin);
     assert_eq!(output.status.code(), Some(130));
     assert_eq!(log(&output), "interrupted after 2 records; they are written\n");
     stdout.read_to_string(&mut lines).unwrap();
@@ -283,6 +285,7 @@ fn ctrl_c_writes_what_is_complete_and_says_how_far_it_got() {
     std::thread::sleep(Duration::from_millis(300));
     interrupt(&child);
     let output = child.wait_with_output().unwrap();
+    drop(stdin);
     assert_eq!(output.status.code(), Some(130), "{}", log(&output));
     assert!(log(&output).contains("the output is not written\nhint: with `--resume`"), "{}", log(&output));
     assert_eq!(place.names(), Vec::<String>::new());

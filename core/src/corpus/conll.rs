@@ -196,8 +196,11 @@ impl<'a> ColumnReader<'a> {
         Some(Ok(record))
     }
 
-    /// A column that counts among more than three columns.
+    /// A column that counts among more than three columns: which one is the tag does not follow. The word is the next column.
     fn unclear(&self, shape: &Shape) -> Option<LineFault> {
+        if self.to_tag {
+            return None;
+        }
         let (columns, line) = shape.width.filter(|(columns, _)| shape.index && *columns != 3)?;
         let mut roles = vec!["\"index\"", "\"word\"", "\"tag\""];
         roles.resize(columns.max(3), "\"_\"");

@@ -150,13 +150,15 @@ fn places_that_cannot_be_read_or_written_are_named_before_anything_is_tagged() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.txt"), "set\n").unwrap();
     std::fs::write(folder.path().join("a.unknown"), "set\n").unwrap();
+    std::fs::write(folder.path().join("a.conllu"), "1\tset\n").unwrap();
     std::fs::create_dir(folder.path().join("folder")).unwrap();
-    let cases: [(&str, &str); 19] = [
+    let cases: [(&str, &str); 20] = [
         ("--input absent.txt", "cannot read `absent.txt`"),
         ("--input a.txt absent.txt", "cannot read `absent.txt`"),
         ("--input folder", "cannot read `folder`"),
         ("--input folder --input-format conll", "cannot read `folder`"),
         ("--input a.unknown", "does not follow from its name\nhint: "),
+        ("--input a.conllu", "is CoNLL-U, whose columns must be named"),
         ("--input - -", "stdin can be read only once"),
         ("--input a.txt --columns tag", "invalid value 'tag' for '--columns"),
         ("--input a.txt --delimiter ab", "invalid value 'ab' for '--delimiter"),
@@ -184,7 +186,7 @@ fn places_that_cannot_be_read_or_written_are_named_before_anything_is_tagged() {
     let mut left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, ["a.txt", "a.unknown", "folder"]);
+    assert_eq!(left, ["a.conllu", "a.txt", "a.unknown", "folder"]);
 }
 
 #[cfg(target_os = "linux")]

@@ -222,6 +222,11 @@ impl TagArgs {
         Some(self.cache.clone()?.unwrap_or_else(models))
     }
 
+    /// Whether `--columns` is there.
+    pub(crate) fn names_columns(&self) -> bool {
+        self.columns.is_some()
+    }
+
     /// How input is read.
     pub(crate) fn read_options(&self) -> ReadOptions {
         ReadOptions {

@@ -78,12 +78,6 @@ impl From<LineFault> for Failure {
                     "`--text-field NAME` names the column of the text, `--columns` those of words".to_owned(),
                 ),
             },
-            Fault::IndexColumn { columns, hint } => Self {
-                message: format!(
-                    "the first of {columns} columns counts the words, so which one is the word is not clear"
-                ),
-                hint: Some(format!("name them: `--columns {}`", hint.replace(['[', ']', '"', ' '], ""))),
-            },
             Fault::Width { got, first, want } => Self {
                 message: format!("{got} columns, but line {first} has {want}"),
                 hint: Some("`--columns` names the columns, for instance `--columns word,*`".to_owned()),
@@ -174,7 +168,7 @@ fn anchored(
     }
 }
 
-fn prepare(number: usize, Item { place, record }: Item) -> (Request, Entry) {
+fn prepare(number: usize, Item { place, record, .. }: Item) -> (Request, Entry) {
     let mut entry = Entry {
         number,
         place,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -46,6 +46,8 @@ const STDIN: &str = "<stdin>";
 pub(crate) struct Item {
     pub(crate) place: Place,
     pub(crate) record: Result<Record, LineFault>,
+    /// Bytes of all inputs up to the end of the record, compressed as they are.
+    pub(crate) position: u64,
 }
 
 /// One input.
@@ -92,6 +94,12 @@ pub(crate) fn inputs(args: &TagArgs) -> Result<Vec<Input>> {
             return Ok(Input { path: None, layout: layout.unwrap_or(Layout::Text) });
         }
         check(path)?;
+        if args.input_format.is_none() && !args.names_columns() && is_conllu(path) {
+            bail!(
+                "`{}` is CoNLL-U, whose columns must be named\nhint: `--columns _,word,*`; rows of several words (`1-2`) count as words",
+                path.display()
+            );
+        }
         let Ok(layout) = layout_of(path, layout) else {
             bail!(
                 "the format of `{}` does not follow from its name\n\
@@ -106,6 +114,12 @@ pub(crate) fn inputs(args: &TagArgs) -> Result<Vec<Input>> {
         bail!("stdin can be read only once\nhint: name `-` once");
     }
     Ok(inputs)
+}
+
+/// Whether a file is CoNLL-U by its name: its first column numbers words and ranges of words.
+fn is_conllu(path: &Path) -> bool {
+    let name = path.to_string_lossy().to_ascii_lowercase();
+    [".conllu", ".conllu.gz", ".conllu.zst"].iter().any(|end| name.ends_with(end))
 }
 
 /// Whether a file can be read. A pipe is not opened: that could wait, and what is read from it is lost.
@@ -126,8 +140,6 @@ fn check(path: &Path) -> Result<(), FileError> {
 pub(crate) struct Reading {
     queue: Arc<Queue<Result<Item, FileError>>>,
     thread: Option<JoinHandle<()>>,
-    /// Bytes that were read, compressed as they are.
-    position: Arc<AtomicU64>,
 }
 
 impl Reading {
@@ -136,12 +148,12 @@ impl Reading {
     /// # Errors
     /// If there can be no further thread.
     pub(crate) fn start(inputs: Vec<Input>, options: ReadOptions) -> Result<Self> {
-        let (queue, position) = (Arc::new(Queue::new(AHEAD)), Arc::new(AtomicU64::new(0)));
-        let source = Source { queue: Arc::clone(&queue), position: Arc::clone(&position) };
+        let queue = Arc::new(Queue::new(AHEAD));
+        let source = Source { queue: Arc::clone(&queue), position: Arc::default() };
         let work = move || source.read(&inputs, &options);
         let thread = std::thread::Builder::new().name("input".to_owned()).spawn(work);
         let thread = thread.context("cannot start the thread that reads the input")?;
-        Ok(Self { queue, thread: Some(thread), position })
+        Ok(Self { queue, thread: Some(thread) })
     }
 
     /// The next records, at most `size`; those that are there, if input is waited for. None at the end, and after `stop`.
@@ -159,11 +171,6 @@ impl Reading {
         }
         Ok(batch.into_iter().collect::<Result<_, _>>()?)
     }
-
-    /// Bytes of the inputs that were read so far.
-    pub(crate) fn position(&self) -> u64 {
-        self.position.load(Ordering::Relaxed)
-    }
 }
 
 impl Drop for Reading {
@@ -176,6 +183,7 @@ impl Drop for Reading {
 /// The thread's part.
 struct Source {
     queue: Arc<Queue<Result<Item, FileError>>>,
+    /// Bytes that records were read from.
     position: Arc<AtomicU64>,
 }
 
@@ -201,7 +209,8 @@ impl Source {
                 let number = record.as_ref().map_or_else(|fault| fault.line, |record| record.line);
                 let place = Place { input: index, origin: Arc::clone(&origin), number };
                 let weight = record.as_ref().map_or(0, weight);
-                if !self.queue.push(weight, Ok(Item { place, record })) {
+                let position = self.position.load(Ordering::Relaxed);
+                if !self.queue.push(weight, Ok(Item { place, record, position })) {
                     return;
                 }
             }
@@ -210,19 +219,19 @@ impl Source {
 
     fn open(&self, input: &Input, options: &ReadOptions) -> Result<Records<'static>, FileError> {
         let Some(path) = &input.path else {
-            let stdin = BufReader::with_capacity(1 << 16, self.watched(io::stdin(), true));
-            return Ok(Records::new(stdin, input.layout, options));
+            return Ok(Records::new(self.buffered(io::stdin(), true), input.layout, options));
         };
         let failed = |error| FileError::new("read", path, error);
         let file = File::open(path).map_err(failed)?;
         let may_wait = !file.metadata().map_err(failed)?.is_file();
-        let bytes = BufReader::with_capacity(1 << 16, self.watched(file, may_wait));
-        Ok(Records::new(decompressed(path, bytes), input.layout, options))
+        let bytes = decompressed(path, self.buffered(file, may_wait));
+        Ok(Records::new(bytes, input.layout, options))
     }
 
-    fn watched<R>(&self, inner: R, may_wait: bool) -> Watched<R> {
+    fn buffered<R: Read>(&self, inner: R, may_wait: bool) -> Counted<BufReader<Watched<R>>> {
         let queue = may_wait.then(|| Arc::clone(&self.queue));
-        Watched { inner, queue, position: Arc::clone(&self.position) }
+        let inner = BufReader::with_capacity(1 << 16, Watched { inner, queue });
+        Counted { inner, position: Arc::clone(&self.position) }
     }
 }
 
@@ -234,11 +243,10 @@ fn weight(record: &Record) -> usize {
     256 + record.text.as_ref().map_or(0, String::len) + words + texts.sum::<usize>()
 }
 
-/// Bytes that are counted. A pipe or terminal says so when it waits for more.
+/// Bytes of a pipe or terminal, which says so when it waits for more.
 struct Watched<R> {
     inner: R,
     queue: Option<Arc<Queue<Result<Item, FileError>>>>,
-    position: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Watched<R> {
@@ -247,8 +255,32 @@ impl<R: Read> Read for Watched<R> {
         waits(true);
         let count = self.inner.read(buffer);
         waits(false);
-        self.position.fetch_add(count.as_ref().map_or(0, |count| *count as u64), Ordering::Relaxed);
         count
+    }
+}
+
+/// Bytes that are counted when they are used, not when they are read ahead.
+struct Counted<R> {
+    inner: R,
+    position: Arc<AtomicU64>,
+}
+
+impl<R: BufRead> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.position.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.inner.consume(count);
+        self.position.fetch_add(count as u64, Ordering::Relaxed);
     }
 }
 
@@ -258,6 +290,7 @@ pub(crate) fn arguments(sentences: &[String]) -> Vec<Item> {
     let item = |(number, text): (usize, &String)| Item {
         place: Place { input: 0, origin: Arc::clone(&origin), number },
         record: Ok(Record { line: number, text: Some(text.clone()), ..Record::default() }),
+        position: 0,
     };
     (1..).zip(sentences).map(item).collect()
 }

@@ -30,7 +30,7 @@ impl<'a> Progress<'a> {
         Self { console, size, bar: None, began: Instant::now() }
     }
 
-    /// Shows that `records` were written, after `position` bytes were read.
+    /// Shows that `records` were written, after `position` bytes of the inputs.
     pub(crate) fn set(&mut self, records: usize, position: u64) {
         if !self.console.shows_bars() || self.began.elapsed() < QUIET {
             return;

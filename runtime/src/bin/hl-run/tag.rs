@@ -115,13 +115,6 @@ impl Source {
             Self::Reading(reading) => reading.batch(size, stop),
         }
     }
-
-    fn position(&self) -> u64 {
-        match self {
-            Self::Arguments(_) => 0,
-            Self::Reading(reading) => reading.position(),
-        }
-    }
 }
 
 /// Records so far.
@@ -154,11 +147,12 @@ impl Work<'_> {
             if batch.is_empty() {
                 break;
             }
+            let position = batch.last().map_or(0, |item| item.position);
             for entry in entry::tag(self.tagger, batch, self.counts.records)? {
                 self.entry(&entry)?;
             }
             self.output.flush(self.counts.records, self.counts.errors)?;
-            self.progress.set(self.counts.records, source.position());
+            self.progress.set(self.counts.records, position);
             if self.output.is_closed() || self.stop.load(Ordering::Relaxed) {
                 break;
             }

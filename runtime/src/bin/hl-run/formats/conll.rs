@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::Writer;
+use super::writer::Writer;
 use crate::entry::{Entry, surfaces};
 
 /// Writes CoNLL. Records that have no words, or could not be tagged, are comments.

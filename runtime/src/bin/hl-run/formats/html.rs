@@ -6,8 +6,8 @@ use anyhow::Result;
 use hyperloader_runtime::TaggerMetadata;
 use maud::{DOCTYPE, PreEscaped, html};
 
-use super::Writer;
 use super::marks::pieces;
+use super::writer::Writer;
 use crate::entry::Entry;
 
 /// Writes the page.

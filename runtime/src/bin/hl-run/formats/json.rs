@@ -8,7 +8,7 @@ use hyperloader_runtime::{SentenceScores, TagScore, Tagged, TaggedSpan};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Writer;
+use super::writer::Writer;
 use crate::entry::{Entry, spans_in, surfaces};
 
 /// Writes an array, or lines.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 
-use super::Writer;
 use super::marks::pieces;
 use super::text::printable;
+use super::writer::Writer;
 use crate::entry::Entry;
 
 const COLORS: [AnsiColor; 6] = [

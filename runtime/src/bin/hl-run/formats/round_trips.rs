@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use hyperloader_core::corpus::known::in_folder;
-use hyperloader_core::corpus::{CharSpan, Gold, Layout, ReadOptions, Record, Records, Sentence};
+use hyperloader_core::corpus::{CharSpan, Gold, Layout, OffsetUnit, ReadOptions, Record, Records, Sentence};
 use hyperloader_core::text::spans::{Span, SpanMode, bio_to_spans, spans_to_bio};
 use hyperloader_core::text::words::is_whitespace;
 use hyperloader_runtime::{Tagged, TaggedSpan, Word};
@@ -15,7 +15,7 @@ use super::conll::Conll;
 use super::examples::{entry, written};
 use super::json::Json;
 use super::tsv::Tsv;
-use super::*;
+use crate::entry::Entry;
 
 /// A tagged text from words and where they are in it.
 fn tagged(text: String, places: &[(usize, usize)], tags: Vec<String>) -> Tagged {

@@ -5,7 +5,7 @@ use anyhow::Result;
 use hyperloader_core::corpus::OffsetUnit;
 use hyperloader_runtime::{Tagged, TaggedSpan, Word};
 
-use super::Writer;
+use super::writer::Writer;
 use crate::entry::{Entry, spans_in};
 
 /// Columns that the table of words and tags takes at most.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use hyperloader_core::corpus::OffsetUnit;
 
-use super::Writer;
+use super::writer::Writer;
 use crate::entry::{Entry, spans_in};
 
 /// Writes the table. Tabs, line ends and backslashes of texts are written `\t`, `\n`, `\r` and `\\`.

@@ -12,7 +12,7 @@ pub enum Device {
     /// The first GPU if it can be used, else the CPU.
     #[default]
     Auto,
-    /// The CPU.
+    /// The CPU, with all threads that are set.
     Cpu,
     /// The GPU of this index, from 0; an error if it cannot be used.
     Cuda(u32),

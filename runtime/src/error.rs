@@ -14,6 +14,7 @@ use crate::split::SplitError;
 
 /// A file cannot be used as a tagger.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum ModelFileError {
     /// The file cannot be read.
     #[error(transparent)]
@@ -43,9 +44,7 @@ pub enum ModelFileError {
     Field {
         /// Path of the file.
         path: PathBuf,
-        /// The field.
         field: &'static str,
-        /// Its value.
         value: String,
         /// The values that are allowed.
         expected: String,
@@ -57,7 +56,6 @@ pub enum ModelFileError {
         path: PathBuf,
         /// The part of the drafter.
         part: &'static str,
-        /// Its width.
         found: usize,
         /// The width for this number of labels.
         expected: usize,
@@ -228,6 +226,7 @@ pub(crate) enum GraphFault {
 
 /// One sentence cannot be tagged; others can.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum SentenceError {
     /// The sentence has no word.
     #[error("the sentence has no word")]
@@ -237,7 +236,6 @@ pub enum SentenceError {
     Word {
         /// The word's index, from 0.
         index: usize,
-        /// The word.
         word: String,
     },
     /// The vocabulary has too few sentinels for the words.

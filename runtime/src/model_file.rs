@@ -66,7 +66,7 @@ impl ModelFile {
         &self.path
     }
 
-    /// The metadata.
+    /// Metadata, checked against the graph.
     pub fn metadata(&self) -> &TaggerMetadata {
         &self.metadata
     }

@@ -6,7 +6,7 @@
 pub struct UnknownName {
     /// The option, such as `decoding mode`.
     pub option: &'static str,
-    /// The text.
+    /// Text that is no name.
     pub name: String,
     /// All names, separated by commas.
     pub known: String,

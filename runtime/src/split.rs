@@ -37,10 +37,7 @@ pub(crate) enum SplitError {
     #[error(
         "`{name}` is not `[batch, heads, target_len, d_kv]` of fixed `heads` and `d_kv`, or nothing reads it"
     )]
-    Cache {
-        /// The value.
-        name: String,
-    },
+    Cache { name: String },
     /// The head does not read the decoder's output.
     #[error("`{LOGITS}` does not depend on the value `{DECODER_HIDDEN_STATES}`")]
     NoHead,

@@ -83,7 +83,7 @@ const ONLY_PROGRAMS: [&str; 4] = ["clap", "clap_builder", "anstream", "hyperload
 fn library() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let model = folder.path().join("mtop.onnx");
-    commands::run(cargo().args(["build", "--package", "hyperloader-exporter"]))?;
+    commands::run(cargo().args(["build", "--workspace"]))?;
     let mut export = program("hl-export");
     output(
         export.args(["--run", "fixtures/runs/nano", "--task", "mtop", "--quiet", "--output"]).arg(&model),

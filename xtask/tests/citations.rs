@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
+use pulldown_cmark::{Event, Options, Parser, Tag};
+
 /// What a citation begins with. It is a path from the root of the repository.
 const REFERENCE: &str = "docs/reference/";
 
@@ -73,18 +75,15 @@ fn citations(text: &str) -> Vec<&str> {
 }
 
 /// Targets of the Markdown links in a text that are files or anchors of the repository.
-fn links(text: &str) -> Vec<&str> {
-    let mut found = Vec::new();
-    for line in prose(text) {
-        for (start, _) in line.match_indices("](") {
-            let target = &line[start + 2..];
-            let target = &target[..target.find(')').unwrap_or(target.len())];
-            if !target.contains("://") && !target.starts_with("mailto:") {
-                found.push(target);
-            }
+fn links(text: &str) -> Vec<String> {
+    let target = |event| match event {
+        Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
+            Some(dest_url.into_string())
         }
-    }
-    found
+        _ => None,
+    };
+    let is_local = |target: &String| !target.contains("://") && !target.starts_with("mailto:");
+    Parser::new_ext(text, Options::ENABLE_TABLES).filter_map(target).filter(is_local).collect()
 }
 
 /// Citations by number of a document that is not in the repository, as `reference section 3.2`, or in a name
@@ -148,7 +147,7 @@ fn every_link_between_markdown_files_leads_to_a_heading() {
             seen += 1;
             let target = match link.starts_with('#') {
                 true => format!("{}{link}", path.display()),
-                false => normalized(&path.parent().unwrap().join(link)).display().to_string(),
+                false => normalized(&path.parent().unwrap().join(&link)).display().to_string(),
             };
             faults.extend(fault(&target).map(|fault| format!("{}: {fault}", path.display())));
         }

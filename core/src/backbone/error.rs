@@ -12,6 +12,7 @@ use crate::weights::tensors::TensorError;
 
 /// A configuration could not be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum ConfigError {
     /// The file could not be read.
     #[error(transparent)]
@@ -31,9 +32,7 @@ pub enum ConfigError {
     Value {
         /// The kind of model.
         kind: BackboneKind,
-        /// The field.
         field: &'static str,
-        /// Its value.
         value: String,
         /// The values that can be run.
         expected: String,
@@ -52,6 +51,7 @@ pub enum ConfigError {
 
 /// A backbone could not be loaded.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum BackboneError {
     /// The folder does not exist.
     #[error("backbone folder `{}` does not exist\nhint: it holds `config.json`, `model.safetensors` and `tokenizer.json`, as Hugging Face's `save_pretrained` writes them", .0.display())]
@@ -101,7 +101,6 @@ pub enum BackboneError {
         path.display()
     )]
     Vocabulary {
-        /// The tokenizer.
         path: PathBuf,
         /// One past its largest id.
         tokens: usize,
@@ -116,7 +115,6 @@ pub enum BackboneError {
     Copy {
         /// Path of the file.
         path: PathBuf,
-        /// The tensor.
         copy: &'static str,
         /// The tensor that it should equal.
         original: &'static str,

@@ -1,8 +1,8 @@
 //! Names of the files in a model's folder, as Hugging Face's `save_pretrained` writes them.
 
-/// The configuration.
+/// Dimensions and switches of the model.
 pub const CONFIG: &str = "config.json";
-/// The tokenizer.
+/// Tokenizer in the format of Hugging Face's `tokenizers`.
 pub const TOKENIZER: &str = "tokenizer.json";
 /// The vocabulary of T5's original tokenizer, which is not read.
 pub const SENTENCEPIECE: &str = "spiece.model";

@@ -59,10 +59,10 @@ impl dyn BackboneConfig {
 
 /// A pretrained model in a folder. Its tensors are exactly those that its configuration implies.
 pub trait Backbone: Any + fmt::Debug + Send + Sync {
-    /// The folder.
+    /// Folder with `config.json`, tokenizer and weights.
     fn folder(&self) -> &Path;
 
-    /// The configuration.
+    /// Dimensions and switches from `config.json`.
     fn config(&self) -> &dyn BackboneConfig;
 
     /// The configuration, to be changed.

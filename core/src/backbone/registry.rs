@@ -65,7 +65,7 @@ impl Architecture {
         t5.or_else(bert).unwrap_or_else(|| unreachable!("the list of backbones lacks {config:?}"))
     }
 
-    /// The configuration.
+    /// Dimensions of the backbone, which training may have changed (dropout).
     pub fn config(&self) -> &dyn BackboneConfig {
         match self {
             Self::T5(config) => config,

@@ -8,6 +8,7 @@ use crate::text::scheme_observer::SchemeError;
 
 /// A corpus that cannot be read, or not as asked.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum CorpusError {
     /// A file cannot be read.
     #[error(transparent)]
@@ -52,9 +53,7 @@ pub enum CorpusError {
     /// A share that is no share.
     #[error("{name} is {value}, but must be over 0 and {bound} 1")]
     Fraction {
-        /// The setting.
         name: &'static str,
-        /// Its value.
         value: f64,
         /// `at most` or `under`.
         bound: &'static str,
@@ -80,7 +79,6 @@ pub enum CorpusError {
     /// An unknown name of a layout.
     #[error("unknown layout `{name}`; known are {known}{hint}")]
     UnknownLayout {
-        /// The name.
         name: String,
         /// All names.
         known: String,
@@ -91,6 +89,7 @@ pub enum CorpusError {
 
 /// The fault of a line.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum Fault {
     /// The system could not read on, or the compressed file is damaged.
     #[error("cannot read on: {0}")]
@@ -101,7 +100,6 @@ pub enum Fault {
          hint: convert the file, for instance from Latin-1 with `iconv -f ISO-8859-1 -t UTF-8`"
     )]
     NotUtf8 {
-        /// The byte.
         byte: u8,
         /// Its place in the line (or JSON value), in bytes from 1.
         column: usize,
@@ -131,7 +129,6 @@ pub enum Fault {
         got: usize,
         /// Line of the first word.
         first: usize,
-        /// Its columns.
         want: usize,
     },
     /// Another number of columns than `columns` names.
@@ -139,7 +136,6 @@ pub enum Fault {
     Roles {
         /// Columns of this line.
         got: usize,
-        /// The setting.
         columns: String,
     },
     /// A first column that numbers the words.
@@ -183,7 +179,6 @@ pub enum Fault {
     /// A field of another type.
     #[error("field `{field}` is {found}, expected {expected}")]
     Field {
-        /// The field.
         field: String,
         /// The content found.
         found: String,
@@ -195,7 +190,6 @@ pub enum Fault {
         "tag {value} has no name: {names}\nhint: list all names in order, for instance `tag_names = [\"O\", \"B-PER\", \"I-PER\"]`"
     )]
     TagNumber {
-        /// The tag.
         value: String,
         /// How many names there are, in words.
         names: String,
@@ -203,7 +197,6 @@ pub enum Fault {
     /// A span that cannot be read.
     #[error("span {span} of `{field}` is not {expected}")]
     Span {
-        /// The field.
         field: String,
         /// The span as JSON, shortened.
         span: String,
@@ -213,7 +206,6 @@ pub enum Fault {
     /// A span whose own text is not what its offsets cut out.
     #[error("span {start}:{end} (`{label}`) says that its text is `{own}`, but there the text has `{found}`")]
     SpanText {
-        /// The label.
         label: String,
         /// First character, byte or UTF-16 unit.
         start: usize,
@@ -227,7 +219,6 @@ pub enum Fault {
     /// A span inside a word, though all spans would be whole words in another unit.
     #[error("span {start}:{end} (`{label}`) cuts a word")]
     CutsWord {
-        /// The label.
         label: String,
         /// First character, byte or UTF-16 unit.
         start: usize,
@@ -240,7 +231,6 @@ pub enum Fault {
          hint: `span_alignment = \"expand\"` widens it to whole words, and another rule of `words` may cut the text at its ends"
     )]
     Narrow {
-        /// The label.
         label: String,
         /// First character.
         start: usize,
@@ -250,7 +240,6 @@ pub enum Fault {
     /// A fault with a hint of its own.
     #[error("{fault}{hint}")]
     Hinted {
-        /// The fault.
         fault: Box<Fault>,
         /// The hint, on a line of its own.
         hint: String,
@@ -260,10 +249,7 @@ pub enum Fault {
         "the columns {found} hold neither a text nor a word per row\n\
          hint: name them, for instance `fields = {{ sentence = \"id\", tokens = \"word\", tags = \"ner\" }}`"
     )]
-    Header {
-        /// The header.
-        found: String,
-    },
+    Header { found: String },
     /// A table row that cannot be read.
     #[error("not a row of the table: {0}")]
     Row(String),
@@ -280,13 +266,11 @@ pub enum Fault {
     Of {
         /// Name of the file.
         file: &'static str,
-        /// Its fault.
         fault: Box<Fault>,
     },
     /// Wrong number of columns.
     #[error("{got} columns, but layout `{layout}` has {want}")]
     Columns {
-        /// The layout.
         layout: &'static str,
         /// Columns it has.
         want: &'static str,
@@ -330,7 +314,6 @@ pub enum Fault {
     /// A column or line is not the JSON that the layout has.
     #[error("not the JSON of layout `{layout}`: {reason}")]
     Json {
-        /// The layout.
         layout: &'static str,
         /// The parser's words.
         reason: String,
@@ -380,7 +363,6 @@ pub enum Fault {
     /// A slot without a word.
     #[error("`{label}` at {start}:{end} covers no word of its own")]
     NoWordInSlot {
-        /// The label.
         label: String,
         /// First character.
         start: usize,

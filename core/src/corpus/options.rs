@@ -118,7 +118,7 @@ pub enum SpanAlignment {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// The word.
+    /// Word of the sentence.
     Word,
     /// Its tag.
     Tag,

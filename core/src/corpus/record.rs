@@ -15,7 +15,7 @@ pub struct Record {
     pub offsets: Option<Vec<(usize, usize)>>,
     /// Line of each word, if words have lines of their own.
     pub word_lines: Vec<usize>,
-    /// The annotation.
+    /// Tags or spans that the file gives.
     pub gold: Gold,
     /// Why the record is not to be learned from, if so: its annotator rejected it.
     pub left_out: Option<LeftOut>,
@@ -48,7 +48,7 @@ pub struct CharSpan {
     pub start: usize,
     /// One past the last character.
     pub end: usize,
-    /// The label.
+    /// Label as it stands in the file, before [`super::LabelTransform`].
     pub label: String,
 }
 

@@ -43,7 +43,7 @@ pub struct Splits {
 /// The splits of a corpus, and a report on reading each file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Corpus {
-    /// The sentences.
+    /// Sentences of each split, in the order of the files.
     pub splits: Splits,
     /// The report on reading each file.
     pub files: Vec<FileReport>,

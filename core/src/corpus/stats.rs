@@ -11,13 +11,13 @@ use crate::text::spans::{SpanMode, bio_to_spans};
 /// Percentiles of lengths by the nearest-rank method: each is a length that occurs, and that share of all is no longer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Percentiles {
-    /// The median.
+    /// Median, in words or tokens.
     pub p50: usize,
     /// 90 of 100 are no longer.
     pub p90: usize,
     /// 99 of 100 are no longer.
     pub p99: usize,
-    /// The longest.
+    /// Length of the longest sentence.
     pub max: usize,
 }
 

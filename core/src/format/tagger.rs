@@ -83,6 +83,7 @@ pub fn generated_adapter(block: usize) -> [String; 4] {
 
 /// A file's metadata cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum MetadataError {
     /// The file was not written by `hl-export`.
     #[error(
@@ -92,7 +93,6 @@ pub enum MetadataError {
     /// A field is malformed.
     #[error("metadata `{PREFIX}{field}` of the tagger is malformed")]
     Field {
-        /// The field.
         field: String,
         /// Description of the fault.
         source: serde_json::Error,

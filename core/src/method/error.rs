@@ -5,13 +5,13 @@ use crate::backbone::kind::BackboneKind;
 
 /// A method could not be configured.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum MethodError {
     /// A hyper-parameter does not fit the method or the backbone.
     #[error("`{field}` is {value}, expected {expected}")]
     Value {
         /// The hyper-parameter.
         field: &'static str,
-        /// Its value.
         value: String,
         /// The values that fit.
         expected: String,
@@ -29,7 +29,6 @@ pub enum MethodError {
     /// Task names must exist, differ, and be usable in a tensor's name.
     #[error("task name `{name}` {problem}")]
     Task {
-        /// The name.
         name: String,
         /// Description of the fault.
         problem: &'static str,

@@ -10,6 +10,7 @@ use crate::weights::tensors::TensorError;
 
 /// A run could not be read or written.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum RunError {
     /// A file could not be read or written.
     #[error(transparent)]
@@ -62,7 +63,6 @@ pub enum RunError {
     Format {
         /// Path of the file.
         path: PathBuf,
-        /// Its version.
         found: u32,
         /// The version that is read.
         expected: u32,
@@ -80,7 +80,6 @@ pub enum RunError {
     Config {
         /// The backbone's `config.json`.
         path: PathBuf,
-        /// The field.
         field: String,
         /// Its value there.
         found: String,
@@ -101,7 +100,6 @@ pub enum RunError {
     Damaged {
         /// Path of the file.
         path: PathBuf,
-        /// Its hash.
         found: String,
         /// The hash in the manifest.
         expected: String,
@@ -113,7 +111,6 @@ pub enum RunError {
         task: String,
         /// The run's name.
         run: String,
-        /// Its tasks.
         known: String,
         /// `hint: did you mean ...`, or nothing.
         hint: String,

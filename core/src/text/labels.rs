@@ -9,6 +9,7 @@ use crate::text::words::is_whitespace;
 
 /// A label or tag cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum LabelError {
     /// A label without characters.
     #[error("{origin}: a label is empty")]
@@ -21,7 +22,6 @@ pub enum LabelError {
     WhiteSpace {
         /// The file or task that the label came from.
         origin: String,
-        /// The label.
         label: String,
     },
     /// A label that means something else in sBIO.
@@ -29,7 +29,6 @@ pub enum LabelError {
     Reserved {
         /// The file or task that the label came from.
         origin: String,
-        /// The label.
         label: String,
     },
     /// A label that occurs twice.
@@ -37,7 +36,6 @@ pub enum LabelError {
     Duplicate {
         /// The file or task that the label came from.
         origin: String,
-        /// The label.
         label: String,
     },
     /// A tag that is not a BIO tag.
@@ -45,7 +43,6 @@ pub enum LabelError {
     NotBio {
         /// The file or task that the tag came from.
         origin: String,
-        /// The tag.
         tag: String,
     },
 }

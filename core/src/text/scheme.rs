@@ -120,7 +120,7 @@ impl std::fmt::Display for Scheme {
 /// What the tags of a file were recognized as.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Recognized {
-    /// The scheme.
+    /// Where a tag sequence begins and ends a span.
     pub scheme: Scheme,
     /// How the tags are written.
     pub form: TagForm,

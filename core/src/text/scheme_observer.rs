@@ -14,11 +14,11 @@ const MOST_LABELS: usize = 1000;
 
 /// Tags that fit no scheme, or not the one that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum SchemeError {
     /// A tag ends where its label should begin.
     #[error("the label of `{tag}` is empty")]
     EmptyLabel {
-        /// The tag.
         tag: String,
         /// Line of its first occurrence.
         line: usize,
@@ -29,7 +29,6 @@ pub enum SchemeError {
          hint: known schemes are `bio`, `iob1`, `io`, `iobes`, `bilou` and `bmes`; `scheme = \"io\"` takes every tag as a label"
     )]
     Misfit {
-        /// The tag.
         tag: String,
         /// Line of its first occurrence.
         line: usize,
@@ -42,7 +41,6 @@ pub enum SchemeError {
          hint: the tag may be in another column; `scheme = \"io\"` takes every tag as a label"
     )]
     NoScheme {
-        /// The tag.
         tag: String,
         /// Line of its first occurrence.
         line: usize,
@@ -52,7 +50,6 @@ pub enum SchemeError {
     /// A tag that is not one of the scheme that was asked for.
     #[error("tag `{tag}` is not one of scheme `{scheme}`, whose tags are `O` and {forms}")]
     Other {
-        /// The tag.
         tag: String,
         /// Line of its first occurrence.
         line: usize,

@@ -18,6 +18,7 @@ const CACHED_WORDS: usize = 1 << 17;
 
 /// A tokenizer cannot be used, or a sentence cannot be encoded.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum SentTError {
     /// The tokenizer could not be read.
     #[error("cannot read tokenizer `{}`", path.display())]
@@ -52,7 +53,6 @@ pub enum SentTError {
     /// The tokenizer failed.
     #[error("cannot encode `{text}`")]
     Encode {
-        /// The text.
         text: String,
         /// The tokenizer's reason.
         source: tokenizers::Error,

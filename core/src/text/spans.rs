@@ -29,11 +29,11 @@ pub enum SpanMode {
 
 /// Spans that cannot be written as tags.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum SpanError {
     /// A span reaches past the last word, or has no word.
     #[error("span {}..{} (`{}`) does not fit a sentence of {words} words", span.start, span.end, span.label)]
     OutOfRange {
-        /// The span.
         span: Span,
         /// Number of words of the sentence.
         words: usize,

@@ -29,13 +29,13 @@ pub fn tag_count(labels: usize) -> usize {
 
 /// A label that a model cannot write or cannot tell apart from another.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum TargetError {
     /// A label without ids, or with a special id that would break the target.
     #[error(
         "label `{label}` has no ids of its own in this vocabulary ({ids:?})\nhint: rename the label in the corpus"
     )]
     Unwritable {
-        /// The label.
         label: String,
         /// Its ids: none, or a special id among them.
         ids: Vec<u32>,

@@ -31,6 +31,7 @@ const CACHED_WORDS: usize = 1 << 17;
 
 /// A tokenizer that cannot be used, or a word that cannot be encoded.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum WordPieceError {
     /// The file could not be read.
     #[error(transparent)]
@@ -48,7 +49,6 @@ pub enum WordPieceError {
     Twice {
         /// Path of the file.
         path: PathBuf,
-        /// The token.
         token: String,
         /// A line, from 1.
         first: usize,
@@ -63,7 +63,6 @@ pub enum WordPieceError {
     /// The tokenizer failed.
     #[error("cannot encode `{text}`")]
     Encode {
-        /// The text.
         text: String,
         /// The tokenizer's reason.
         source: tokenizers::Error,

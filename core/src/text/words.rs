@@ -59,7 +59,7 @@ impl WordRule {
 /// How well a rule for free text reproduces the tokens of a corpus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WordFit {
-    /// The rule.
+    /// Rule that was compared with the tokens.
     pub splitting: WordSplitting,
     /// Tokens that were compared.
     pub tokens: usize,

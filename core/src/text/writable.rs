@@ -20,7 +20,7 @@ pub enum WritableError {
 /// A label, and what comes out when its ids are read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unwritable {
-    /// The label.
+    /// Label as the corpus spells it.
     pub label: String,
     /// What its ids stand for: the label without unknown characters, or in Unicode's compatibility form.
     pub written: String,

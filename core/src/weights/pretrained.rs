@@ -20,6 +20,7 @@ pub const FOREIGN: [&str; 4] =
 
 /// A folder's weights cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum WeightsError {
     /// A file could not be read.
     #[error(transparent)]
@@ -55,7 +56,6 @@ pub enum WeightsError {
         index.display()
     )]
     ShardName {
-        /// The index.
         index: PathBuf,
         /// Name of the tensor.
         name: String,
@@ -64,12 +64,7 @@ pub enum WeightsError {
     },
     /// A shard is missing.
     #[error("shard `{}` is missing, which `{}` lists\nhint: fetch it, or all files again", shard.display(), index.display())]
-    MissingShard {
-        /// The shard.
-        shard: PathBuf,
-        /// The index.
-        index: PathBuf,
-    },
+    MissingShard { shard: PathBuf, index: PathBuf },
     /// A shard lacks a tensor.
     #[error(
         "tensor `{name}` is missing from `{}`, where `{}` says it is\nhint: index and shards must be of one checkpoint",
@@ -78,9 +73,7 @@ pub enum WeightsError {
     Misplaced {
         /// Name of the tensor.
         name: String,
-        /// The shard.
         shard: PathBuf,
-        /// The index.
         index: PathBuf,
     },
     /// Two shards hold one tensor.

@@ -12,13 +12,11 @@ pub(super) type Cause = Box<dyn Error + Send + Sync>;
 
 /// A backend cannot be used, or it failed.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum BackendError {
     /// The program was built without this backend.
     #[error("this program was built without the backend `{kind}`\nhint: build it with `--features {kind}`")]
-    NotBuilt {
-        /// The backend.
-        kind: BackendKind,
-    },
+    NotBuilt { kind: BackendKind },
     /// No library of ONNX Runtime could be loaded.
     #[error(
         "ONNX Runtime cannot be loaded, tried: {}\n\
@@ -32,7 +30,6 @@ pub enum BackendError {
     /// The library that the user named cannot be loaded.
     #[error("ONNX Runtime cannot be loaded from `{}`, which {asked_by} names", path.display())]
     Library {
-        /// The library.
         path: PathBuf,
         /// The option or variable that names it.
         asked_by: &'static str,
@@ -42,9 +39,7 @@ pub enum BackendError {
     /// The backend cannot use the device.
     #[error("device `{device}` cannot be used by {kind}\nhint: `--device cpu` runs everywhere")]
     Device {
-        /// The backend.
         kind: BackendKind,
-        /// The device.
         device: Device,
         /// The backend's reason.
         source: Cause,
@@ -63,7 +58,6 @@ pub enum BackendError {
     /// The backend does not accept the graph.
     #[error("{kind} does not accept the graph")]
     Open {
-        /// The backend.
         kind: BackendKind,
         /// The backend's reason.
         source: Cause,
@@ -71,7 +65,6 @@ pub enum BackendError {
     /// The backend failed while it ran the graph.
     #[error("{kind} failed to run the graph")]
     Run {
-        /// The backend.
         kind: BackendKind,
         /// The backend's reason.
         source: Cause,
@@ -85,7 +78,6 @@ pub enum BackendError {
     /// The elements of a tensor do not fill its shape.
     #[error("a tensor of shape {shape:?} cannot hold {found} elements")]
     Shape {
-        /// The shape.
         shape: Vec<usize>,
         /// Number of elements.
         found: usize,

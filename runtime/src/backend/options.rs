@@ -23,7 +23,7 @@ names!(BackendKind, "backend", Auto => "auto", Ort => "ort", Tract => "tract");
 /// How graphs are run.
 #[derive(Debug, Clone, Default)]
 pub struct BackendOptions {
-    /// The runtime.
+    /// Library that runs the graphs.
     pub kind: BackendKind,
     /// The device that it runs on.
     pub device: Device,

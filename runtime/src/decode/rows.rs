@@ -78,7 +78,7 @@ impl Row {
         }
     }
 
-    /// The target with its scores.
+    /// Target ids without the start token, with their scores.
     pub(super) fn into_output(self) -> Output {
         Output { ids: self.target, scores: self.scores, is_faulty: self.is_faulty }
     }

@@ -11,6 +11,7 @@ use crate::train::TrainError;
 
 /// A comparison failed.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum CompareError {
     /// The base is unusable.
     #[error(transparent)]
@@ -20,7 +21,6 @@ pub enum CompareError {
     Base {
         /// The compare file.
         path: PathBuf,
-        /// The reason.
         source: FileError,
     },
     /// A file could not be read or written.
@@ -56,7 +56,6 @@ pub enum CompareError {
     /// The folder holds runs that are not comparable with these.
     #[error("`{}` holds another comparison: `{field}` is {theirs} there, {ours} here\nhint: choose another `out`, or remove the folder", out.display())]
     OtherComparison {
-        /// The folder.
         out: PathBuf,
         /// The key that differs.
         field: String,
@@ -68,7 +67,6 @@ pub enum CompareError {
     /// The folder exists and is not a comparison.
     #[error("`{}` already exists and is not a comparison: `{file}` is missing\nhint: choose another `out`, or remove the folder", out.display())]
     Occupied {
-        /// The folder.
         out: PathBuf,
         /// The missing file.
         file: &'static str,

@@ -54,11 +54,11 @@ pub struct PlannedMethod {
 /// One run of a comparison.
 #[derive(Debug, Clone, Copy)]
 pub struct Cell<'a> {
-    /// The method.
+    /// Method with its settings.
     pub method: &'a PlannedMethod,
     /// The share of the training and validation sentences.
     pub fraction: f64,
-    /// The seed.
+    /// Seed of data order, dropout and initialization.
     pub seed: u64,
 }
 

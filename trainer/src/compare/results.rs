@@ -109,7 +109,7 @@ impl Scores {
 /// The mean over seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Mean {
-    /// The mean.
+    /// Arithmetic mean over the seeds.
     pub mean: f64,
     /// The standard deviation of the sample (divided by n - 1); `None` for a single value.
     pub deviation: Option<f64>,
@@ -171,7 +171,7 @@ impl<'a> Results<'a> {
         Ok(Self { plan, done })
     }
 
-    /// The comparison.
+    /// Runs that the comparison consists of.
     pub fn plan(&self) -> &'a Plan {
         self.plan
     }

@@ -9,6 +9,7 @@ use hyperloader_core::suggest;
 
 /// A configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum ConfigError {
     /// A file or folder is unusable.
     #[error(transparent)]
@@ -54,7 +55,6 @@ pub enum ConfigError {
     Value {
         /// The key of the value.
         field: String,
-        /// The value.
         value: String,
         /// The accepted values.
         expected: Cow<'static, str>,

@@ -37,7 +37,7 @@ pub struct Confusion {
 /// A sentence with wrong tags.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mistake {
-    /// The words.
+    /// Words of the sentence as the model reads them.
     pub words: Vec<String>,
     /// The gold BIO tags, one per word.
     pub gold: Vec<String>,
@@ -50,7 +50,7 @@ pub struct Mistake {
 /// A tagged sentence.
 #[derive(Debug, Clone, Copy)]
 pub struct Sentence<'a> {
-    /// The words.
+    /// Words of the sentence as the model reads them.
     pub words: &'a [String],
     /// The gold BIO tags, one per word.
     pub gold: &'a [String],

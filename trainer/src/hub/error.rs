@@ -10,6 +10,7 @@ use super::cache::CacheState;
 
 /// A backbone cannot be found or fetched.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum HubError {
     /// The configuration names no backbone, or a folder and a model.
     #[error(
@@ -33,7 +34,6 @@ pub enum HubError {
         cache.display()
     )]
     Offline {
-        /// The model.
         id: String,
         /// The branch, tag or commit.
         revision: String,
@@ -47,7 +47,6 @@ pub enum HubError {
         "no revision `{revision}` of a model `{id}` at {endpoint} (HTTP status {status})\nhint: check the id and the revision, or the path if it is a folder; a private or gated model needs `HF_TOKEN`"
     )]
     NoModel {
-        /// The model.
         id: String,
         /// The branch, tag or commit.
         revision: String,
@@ -59,11 +58,9 @@ pub enum HubError {
     /// The model has no file that a backbone needs.
     #[error("model `{id}` at {endpoint} has no `{file}`{hint}")]
     Lacks {
-        /// The model.
         id: String,
         /// The hub's address.
         endpoint: String,
-        /// The file.
         file: &'static str,
         /// A `hint:` line, or empty.
         hint: String,
@@ -75,7 +72,6 @@ pub enum HubError {
     Fetch {
         /// The file in backquotes, or `the list of files`.
         what: String,
-        /// The model.
         id: String,
         /// The hub's address.
         endpoint: String,
@@ -87,9 +83,7 @@ pub enum HubError {
         "`{file}` of model `{id}` from {endpoint} has {found}, expected {announced}; the file was removed"
     )]
     Corrupt {
-        /// The file.
         file: String,
-        /// The model.
         id: String,
         /// The hub's address.
         endpoint: String,

@@ -38,7 +38,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// The progress of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received<'a> {
-    /// The file.
+    /// Name of the file in the repository.
     pub file: &'a str,
     /// The number of bytes received so far.
     pub bytes: u64,

@@ -36,7 +36,7 @@ pub struct TaskLabels<'a> {
 
 /// A backbone with its tokenizer.
 pub trait Base {
-    /// The backbone.
+    /// Opened folder from which weights are read.
     fn backbone(&self) -> &dyn Backbone;
 
     /// The codec of the tokenizer.

@@ -10,6 +10,7 @@ use crate::parameters::MissingTensor;
 
 /// A model could not be built, trained or evaluated.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum ModelError {
     /// A tensor of the backbone cannot be read.
     #[error(transparent)]
@@ -25,7 +26,6 @@ pub enum ModelError {
     Unexpected {
         /// The tensor's name.
         name: String,
-        /// Its shape.
         found: Vec<i64>,
         /// The shape that the method gives it, or `no such tensor`.
         expected: String,

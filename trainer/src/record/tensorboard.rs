@@ -43,7 +43,7 @@ pub struct Event {
 /// TensorFlow's `Summary`.
 #[derive(Clone, PartialEq, Message)]
 pub struct Summary {
-    /// The scalars.
+    /// Scalars of one step.
     #[prost(message, repeated, tag = "1")]
     pub value: Vec<Value>,
 }
@@ -54,7 +54,7 @@ pub struct Value {
     /// The name of the scalar. TensorBoard groups plots by the part before `/`.
     #[prost(string, tag = "1")]
     pub tag: String,
-    /// The value.
+    /// Scalar in single precision, as TensorBoard reads it.
     #[prost(float, optional, tag = "2")]
     pub simple_value: Option<f32>,
 }

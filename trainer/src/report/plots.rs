@@ -69,11 +69,11 @@ pub struct Curve {
 /// Curves over updates.
 #[derive(Debug, Clone)]
 pub struct Chart {
-    /// The title.
+    /// Heading above the plot.
     pub title: &'static str,
     /// The quantity on the vertical axis.
     pub axis: Axis,
-    /// The curves.
+    /// Curves in the order of the legend.
     pub curves: Vec<Curve>,
 }
 

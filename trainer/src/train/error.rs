@@ -16,6 +16,7 @@ use crate::model::{ModelError, OpenError};
 
 /// A training failed.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message says what each field is")]
 pub enum TrainError {
     /// The configuration is unusable.
     #[error(transparent)]
@@ -93,7 +94,6 @@ pub enum TrainError {
     Diverged {
         /// `loss` or `gradient norm`.
         what: &'static str,
-        /// The value.
         value: f64,
         /// The step of the failed update.
         step: u64,

@@ -148,7 +148,7 @@ impl Training {
         })
     }
 
-    /// The configuration.
+    /// Configuration with all defaults filled in.
     pub fn config(&self) -> &Config {
         &self.config
     }

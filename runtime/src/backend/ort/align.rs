@@ -37,7 +37,6 @@ pub(super) enum AlignError {
         tensor: String,
         /// Key of the entry.
         key: String,
-        /// Its value.
         value: String,
     },
     /// A buffer is not where it can be mapped from.

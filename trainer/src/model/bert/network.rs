@@ -41,7 +41,7 @@ pub enum Observed<'a> {
 /// The frozen encoder of a BERT.
 #[derive(Debug)]
 pub struct Bert {
-    /// The dimensions.
+    /// Dimensions of the backbone; its dropout rates are applied in training.
     pub config: BertConfig,
     words: Tensor,
     positions: Tensor,

@@ -29,7 +29,7 @@ use crate::parameters::{MissingTensor, Parameters};
 /// A frozen BERT with the trainable tensors of `unipelt-bert`.
 #[derive(Debug)]
 pub struct BertTagger {
-    /// The encoder.
+    /// Frozen encoder.
     pub bert: Bert,
     /// The hyper-parameters of the method.
     pub method: UnipeltBertConfig,

@@ -23,7 +23,7 @@ use crate::parameters::Parameters;
 /// A T5 tagger with the codec of its vocabulary.
 #[derive(Debug)]
 pub struct T5Learner {
-    /// The model.
+    /// Backbone with the method's parameters.
     pub tagger: T5Tagger,
     /// Words to source ids, and target ids to tags.
     pub codec: Arc<SentT>,

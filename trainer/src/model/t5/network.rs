@@ -14,7 +14,7 @@ use crate::loss::{Head, StepLoss};
 /// An encoder-decoder T5.
 #[derive(Debug)]
 pub struct T5 {
-    /// The dimensions.
+    /// Dimensions of the backbone; its dropout rate is applied in training.
     pub config: T5Config,
     /// The output layer: decoder states to logits.
     pub head: Head,

@@ -82,7 +82,7 @@ fn main() -> Result<()> {
     let (mut tags, mut spans, mut outcomes) = (Reliability::default(), Reliability::default(), vec![]);
     for file in &args.corpus {
         let labels = Labels::Preset(LabelPreset::Plain);
-        let corpus = CorpusSpec { labels, ..CorpusSpec::new(args.layout, "", None, file) };
+        let corpus = CorpusSpec { labels, ..CorpusSpec::new(args.layout, file, None, file) };
         let mut sentences = corpus.load_split(Split::Test)?;
         sentences.truncate(args.limit.unwrap_or(usize::MAX));
         let words: Vec<Vec<String>> = sentences.iter().map(|sentence| sentence.words.clone()).collect();

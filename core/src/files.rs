@@ -1,6 +1,7 @@
-//! Files that are complete or absent: temporary file beside the target, fsync, rename.
+//! Files that are complete or absent: temporary file beside the target, fsync, rename. Only regular files are read and
+//! replaced, so that a pipe or a device neither blocks a program nor is destroyed.
 
-use std::fs::File;
+use std::fs::{self, File, FileType};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,9 @@ impl FileError {
     }
 }
 
+/// Most bytes of a text that is read as a whole.
+const MAX_TEXT: u64 = 256 << 20;
+
 /// How the names of temporary files begin and end.
 const TEMPORARY: (&str, &str) = (".hl-", ".tmp");
 
@@ -44,6 +48,103 @@ pub fn write_atomic(
 ) -> Result<(), FileError> {
     let fill = |w: &mut dyn Write| fill(w).map_err(|e| FileError::new("write", path, e));
     write_checked(path, fill, |_, ()| Ok(()))
+}
+
+/// Checks, before other work is done, that [`write_atomic`] can write `path`: it is absent or a regular file, or a symbolic
+/// link to one, and its folder can be written.
+///
+/// # Errors
+/// What [`write_atomic`] would fail with.
+pub fn check_output(path: &Path) -> Result<(), FileError> {
+    let target = target(path)?;
+    temporary_in(folder_of(&target)).map(drop).map_err(|e| FileError::new("write", path, e))
+}
+
+/// Checks, before other work is done, that files can be created in `folder`, which need not exist yet.
+///
+/// # Errors
+/// If the first of its parents that exists is not a folder or cannot be written.
+pub fn check_output_folder(folder: &Path) -> Result<(), FileError> {
+    let existing = folder.ancestors().find(|ancestor| ancestor.as_os_str().is_empty() || ancestor.exists());
+    let existing = existing.filter(|ancestor| !ancestor.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    temporary_in(existing).map(drop).map_err(|e| FileError::new("write to", folder, e))
+}
+
+/// The folder of a file.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
+    let builder = &mut tempfile::Builder::new();
+    let temporary = builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder);
+    // The reason alone: the name of the temporary file would not help the reader.
+    temporary.map_err(|e| e.kind().into())
+}
+
+/// The file to write for `path`: `path` itself, or what it links to. A link stays a link.
+fn target(path: &Path) -> Result<PathBuf, FileError> {
+    let failed = |e| FileError::new("write", path, e);
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        // A missing folder is reported when the temporary file is created.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path.to_owned()),
+        Err(error) => return Err(failed(error)),
+    };
+    let target = match found.is_symlink() {
+        true => fs::canonicalize(path).map_err(|e| failed(io::Error::new(e.kind(), DANGLING)))?,
+        false => path.to_owned(),
+    };
+    match fs::metadata(&target).map_err(failed)?.file_type() {
+        kind if kind.is_file() => Ok(target),
+        kind => Err(failed(not_regular(kind))),
+    }
+}
+
+const DANGLING: &str = "it is a symbolic link to a file that does not exist";
+
+/// The error for something that is not a regular file.
+fn not_regular(kind: FileType) -> io::Error {
+    if kind.is_dir() {
+        return io::ErrorKind::IsADirectory.into();
+    }
+    #[cfg(unix)]
+    let what = {
+        use std::os::unix::fs::FileTypeExt;
+        match kind {
+            kind if kind.is_fifo() => "a named pipe",
+            kind if kind.is_socket() => "a socket",
+            _ => "a device",
+        }
+    };
+    #[cfg(not(unix))]
+    let what = "something else";
+    io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, expected a regular file"))
+}
+
+/// Checks that `path` is a regular file or a symbolic link to one.
+///
+/// # Errors
+/// If it is missing, or a folder, pipe or device.
+pub fn check_regular(path: &Path) -> Result<(), FileError> {
+    let failed = |e| FileError::new("read", path, e);
+    match fs::metadata(path).map_err(failed)?.file_type() {
+        kind if kind.is_file() => Ok(()),
+        kind => Err(failed(not_regular(kind))),
+    }
+}
+
+/// Opens a regular file.
+///
+/// # Errors
+/// As [`check_regular`], and if it cannot be opened.
+pub fn open_regular(path: &Path) -> Result<File, FileError> {
+    // Checked first: opening a pipe would wait for a writer.
+    check_regular(path)?;
+    File::open(path).map_err(|e| FileError::new("read", path, e))
 }
 
 /// As [`write_atomic`], and calls `check` with the complete file under a temporary name in the same folder and the result
@@ -67,21 +168,23 @@ pub fn write_checked<T, R, E: From<FileError>>(
 /// A file that gets its name when it is complete. If it is dropped before, nothing is left of it.
 #[derive(Debug)]
 pub struct AtomicFile {
+    /// The path that was asked for, for errors.
     path: PathBuf,
+    /// The file that is replaced: `path`, or what it links to.
+    target: PathBuf,
     writer: BufWriter<NamedTempFile>,
 }
 
 impl AtomicFile {
-    /// An empty file under a temporary name in the folder of `path`.
+    /// An empty file under a temporary name in the folder of `path`, or of the file that it links to.
     ///
     /// # Errors
-    /// If the folder does not take it.
+    /// If `path` is there and not a regular file, or the folder does not take it.
     pub fn create(path: &Path) -> Result<Self, FileError> {
-        let builder = &mut tempfile::Builder::new();
-        let temporary = builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder_of(path));
-        // The reason alone: the name of the temporary file would not help the reader.
-        let temporary = temporary.map_err(|e| FileError::new("write", path, e.kind().into()))?;
-        Ok(Self { path: path.to_owned(), writer: BufWriter::with_capacity(1 << 20, temporary) })
+        let target = target(path)?;
+        let temporary = temporary_in(folder_of(&target)).map_err(|e| FileError::new("write", path, e))?;
+        let writer = BufWriter::with_capacity(1 << 20, temporary);
+        Ok(Self { path: path.to_owned(), target, writer })
     }
 
     /// Gives the file its name.
@@ -110,8 +213,8 @@ impl AtomicFile {
     fn rename(self) -> Result<(), FileError> {
         let failed = self.failed();
         let temporary = self.writer.into_inner().map_err(|error| failed(error.into_error()))?;
-        temporary.persist(&self.path).map_err(|error| failed(error.error))?;
-        sync_folder(&self.path)
+        temporary.persist(&self.target).map_err(|error| failed(error.error))?;
+        sync_folder(&self.target)
     }
 }
 
@@ -122,14 +225,6 @@ impl Write for AtomicFile {
 
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
-    }
-}
-
-/// The folder of a file.
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
     }
 }
 
@@ -159,8 +254,8 @@ fn share_permissions(_file: &File) -> io::Result<()> {
 /// # Errors
 /// If the file cannot be read.
 pub fn sha256(path: &Path) -> Result<String, FileError> {
-    let read = || -> io::Result<String> {
-        let mut file = File::open(path)?;
+    let mut file = open_regular(path)?;
+    let mut read = || -> io::Result<String> {
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 1 << 20];
         loop {
@@ -178,12 +273,20 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Reads a whole file as text.
+/// Reads a regular file of at most 256 MiB as text.
 ///
 /// # Errors
-/// If the file cannot be read or is not UTF-8.
+/// If the file is not regular, too large, unreadable, or not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
-    std::fs::read_to_string(path).map_err(|e| FileError::new("read", path, e))
+    let failed = |e| FileError::new("read", path, e);
+    let file = open_regular(path)?;
+    let mut text = String::new();
+    file.take(MAX_TEXT + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > MAX_TEXT {
+        let reason = format!("it is larger than {} MiB", MAX_TEXT >> 20);
+        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, reason)));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -228,5 +331,59 @@ mod tests {
             sha256(&path).unwrap(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_regular_files_are_replaced_and_links_are_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let pipe = path("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        fs::create_dir(path("folder")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", path("device")).unwrap();
+        std::os::unix::fs::symlink("nothing", path("dangling")).unwrap();
+        std::os::unix::fs::symlink("file", path("link")).unwrap();
+        fs::write(path("file"), "old").unwrap();
+        let write =
+            |path: &Path| write_atomic(path, |w| w.write_all(b"new")).map_err(|e| e.source.to_string());
+        for (name, reason) in [
+            ("pipe", "it is a named pipe, expected a regular file"),
+            ("folder", "is a directory"),
+            ("device", "it is a device, expected a regular file"),
+            ("dangling", DANGLING),
+        ] {
+            assert_eq!(write(&path(name)).unwrap_err(), reason, "{name}");
+            assert_eq!(check_output(&path(name)).unwrap_err().source.to_string(), reason, "{name}");
+        }
+        assert_eq!(write(Path::new("/dev/full")).unwrap_err(), "it is a device, expected a regular file");
+        check_output(&path("link")).unwrap();
+        write(&path("link")).unwrap();
+        assert_eq!(fs::read(path("file")).unwrap(), b"new");
+        assert!(fs::symlink_metadata(path("link")).unwrap().is_symlink());
+        assert_eq!(check_output(&path("none/file")).unwrap_err().source.kind(), io::ErrorKind::NotFound);
+        check_output(&path("fresh")).unwrap();
+        assert!(!path("fresh").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_and_devices_are_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [&pipe, Path::new("/dev/zero"), folder.path()] {
+            assert!(read_text(path).is_err() && sha256(path).is_err() && open_regular(path).is_err());
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_yet_is_checked_by_its_parent() {
+        let folder = tempfile::tempdir().unwrap();
+        check_output_folder(&folder.path().join("runs/new")).unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(check_output_folder(&file.join("runs")).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

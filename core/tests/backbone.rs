@@ -291,3 +291,111 @@ fn files_in_other_formats_are_named_with_the_way_out() {
     messages.push(message.replace(&*sentencepiece.path().to_string_lossy(), "[FOLDER]"));
     insta::assert_snapshot!(messages.join("\n\n"));
 }
+
+/// Opens a checkpoint after a change of its `config.json`.
+fn with_fields(config: &T5Config, fields: Value) -> Result<T5Config, String> {
+    let folder = single(config, &tensors(config));
+    write_config(folder.path(), config, fields);
+    open(&folder).map(|backbone| backbone.config)
+}
+
+/// Case 41: a float16 checkpoint whose numbers overflowed.
+#[test]
+fn a_number_that_is_not_finite_is_named_with_its_tensor_and_file() {
+    let config = plain();
+    let damaged = |name: &str, place: [usize; 2], value: f32| {
+        let mut tensors = tensors(&config);
+        tensors.get_mut(name).unwrap()[place] = value;
+        tensors
+    };
+    let wo = "decoder.block.2.layer.2.DenseReluDense.wo.weight";
+    let messages = [
+        error(&sharded(&config, &damaged(wo, [0, 0], 1e6), Dtype::F16)),
+        error(&sharded(&config, &damaged(wo, [7, 11], f32::NEG_INFINITY), Dtype::BF16)),
+        // A row of the embedding that no token uses.
+        error(&single(&config, &damaged(names::SHARED, [23, 7], f32::NAN))),
+    ];
+    insta::assert_snapshot!(messages.join("\n\n"), @r"
+    tensor `decoder.block.2.layer.2.DenseReluDense.wo.weight` in `[FOLDER]/model-00003-of-00003.safetensors` is not finite: inf at [0, 0]
+    hint: it may have overflowed when it was saved in half precision; save it in float32 or bfloat16, or fetch it again
+
+    tensor `decoder.block.2.layer.2.DenseReluDense.wo.weight` in `[FOLDER]/model-00003-of-00003.safetensors` is not finite: -inf at [7, 11]
+    hint: it may have overflowed when it was saved in half precision; save it in float32 or bfloat16, or fetch it again
+
+    tensor `shared.weight` in `[FOLDER]/model.safetensors` is not finite: NaN at [23, 7]
+    hint: it may have overflowed when it was saved in half precision; save it in float32 or bfloat16, or fetch it again
+    ");
+}
+
+/// Case 42: `null` means absent.
+#[test]
+fn null_fields_mean_their_defaults() {
+    let nulls = json!({
+        "decoder_start_token_id": null, "pad_token_id": null, "eos_token_id": null, "dropout_rate": null,
+        "tie_word_embeddings": null, "scale_decoder_outputs": null, "feed_forward_proj": null, "dense_act_fn": null,
+        "is_gated_act": null, "layer_norm_epsilon": null, "relative_attention_num_buckets": null,
+        "relative_attention_max_distance": null, "model_type": null,
+    });
+    assert_eq!(with_fields(&plain(), nulls).unwrap(), plain());
+    let as_deep = T5Config { num_decoder_layers: None, ..plain() };
+    assert_eq!(with_fields(&as_deep, json!({ "num_decoder_layers": null })).unwrap(), as_deep);
+    // The decoder starts with padding, as in transformers.
+    let other_padding = with_fields(&plain(), json!({ "pad_token_id": 3, "decoder_start_token_id": null }));
+    assert_eq!(other_padding.unwrap().decoder_start_token_id, 3);
+    let both = with_fields(&plain(), json!({ "pad_token_id": 3, "decoder_start_token_id": 5 })).unwrap();
+    assert_eq!((both.pad_token_id, both.decoder_start_token_id), (3, 5));
+}
+
+#[test]
+fn fields_of_another_type_are_named_with_their_value() {
+    let messages = [
+        json!({ "eos_token_id": [1] }),
+        json!({ "decoder_start_token_id": "<pad>" }),
+        json!({ "pad_token_id": 0.5 }),
+        json!({ "num_layers": -1 }),
+        json!({ "d_model": {} }),
+        json!({ "tie_word_embeddings": "true" }),
+        json!({ "layer_norm_epsilon": "1e-6" }),
+        json!({ "d_ff": null }),
+    ]
+    .map(|fields| with_fields(&plain(), fields).unwrap_err());
+    insta::assert_snapshot!(messages.join("\n"), @r#"
+    field `eos_token_id` of the T5 configuration is [1], expected one whole number
+    field `decoder_start_token_id` of the T5 configuration is "<pad>", expected one whole number
+    field `pad_token_id` of the T5 configuration is 0.5, expected one whole number
+    field `num_layers` of the T5 configuration is -1, expected one whole number
+    field `d_model` of the T5 configuration is {}, expected one whole number
+    field `tie_word_embeddings` of the T5 configuration is "true", expected `true` or `false`
+    field `layer_norm_epsilon` of the T5 configuration is "1e-6", expected a number
+    `[FOLDER]/config.json` is not a T5 `config.json`: missing field `d_ff`
+    "#);
+}
+
+/// Case 43: in transformers `dense_act_fn` and `is_gated_act` override `feed_forward_proj`.
+#[test]
+fn a_feed_forward_form_that_contradicts_itself_is_refused() {
+    let agreeing = json!({ "dense_act_fn": "gelu_new", "is_gated_act": true });
+    assert_eq!(with_fields(&gated(), agreeing).unwrap(), gated());
+    let agreeing = json!({ "dense_act_fn": "relu", "is_gated_act": false });
+    assert_eq!(with_fields(&plain(), agreeing).unwrap(), plain());
+    let messages = [
+        // FLAN-T5 as it was published in 2022: transformers computes the exact gelu.
+        with_fields(&gated(), json!({ "dense_act_fn": "gelu", "is_gated_act": true })),
+        with_fields(&gated(), json!({ "is_gated_act": false })),
+        with_fields(&plain(), json!({ "dense_act_fn": "gelu_new" })),
+        with_fields(&plain(), json!({ "is_gated_act": true })),
+        with_fields(&gated(), json!({ "feed_forward_proj": "gated-silu" })),
+        with_fields(&plain(), json!({ "feed_forward_proj": "gelu" })),
+        with_fields(&plain(), json!({ "feed_forward_proj": ["relu"] })),
+    ]
+    .map(|read| read.unwrap_err());
+    insta::assert_snapshot!(messages.join("\n"), @r#"
+    field `dense_act_fn` of the T5 configuration is `gelu`, expected `gelu_new`, which `feed_forward_proj` `gated-gelu` means
+    field `is_gated_act` of the T5 configuration is `false`, expected `true`, which `feed_forward_proj` `gated-gelu` means
+    field `dense_act_fn` of the T5 configuration is `gelu_new`, expected `relu`, which `feed_forward_proj` `relu` means
+    field `is_gated_act` of the T5 configuration is `true`, expected `false`, which `feed_forward_proj` `relu` means
+    field `feed_forward_proj` of the T5 configuration is `gated-silu`, expected `relu` or `gated-gelu`
+    field `feed_forward_proj` of the T5 configuration is `gelu`, expected `relu` or `gated-gelu`
+    field `feed_forward_proj` of the T5 configuration is ["relu"], expected a name
+    "#);
+}

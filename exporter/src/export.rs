@@ -9,7 +9,7 @@ use hyperloader_core::files::{FileError, sha256, write_checked};
 use hyperloader_core::format::tagger::{FORMAT, TaggerMetadata};
 use hyperloader_core::run::{Checkpoint, Run, Task, Which};
 use hyperloader_core::weights::tensors::Tensors;
-use hyperloader_onnx::{Opset, Weight, WriteError, write_model};
+use hyperloader_onnx::{Opset, Weight, WriteError, check_size, write_model};
 
 use crate::bert::models::BertModels;
 use crate::error::{ExportError, ModelError};
@@ -142,6 +142,7 @@ impl Exporter {
         }
         let metadata = self.metadata_of(task, model.interface(&self.run.manifest)?, options.precision)?;
         let graph = file_graph(&*model, &metadata, options.precision, options.opset)?;
+        check_size(&graph)?;
         let quantized = QuantizedMatrices::default();
         let reference = match &options.verification {
             Some(_) => {

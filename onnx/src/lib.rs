@@ -10,10 +10,12 @@
 //! - [`weight_file`]: a mapped model file, and models that refer to the weights in it
 //! - [`mod@extract`]: the part of a model between named values, as a separate model
 //! - [`mod@summary`]: inputs, outputs and operators of a model as text
+//! - `check`: limits on a graph that are checked before a backend reads it
 //! - `limits`: sizes that the reader and the writer agree on
 
 pub mod builder;
 pub mod built;
+mod check;
 pub mod element;
 pub mod extract;
 mod limits;
@@ -31,4 +33,4 @@ pub use extract::{ExtractError, extract};
 pub use prost::bytes::Bytes;
 pub use read::{ReadError, decode_model};
 pub use weight_file::{WeightFile, read_model};
-pub use write::{WriteError, write_model};
+pub use write::{WriteError, check_size, write_model};

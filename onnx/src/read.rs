@@ -1,4 +1,4 @@
-//! Decodes a model and checks every size in it.
+//! Decodes a model and checks every size in it, and all limits of its graph.
 
 use std::collections::HashSet;
 use std::io;
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 use prost::bytes::Bytes;
 
+use crate::check::check_graph;
 use crate::element::ElementType;
 use crate::limits::MAX_BYTES;
 use crate::proto::{GraphProto, ModelProto, TensorProto};
@@ -30,6 +31,14 @@ pub enum ReadError {
         /// Size of the file.
         bytes: u64,
     },
+    /// The graph exceeds a limit.
+    #[error("`{}` exceeds the limits of a tagger: {reason}", path.display())]
+    Limit {
+        /// Path of the file.
+        path: PathBuf,
+        /// The limit and what exceeds it.
+        reason: String,
+    },
     /// The bytes are not an ONNX model, or end too soon.
     #[error("`{}` is not a whole ONNX model: {reason}", path.display())]
     NotAModel {
@@ -43,22 +52,24 @@ pub enum ReadError {
 /// Decodes a model from `bytes`, which were read from the file `path`. The weights share the memory of `bytes`.
 ///
 /// # Errors
-/// Returns [`ReadError::NotAModel`], which names the file and the tensor or field at fault.
+/// Returns [`ReadError::NotAModel`] or [`ReadError::Limit`], which name the file and the tensor, node or field at fault.
 pub fn decode_model(bytes: Bytes, path: &Path) -> Result<ModelProto, ReadError> {
     let fail = |reason| ReadError::NotAModel { path: path.into(), reason };
     let model = ModelProto::decode(bytes).map_err(|error| fail(error.to_string()))?;
-    check(&model).map_err(fail)?;
+    let graph = check(&model).map_err(fail)?;
+    check_graph(graph).map_err(|reason| ReadError::Limit { path: path.into(), reason })?;
     Ok(model)
 }
 
-fn check(model: &ModelProto) -> Result<(), String> {
+fn check(model: &ModelProto) -> Result<&GraphProto, String> {
     let graph = model.graph.as_ref().ok_or("it holds no graph")?;
     if model.opset_import.is_empty() {
         return Err("it imports no operator set".into());
     }
     check_metadata(model)?;
     check_distinct_outputs(graph)?;
-    graph.initializer.iter().try_for_each(check_tensor)
+    graph.initializer.iter().try_for_each(check_tensor)?;
+    Ok(graph)
 }
 
 fn check_metadata(model: &ModelProto) -> Result<(), String> {

@@ -72,6 +72,45 @@ pub fn write_model<S, E>(
 where
     E: Into<Box<dyn Error + Send + Sync>>,
 {
+    let Pieces { head, graph_head, headers, graph_tail, model_tail, bytes } = pieces(built)?;
+    out.write_all(&head)?;
+    out.write_all(&graph_head)?;
+    for (weight, header) in built.weights.iter().zip(&headers) {
+        let raw_data = elements(weight)
+            .map_err(|source| WriteError::Source { name: weight.name.clone(), source: source.into() })?;
+        check_length(weight, &raw_data)?;
+        write_entry(out, header, &raw_data)?;
+    }
+    out.write_all(&graph_tail)?;
+    out.write_all(&model_tail)?;
+    Ok(bytes)
+}
+
+/// Checks, before any weight is computed, that [`write_model`] can write `built`.
+///
+/// # Errors
+/// Returns [`WriteError::TooLarge`] if the file would exceed 2 GiB.
+pub fn check_size<S>(built: &BuiltModel<S>) -> Result<(), WriteError> {
+    pieces(built).map(drop)
+}
+
+/// All parts of a file but the elements of its weights.
+struct Pieces {
+    /// The fields of the model before the graph, and the graph's key and length.
+    head: Vec<u8>,
+    /// The graph's fields before the weights.
+    graph_head: Vec<u8>,
+    /// The header of each weight.
+    headers: Vec<Vec<u8>>,
+    /// The graph's fields after the weights.
+    graph_tail: Vec<u8>,
+    /// The model's fields after the graph.
+    model_tail: Vec<u8>,
+    /// Length of the file in bytes.
+    bytes: u64,
+}
+
+fn pieces<S>(built: &BuiltModel<S>) -> Result<Pieces, WriteError> {
     let (model_head, model_tail) = split_model(&built.model);
     let (graph_head, graph_tail) = split_graph(built.model.graph.as_ref());
     let start = model_head.len() + prost::encoding::key_len(MODEL_GRAPH) + graph_head.len();
@@ -85,18 +124,7 @@ where
     if bytes > MAX_BYTES {
         return Err(WriteError::TooLarge { bytes });
     }
-
-    out.write_all(&head)?;
-    out.write_all(&graph_head)?;
-    for (weight, header) in built.weights.iter().zip(&headers) {
-        let raw_data = elements(weight)
-            .map_err(|source| WriteError::Source { name: weight.name.clone(), source: source.into() })?;
-        check_length(weight, &raw_data)?;
-        write_entry(out, header, &raw_data)?;
-    }
-    out.write_all(&graph_tail)?;
-    out.write_all(&model_tail)?;
-    Ok(bytes)
+    Ok(Pieces { head, graph_head, headers, graph_tail, model_tail, bytes })
 }
 
 /// The encodings of the fields before and after the graph, in the order of their numbers.

@@ -12,7 +12,9 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use common::{counting_elements, two_stage_model};
-use hyperloader_onnx::proto::{ModelProto, TensorProto};
+use hyperloader_onnx::proto::{
+    AttributeProto, DimensionValue, GraphProto, ModelProto, NodeProto, TensorProto, TypeValue,
+};
 use hyperloader_onnx::{
     BuiltModel, Bytes, ElementType, GraphBuilder, Opset, WeightFile, WriteError, decode_model, read_model,
     write_model,
@@ -217,6 +219,83 @@ fn broken_models_are_refused_with_the_reason() {
         })
         .collect();
     insta::assert_snapshot!(messages.join("\n"));
+}
+
+/// A graph that no backend should see, after one change of a good one.
+#[test]
+fn graphs_beyond_the_limits_are_refused_with_the_limit() {
+    type Change = fn(&mut GraphProto);
+    let integers = |name: &str, numbers: &[i64]| {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        TensorProto::from_raw(name, ElementType::I64, &[numbers.len()], bytes.into())
+    };
+    let whole = filled(&two_stage_model(Opset::default()));
+    let changes: [(&str, Change); 14] = [
+        ("an operator that repeats data", |graph| graph.node[0].op_type = "ConstantOfShape".into()),
+        ("an operator of another domain", |graph| graph.node[0].domain = "com.example".into()),
+        ("a cycle", |graph| {
+            let last = graph.node.last().unwrap().output[0].clone();
+            graph.node[0].input.push(last);
+        }),
+        ("a huge attribute", |graph| graph.node[0].attribute.push(AttributeProto::int("axis", 1 << 40))),
+        ("a long list", |graph| graph.node[0].attribute.push(AttributeProto::ints("perm", &[0; 17]))),
+        ("a tensor in an attribute", |graph| {
+            let tensor = Some(graph.initializer[0].clone());
+            graph.node[0].attribute.push(AttributeProto { t: tensor, ..AttributeProto::int("value", 0) });
+        }),
+        ("an inner graph", |graph| {
+            let inner = Some(GraphProto::default());
+            graph.node[0].attribute.push(AttributeProto { g: inner, ..AttributeProto::int("body", 0) });
+        }),
+        ("many attributes", |graph| {
+            graph.node[0].attribute = (0..17).map(|n| AttributeProto::int(&n.to_string(), n)).collect();
+        }),
+        ("many inputs", |graph| graph.node[0].input = vec![String::new(); 2000]),
+        ("a long name", |graph| graph.node[0].name = "x".repeat(2000)),
+        ("many dimensions", |graph| {
+            graph.initializer[0].dims = [graph.initializer[0].dims.clone(), vec![1; 17]].concat()
+        }),
+        ("a dimension that is a formula", |graph| rename_dimension(graph, "(a+b)*(c+d)")),
+        ("a dimension with a long name", |graph| rename_dimension(graph, &"d".repeat(100))),
+        ("a negative dimension", |graph| set_dimension(graph, DimensionValue::DimValue(-5))),
+    ];
+    let refused = |graph: GraphProto| {
+        let model = ModelProto { graph: Some(graph), ..whole.clone() };
+        decode_model(model.encode_to_vec().into(), "m.onnx".as_ref()).unwrap_err().to_string()
+    };
+    let mut messages: Vec<String> = Vec::new();
+    for (what, change) in changes {
+        let mut graph = whole.graph.clone().unwrap();
+        change(&mut graph);
+        messages.push(format!("{what}: {}", refused(graph)));
+    }
+    for (what, numbers) in
+        [("a huge constant", [0, i64::MAX, 1]), ("a long range", [0, 1 << 21, 1]), ("no step", [0, 5, 0])]
+    {
+        let mut graph = whole.graph.clone().unwrap();
+        let names = ["first", "limit", "step"];
+        graph.initializer.extend(names.iter().zip(numbers).map(|(name, number)| integers(name, &[number])));
+        let input = names.map(str::to_owned).into();
+        graph.node.push(NodeProto {
+            op_type: "Range".into(),
+            name: "range".into(),
+            input,
+            ..NodeProto::default()
+        });
+        messages.push(format!("{what}: {}", refused(graph)));
+    }
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
+fn set_dimension(graph: &mut GraphProto, value: DimensionValue) {
+    let Some(TypeValue::TensorType(tensor)) = graph.input[0].r#type.as_mut().unwrap().value.as_mut() else {
+        panic!()
+    };
+    tensor.shape.as_mut().unwrap().dim[0].value = Some(value);
+}
+
+fn rename_dimension(graph: &mut GraphProto, name: &str) {
+    set_dimension(graph, DimensionValue::DimParam(name.to_owned()));
 }
 
 #[test]

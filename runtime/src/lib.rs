@@ -59,7 +59,7 @@ pub use hyperloader_core::text::words::{Word, WordRule, WordSplitting};
 pub use hyperloader_onnx::proto::ModelProto;
 pub use hyperloader_onnx::{Bytes, ReadError, WeightFile};
 
-pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Graph, Value};
+pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Graph, Installed, Value};
 pub use error::{GraphError, GuaranteeFault, ModelFileError, OpenError, SentenceError, TagError};
 pub use model_file::ModelFile;
 pub use names::UnknownName;

@@ -94,7 +94,7 @@ impl ModelFile {
 fn unreadable(error: ReadError, path: &Path) -> ModelFileError {
     match error {
         ReadError::Io { .. } => ModelFileError::Read(error),
-        ReadError::TooLarge { .. } | ReadError::NotAModel { .. } => {
+        ReadError::TooLarge { .. } | ReadError::Limit { .. } | ReadError::NotAModel { .. } => {
             ModelFileError::NotAModel { path: path.to_owned(), source: error }
         }
     }

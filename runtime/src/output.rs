@@ -22,6 +22,9 @@ pub struct TaggedSpan {
     /// Its score and margin; absent unless [`TaggerOptions::scores`](crate::TaggerOptions::scores).
     #[serde(flatten)]
     pub score: Option<TagScore>,
+    /// Whether the file lists no such label: the model wrote other text.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
 }
 
 /// A tagged sentence.
@@ -63,6 +66,12 @@ impl Tagged {
         }
         self
     }
+
+    /// The sentence with the spans marked whose labels are not among `labels`, those of the file.
+    pub(crate) fn marked(mut self, labels: &[String]) -> Self {
+        self.spans.iter_mut().for_each(|span| span.unknown = !labels.contains(&span.label));
+        self
+    }
 }
 
 /// The spans of `tags` as characters of `text`, scored by those of the words if they are known.
@@ -74,13 +83,8 @@ fn spans(text: &str, words: &[Word], tags: &[String], scores: Option<&[Score]>) 
             let (start, end) = (words[span.start].start, words[span.end - 1].end);
             let of_words = scores.and_then(|scores| scores.get(span.start..span.end));
             let score = of_words.map(|of_words| Score::product(of_words.iter().copied()).into());
-            TaggedSpan {
-                start,
-                end,
-                label: span.label,
-                text: text[bytes[start]..bytes[end]].to_owned(),
-                score,
-            }
+            let text = text[bytes[start]..bytes[end]].to_owned();
+            TaggedSpan { start, end, label: span.label, text, score, unknown: false }
         })
         .collect()
 }

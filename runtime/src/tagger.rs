@@ -213,7 +213,7 @@ impl Tagger {
             return Err(SentenceError::NotFinite);
         }
         let tags = self.model.tags(&source, words.len(), output, self.align)?;
-        let tagged = Tagged::new(text, words, tags);
+        let tagged = Tagged::new(text, words, tags).marked(&self.metadata.labels);
         Ok(match self.threshold {
             Some(threshold) => tagged.answered_from(threshold.score),
             None => tagged,

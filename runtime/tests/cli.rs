@@ -223,7 +223,7 @@ fn bad_lines_of_stdin_are_reported_and_the_others_tagged() {
     {"text":"Paris","spans":[{"start":0,"end":5,"label":"place","text":"Paris"}]}
     {"text":" \t ","spans":[]}
     {"text":"set set set set set set set set set set set set","error":{"message":"the sentence has 12 words, the tagger takes at most 11","hint":"split the sentence","place":"<stdin>:6"}}
-    {"text":"new forever","spans":[{"start":0,"end":3,"label":"place","text":"new"},{"start":4,"end":11,"label":"forever","text":"forever"}]}
+    {"text":"new forever","spans":[{"start":0,"end":3,"label":"place","text":"new"},{"start":4,"end":11,"label":"forever","text":"forever","unknown":true}]}
     stderr
     error: <stdin>:3: not UTF-8: byte 0xFF at position 6 of the line, byte 17 of the file
     hint: convert the file, for instance from Latin-1 with `iconv -f ISO-8859-1 -t UTF-8`

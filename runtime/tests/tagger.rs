@@ -8,7 +8,7 @@ use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_runtime::{
     Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Input, Mode, ModelFile, OpenError,
-    SentenceError, TagError, Tagged, Tagger, TaggerOptions, Value,
+    SentenceError, TagError, Tagged, Tagger, TaggerMetadata, TaggerOptions, Value,
 };
 
 const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];
@@ -37,6 +37,23 @@ fn every_backend_tags_free_text_with_character_offsets() {
         assert_eq!(spans(&tagged[2]), []);
         assert!(tagged.iter().all(|tagged| tagged.complete));
     }
+}
+
+#[test]
+fn a_label_that_the_file_does_not_list_is_marked() {
+    let fewer = TaggerMetadata { labels: vec!["date_time".into()], ..metadata() };
+    for kind in BACKENDS {
+        let file = ModelFile::from_bytes(lexicon_bytes(&fewer), "a.onnx").unwrap();
+        let tagger = Tagger::new(file, &options(kind)).unwrap();
+        let tagged = tagger.tag(&["Set an alarm for 7 AM.", "call Paris"]).unwrap();
+        let marks = |at: usize| {
+            let spans = &tagged[at].as_ref().unwrap().spans;
+            spans.iter().map(|span| (span.label.as_str(), span.unknown)).collect::<Vec<_>>()
+        };
+        assert_eq!((marks(0), marks(1)), (vec![("date_time", false)], vec![("place", true)]), "{kind}");
+    }
+    let all = open(&options(BackendKind::Tract)).tag(&["call Paris"]).unwrap().remove(0).unwrap();
+    assert!(all.spans.iter().all(|span| !span.unknown));
 }
 
 #[test]

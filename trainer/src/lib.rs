@@ -8,6 +8,7 @@
 //! - [`device`]: CPU or GPU.
 //! - [`hub`]: backbones of the Hugging Face hub.
 //! - [`data`], [`corpora`]: corpora as ids, and their statistics.
+//! - [`init`]: a first configuration for a user's own corpora.
 //! - [`methods`]: from a task to its weights, one file per family of methods.
 //! - [`loss`]: the label-smoothed cross entropy.
 //! - [`model`]: models on a T5 or a BERT, behind one trait.
@@ -29,6 +30,7 @@ pub mod device;
 mod drafter;
 pub mod evaluate;
 pub mod hub;
+pub mod init;
 mod linear;
 pub mod loss;
 pub mod methods;

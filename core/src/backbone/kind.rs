@@ -34,7 +34,7 @@ impl BackboneKind {
     pub fn of_folder(folder: &Path) -> Option<Self> {
         let text = read_text(&folder.join(CONFIG)).ok()?;
         let config: Value = serde_json::from_str(&text).ok()?;
-        match config.get("model_type") {
+        match config.get("model_type").filter(|model_type| !model_type.is_null()) {
             Some(model_type) => serde_json::from_value(model_type.clone()).ok(),
             None if config.get("d_model").is_some() => Some(Self::T5),
             None if config.get("hidden_size").is_some() => Some(Self::Bert),

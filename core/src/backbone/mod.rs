@@ -9,11 +9,15 @@
 //! - [`kind`]: the kinds of backbones, and how a folder's kind is recognized
 //! - [`error`]: what can be wrong with a configuration or a folder
 //! - [`folder`]: names of the files
+//! - [`fields`]: the fields of `config.json`, checked by name
+//! - [`limits`]: the largest dimensions
 
 pub mod bert;
 pub mod error;
+mod fields;
 pub mod folder;
 pub mod kind;
+mod limits;
 pub mod registry;
 pub mod shape;
 pub mod t5;
@@ -36,6 +40,12 @@ pub trait BackboneConfig: Any + fmt::Debug + Send + Sync {
 
     /// Stacks, sites and tensors.
     fn shape(&self) -> BackboneShape;
+
+    /// Checks that all values are in range.
+    ///
+    /// # Errors
+    /// Names the first that is not.
+    fn check(&self) -> Result<(), ConfigError>;
 
     /// The most tokens that a source can have, with the field of `config.json` that says so; `None` if any length runs.
     fn longest_source(&self) -> Option<(&'static str, usize)>;

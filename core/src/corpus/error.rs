@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::files::FileError;
+use crate::text::labels::MAX_LABEL;
 use crate::text::scheme_observer::SchemeError;
 
 /// A corpus that cannot be read, or not as asked.
@@ -305,6 +306,14 @@ pub enum Fault {
     /// A tag without a label.
     #[error("the label of `{0}` is empty")]
     EmptyLabel(String),
+    /// A label that no annotator wrote.
+    #[error("label `{label}...` has {bytes} bytes, at most {MAX_LABEL} are allowed")]
+    LongLabel {
+        /// The beginning of the label.
+        label: String,
+        /// Its length in bytes.
+        bytes: usize,
+    },
     /// A label that SentT' would cut in two.
     #[error("label `{0}` holds white space")]
     LabelWhiteSpace(String),

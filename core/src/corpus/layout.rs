@@ -1,6 +1,7 @@
 //! The layouts by name.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,14 @@ impl Layout {
             "txt" | "text" => Self::Text,
             _ => return None,
         })
+    }
+
+    /// The files of a corpus at `path`: two in a folder for [`Layout::SeqInOut`], else `path` itself.
+    pub(super) fn files(self, path: &Path) -> Vec<PathBuf> {
+        match self {
+            Self::SeqInOut => ["seq.in", "seq.out"].map(|name| path.join(name)).into(),
+            _ => vec![path.to_owned()],
+        }
     }
 
     /// All names, for messages.

@@ -12,6 +12,8 @@ use super::records::Records;
 use super::report::{ReadReport, TagReport};
 use super::sentence::Sentence;
 use super::transform::LabelTransform;
+use crate::files::check_regular;
+use crate::text::labels::too_long;
 use crate::text::scheme::Recognized;
 use crate::text::scheme_observer::SchemeObserver;
 use crate::text::spans::Bio;
@@ -41,7 +43,9 @@ impl Draft {
     /// # Errors
     /// If the file cannot be read, a record is bad, tags fit no scheme, or there is no annotation.
     pub(super) fn read(path: &Path, layout: Layout, options: &ReadOptions) -> Result<Self, CorpusError> {
-        let named = if layout == Layout::SeqInOut { path.join("seq.in") } else { path.to_owned() };
+        let files = layout.files(path);
+        files.iter().try_for_each(|file| check_regular(file))?;
+        let named = files.into_iter().next().unwrap_or_default();
         let records = Records::open(path, layout, options)?;
         Self::of(records, &named, layout, options)
     }
@@ -222,6 +226,9 @@ impl Draft {
 impl Making<'_> {
     /// A label as the task learns it.
     fn label(&mut self, label: &str) -> Result<String, Fault> {
+        if let Some(beginning) = too_long(label) {
+            return Err(Fault::LongLabel { label: beginning, bytes: label.len() });
+        }
         let (new, before_case) = self.transform.apply(label);
         match new.as_str() {
             "" => return Err(Fault::EmptyLabel(label.to_owned())),

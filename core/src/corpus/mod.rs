@@ -9,13 +9,14 @@
 //! | bytes to lines and values | `source` |
 //! | layouts | `conll` (and `bio-columns`), `json` with `row`, `row_spans` and `label_studio`, `table`, `plain`, `seq_in_out`, `mtop`, `mtod`, `facebook` |
 //! | one record, all layouts | `record`, `reader`, `records`, `layout`, `options`, `units` |
-//! | records to sentences | `align`, `word_rule`, `transform`, `load`, `sentence`, `report` |
+//! | records to sentences | `align`, `word_rule`, `transform`, `load`, `sentence`, `report`; `exact`: predictions compared with the file's spans |
 //! | whole corpora | `spec`, `draw`, [`known`], [`stats`] |
 
 mod align;
 mod conll;
 mod draw;
 mod error;
+mod exact;
 mod facebook;
 mod json;
 pub mod known;
@@ -44,6 +45,7 @@ mod word_rule;
 
 pub use self::align::SpanCounts;
 pub use self::error::{CorpusError, Fault, LineFault};
+pub use self::exact::MarkedText;
 pub use self::layout::Layout;
 pub use self::options::{Columns, Fields, OffsetUnit, Overlap, ReadOptions, Role, SpanAlignment};
 pub use self::reader::Notes;

@@ -51,8 +51,10 @@ impl<'a> Records<'a> {
     /// If a file cannot be opened.
     pub fn open(path: &Path, layout: Layout, options: &ReadOptions) -> Result<Records<'static>, FileError> {
         if layout == Layout::SeqInOut {
-            let [words, tags] = ["seq.in", "seq.out"].map(|name| source::open(&path.join(name)));
-            return Ok(Records(Box::new(PairReader::new(Source::new(words?), Source::new(tags?)))));
+            let mut sources = layout.files(path).into_iter().map(|file| source::open(&file).map(Source::new));
+            if let (Some(words), Some(tags)) = (sources.next(), sources.next()) {
+                return Ok(Records(Box::new(PairReader::new(words?, tags?))));
+            }
         }
         Ok(Records::new(source::open(path)?, layout, options))
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::error::RunError;
 use super::folder::{CHECKPOINTS, OPTIMIZER, Run, check_hash};
-use super::manifest::{Checkpoint, StateFile};
+use super::manifest::{Checkpoint, MANIFEST, StateFile};
 use crate::files::sha256;
 use crate::weights::tensors::{TensorFile, Tensors, write_tensors};
 
@@ -66,16 +66,21 @@ impl Run {
         .ok_or_else(|| RunError::NoCheckpoint(self.folder.clone()))
     }
 
-    /// Reads a checkpoint's tensors, after comparing its hash and the tensors' names and shapes with the manifest.
+    /// Reads a checkpoint's tensors, after comparing its hash, the hash of its method and the tensors' names and shapes with the manifest.
     ///
     /// # Errors
-    /// If the file is missing, damaged, or does not belong to the method and backbone of the manifest.
+    /// If the file is missing, damaged, does not belong to the method and backbone of the manifest, or holds numbers that are
+    /// not finite.
     pub fn read(&self, checkpoint: &Checkpoint) -> Result<Tensors, RunError> {
         let path = self.folder.join(&checkpoint.file);
+        if !checkpoint.method_sha256.is_empty() && checkpoint.method_sha256 != self.manifest.method_hash() {
+            return Err(RunError::OtherMethod { path, manifest: self.folder.join(MANIFEST) });
+        }
         check_hash(&path, &checkpoint.sha256)?;
         let file = TensorFile::open(&path)?;
         let expected = self.manifest.trainable_tensors()?;
         file.check(&expected.into_iter().map(|t| (t.name, t.shape)).collect(), &[])?;
+        file.check_finite(file.shapes().keys().map(String::as_str))?;
         Ok(file.read_all()?)
     }
 
@@ -96,8 +101,15 @@ impl Run {
         let state = state.map(|state| write(OPTIMIZER, state)).transpose()?;
         let mean = losses.values().sum::<f64>() / losses.len() as f64;
         let validation_loss = (!losses.is_empty()).then_some(mean);
-        let entry =
-            Checkpoint { step: *step, file, sha256, validation_loss, task_losses: losses.clone(), state };
+        let entry = Checkpoint {
+            step: *step,
+            file,
+            sha256,
+            method_sha256: self.manifest.method_hash(),
+            validation_loss,
+            task_losses: losses.clone(),
+            state,
+        };
         self.manifest.checkpoints.retain(|c| c.step != *step);
         self.manifest.checkpoints.push(entry);
         self.drop_superseded(keep_last);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::backbone::{BackboneError, BackboneKind};
+use crate::backbone::{BackboneError, BackboneKind, ConfigError};
 use crate::files::FileError;
 use crate::method::MethodError;
 use crate::text::drafter::DrafterError;
@@ -74,6 +74,30 @@ pub enum RunError {
         path: PathBuf,
         /// Name of the part that does not fit.
         source: MethodError,
+    },
+    /// A field is absent for which a default would make another model.
+    #[error("field `{field}` is missing from `{}`\nhint: a default would be another model; restore the file, or train again", path.display())]
+    MissingField {
+        /// Path of the manifest.
+        path: PathBuf,
+        /// The field, with the names of the tables that it is in.
+        field: String,
+    },
+    /// The manifest's configuration of the backbone cannot be run.
+    #[error("`{}` is not a run's manifest", path.display())]
+    Architecture {
+        /// Path of the manifest.
+        path: PathBuf,
+        /// Name of the field that is out of range.
+        source: ConfigError,
+    },
+    /// The method in the manifest is not the one that a checkpoint was trained with.
+    #[error("`{}` was trained with other hyper-parameters than those of `method` in `{}`\nhint: restore the manifest", path.display(), manifest.display())]
+    OtherMethod {
+        /// Path of the checkpoint.
+        path: PathBuf,
+        /// Path of the manifest.
+        manifest: PathBuf,
     },
     /// The configuration of the backbone is not the one that the run was trained with.
     #[error("field `{field}` in `{}` is {found}, the run was trained with {trained}", path.display())]

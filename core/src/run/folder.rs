@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::error::RunError;
 use super::manifest::{FORMAT, MANIFEST, Manifest, Task};
 use crate::files::{FileError, read_text, sha256, write_atomic};
@@ -46,11 +48,21 @@ impl Run {
         if !Self::exists(folder) {
             return Err(RunError::NoRun(folder.to_owned()));
         }
-        let manifest: Manifest = serde_json::from_str(&read_text(&path)?)
-            .map_err(|source| RunError::Manifest { path: path.clone(), source })?;
+        let text = read_text(&path)?;
+        let unreadable = |source| RunError::Manifest { path: path.clone(), source };
+        let manifest: Manifest = serde_json::from_str(&text).map_err(unreadable)?;
         if manifest.format != FORMAT {
             return Err(RunError::Format { path, found: manifest.format, expected: FORMAT });
         }
+        let read: Value = serde_json::from_str(&text).map_err(unreadable)?;
+        let complete = serde_json::to_value(&manifest).map_err(unreadable)?;
+        if let Some(field) =
+            COMPLETE.iter().find_map(|field| missing(field, &read[*field], &complete[*field]))
+        {
+            return Err(RunError::MissingField { path, field });
+        }
+        let range = manifest.backbone_config().check();
+        range.map_err(|source| RunError::Architecture { path: path.clone(), source })?;
         manifest.trainable_tensors().map_err(|source| RunError::Contradiction { path, source })?;
         Ok(Self { folder: folder.to_owned(), manifest })
     }
@@ -70,6 +82,21 @@ impl Run {
     pub fn task(&self, name: &str) -> Result<&Task, RunError> {
         self.manifest.task(name)
     }
+}
+
+/// The tables of a manifest in which no field may be absent: their defaults are those of new runs, and would make another
+/// model of an old one.
+const COMPLETE: [&str; 3] = ["method", "t5", "bert"];
+
+/// The first field of `complete` that `read` lacks, under the name of the table `name`.
+fn missing(name: &str, read: &Value, complete: &Value) -> Option<String> {
+    complete.as_object()?.iter().find_map(|(field, value)| {
+        let name = format!("{name}.{field}");
+        match read.get(field) {
+            Some(read) => missing(&name, read, value),
+            None => Some(name),
+        }
+    })
 }
 
 /// Compares the SHA-256 of a file with that in the manifest.

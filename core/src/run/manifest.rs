@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::error::RunError;
 use crate::backbone::bert::BertConfig;
 use crate::backbone::registry::Architecture;
 use crate::backbone::t5::T5Config;
 use crate::backbone::{BackboneConfig, BackboneKind};
+use crate::files::hexadecimal;
 use crate::method::{MethodConfig, MethodError, TaskShape, TrainableTensor};
 use crate::text::labels::bio_tags;
 use crate::text::words::{WordFit, WordSplitting};
@@ -79,6 +81,13 @@ impl Manifest {
         let config = self.backbone_config();
         let other = || RunError::Kind { run: self.name.clone(), expected, found: config.kind() };
         config.downcast_ref().ok_or_else(other)
+    }
+
+    /// SHA-256 of the method and its hyper-parameters as the manifest stores them.
+    pub fn method_hash(&self) -> String {
+        // A configuration is a table of numbers and names, which always has a form in JSON.
+        let text = serde_json::to_string(&self.method).unwrap_or_default();
+        hexadecimal(&Sha256::digest(text))
     }
 
     /// The tasks as methods see them.
@@ -167,6 +176,10 @@ pub struct Checkpoint {
     pub file: PathBuf,
     /// SHA-256 of the file.
     pub sha256: String,
+    /// SHA-256 of the method that the tensors belong to (see [`Manifest::method_hash`]); absent in runs made before it was
+    /// stored.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub method_sha256: String,
     /// Label-smoothed validation loss in nats per target token, averaged over tasks; absent if not evaluated.
     pub validation_loss: Option<f64>,
     /// Validation loss of each task, in nats per target token.

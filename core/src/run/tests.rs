@@ -163,3 +163,80 @@ fn the_newest_run_that_was_trained_is_found() {
     let newest = Run::newest(runs.path(), Candidates::Any).unwrap();
     assert!(newest.folder.ends_with("newer-but-untrained"));
 }
+
+/// Changes the manifest of a run.
+fn edit(folder: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let path = folder.join("manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    change(&mut manifest);
+    fs::write(&path, manifest.to_string()).unwrap();
+}
+
+#[test]
+fn every_field_of_the_method_and_of_the_backbone_is_required() {
+    let folder = tempfile::tempdir().unwrap();
+    save(&mut new_run(folder.path()), 1, &[], 1);
+    let whole = fs::read(folder.path().join("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&whole).unwrap();
+    let mut fields = 0;
+    for pointer in ["/method", "/method/lora", "/t5"] {
+        for field in manifest.pointer(pointer).unwrap().as_object().unwrap().keys() {
+            edit(folder.path(), |manifest| {
+                manifest.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove(field);
+            });
+            let error = crate::causes::with_causes(&Run::open(folder.path()).unwrap_err());
+            assert!(error.contains(&format!("{field}`")), "{pointer} {field}: {error}");
+            fs::write(folder.path().join("manifest.json"), &whole).unwrap();
+            fields += 1;
+        }
+    }
+    assert!(fields > 25, "{fields}");
+    edit(folder.path(), |manifest| {
+        drop(manifest["method"].as_object_mut().unwrap().remove("ln_gamma_offset"))
+    });
+    let error = Run::open(folder.path()).unwrap_err().to_string();
+    assert!(error.starts_with("field `method.ln_gamma_offset` is missing from "), "{error}");
+}
+
+#[test]
+fn a_checkpoint_belongs_to_the_method_that_it_was_trained_with() {
+    let folder = tempfile::tempdir().unwrap();
+    save(&mut new_run(folder.path()), 1, &[], 1);
+    edit(folder.path(), |manifest| manifest["method"]["ln_gamma_offset"] = 1.0.into());
+    let run = Run::open(folder.path()).unwrap();
+    let error = run.read(run.checkpoint(Which::Best).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("was trained with other hyper-parameters"), "{error}");
+    // Runs of before have no hash of their method.
+    edit(folder.path(), |manifest| {
+        drop(manifest["checkpoints"][0].as_object_mut().unwrap().remove("method_sha256"));
+    });
+    let run = Run::open(folder.path()).unwrap();
+    run.read(run.checkpoint(Which::Best).unwrap()).unwrap();
+}
+
+#[test]
+fn sizes_that_no_backbone_has_are_refused_before_anything_is_allocated() {
+    let folder = tempfile::tempdir().unwrap();
+    save(&mut new_run(folder.path()), 1, &[], 1);
+    for field in ["num_layers", "num_decoder_layers", "vocab_size", "d_model", "num_heads", "d_ff"] {
+        let mut before = serde_json::Value::Null;
+        edit(folder.path(), |manifest| {
+            before = std::mem::replace(&mut manifest["t5"][field], 1_000_000_000_u64.into());
+        });
+        let error = crate::causes::with_causes(&Run::open(folder.path()).unwrap_err());
+        assert!(error.contains(&format!("`{field}`")) && error.contains("a number from 1 to"), "{error}");
+        edit(folder.path(), |manifest| manifest["t5"][field] = before);
+    }
+    Run::open(folder.path()).unwrap();
+}
+
+#[test]
+fn a_checkpoint_that_is_not_finite_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = new_run(folder.path());
+    let mut tensors = tensors(&run, 0.5);
+    tensors.values_mut().next_back().unwrap().fill(f32::NAN);
+    run.save(&Snapshot { step: 1, tensors: &tensors, state: None, losses: Default::default() }, 1).unwrap();
+    let error = run.read(run.checkpoint(Which::Last).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("is not finite: NaN at [0]"), "{error}");
+}

@@ -13,6 +13,9 @@ use crate::weights::tensors::{HostTensor, Tensors};
 /// Number of source tokens whose scores are summed for a word.
 pub const ROLES: usize = 4;
 
+/// The most tags of a task that a drafter is fitted for. Its table of transitions has a number for each pair of tags.
+pub const MAX_TAGS: usize = 2048;
+
 /// The positions of the source tokens that the tag of `word` is predicted from: the word's sentinel, its first token, and
 /// the first tokens of the words before and after it. Each role has its own weights. `sentinels` are the positions of the
 /// source's sentinels.

@@ -7,6 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::text::spans::Bio;
 use crate::text::words::is_whitespace;
 
+/// The longest label in bytes. Those of the known corpora have at most 50; time and memory grow with the length.
+pub const MAX_LABEL: usize = 1000;
+
+/// The beginning of a label that is too long; `None` if it is not.
+pub(crate) fn too_long(label: &str) -> Option<String> {
+    (label.len() > MAX_LABEL).then(|| label.chars().take(40).collect())
+}
+
 /// A label or tag cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the message says what each field is")]
@@ -23,6 +31,16 @@ pub enum LabelError {
         /// The file or task that the label came from.
         origin: String,
         label: String,
+    },
+    /// A label that no program would write.
+    #[error("{origin}: label `{label}...` has {bytes} bytes, at most {MAX_LABEL} are allowed")]
+    Long {
+        /// The file or task that the label came from.
+        origin: String,
+        /// The beginning of the label.
+        label: String,
+        /// Its length in bytes.
+        bytes: usize,
     },
     /// A label that means something else in sBIO.
     #[error("{origin}: label `{label}` is a tag of its own in sBIO\nhint: rename the label in the corpus")]
@@ -154,6 +172,9 @@ impl From<LabelSet> for Vec<String> {
 
 fn check(label: &str, origin: &str) -> Result<(), LabelError> {
     let origin = || origin.to_owned();
+    if let Some(beginning) = too_long(label) {
+        return Err(LabelError::Long { origin: origin(), label: beginning, bytes: label.len() });
+    }
     match label {
         "" => Err(LabelError::Empty { origin: origin() }),
         "O" | "I" => Err(LabelError::Reserved { origin: origin(), label: label.to_owned() }),
@@ -179,6 +200,10 @@ mod tests {
         ] {
             assert_eq!(LabelSet::new(labels, "snips").unwrap_err().to_string(), message);
         }
+        let long = LabelSet::new(["x".repeat(1001)], "snips").unwrap_err().to_string();
+        let beginning = "x".repeat(40);
+        assert_eq!(long, format!("snips: label `{beginning}...` has 1001 bytes, at most 1000 are allowed"));
+        assert!(LabelSet::new(["x".repeat(1000)], "snips").is_ok());
         let error = LabelSet::from_tags(["O", "B-"], "snips").unwrap_err();
         assert_eq!(error.to_string(), "snips: a label is empty");
         let error = LabelSet::from_tags(["O", "x"], "snips").unwrap_err();

@@ -10,8 +10,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokenizers::Tokenizer;
 
+use crate::files::read_text;
 use crate::text::sentinels::Sentinels;
+use crate::text::tokenizer;
 use crate::text::words::split_whitespace;
+
+/// Fewest pieces of the vocabulary of a backbone, besides sentinels and control tokens: enough to write letters and digits.
+const MIN_PIECES: usize = 64;
 
 /// Most words whose ids are cached; the seven corpora of the paper have 33,678 distinct words and labels.
 const CACHED_WORDS: usize = 1 << 17;
@@ -31,6 +36,14 @@ pub enum SentTError {
     /// The vocabulary lacks a token that SentT' needs.
     #[error("the tokenizer has no token `{0}`\nhint: SentT' needs a T5 vocabulary with its sentinels")]
     MissingToken(String),
+    /// The vocabulary cannot write text.
+    #[error("`{}` has only {pieces} pieces besides control tokens, expected at least {MIN_PIECES}\nhint: T5's vocabulary has 32,000; fetch the file again", path.display())]
+    FewPieces {
+        /// The file.
+        path: PathBuf,
+        /// Pieces of the vocabulary that are not added or special.
+        pieces: usize,
+    },
     /// The tokenizer gives words after sentinels other ids than separate words.
     #[error(
         "the tokenizer gives a word other ids after a sentinel ({together:?}) than by itself ({apart:?})\n\
@@ -76,21 +89,26 @@ impl SentT {
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
-    /// If the file cannot be read, is no tokenizer, lacks `<pad>`, `</s>` or sentinels, or treats words after sentinels differently.
+    /// If the file cannot be read, is no tokenizer, has too few pieces, lacks `<pad>`, `</s>` or sentinels, or treats words after
+    /// sentinels differently.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SentTError> {
         let path = path.as_ref();
         let read = |source: tokenizers::Error| SentTError::Read { path: path.to_owned(), source };
-        let bytes = std::fs::read(path).map_err(|error| read(error.into()))?;
-        Self::new(Tokenizer::from_bytes(bytes).map_err(read)?)
+        let text = read_text(path).map_err(|error| read(error.source.into()))?;
+        let tokenizer = tokenizer::read(text.as_bytes()).map_err(read)?;
+        match pieces(&tokenizer) {
+            pieces @ ..MIN_PIECES => Err(SentTError::FewPieces { path: path.to_owned(), pieces }),
+            _ => Self::new(tokenizer),
+        }
     }
 
     /// Reads a `tokenizer.json` in memory.
     ///
     /// # Errors
-    /// As [`SentT::from_file`].
+    /// As [`SentT::from_file`], but for the number of pieces.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SentTError> {
         let read = |source| SentTError::Read { path: "<bytes>".into(), source };
-        Self::new(Tokenizer::from_bytes(bytes).map_err(read)?)
+        Self::new(tokenizer::read(bytes).map_err(read)?)
     }
 
     fn new(mut tokenizer: Tokenizer) -> Result<Self, SentTError> {
@@ -241,5 +259,36 @@ impl SentT {
                 *last = self.eos;
             }
         }
+    }
+}
+
+/// Number of pieces that are not added tokens, such as sentinels.
+fn pieces(tokenizer: &Tokenizer) -> usize {
+    let added = tokenizer.get_added_tokens_decoder();
+    let ids = tokenizer.get_vocab(false).into_values();
+    ids.filter(|id| !added.contains_key(id)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vocabulary_that_cannot_write_text_is_refused() {
+        let text = std::fs::read_to_string("../fixtures/backbones/t5-nano/tokenizer.json").unwrap();
+        let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let vocabulary = json["model"]["vocab"].as_array_mut().unwrap();
+        let sentinels = vocabulary.split_off(vocabulary.len() - 100);
+        vocabulary.truncate(13);
+        vocabulary.extend(sentinels);
+        for token in json["added_tokens"].as_array_mut().unwrap() {
+            let id = token["id"].as_u64().unwrap();
+            token["id"] = if id < 32_000 { id } else { id - 32_000 + 13 }.into();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        std::fs::write(&path, json.to_string()).unwrap();
+        let error = SentT::from_file(&path).unwrap_err().to_string();
+        assert!(error.contains("has only 10 pieces"), "{error}");
     }
 }

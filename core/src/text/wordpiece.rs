@@ -15,6 +15,7 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::{AddedToken, Model, Tokenizer};
 
 use crate::files::{FileError, read_text};
+use crate::text::tokenizer;
 
 /// BERT's vocabulary, one token a line: the format before `tokenizer.json`.
 pub const VOCABULARY: &str = "vocab.txt";
@@ -133,7 +134,7 @@ impl WordPiece {
 
     fn of_json(text: String, path: &Path) -> Result<Self, WordPieceError> {
         let read = |source| WordPieceError::Read { path: path.to_owned(), source };
-        Self::new(Tokenizer::from_bytes(&text).map_err(read)?, text)
+        Self::new(tokenizer::read(text.as_bytes()).map_err(read)?, text)
     }
 
     fn new(mut tokenizer: Tokenizer, text: String) -> Result<Self, WordPieceError> {

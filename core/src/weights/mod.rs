@@ -3,8 +3,10 @@
 //! - [`site`]: where in a backbone a task's weights stand
 //! - [`task`]: the weights of one task, generic over the tensor type
 //! - [`tensors`]: tensors in main memory and in safetensors files
+//! - [`finite`]: numbers that are not finite
 //! - [`pretrained`]: a checkpoint's weights as Hugging Face stores them, in one file or in shards
 
+mod finite;
 pub mod pretrained;
 pub mod site;
 pub mod task;

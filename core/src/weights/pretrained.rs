@@ -253,6 +253,17 @@ impl Weights {
         check_shapes(&self.shapes, expected, tolerated, |name| self.path_of(name))
     }
 
+    /// Checks that the tensors called `names` hold finite floats only.
+    ///
+    /// # Errors
+    /// Names the first tensor that does not, and its file.
+    pub fn check_finite<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str> + Clone,
+    ) -> Result<(), TensorError> {
+        self.files.iter().try_for_each(|file| file.check_finite(names.clone()))
+    }
+
     /// SHA-256 of the single file; of a sharded checkpoint, that of the lines `HASH  NAME` which `sha256sum` prints for
     /// the index and then the shards by name.
     ///

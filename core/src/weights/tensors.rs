@@ -2,7 +2,6 @@
 //! from a memory map.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -10,7 +9,8 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
-use crate::files::{FileError, write_atomic};
+use super::finite;
+use crate::files::{FileError, open_regular, write_atomic};
 
 /// A tensor in main memory, row-major float32.
 pub type HostTensor = ArrayD<f32>;
@@ -75,6 +75,21 @@ pub enum TensorError {
         /// The shape that the configuration implies.
         expected: Vec<usize>,
     },
+    /// A tensor holds a number that is infinite or not a number.
+    #[error(
+        "tensor `{name}` in `{}` is not finite: {value} at {indices:?}\nhint: it may have overflowed when it was saved in half precision; save it in float32 or bfloat16, or fetch it again",
+        path.display()
+    )]
+    NotFinite {
+        /// Name of the tensor.
+        name: String,
+        /// Path of the file.
+        path: PathBuf,
+        /// The first number that is not finite.
+        value: f32,
+        /// Its indices.
+        indices: Vec<usize>,
+    },
     /// The file holds a tensor that the model does not have.
     #[error("tensor `{name}` in `{}` is not part of this model\nhint: does the configuration beside it belong to another model?", path.display())]
     Unknown {
@@ -99,7 +114,7 @@ impl TensorFile {
     /// # Errors
     /// If it cannot be read, or its header does not describe exactly its bytes.
     pub fn open(path: &Path) -> Result<Self, TensorError> {
-        let file = File::open(path).map_err(|e| FileError::new("read", path, e))?;
+        let file = open_regular(path)?;
         // SAFETY: the map is only read. Another process must not truncate the file meanwhile, as with every reader of
         // mapped checkpoints.
         #[allow(unsafe_code)]
@@ -125,10 +140,13 @@ impl TensorFile {
 
     /// Element type, shape and bytes of a tensor in the file.
     pub(crate) fn view(&self, name: &str) -> Result<TensorView<'_>, TensorError> {
-        let tensors = SafeTensors::deserialize(&self.map)
-            .map_err(|source| TensorError::Format { path: self.path.clone(), source })?;
         let missing = |_| TensorError::Missing { name: name.to_owned(), path: self.path.clone() };
-        tensors.tensor(name).map_err(missing)
+        self.tensors()?.tensor(name).map_err(missing)
+    }
+
+    fn tensors(&self) -> Result<SafeTensors<'_>, TensorError> {
+        SafeTensors::deserialize(&self.map)
+            .map_err(|source| TensorError::Format { path: self.path.clone(), source })
     }
 
     fn element_type(&self, name: &str, found: Dtype, expected: &'static str) -> TensorError {
@@ -149,15 +167,36 @@ impl TensorFile {
         let bytes = view.data();
         let values: Vec<f32> = match view.dtype() {
             Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::BF16 => {
-                bytes.as_chunks::<2>().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect()
-            }
-            Dtype::F16 => {
-                bytes.as_chunks::<2>().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32()).collect()
-            }
-            other => return Err(self.element_type(name, other, "F32, F16 or BF16")),
+            Dtype::BF16 => bytes.as_chunks::<2>().0.iter().map(|b| bf16(*b)).collect(),
+            Dtype::F16 => bytes.as_chunks::<2>().0.iter().map(|b| f16(*b)).collect(),
+            other => return Err(self.element_type(name, other, FLOAT_NAMES)),
         };
         self.shaped(name, view.shape(), values)
+    }
+
+    /// Checks that the tensors called `names`, as far as they are in this file, are of a float type and hold finite numbers
+    /// only.
+    ///
+    /// # Errors
+    /// Names the first tensor that does not, with the place of its number.
+    pub fn check_finite<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<(), TensorError> {
+        let tensors = self.tensors()?;
+        for name in names {
+            let Ok(view) = tensors.tensor(name) else { continue };
+            if !FLOATS.contains(&view.dtype()) {
+                return Err(self.element_type(name, view.dtype(), FLOAT_NAMES));
+            }
+            if let Some((flat, value)) = finite::first_not_finite(view.dtype(), view.data()) {
+                let indices = finite::indices(flat, view.shape());
+                return Err(TensorError::NotFinite {
+                    name: name.to_owned(),
+                    path: self.path.clone(),
+                    value,
+                    indices,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// An integer tensor (I64).
@@ -203,6 +242,28 @@ impl TensorFile {
     /// If one is not of a float type.
     pub fn read_all(&self) -> Result<Tensors, TensorError> {
         self.shapes.keys().map(|name| Ok((name.clone(), self.floats(name)?))).collect()
+    }
+}
+
+/// The element types that are read as floats.
+const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
+const FLOAT_NAMES: &str = "F32, F16 or BF16";
+
+fn bf16(bytes: [u8; 2]) -> f32 {
+    half::bf16::from_le_bytes(bytes).to_f32()
+}
+
+fn f16(bytes: [u8; 2]) -> f32 {
+    half::f16::from_le_bytes(bytes).to_f32()
+}
+
+/// The float of type `dtype` in `bytes`; `None` if it is of another type or size.
+pub(super) fn float_at(dtype: Dtype, bytes: &[u8]) -> Option<f32> {
+    match dtype {
+        Dtype::F32 => Some(f32::from_le_bytes(bytes.try_into().ok()?)),
+        Dtype::BF16 => Some(bf16(bytes.try_into().ok()?)),
+        Dtype::F16 => Some(f16(bytes.try_into().ok()?)),
+        _ => None,
     }
 }
 

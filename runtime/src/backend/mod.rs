@@ -2,6 +2,8 @@
 //!
 //! - [`options`]: which backend, on which device
 //! - [`error`]: what can go wrong
+//! - `panics`: panics of a runtime become errors
+//! - [`installation`]: what is installed on this machine
 //! - [`graph`]: the trait of an open graph
 //! - [`runtime`]: the trait of a loaded runtime
 //! - [`value`]: tensors that go into a graph and come out of it
@@ -10,9 +12,12 @@
 
 mod error;
 mod graph;
+mod installation;
 mod options;
 #[cfg(feature = "ort")]
 mod ort;
+#[cfg(feature = "tract")]
+mod panics;
 mod runtime;
 #[cfg(feature = "tract")]
 mod tract;
@@ -27,6 +32,7 @@ use hyperloader_onnx::proto::ModelProto;
 
 pub use self::error::BackendError;
 pub use self::graph::Graph;
+pub use self::installation::Installed;
 pub use self::options::{BackendKind, BackendOptions};
 use self::runtime::Runtime;
 pub use self::value::Value;
@@ -68,6 +74,15 @@ impl Backend {
         [BackendKind::Ort, BackendKind::Tract]
             .map(|kind| (kind, Self::load(&BackendOptions { kind, ..options.clone() })))
             .into()
+    }
+
+    /// What is installed of each kind of backend; `options.kind` is ignored.
+    pub fn installed(options: &BackendOptions) -> Vec<Installed> {
+        let report = |(kind, backend): (BackendKind, Result<Self, BackendError>)| {
+            let notices = backend.as_ref().map(Self::notices).unwrap_or_default();
+            Installed::new(kind, backend.map(|backend| backend.description()), notices)
+        };
+        Self::available(options).into_iter().map(report).collect()
     }
 
     #[cfg(feature = "ort")]

@@ -1,6 +1,5 @@
 //! tract, compiled in; runs on the CPU.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +18,7 @@ use tract_onnx::tract_core::ops::matmul::pack::OptMatMulPack;
 use super::error::{BackendError, Cause};
 use super::graph::Graph;
 use super::options::{BackendKind, BackendOptions};
+use super::panics::{THREADS, caught};
 use super::runtime::Runtime;
 use super::value::{Elements, Storage, Value};
 
@@ -42,7 +42,7 @@ impl Tract {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let executor = match options.threads.unwrap_or_else(cores) {
             0 | 1 => Executor::SingleThread,
-            threads => caught(|| Ok(Executor::multithread(threads)))
+            threads => caught(|| Ok(Executor::multithread_with_name(threads, THREADS)))
                 .map_err(|source| BackendError::Open { kind: KIND, source })?,
         };
         Ok(Self { executor })
@@ -115,15 +115,6 @@ fn pack_shared_factors(mut model: TypedModel) -> TractResult<TypedModel> {
         patch.apply(&mut model)?;
     }
     Ok(model)
-}
-
-/// The result of `work`; a panic is an error. tract indexes and unwraps on graphs that it does not expect.
-fn caught<T>(work: impl FnOnce() -> Result<T, Cause>) -> Result<T, Cause> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<String>().cloned();
-        let message = message.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
-        Err(message.unwrap_or_else(|| "it panicked".to_owned()).into())
-    })
 }
 
 #[derive(Debug)]

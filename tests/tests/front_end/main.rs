@@ -17,10 +17,11 @@ const PROGRAMS: [&str; 3] = ["hl-train", "hl-export", "hl-run"];
 const SHELLS: [&str; 5] = ["bash", "elvish", "fish", "powershell", "zsh"];
 
 /// A call of each command that prints data, in the folder of [`place`]. `records` tells whether it has `--output-format`.
-const CALLS: [(&str, &str, bool); 14] = [
+const CALLS: [(&str, &str, bool); 16] = [
     ("hl-train", "--config train.toml --steps 1 --threads 1 --quiet", true),
     ("hl-train compare", "--only-tables --quiet", true),
     ("hl-train corpora", "--config train.toml --quiet", true),
+    ("hl-train init", "--data corpus.conll --force --quiet", true),
     ("hl-train params", "--quiet", true),
     ("hl-train drafter", "runs/done --threads 1 --quiet", true),
     ("hl-train report", "runs/done", true),
@@ -30,6 +31,7 @@ const CALLS: [(&str, &str, bool); 14] = [
     ("hl-export completions", "bash", false),
     ("hl-export man", "", false),
     ("hl-run", "--model atis.onnx --backend tract --quiet flights", true),
+    ("hl-run doctor", "--quiet", true),
     ("hl-run completions", "fish", false),
     ("hl-run man", "", false),
 ];
@@ -38,6 +40,7 @@ const CALLS: [(&str, &str, bool); 14] = [
 fn place() -> Workplace {
     let place = Workplace::new();
     place.write("train.toml", tiny_config());
+    place.write("corpus.conll", "a O\nb B-x\n\n".repeat(20));
     let base = tiny_config().replace("[method]\nreduction_factor = 8\n\n", "");
     place.write("base.toml", base);
     place.write(
@@ -72,7 +75,8 @@ fn text(bytes: &[u8]) -> String {
 /// Stderr without warnings.
 fn notes(output: &Output) -> String {
     let lines = text(&output.stderr);
-    lines.lines().filter(|line| !line.starts_with("warning: ")).map(|line| format!("{line}\n")).collect()
+    let warns = |line: &&str| line.starts_with("warning: ") || line.starts_with("hint: ");
+    lines.lines().filter(|line| !warns(line)).map(|line| format!("{line}\n")).collect()
 }
 
 /// All commands, as their help texts list them.

@@ -1,6 +1,7 @@
 //! Sentences to examples within the length limits.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use hyperloader_core::corpus::Sentence;
 use hyperloader_core::text::labels::LabelSet;
@@ -57,13 +58,18 @@ impl<'a> Encoder<'a> {
     ) -> Result<Vec<Example>, CodingError> {
         let mut examples = Vec::with_capacity(sentences.len());
         for (index, sentence) in sentences.iter().enumerate() {
+            let marked = match purpose {
+                Purpose::Evaluation => sentence.marked_text().map(Arc::new),
+                Purpose::Training => None,
+            };
             let windows = match self.too_long {
                 TooLong::Window => self.windows(sentence, purpose)?,
                 TooLong::Skip | TooLong::Truncate => std::iter::once(0..sentence.words.len()).collect(),
             };
             self.windowed += usize::from(windows.len() > 1);
             for window in windows {
-                examples.extend(self.example(index, sentence, window, purpose)?);
+                let example = self.example(index, sentence, window, purpose)?;
+                examples.extend(example.map(|example| Example { marked: marked.clone(), ..example }));
             }
         }
         Ok(examples)
@@ -90,7 +96,8 @@ impl<'a> Encoder<'a> {
         self.truncated += usize::from(!fits);
         self.codec.truncate(&mut coded, self.limits);
         let Coded { source, target } = coded;
-        Ok(Some(Example { source, target, words: words.to_vec(), tags: tags.to_vec(), sentence: index }))
+        let (words, tags) = (words.to_vec(), tags.to_vec());
+        Ok(Some(Example { source, target, words, tags, sentence: index, marked: None }))
     }
 
     /// The fewest consecutive ranges of words that each fit the limits. Training windows begin outside spans if possible.

@@ -1,5 +1,9 @@
 //! Examples: sentences, or windows of long ones, as a model reads them.
 
+use std::sync::Arc;
+
+use hyperloader_core::corpus::MarkedText;
+
 /// A sentence, or a window of one, as ids.
 #[derive(Debug, Clone)]
 pub struct Example {
@@ -14,4 +18,6 @@ pub struct Example {
     pub tags: Vec<String>,
     /// The index of the sentence in its split. The windows of a sentence follow each other.
     pub sentence: usize,
+    /// The spans of the sentence in its text, which all its windows share; `None` if the file marks words.
+    pub marked: Option<Arc<MarkedText>>,
 }

@@ -1,13 +1,13 @@
 //! Evaluation of a split: the loss by teacher forcing (docs/reference/metrics.md#evaluation-loss), and span F1 of predicted
 //! tags (docs/reference/metrics.md#seqeval).
 //!
-//! - [`evaluate_task`] scores a split.
+//! - [`evaluate_task`] scores a split; [`loss_of`] gives its loss alone.
 //! - [`details`]: scores by label, confusions and the worst sentences.
 
 pub mod details;
 
-use hyperloader_core::text::metrics::{MetricError, evaluate};
-use hyperloader_core::text::spans::SpanMode;
+use hyperloader_core::text::metrics::{Counts, MetricError, Scores, evaluate};
+use hyperloader_core::text::spans::{SpanMode, bio_to_spans};
 use serde::{Deserialize, Serialize};
 
 use self::details::{Details, Sentence};
@@ -51,6 +51,10 @@ pub struct Evaluation {
     pub precision: f64,
     /// Micro-averaged recall, from 0 to 1.
     pub recall: f64,
+    /// Scores of the spans in characters of the text, where the corpus marks spans rather than words. A span that does not
+    /// begin and end at the edges of words is missed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<Scores>,
     /// Scores by label, confusions and the worst sentences, if [`Settings::details`] asks for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Details>,
@@ -96,8 +100,47 @@ pub fn evaluate_task(
         f1: report.micro.f1,
         precision: report.micro.precision,
         recall: report.micro.recall,
+        exact: exact(examples, &predicted),
         details,
     })
+}
+
+/// The label-smoothed loss of `task` on `examples` in nats per target token, as [`Evaluation::loss`].
+///
+/// # Errors
+/// If the model fails.
+pub fn loss_of(
+    learner: &dyn Learner,
+    task: &str,
+    examples: &[Example],
+    settings: &Settings,
+) -> Result<f64, EvaluationError> {
+    let (mut sum, mut tokens) = (0.0, 0);
+    for chunk in examples.chunks(settings.batch_size) {
+        let rows: Vec<&Example> = chunk.iter().collect();
+        let loss = tch::no_grad(|| learner.loss(task, &rows, settings.label_smoothing, false))?;
+        sum += loss.sum;
+        tokens += loss.tokens;
+    }
+    Ok(sum / tokens.max(1) as f64)
+}
+
+/// Scores of predicted tags against the spans of the file, character by character; sentences whose words are marked count as
+/// they are. `None` if no sentence has spans.
+fn exact(examples: &[Example], predicted: &[Vec<String>]) -> Option<Scores> {
+    examples.iter().find(|example| example.marked.is_some())?;
+    let mut counts = Counts::default();
+    for (windows, tags) in examples.chunk_by(|a, b| a.sentence == b.sentence).zip(predicted) {
+        counts += match &windows[0].marked {
+            Some(text) => text.counts(tags),
+            None => {
+                let gold: Vec<String> = windows.iter().flat_map(|window| window.tags.clone()).collect();
+                let [gold, predicted] = [&gold, tags].map(|tags| bio_to_spans(tags, SpanMode::Default));
+                Counts::of(&gold, &predicted)
+            }
+        };
+    }
+    Some(counts.scores())
 }
 
 /// Joins the values of a sentence's windows to those of the sentence.
@@ -116,6 +159,10 @@ fn join_windows(examples: &[Example], parts: impl IntoIterator<Item = Vec<String
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use hyperloader_core::corpus::{CharSpan, MarkedText};
+
     use super::*;
 
     #[test]
@@ -126,10 +173,36 @@ mod tests {
             words: Vec::new(),
             tags: Vec::new(),
             sentence,
+            marked: None,
         };
         let examples = [0, 1, 1, 1, 2].map(window);
         let parts = [vec!["a"], vec!["b", "c"], vec![], vec!["d"], vec!["e"]];
         let owned = parts.map(|part| part.into_iter().map(str::to_owned).collect());
         assert_eq!(join_windows(&examples, owned), [vec!["a"], vec!["b", "c", "d"], vec!["e"]]);
+    }
+
+    #[test]
+    fn spans_that_a_file_marks_inside_words_are_errors_by_character() {
+        let span = |start, end| CharSpan { start, end, label: "D".to_owned() };
+        let example = |sentence, words: &[(usize, usize)], spans: &[CharSpan], tags: &[&str]| Example {
+            source: Vec::new(),
+            target: Vec::new(),
+            words: Vec::new(),
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            sentence,
+            marked: Some(Arc::new(MarkedText { words: words.to_vec(), spans: spans.to_vec() })),
+        };
+        // `in 2023. ok`: the file marks `2023`, the word is `2023.`.
+        let narrow = example(0, &[(0, 2), (3, 8), (9, 11)], &[span(3, 7)], &["O", "B-D", "O"]);
+        // Two windows of one sentence of four words.
+        let words = [(0, 1), (2, 3), (4, 5), (6, 7)];
+        let windows =
+            [["B-D", "O"], ["B-D", "I-D"]].map(|tags| example(1, &words, &[span(0, 1), span(4, 7)], &tags));
+        let plain = Example { marked: None, ..example(2, &[], &[], &["B-D"]) };
+        let examples: Vec<Example> = [narrow].into_iter().chain(windows).chain([plain.clone()]).collect();
+        let gold = join_windows(&examples, examples.iter().map(|example| example.tags.clone()));
+        let scores = exact(&examples, &gold).unwrap();
+        assert_eq!((scores.precision, scores.recall, scores.support), (0.75, 0.75, 4));
+        assert_eq!(exact(&[plain], &[vec!["O".to_owned()]]), None);
     }
 }

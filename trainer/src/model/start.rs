@@ -2,7 +2,7 @@
 
 use hyperloader_core::backbone::BackboneError;
 use hyperloader_core::method::TrainableTensor;
-use hyperloader_core::weights::tensors::HostTensor;
+use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 use tch::{Device, Tensor};
 
 use super::error::ModelError;
@@ -15,6 +15,13 @@ pub enum Start {
     Seed(u64),
     /// Tensors of a checkpoint.
     Checkpoint(Parameters),
+    /// New tensors, drawn from `seed`, but for those in `taken`.
+    Warm {
+        /// As in [`Start::Seed`].
+        seed: u64,
+        /// Tensors of another run, by name.
+        taken: Tensors,
+    },
 }
 
 impl Start {
@@ -22,7 +29,7 @@ impl Start {
     ///
     /// # Errors
     /// If a tensor of the backbone cannot be read. For a checkpoint, if one of its tensors is missing, has another shape,
-    /// or is not in `list`.
+    /// or is not in `list`; for tensors of another run, the same of those.
     pub(super) fn parameters(
         self,
         list: &[TrainableTensor],
@@ -32,6 +39,11 @@ impl Start {
         let parameters = match self {
             Self::Seed(seed) => Parameters::initialise(list, seed, device, backbone)?,
             Self::Checkpoint(parameters) => parameters,
+            Self::Warm { seed, taken } => {
+                let mut tensors = Parameters::initialise(list, seed, Device::Cpu, backbone)?.to_host();
+                tensors.extend(taken);
+                Parameters::from_tensors(&tensors, device)
+            }
         };
         check(list, &parameters)?;
         Ok(parameters)

@@ -9,7 +9,7 @@ use indicatif::FormattedDuration;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::error::ReportError;
-use super::facts::Facts;
+use super::facts::{Facts, SplitScores};
 use super::plots::{Axis, Chart, Curve, PlotError};
 use super::reliability;
 use crate::evaluate::Evaluation;
@@ -118,6 +118,44 @@ fn summary(facts: &Facts) -> Markup {
                 }
             }
             p.note { "The loss is in nats per target token and includes label smoothing. F1, precision and recall are micro-averaged over spans." }
+            (by_character(&scores))
+        }
+    }
+}
+
+/// Scores by character of the tasks whose corpora mark spans of text; nothing if there is none.
+fn by_character(scores: &BTreeMap<&str, SplitScores<'_>>) -> Markup {
+    let exact = |evaluation: &Option<&Evaluation>| evaluation.and_then(|evaluation| evaluation.exact);
+    let rows: Vec<_> = scores
+        .iter()
+        .map(|(task, splits)| (task, [exact(&splits[0]), exact(&splits[1])]))
+        .filter(|(_, splits)| splits.iter().any(Option::is_some))
+        .collect();
+    html! {
+        @if !rows.is_empty() {
+            h3 { "By character" }
+            table {
+                thead {
+                    tr { th rowspan="2" { "task" } th colspan="3" { "validation" } th colspan="3" { "test" } }
+                    tr { @for _ in 0..2 { th { "F1" } th { "precision" } th { "recall" } } }
+                }
+                tbody {
+                    @for (task, splits) in rows {
+                        tr {
+                            th { (task) }
+                            @for scores in splits {
+                                @match scores {
+                                    Some(scores) => {
+                                        @for value in [scores.f1, scores.precision, scores.recall] { td { (number(value)) } }
+                                    }
+                                    None => { @for _ in 0..3 { td { "\u{2013}" } } }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            p.note { "These corpora mark spans of text. A span is right here if its first and last character agree with the file; a marked span that begins or ends inside a word is missed." }
         }
     }
 }

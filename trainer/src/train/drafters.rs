@@ -1,12 +1,15 @@
 //! The drafters of a run, which make `hl-run` faster and change no tag.
 
 use hyperloader_core::run::{Run, Which};
+use hyperloader_core::text::drafter::MAX_TAGS;
+use hyperloader_core::text::target::tag_count;
 use hyperloader_core::weights::tensors::Tensors;
 
 use super::error::TrainError;
 use super::materials::Materials;
 use super::observer::Observer;
 use crate::config::Config;
+use crate::data::TaskData;
 use crate::model::{Learner, MatrixPrecision};
 
 /// Fits the drafters of a run from its best checkpoint and saves them in the run folder.
@@ -17,7 +20,8 @@ pub fn fit_drafters(config: Config, mut run: Run, observer: &mut dyn Observer) -
     let (config, materials) = Materials::of_run(config, &run)?;
     let _lock = run.lock()?;
     let best = run.read(run.checkpoint(Which::Best)?)?;
-    let learner = materials.learner(&config, Some(&best), MatrixPrecision::F32)?;
+    let learner = materials.learner(&config, materials.checkpoint(&best), MatrixPrecision::F32)?;
+    materials.data.iter().filter_map(too_many_labels).for_each(|warning| observer.warned(&warning));
     let drafters = fit_all(&config, &materials, &*learner, observer)?;
     let drafters = drafters.ok_or_else(|| TrainError::NothingToDraft(run.manifest.name.clone()))?;
     run.save_drafters(&drafters)?;
@@ -32,7 +36,7 @@ pub(super) fn fit_all(
     observer: &mut dyn Observer,
 ) -> Result<Option<Tensors>, TrainError> {
     let mut all = Tensors::new();
-    for task in &materials.data {
+    for task in materials.data.iter().filter(|task| too_many_labels(task).is_none()) {
         let drafter = learner
             .drafter(task, config.seed)
             .map_err(|source| TrainError::Drafter { task: task.name.clone(), source: Box::new(source) })?;
@@ -41,4 +45,13 @@ pub(super) fn fit_all(
         observer.drafter_fitted(&task.name);
     }
     Ok(Some(all))
+}
+
+/// A warning if a task has more tags than a drafter is fitted for.
+pub(super) fn too_many_labels(task: &TaskData) -> Option<String> {
+    let (name, labels) = (&task.name, task.labels.len());
+    (tag_count(labels) > MAX_TAGS).then(|| {
+        let most = MAX_TAGS - tag_count(0);
+        format!("task `{name}` has {labels} labels: no drafter is fitted, which is made for at most {most}")
+    })
 }

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use hyperloader_core::backbone::BackboneError;
 use hyperloader_core::files::FileError;
+use hyperloader_core::method::Method;
 use hyperloader_core::run::RunError;
 
+use super::diagnosis::lower_rate;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::device::DeviceError;
@@ -65,8 +67,10 @@ pub enum TrainError {
     /// The folder exists and is not a run.
     #[error("`{}` already exists and is not a run\nhint: choose another `--name`, or remove the folder", .0.display())]
     Occupied(PathBuf),
-    /// The run of `--warm-start` has other tasks, another method or another backbone.
-    #[error("cannot start from run `{run}`: its {what} is {theirs}, the configuration's {ours}")]
+    /// The run of `--warm-start` has another method or another backbone.
+    #[error(
+        "cannot start from run `{run}`: its {what} is {theirs}, the configuration's {ours}\nhint: take the run's, or start without `--warm-start`"
+    )]
     WarmStart {
         /// The name of the run.
         run: String,
@@ -76,6 +80,18 @@ pub enum TrainError {
         theirs: String,
         /// Its value in the configuration.
         ours: String,
+    },
+    /// The run of `--warm-start` has no tensor that fits.
+    #[error(
+        "cannot start from run `{run}`: `{method}` shares nothing between tasks, and the run has only {tasks}\nhint: start without `--warm-start`"
+    )]
+    NothingShared {
+        /// The name of the run.
+        run: String,
+        /// The method of both.
+        method: Method,
+        /// The tasks of the run.
+        tasks: String,
     },
     /// What a resumed run was trained on has changed.
     #[error(
@@ -89,7 +105,8 @@ pub enum TrainError {
     },
     /// The loss or its gradient is not finite.
     #[error(
-        "{what} is {value} at step {step}, on {batch}\nhint: a lower `training.learning_rate` may help; the state before this step is saved"
+        "{what} is {value} at step {step}, on {batch}\nhint: a lower `training.learning_rate` may help, such as {} (it is {rate:e}); the state before this step is saved",
+        lower_rate(*.rate)
     )]
     Diverged {
         /// `loss` or `gradient norm`.
@@ -99,6 +116,8 @@ pub enum TrainError {
         step: u64,
         /// The batch of the failed update.
         batch: BatchName,
+        /// The learning rate of the configuration.
+        rate: f64,
     },
     /// libtorch failed, for example because memory ran out.
     #[error("step {step} failed on {batch}: {reason}{hint}")]

@@ -81,17 +81,18 @@ impl Materials {
         Ok((config, materials))
     }
 
-    /// A model with new tensors, or with those of a checkpoint.
+    /// The start from a checkpoint.
+    pub(super) fn checkpoint(&self, tensors: &Tensors) -> Start {
+        Start::Checkpoint(Parameters::from_tensors(tensors, self.device))
+    }
+
+    /// A model whose tensors come from `start`.
     pub(super) fn learner(
         &self,
         config: &Config,
-        checkpoint: Option<&Tensors>,
+        start: Start,
         precision: MatrixPrecision,
     ) -> Result<Box<dyn Learner>, ModelError> {
-        let start = match checkpoint {
-            Some(tensors) => Start::Checkpoint(Parameters::from_tensors(tensors, self.device)),
-            None => Start::Seed(config.seed),
-        };
         let tasks: Vec<TaskLabels> =
             self.data.iter().map(|task| TaskLabels { name: &task.name, labels: &task.labels }).collect();
         self.base.learner(&config.method, &tasks, start, Placement { device: self.device, precision })

@@ -6,13 +6,15 @@
 //! - [`Training`] (`training`): the loop.
 //! - `update`: one update of the parameters.
 //! - `materials`: backbone, corpora and device, and the run folder.
-//! - `warm_start`: whether a run can start from another one.
 //! - [`calibrate`] (`calibration`): the calibration of scores, made after training.
+//! - `warm_start`: a training that starts from the tensors of another run.
+//! - `diagnosis`: results that point to a training that went wrong.
 //! - `drafters`: the drafters of a run, fitted after training.
 //! - [`Observer`] (`observer`): progress.
 //! - [`TrainError`] (`error`).
 
 mod calibration;
+mod diagnosis;
 mod drafters;
 mod error;
 mod materials;

@@ -13,6 +13,8 @@ pub trait Observer {
     fn started(&mut self, run: &Run, data: &[TaskData], trainable: usize, done: u64);
     /// Something is wrong that the training can continue without.
     fn warned(&mut self, warning: &str);
+    /// Something about the start of the training.
+    fn noted(&mut self, _note: &str) {}
     /// An update is done.
     fn stepped(&mut self, step: &Step);
     /// The validation split of a task is evaluated.

@@ -12,17 +12,18 @@ use hyperloader_core::run::{ResumePoint, Run, Snapshot, Which};
 use serde_json::json;
 
 use super::calibration::calibrate_all;
-use super::drafters::fit_all;
+use super::diagnosis::{START_SENTENCES, diverging, untrained};
+use super::drafters::{fit_all, too_many_labels};
 use super::error::{BatchName, TrainError};
 use super::materials::Materials;
 use super::observer::Observer;
 use super::update::{Update, caught, step_error, step_seed, update};
 use super::warm_start;
 use crate::config::Config;
-use crate::data::Example;
-use crate::evaluate::{Settings, evaluate_task};
+use crate::data::{Example, TaskData};
+use crate::evaluate::{Settings, evaluate_task, loss_of};
 use crate::loss::smoothing_floor;
-use crate::model::{Decoding, Learner, MatrixPrecision, ModelError};
+use crate::model::{Decoding, Learner, MatrixPrecision, ModelError, Start};
 use crate::optimizer::{AdamW, OptimizerState};
 use crate::record::log::{self, Log};
 use crate::record::{OUTCOME, Outcome, Step};
@@ -59,30 +60,37 @@ pub struct Training {
     /// Seconds of training, without evaluations.
     seconds: f64,
     warnings: Vec<String>,
+    /// The validation loss of each task before the first update, until one is found to diverge; empty in a resumed run.
+    start: BTreeMap<String, f64>,
+    /// What to say before the first update.
+    notes: Vec<String>,
 }
 
 impl Training {
     /// Loads the backbone and the corpora, creates the model, and creates the run folder with its first checkpoint. With
-    /// `warm_start`, the trainable tensors are those of the best checkpoint of that run, which must have the same backbone,
-    /// method and tasks.
+    /// `warm_start`, the trainable tensors are those of the best checkpoint of that run, as far as they fit the tasks. It
+    /// must have the same backbone and method.
     ///
     /// # Errors
     /// If anything that the configuration names is unusable. No run folder is created then.
     pub fn prepare(config: Config, warm_start: Option<&Run>) -> Result<Self, TrainError> {
         let materials = Materials::load(&config)?;
         let precision = config.training.precision;
-        let tensors = match warm_start {
-            None => None,
+        let mut notes = Vec::new();
+        let start = match warm_start {
+            None => Start::Seed(config.seed),
             Some(run) => {
-                warm_start::check(&config, &materials, run)?;
-                Some(run.read(run.checkpoint(Which::Best)?)?)
+                let warm = warm_start::warm_start(&config, &materials, run)?;
+                notes.push(warm.to_string());
+                Start::Warm { seed: config.seed, taken: warm.tensors }
             }
         };
-        let learner = materials.learner(&config, tensors.as_ref(), precision)?;
+        let learner = materials.learner(&config, start, precision)?;
         let optimizer = new_optimizer(&config, &*learner);
         let run = materials.create_run(&config)?;
         let lock = run.lock()?;
         let mut training = Self::assemble(config, materials, learner, optimizer, run, lock)?;
+        training.notes = notes;
         training.save(BTreeMap::new())?;
         Ok(training)
     }
@@ -104,7 +112,8 @@ impl Training {
         let (config, materials) = Materials::of_run(config, &run)?;
         let lock = run.lock()?;
         let ResumePoint { step, tensors, state, passed_over } = run.resume()?;
-        let learner = materials.learner(&config, Some(&tensors), config.training.precision)?;
+        let learner =
+            materials.learner(&config, materials.checkpoint(&tensors), config.training.precision)?;
         let mut optimizer = new_optimizer(&config, &*learner);
         optimizer
             .restore(learner.parameters(), &OptimizerState::from_tensors(state))
@@ -116,10 +125,11 @@ impl Training {
         for _ in 0..step {
             training.sampler.next_batch(training.config.training.batch_size);
         }
-        training.warnings = passed_over
-            .iter()
-            .map(|error| format!("{}; training continues from step {step}", with_causes(error)))
-            .collect();
+        training.warnings.extend(
+            passed_over
+                .iter()
+                .map(|error| format!("{}; training continues from step {step}", with_causes(error))),
+        );
         Ok(training)
     }
 
@@ -132,6 +142,8 @@ impl Training {
         lock: File,
     ) -> Result<Self, TrainError> {
         let log = Log::open(&run.folder)?;
+        let drafts = config.training.drafter && !materials.base.has_classifiers();
+        let warnings = materials.data.iter().filter(|_| drafts).filter_map(too_many_labels).collect();
         let sampler = materials.sampler(&config);
         Ok(Self {
             config,
@@ -144,7 +156,9 @@ impl Training {
             log,
             done: 0,
             seconds: 0.0,
-            warnings: Vec::new(),
+            warnings,
+            start: BTreeMap::new(),
+            notes: Vec::new(),
         })
     }
 
@@ -159,11 +173,13 @@ impl Training {
     /// If a step fails or a file cannot be written. The state before the step is saved if possible.
     pub fn run(mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<End, TrainError> {
         observer.started(&self.run, &self.materials.data, self.learner.parameters().count(), self.done);
-        for warning in &self.warnings {
-            observer.warned(warning);
-        }
+        self.notes.iter().for_each(|note| observer.noted(note));
+        self.warnings.iter().for_each(|warning| observer.warned(warning));
         let settings = self.config.training.clone();
         let last = settings.steps;
+        if self.done == 0 {
+            self.start = self.start_losses()?;
+        }
         while self.done < last {
             if stop.load(Ordering::Relaxed) {
                 self.save_where_it_stands()?;
@@ -215,7 +231,8 @@ impl Training {
         };
         for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
             if !value.is_finite() {
-                return Err(TrainError::Diverged { what, value, step, batch });
+                let rate = settings.learning_rate;
+                return Err(TrainError::Diverged { what, value, step, batch, rate });
             }
         }
         self.done = step;
@@ -260,11 +277,29 @@ impl Training {
         for task in &self.materials.data {
             let evaluation = evaluate_task(&*self.learner, &task.name, &task.valid, &self.settings())?;
             observer.evaluated(self.done, &task.name, &evaluation);
+            let start = self.start.get(&task.name).copied();
+            let rate = self.config.training.learning_rate;
+            let warning =
+                start.and_then(|start| diverging(&task.name, self.done, evaluation.loss, start, rate));
+            if let Some(warning) = warning {
+                observer.warned(&warning);
+                // Once is enough.
+                self.start.remove(&task.name);
+            }
             let line = json!({ "step": self.done, "task": task.name, "evaluation": evaluation });
             self.log.add("validation", &line)?;
             losses.insert(task.name.clone(), evaluation.loss);
         }
         Ok(losses)
+    }
+
+    /// The validation losses before the first update, by task, on some sentences of each.
+    fn start_losses(&self) -> Result<BTreeMap<String, f64>, TrainError> {
+        let loss = |task: &TaskData| {
+            let some = &task.valid[..task.valid.len().min(START_SENTENCES)];
+            Ok((task.name.clone(), loss_of(&*self.learner, &task.name, some, &self.settings())?))
+        };
+        self.materials.data.iter().map(loss).collect()
     }
 
     fn save(&mut self, losses: BTreeMap<String, f64>) -> Result<(), TrainError> {
@@ -287,7 +322,8 @@ impl Training {
         let best = self.run.checkpoint(Which::Best)?.clone();
         // In float32, the precision of an exported file.
         let tensors = self.run.read(&best)?;
-        self.learner = self.materials.learner(&self.config, Some(&tensors), MatrixPrecision::F32)?;
+        let start = self.materials.checkpoint(&tensors);
+        self.learner = self.materials.learner(&self.config, start, MatrixPrecision::F32)?;
         if self.config.training.drafter
             && let Some(drafters) = fit_all(&self.config, &self.materials, &*self.learner, observer)?
         {
@@ -306,6 +342,9 @@ impl Training {
                     scores.insert(task.name.clone(), evaluation);
                 }
             }
+        }
+        for (task, evaluation) in &validation {
+            untrained(task, evaluation).iter().for_each(|warning| observer.warned(warning));
         }
         let outcome = Outcome {
             run: self.run.folder.clone(),

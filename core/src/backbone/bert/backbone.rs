@@ -33,7 +33,7 @@ impl BertBackbone {
     /// checkpoints. Poolers and heads are not read.
     ///
     /// # Errors
-    /// If a file is missing, or a tensor is missing, misshapen or unknown; the message names it.
+    /// If a file is missing, or a tensor is missing, misshapen, unknown or not finite; the message names it.
     pub fn open(folder: &Path) -> Result<Self, BackboneError> {
         if !folder.is_dir() {
             return Err(BackboneError::NoFolder(folder.to_owned()));
@@ -50,6 +50,7 @@ impl BertBackbone {
         }
         let not_read: Vec<&str> = weights.names().filter(|name| is_not_read(name)).collect();
         weights.check(&expected, &not_read)?;
+        weights.check_finite(expected.keys().map(String::as_str))?;
         Ok(Self { folder: folder.to_owned(), config, weights, stored_names })
     }
 

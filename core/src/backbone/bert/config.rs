@@ -5,8 +5,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::error::ConfigError;
+use crate::backbone::fields::{FieldType, Fields};
 use crate::backbone::kind::BackboneKind;
-use crate::files::read_text;
+use crate::backbone::limits;
 
 /// BERT's dimensions: the fields of Hugging Face's `config.json` that the computation depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,18 +42,24 @@ pub struct BertConfig {
     pub attention_probs_dropout_prob: f64,
 }
 
-/// Fields that are checked and not kept: only one value of each can be run.
-#[derive(Deserialize)]
-struct Fixed {
-    #[serde(default)]
-    model_type: Option<String>,
-    #[serde(default)]
-    hidden_act: Option<String>,
-    #[serde(default)]
-    position_embedding_type: Option<String>,
-    #[serde(default)]
-    is_decoder: bool,
-}
+/// The fields that are read. Of the first four only one value can be run.
+const FIELDS: [(&str, FieldType); 15] = [
+    ("model_type", FieldType::Text),
+    ("hidden_act", FieldType::Text),
+    ("position_embedding_type", FieldType::Text),
+    ("is_decoder", FieldType::Flag),
+    ("vocab_size", FieldType::Size),
+    ("hidden_size", FieldType::Size),
+    ("num_hidden_layers", FieldType::Size),
+    ("num_attention_heads", FieldType::Size),
+    ("intermediate_size", FieldType::Size),
+    ("max_position_embeddings", FieldType::Size),
+    ("type_vocab_size", FieldType::Size),
+    ("layer_norm_eps", FieldType::Number),
+    ("pad_token_id", FieldType::Id),
+    ("hidden_dropout_prob", FieldType::Number),
+    ("attention_probs_dropout_prob", FieldType::Number),
+];
 
 fn default_positions() -> usize {
     512
@@ -76,25 +83,25 @@ const PRESETS: [(&str, [usize; 4]); 3] = [
 ];
 
 impl BertConfig {
-    /// Reads a Hugging Face `config.json`.
+    /// Reads a Hugging Face `config.json`. A field that is `null` counts as absent.
     ///
     /// # Errors
     /// If the file is missing, not a BERT configuration, or holds a value that cannot be run.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let text = read_text(path)?;
-        let format = |source| ConfigError::Format { path: path.to_owned(), kind: BackboneKind::Bert, source };
-        let fixed: Fixed = serde_json::from_str(&text).map_err(format)?;
+        let fields = Fields::read(path, BackboneKind::Bert, &FIELDS)?;
         for (field, value, expected) in [
-            ("model_type", fixed.model_type, "bert"),
-            ("hidden_act", fixed.hidden_act, "gelu"),
-            ("position_embedding_type", fixed.position_embedding_type, "absolute"),
-            ("is_decoder", fixed.is_decoder.then(|| "true".to_owned()), "false"),
+            ("model_type", fields.text("model_type"), "bert"),
+            ("hidden_act", fields.text("hidden_act"), "gelu"),
+            ("position_embedding_type", fields.text("position_embedding_type"), "absolute"),
+            ("is_decoder", fields.flag("is_decoder").filter(|flag| *flag).map(|_| "true"), "false"),
         ] {
-            if let Some(value) = value.filter(|value| value != expected) {
+            if let Some(value) = value.filter(|value| *value != expected) {
                 return Err(refused(field, format!("`{value}`"), &format!("`{expected}`")));
             }
         }
-        let config: Self = serde_json::from_str(&text).map_err(format)?;
+        let config: Self = serde_json::from_value(fields.into_value()).map_err(|source| {
+            ConfigError::Format { path: path.to_owned(), kind: BackboneKind::Bert, source }
+        })?;
         config.validate()?;
         Ok(config)
     }
@@ -126,19 +133,20 @@ impl BertConfig {
         })
     }
 
-    fn validate(&self) -> Result<(), ConfigError> {
+    /// Checks that all values can be run, and that none is so large that memory would end.
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let value = |field, value, expected: &str| Err(refused(field, value, expected));
-        for (field, n) in [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("intermediate_size", self.intermediate_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("type_vocab_size", self.type_vocab_size),
+        for (field, n, most) in [
+            ("vocab_size", self.vocab_size, limits::VOCABULARY),
+            ("hidden_size", self.hidden_size, limits::WIDTH),
+            ("num_hidden_layers", self.num_hidden_layers, limits::LAYERS),
+            ("num_attention_heads", self.num_attention_heads, limits::WIDTH),
+            ("intermediate_size", self.intermediate_size, limits::INNER),
+            ("max_position_embeddings", self.max_position_embeddings, limits::POSITIONS),
+            ("type_vocab_size", self.type_vocab_size, limits::WIDTH),
         ] {
-            if n == 0 || n > 1 << 24 {
-                return value(field, n.to_string(), "a number from 1 to 16777216");
+            if !(1..=most).contains(&n) {
+                return value(field, n.to_string(), &format!("a number from 1 to {most}"));
             }
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::config::BertConfig;
 use super::names;
-use crate::backbone::BackboneConfig;
 use crate::backbone::kind::BackboneKind;
 use crate::backbone::shape::{BackboneShape, SiteShape};
+use crate::backbone::{BackboneConfig, ConfigError};
 use crate::weights::site::{Site, Stack};
 
 impl BertConfig {
@@ -70,6 +70,10 @@ impl BackboneConfig for BertConfig {
             tensors,
             norms,
         }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.validate()
     }
 
     fn longest_source(&self) -> Option<(&'static str, usize)> {

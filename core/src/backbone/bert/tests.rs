@@ -75,6 +75,11 @@ fn what_cannot_be_run_is_named() {
         ("layer_norm_eps", 0.into(), "`layer_norm_eps`"),
         ("pad_token_id", 12.into(), "an id inside the vocabulary"),
         ("hidden_size", serde_json::Value::Null, "is not a BERT `config.json`"),
+        (
+            "pad_token_id",
+            serde_json::json!([0]),
+            "`pad_token_id` of the BERT configuration is [0], expected one",
+        ),
     ] {
         let message = fails(field, value);
         assert!(message.contains(said), "{message}");
@@ -90,4 +95,38 @@ fn bert_base_has_the_published_number_of_parameters_without_its_pooler() {
     // 109,482,240 with the pooler's 768 * 768 + 768.
     assert_eq!(elements("bert-base"), 109_482_240 - 590_592);
     assert!(BertConfig::preset("bert-bse").unwrap_err().to_string().contains("`bert-base`"));
+}
+
+#[test]
+fn null_fields_mean_their_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(CONFIG);
+    let mut config = serde_json::to_value(tiny()).unwrap();
+    for field in [
+        "pad_token_id",
+        "hidden_act",
+        "position_embedding_type",
+        "is_decoder",
+        "layer_norm_eps",
+        "model_type",
+    ] {
+        config[field] = serde_json::Value::Null;
+    }
+    std::fs::write(&path, config.to_string()).unwrap();
+    assert_eq!(BertConfig::from_file(&path).unwrap(), tiny());
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_named_unless_nothing_reads_them() {
+    let folder = folder(str::to_owned, &["bert.pooler.dense.bias"]);
+    let path = folder.path().join("model.safetensors");
+    let mut tensors = crate::weights::tensors::TensorFile::open(&path).unwrap().read_all().unwrap();
+    tensors.get_mut("bert.pooler.dense.bias").unwrap().fill(f32::NAN);
+    write_tensors(&path, &tensors).unwrap();
+    assert!(BertBackbone::open(folder.path()).is_ok());
+    let name = "bert.embeddings.word_embeddings.weight";
+    tensors.get_mut(name).unwrap()[[11, 2]] = f32::INFINITY;
+    write_tensors(&path, &tensors).unwrap();
+    let message = BertBackbone::open(folder.path()).unwrap_err().to_string();
+    assert!(message.contains(name) && message.contains("inf at [11, 2]"), "{message}");
 }

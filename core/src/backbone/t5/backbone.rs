@@ -32,7 +32,7 @@ impl T5Backbone {
     /// `cross_attention_relative_bias` is set (docs/reference/backbones.md#cross-attention-bias), and is then required.
     ///
     /// # Errors
-    /// If a file is missing, or a tensor is missing, misshapen or unknown; the message names it.
+    /// If a file is missing, or a tensor is missing, misshapen, unknown or not finite; the message names it.
     pub fn open(folder: &Path, cross_attention_relative_bias: bool) -> Result<Self, BackboneError> {
         if !folder.is_dir() {
             return Err(BackboneError::NoFolder(folder.to_owned()));
@@ -91,7 +91,7 @@ impl Backbone for T5Backbone {
     }
 }
 
-/// Checks names and shapes of all tensors, and that copies are copies.
+/// Checks names, shapes and numbers of all tensors, and that copies are copies.
 fn check(weights: &Weights, config: &T5Config, embedding: &'static str) -> Result<(), BackboneError> {
     let mut expected = config.tensors();
     if let Some(shape) = expected.remove(names::SHARED) {
@@ -103,6 +103,7 @@ fn check(weights: &Weights, config: &T5Config, embedding: &'static str) -> Resul
         copies.push(names::LM_HEAD);
     }
     weights.check(&expected, &[&copies[..], &[&legacy_bias]].concat())?;
+    weights.check_finite(expected.keys().map(String::as_str))?;
     let differs = |copy: &&'static str| weights.contains(copy) && !weights.equal(copy, embedding);
     match copies.into_iter().find(differs) {
         None => Ok(()),

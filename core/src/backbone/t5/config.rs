@@ -5,22 +5,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::buckets::relative_position_bucket;
+use super::feed_forward::{self, FeedForward};
 use super::names;
 use crate::backbone::error::ConfigError;
+use crate::backbone::fields::{FieldType, Fields};
 use crate::backbone::kind::BackboneKind;
-use crate::files::read_text;
+use crate::backbone::limits;
 use crate::weights::site::Stack;
-
-/// The two feed-forward forms of T5.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FeedForward {
-    /// `wo(relu(wi x))`, T5 v1.0.
-    #[serde(rename = "relu")]
-    Relu,
-    /// `wo(gelu_new(wi_0 x) * wi_1 x)`, T5 v1.1.
-    #[serde(rename = "gated-gelu")]
-    GatedGelu,
-}
 
 /// T5's dimensions: the fields of Hugging Face's `config.json` that the computation depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,7 +60,7 @@ pub struct T5Config {
     /// Id of the end of a sequence.
     #[serde(default = "default_eos")]
     pub eos_token_id: i64,
-    /// Id of the decoder's first input.
+    /// Id of the decoder's first input; in `config.json` that of padding if absent.
     #[serde(default)]
     pub decoder_start_token_id: i64,
     /// Whether cross-attention has a relative bias of its own: transformers 3.5.1 had one, T5 has none
@@ -78,12 +69,31 @@ pub struct T5Config {
     pub cross_attention_relative_bias: bool,
 }
 
-/// The field that tells T5 from relatives such as mT5, which share its fields but not their defaults.
-#[derive(Deserialize)]
-struct ModelType {
-    #[serde(default)]
-    model_type: Option<String>,
-}
+/// The fields that are read. `model_type` tells T5 from relatives such as mT5, which share its fields but not their
+/// defaults.
+const FIELDS: [(&str, FieldType); 21] = [
+    ("model_type", FieldType::Text),
+    ("vocab_size", FieldType::Size),
+    ("d_model", FieldType::Size),
+    ("d_kv", FieldType::Size),
+    ("d_ff", FieldType::Size),
+    ("num_layers", FieldType::Size),
+    ("num_decoder_layers", FieldType::Size),
+    ("num_heads", FieldType::Size),
+    ("relative_attention_num_buckets", FieldType::Size),
+    ("relative_attention_max_distance", FieldType::Size),
+    ("layer_norm_epsilon", FieldType::Number),
+    (feed_forward::PROJECTION, FieldType::Text),
+    (feed_forward::ACTIVATION, FieldType::Text),
+    (feed_forward::GATED, FieldType::Flag),
+    ("tie_word_embeddings", FieldType::Flag),
+    ("scale_decoder_outputs", FieldType::Flag),
+    ("dropout_rate", FieldType::Number),
+    ("pad_token_id", FieldType::Id),
+    ("eos_token_id", FieldType::Id),
+    ("decoder_start_token_id", FieldType::Id),
+    ("cross_attention_relative_bias", FieldType::Flag),
+];
 
 fn default_buckets() -> usize {
     32
@@ -119,18 +129,22 @@ const PRESETS: [(&str, [usize; 5]); 6] = [
 ];
 
 impl T5Config {
-    /// Reads a Hugging Face `config.json`.
+    /// Reads a Hugging Face `config.json`. A field that is `null` counts as absent; the decoder starts with padding if no
+    /// other id is given.
     ///
     /// # Errors
     /// If the file is missing, not a T5 configuration, or holds a value that cannot be run.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let text = read_text(path)?;
-        let format = |source| ConfigError::Format { path: path.to_owned(), kind: BackboneKind::T5, source };
-        let ModelType { model_type } = serde_json::from_str(&text).map_err(format)?;
-        if let Some(value) = model_type.filter(|model_type| model_type != "t5") {
+        let mut fields = Fields::read(path, BackboneKind::T5, &FIELDS)?;
+        if let Some(value) = fields.text("model_type").filter(|model_type| *model_type != "t5") {
             return Err(refused("model_type", format!("`{value}`"), "`t5`"));
         }
-        let config: Self = serde_json::from_str(&text).map_err(format)?;
+        let form = FeedForward::of(&fields)?;
+        fields.set(feed_forward::PROJECTION, form.name().into());
+        fields.set_default("decoder_start_token_id", |fields| fields.get("pad_token_id").cloned());
+        let config: Self = serde_json::from_value(fields.into_value()).map_err(|source| {
+            ConfigError::Format { path: path.to_owned(), kind: BackboneKind::T5, source }
+        })?;
         config.validate()?;
         Ok(config)
     }
@@ -170,19 +184,23 @@ impl T5Config {
         })
     }
 
-    fn validate(&self) -> Result<(), ConfigError> {
+    /// Checks that all values can be run, and that none is so large that memory would end.
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let (width, layers) = (limits::WIDTH, limits::LAYERS);
         let positive = [
-            ("vocab_size", self.vocab_size),
-            ("d_model", self.d_model),
-            ("d_kv", self.d_kv),
-            ("d_ff", self.d_ff),
-            ("num_layers", self.num_layers),
-            ("num_decoder_layers", self.layers(Stack::Decoder)),
-            ("num_heads", self.num_heads),
+            ("vocab_size", self.vocab_size, limits::VOCABULARY),
+            ("d_model", self.d_model, width),
+            ("d_kv", self.d_kv, width),
+            ("d_ff", self.d_ff, limits::INNER),
+            ("num_layers", self.num_layers, layers),
+            ("num_decoder_layers", self.layers(Stack::Decoder), layers),
+            ("num_heads", self.num_heads, width),
+            ("relative_attention_num_buckets", self.relative_attention_num_buckets, width),
+            ("relative_attention_max_distance", self.relative_attention_max_distance, limits::POSITIONS),
         ];
-        for (field, value) in positive {
-            if value == 0 || value > 1 << 24 {
-                return Err(refused(field, value.to_string(), "a number from 1 to 16777216"));
+        for (field, value, most) in positive {
+            if !(1..=most).contains(&value) {
+                return Err(refused(field, value.to_string(), &format!("a number from 1 to {most}")));
             }
         }
         let buckets = self.relative_attention_num_buckets;

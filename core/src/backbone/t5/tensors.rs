@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::config::{FeedForward, T5Config};
+use super::config::T5Config;
+use super::feed_forward::FeedForward;
 use super::names;
-use crate::backbone::BackboneConfig;
 use crate::backbone::kind::BackboneKind;
 use crate::backbone::shape::{BackboneShape, SiteShape};
+use crate::backbone::{BackboneConfig, ConfigError};
 use crate::weights::site::{Attention, Site, Stack};
 
 impl T5Config {
@@ -90,6 +91,10 @@ impl BackboneConfig for T5Config {
             tensors: self.tensors(),
             norms: self.norms(),
         }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.validate()
     }
 
     fn longest_source(&self) -> Option<(&'static str, usize)> {

@@ -39,9 +39,6 @@ fn configurations_of_every_transformers_version_give_the_head_that_they_mean() {
     let gated = read(r#", "feed_forward_proj": "gated-gelu", "model_type": "t5""#).unwrap();
     assert_eq!(gated.feed_forward_proj, FeedForward::GatedGelu);
     insta::assert_snapshot!(read(r#", "model_type": "mt5""#).unwrap_err(), @"field `model_type` of the T5 configuration is `mt5`, expected `t5`");
-    assert!(
-        read(r#", "feed_forward_proj": "gated-silu""#).unwrap_err().contains("unknown variant `gated-silu`")
-    );
 }
 
 #[test]

@@ -80,6 +80,9 @@ pub(crate) struct ExportArgs {
     checkpoint: Chosen,
 
     /// File to write [default: `TASK.onnx` in the current folder]
+    ///
+    /// An older file is replaced. A symbolic link stays, and the file that it leads to is replaced. Folders, pipes and
+    /// devices are refused.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 

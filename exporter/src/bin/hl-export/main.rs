@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use hyperloader_cli::{CommonArgs, Console, Exit, Program, Records};
+use hyperloader_core::files::check_output;
 use hyperloader_core::run::{Candidates, Run};
 use hyperloader_exporter::{ExportError, Exported, Exporter};
 
@@ -55,6 +56,10 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
     let mut list = args.all.then(|| Records::new(console, format));
     let mut opened: Option<(u64, Exporter)> = None;
     for task in &tasks {
+        if let Err(error) = check_output(&output(args, task)) {
+            console.error(&error, Exit::UserError);
+            continue;
+        }
         // One checkpoint serves all tasks, unless each has its own best.
         let step = run.checkpoint(args.which(task))?.step;
         let exporter = match opened.take() {
@@ -76,8 +81,13 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
     list.map_or(Ok(()), Records::finish)
 }
 
+/// Path of a task's file.
+fn output(args: &ExportArgs, task: &str) -> PathBuf {
+    args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{task}.onnx")))
+}
+
 fn export(args: &ExportArgs, exporter: &Exporter, task: &str, console: &Console) -> Result<Exported> {
-    let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{task}.onnx")));
+    let path = output(args, task);
     let stage = |message: &str| console.note(format_args!("{task}: {message}"));
     let exported = exporter.export(task, &path, &args.options(), &stage)?;
     match &exported.ladder {

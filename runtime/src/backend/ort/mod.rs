@@ -240,6 +240,22 @@ fn environment(options: &BackendOptions) -> Result<(PathBuf, Environment), Backe
     Ok((path, environment))
 }
 
+/// The library that is loaded.
+pub(super) fn loaded_library() -> Option<PathBuf> {
+    let loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    loaded.as_ref().map(|(path, _)| path.clone())
+}
+
+/// The libraries that [`library::candidates`] finds; names that only the system's loader can resolve are left out.
+pub(super) fn found_libraries() -> Vec<PathBuf> {
+    library::candidates().into_iter().filter(|path| path.is_file()).collect()
+}
+
+/// Whether the loaded library was built for CUDA; false if none is loaded.
+pub(super) fn supports_cuda() -> bool {
+    loaded_library().is_some() && ep::CUDA::is_available().unwrap_or(false)
+}
+
 /// The library that the user names, and the option or variable that names it.
 fn requested(options: &BackendOptions) -> Option<(PathBuf, &'static str)> {
     let variable = || env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty());

@@ -10,6 +10,7 @@ use hyperloader_runtime::{
     Alignment, BackendKind, BackendOptions, Device, DraftFrom, Guarantee, Input, Mode, TaggerOptions,
 };
 
+use crate::doctor::DoctorArgs;
 use crate::values::{ALIGNMENTS, BACKENDS, DRAFTS, Format, InputFormat, MODES, OFFSETS};
 
 /// Tag text with a model that `hl-export` wrote
@@ -59,6 +60,8 @@ Exit codes:
 /// What `hl-run` can do besides tagging.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Report what is installed on this machine, and what is missing
+    Doctor(DoctorArgs),
     #[command(flatten)]
     Documents(Documents),
 }

@@ -1,6 +1,7 @@
 //! Records on their way through the tagger: what is tagged of them, and what came of it.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 
@@ -13,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::inputs::{Item, Place};
 
 /// A record that was tagged, or could not be.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     /// Its number in the output, from 1.
     pub(crate) number: usize,
@@ -31,6 +32,24 @@ pub(crate) struct Entry {
     pub(crate) comments: Vec<String>,
     /// Columns of its words.
     pub(crate) columns: Vec<Vec<String>>,
+}
+
+impl Entry {
+    /// The same with `?` after each label that the tagger does not list, in spans and tags; `None` if there is none.
+    pub(crate) fn with_marks(&self) -> Option<Self> {
+        let tagged = self.result.as_ref().ok()?;
+        let unknown: HashSet<&str> =
+            tagged.spans.iter().filter(|span| span.unknown).map(|span| span.label.as_str()).collect();
+        if unknown.is_empty() {
+            return None;
+        }
+        let mut marked = tagged.clone();
+        let tags = marked.tags.iter_mut();
+        tags.filter(|tag| tag.get(2..).is_some_and(|label| unknown.contains(label)))
+            .for_each(|tag| tag.push('?'));
+        marked.spans.iter_mut().filter(|span| span.unknown).for_each(|span| span.label.push('?'));
+        Some(Self { result: Ok(marked), ..self.clone() })
+    }
 }
 
 /// Why a record could not be tagged.

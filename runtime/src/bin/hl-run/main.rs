@@ -8,8 +8,10 @@
 //! - [`output`]: where results go; [`partial`]: an output that can be continued
 //! - [`progress`]: how far tagging got
 //! - [`info`]: `hl-run --info`
+//! - [`doctor`]: `hl-run doctor`
 
 mod args;
+mod doctor;
 mod entry;
 mod formats;
 mod info;
@@ -40,6 +42,7 @@ impl Program for Args {
 
     fn run(self, console: &Console) -> Result<Exit> {
         match (self.command, self.tag) {
+            (Some(Command::Doctor(args)), _) => return doctor::run(&args, console),
             (Some(Command::Documents(documents)), _) => documents.print::<Self>(console)?,
             (None, Some(args)) if args.info => info::run(&args, console)?,
             (None, Some(args)) => return tag::run(&args, console),

@@ -116,6 +116,8 @@ pub(crate) struct Output<'a> {
     writer: Option<Box<dyn Writer>>,
     /// Whether the text has colors, which files do not get. Data may have the same characters, and keeps them.
     styled: bool,
+    /// Whether `?` marks labels that the tagger does not list; JSON has a field for that.
+    marks: bool,
     destination: Destination,
 }
 
@@ -147,7 +149,8 @@ impl Target {
         };
         let writer = formats::writer(self.format, args.offsets, tagger);
         let styled = matches!(self.format, Format::Text | Format::Pretty);
-        let mut output = Output { console, writer, styled, destination };
+        let marks = !matches!(self.format, Format::Json | Format::Jsonl);
+        let mut output = Output { console, writer, styled, marks, destination };
         if output.done() == (0, 0) {
             let begin = output.writer.as_ref().map(|writer| writer.begin());
             output.write(&begin.unwrap_or_default())?;
@@ -170,6 +173,8 @@ impl Output<'_> {
     /// # Errors
     /// If the place cannot be written.
     pub(crate) fn record(&mut self, entry: &Entry) -> Result<()> {
+        let marked = if self.marks { entry.with_marks() } else { None };
+        let entry = marked.as_ref().unwrap_or(entry);
         match (&mut self.writer, &mut self.destination) {
             (_, Destination::Folder(brat)) => brat.record(entry),
             (Some(writer), _) => {

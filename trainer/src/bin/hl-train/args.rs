@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use hyperloader_cli::{CommonArgs, Documents};
 
-use crate::{calibrate, compare_args, corpora, drafter, params, report, train};
+use crate::{calibrate, compare_args, corpora, drafter, init, params, report, train};
 
 /// Train a multi-task tagger: HyperLoader or one of its baselines
 ///
@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Compare(compare_args::CompareArgs),
     /// Count the sentences, labels and lengths of corpora
     Corpora(corpora::CorporaArgs),
+    /// Write a configuration for your own corpus
+    Init(init::InitArgs),
     /// Count the trainable and total parameters of a method
     Params(params::ParamsArgs),
     /// Fit the drafters of a run again

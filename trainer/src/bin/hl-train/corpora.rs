@@ -14,6 +14,7 @@ use hyperloader_trainer::config::{BackboneConfig, Config};
 use hyperloader_trainer::corpora::{Corpora, CorpusNumbers, Limits, SplitLengths};
 
 use crate::shared::label_presets;
+use crate::show::show;
 
 /// The configuration that is used if no other is named.
 const DEFAULT_CONFIG: &str = "hyperloader.toml";
@@ -47,6 +48,11 @@ pub(crate) struct CorporaArgs {
     #[arg(long, value_name = "DIR|ID")]
     backbone: Option<String>,
 
+    /// Print the first sentences of each split as they are read, with the tag of each word, instead of counting [default:
+    /// count]
+    #[arg(long, value_name = "N")]
+    show: Option<usize>,
+
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -57,6 +63,9 @@ pub(crate) fn run(args: &CorporaArgs, console: &Console) -> Result<()> {
     if let Some(config) = &mut config {
         config.tasks = specs.iter().cloned().collect();
         config.validate()?;
+    }
+    if let Some(count) = args.show {
+        return show(&specs, count, args.format.output_format, console);
     }
     let codec = codec(args, config.as_ref(), console)?;
     let training = config.map(|config| config.training).unwrap_or_default();

@@ -4,7 +4,8 @@
 //! - [`shared`]: options that several commands share
 //! - [`compare_args`]: options of `hl-train compare`
 //! - [`train`]: plain `hl-train`
-//! - [`compare`], [`corpora`], [`params`], [`drafter`], [`calibrate`], [`report`]: a file for each command
+//! - [`compare`], [`corpora`], [`init`], [`params`], [`drafter`], [`calibrate`], [`report`]: a file for each command
+//! - [`show`]: sentences of corpora as they are read
 //! - [`job`]: a run of `hl-train compare --jobs N` in a process of its own
 //! - [`fetch`], [`progress`]: progress bars and log lines
 
@@ -15,11 +16,13 @@ mod compare_args;
 mod corpora;
 mod drafter;
 mod fetch;
+mod init;
 mod job;
 mod params;
 mod progress;
 mod report;
 mod shared;
+mod show;
 mod train;
 
 use std::error::Error;
@@ -46,6 +49,7 @@ impl Program for Args {
         match self.command {
             Some(Command::Compare(args)) => compare::run(&args, console, self.common),
             Some(Command::Corpora(args)) => corpora::run(&args, console).map(|()| Exit::Success),
+            Some(Command::Init(args)) => init::run(&args, console).map(|()| Exit::Success),
             Some(Command::Params(args)) => params::run(&args, console).map(|()| Exit::Success),
             Some(Command::Drafter(args)) => drafter::run(&args, console).map(|()| Exit::Success),
             Some(Command::Calibrate(args)) => calibrate::run(&args, console).map(|()| Exit::Success),

@@ -84,6 +84,10 @@ impl Observer for Progress<'_> {
         self.console.warn(warning);
     }
 
+    fn noted(&mut self, note: &str) {
+        self.console.note(note);
+    }
+
     fn stepped(&mut self, step: &Step) {
         self.pace.add(step);
         self.bar.set_position(step.step);
@@ -102,8 +106,10 @@ impl Observer for Progress<'_> {
     }
 
     fn evaluated(&mut self, step: u64, task: &str, evaluation: &Evaluation) {
-        let Evaluation { loss, f1, .. } = evaluation;
-        self.console.note(format_args!("step {step}, task `{task}`: validation loss {loss:.4}, F1 {f1:.4}"));
+        let Evaluation { loss, f1, exact, .. } = evaluation;
+        let exact = exact.map_or(String::new(), |exact| format!(" ({:.4} by character)", exact.f1));
+        self.console
+            .note(format_args!("step {step}, task `{task}`: validation loss {loss:.4}, F1 {f1:.4}{exact}"));
     }
 
     fn drafter_fitted(&mut self, task: &str) {

@@ -7,6 +7,7 @@ use clap::Args;
 use comfy_table::Table;
 use hyperloader_cli::{Console, Exit, FormatArgs, stop_on_interrupt};
 use hyperloader_core::corpus::{LabelPreset, Labels, known};
+use hyperloader_core::files::check_output_folder;
 use hyperloader_core::method::variant;
 use hyperloader_core::run::{Candidates, Run};
 use hyperloader_trainer::config::Config;
@@ -89,11 +90,15 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     deterministic: bool,
 
-    /// Start from the best checkpoint of a run with the same backbone, method and tasks [default: from the backbone]
+    /// Start from the best checkpoint of a run with the same backbone and method [default: from the backbone]
+    ///
+    /// The run may have other tasks: what its method shares between tasks is taken, and what belongs to one task is taken
+    /// if both have the task. The rest is new.
     #[arg(long, value_name = "RUN")]
     warm_start: Option<PathBuf>,
 
-    /// Continue an interrupted run exactly as it would have continued [default: the newest run]
+    /// Continue an interrupted run exactly as it would have continued: a folder, or a name in the folder of `--runs`
+    /// [default: the newest run]
     #[arg(
         long,
         value_name = "RUN",
@@ -147,17 +152,30 @@ fn start(args: &TrainArgs, console: &Console) -> Result<Training> {
     let warm_start =
         args.warm_start.as_deref().map(Run::open).transpose().context("cannot start from `--warm-start`")?;
     config.validate()?;
+    check_output_folder(&config.runs)?;
     fetch::locate(&config.backbone, console)?;
     Ok(Training::prepare(config, warm_start.as_ref())?)
 }
 
 fn resume(args: &TrainArgs, run: Option<&Path>) -> Result<Training> {
     let run = match (run, &args.runs) {
-        (Some(run), _) => Run::open(run)?,
+        (Some(run), runs) => Run::open(&named(run, runs.as_deref(), &args.config))?,
         (None, Some(runs)) => Run::newest(runs, Candidates::Any)?,
         (None, None) => Run::newest(&Config::from_file(&args.config)?.runs, Candidates::Any)?,
     };
+    check_output_folder(&run.folder)?;
     Ok(Training::resume(args.compute.config_of(&run)?, run)?)
+}
+
+/// The folder of a run that was named on the command line: inside the folder of runs, if one is given and holds it, else a
+/// path, else inside the configuration's folder of runs.
+fn named(run: &Path, runs: Option<&Path>, config: &Path) -> PathBuf {
+    let inside = |runs: &Path| Some(runs.join(run)).filter(|folder| Run::exists(folder));
+    let of_config = || match Run::exists(run) || runs.is_some() {
+        true => None,
+        false => Config::from_file(config).ok().and_then(|config| inside(&config.runs)),
+    };
+    runs.and_then(inside).or_else(of_config).unwrap_or_else(|| run.to_owned())
 }
 
 fn choose_method(config: &mut Config, args: &TrainArgs) -> Result<()> {
@@ -208,10 +226,28 @@ fn override_config(config: &mut Config, args: &TrainArgs) {
 fn scores(outcome: &Outcome) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["task", "validation loss", "validation F1", "test F1"]);
-    for (task, Evaluation { loss, f1, .. }) in &outcome.validation {
-        let test = outcome.test.get(task).map_or("-".to_owned(), |t| format!("{:.4}", t.f1));
-        table.add_row([task.clone(), format!("{loss:.4}"), format!("{f1:.4}"), test]);
+    let mut header = vec!["task", "validation loss", "validation F1", "test F1"];
+    let all = || outcome.validation.values().chain(outcome.test.values());
+    // Only where a corpus marks spans of text.
+    let by_character = all().any(|evaluation| evaluation.exact.is_some());
+    if by_character {
+        header.extend(["validation F1 by character", "test F1 by character"]);
+    }
+    table.set_header(header);
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
+    for (task, evaluation) in &outcome.validation {
+        let test = outcome.test.get(task);
+        let exact = |evaluation: &Evaluation| evaluation.exact.map(|scores| scores.f1);
+        let mut row = vec![
+            task.clone(),
+            number(Some(evaluation.loss)),
+            number(Some(evaluation.f1)),
+            number(test.map(|test| test.f1)),
+        ];
+        if by_character {
+            row.extend([exact(evaluation), test.and_then(exact)].map(number));
+        }
+        table.add_row(row);
     }
     let Outcome { run, best_step, train_seconds, .. } = outcome;
     format!(

@@ -15,6 +15,7 @@ pub(crate) fn tagged(text: &str, tags: &[&str], spans: &[(usize, usize, &str)]) 
         label: label.into(),
         text: chars[start..end].iter().collect(),
         score: None,
+        unknown: false,
     };
     Tagged {
         text: text.into(),

@@ -128,7 +128,7 @@ pub(super) fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::examples::{alarm, entries, stripped, tagged, written};
+    use super::super::examples::{alarm, entries, entry, stripped, tagged, written};
     use super::*;
 
     fn plain(tagged: &Tagged) -> String {
@@ -166,6 +166,25 @@ mod tests {
           no spans
         "#);
         assert!(out.lines().skip(1).all(|line| width(line) <= WIDTH + 2), "{out}");
+    }
+
+    #[test]
+    fn a_label_that_the_tagger_does_not_list_is_marked() {
+        let mut unlisted = tagged(
+            "call rosa or lima",
+            &["O", "B-plase", "O", "B-name"],
+            &[(5, 9, "plase"), (13, 17, "name")],
+        );
+        unlisted.spans[0].unknown = true;
+        let marked = entry(1, Ok(unlisted)).with_marks().unwrap();
+        insta::assert_snapshot!(stripped(&written(Text { offsets: OffsetUnit::Chars }, &[marked])), @r#"
+        call rosa or lima
+          call  rosa      or  lima
+          O     B-plase?  O   B-name
+            5..9  plase?  rosa
+          13..17  name    lima
+        "#);
+        assert!(entry(1, Ok(alarm())).with_marks().is_none());
     }
 
     #[test]

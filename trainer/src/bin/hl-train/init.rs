@@ -1,0 +1,93 @@
+//! `hl-train init`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use hyperloader_cli::{Console, FormatArgs};
+use hyperloader_core::backbone::{BackboneKind, TOKENIZER};
+use hyperloader_core::files::{check_output, write_atomic};
+use hyperloader_core::run::Run;
+use hyperloader_core::text::sentt::SentT;
+use hyperloader_trainer::config::BackboneConfig;
+use hyperloader_trainer::init::{Plan, files};
+use serde_json::json;
+
+/// Write a configuration for your own corpus
+///
+/// Reads the files as a training would, and writes a commented configuration with their layout, labels and lengths that
+/// `hl-train --config` runs unchanged. Files that are named after `train`, `valid` (or `dev`) and `test` are the splits of
+/// one task; any other file is a task of its own, of which validation and test sentences are held out.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  hl-train init --data invoices.jsonl
+  hl-train init --data ner/train.conll ner/dev.conll ner/test.conll --backbone t5-base
+  hl-train init --data invoices.jsonl --warm-start runs/hyperloader-1")]
+pub(crate) struct InitArgs {
+    /// Files of the corpus [default: none; at least one is needed]
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    data: Vec<PathBuf>,
+
+    /// Pretrained model: a folder in Hugging Face's layout, or the id of a model of its hub [default: that of
+    /// `--warm-start`, else `t5-base`]
+    #[arg(long, value_name = "DIR|ID", conflicts_with = "warm_start")]
+    backbone: Option<String>,
+
+    /// Run whose backbone and method are used, so that the training can start from it [default: none]
+    #[arg(long, value_name = "RUN")]
+    warm_start: Option<PathBuf>,
+
+    /// File to write [default: the first task's name and `.toml`]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Replace the file if it exists
+    #[arg(long)]
+    force: bool,
+
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+pub(crate) fn run(args: &InitArgs, console: &Console) -> Result<()> {
+    let tasks = files::tasks(&args.data)?;
+    let default = || PathBuf::from(format!("{}.toml", tasks.first().map_or("task", |task| &task.name)));
+    let output = args.output.clone().unwrap_or_else(default);
+    if output.exists() && !args.force {
+        bail!(
+            "`{}` exists already\nhint: name another file with `--output`, or replace it with `--force`",
+            output.display()
+        );
+    }
+    check_output(&output)?;
+    let plan = plan(args)?;
+    let codec = codec(&plan.backbone, console);
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let text = plan.configuration(&tasks, codec.as_ref(), folder)?;
+    write_atomic(&output, |w| w.write_all(text.as_bytes()))?;
+    let warm = plan.warm_start.iter().map(|run| format!(" --warm-start {run}")).collect::<String>();
+    console.note(format_args!("`hl-train --config {}{warm}` trains with it", output.display()));
+    let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+    let record = json!({ "config": output, "tasks": names });
+    console.record(args.format.output_format, &record, || output.display().to_string())
+}
+
+fn plan(args: &InitArgs) -> Result<Plan> {
+    if let Some(run) = &args.warm_start {
+        return Ok(Plan::from_run(&Run::open(run)?, run));
+    }
+    let mut backbone = BackboneConfig::default();
+    backbone.choose(args.backbone.as_deref().unwrap_or("t5-base"))?;
+    Ok(Plan::on(backbone))
+}
+
+/// The tokenizer of a T5 that is on this machine. Nothing is fetched for lengths alone.
+fn codec(backbone: &BackboneConfig, console: &Console) -> Option<SentT> {
+    let folder = backbone.locate_offline().ok()?.folder;
+    if BackboneKind::of_folder(&folder) == Some(BackboneKind::Bert) {
+        return None;
+    }
+    let codec = SentT::from_file(folder.join(TOKENIZER));
+    codec.map_err(|error| console.note(format_args!("lengths in tokens are left out: {error}"))).ok()
+}

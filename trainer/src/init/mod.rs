@@ -1,0 +1,157 @@
+//! A first configuration for a user's own corpora, made from what their files hold.
+//!
+//! - [`files`]: files grouped to tasks and splits by their names
+//! - `text`: the configuration as commented TOML
+//! - [`InitError`] (`error`)
+
+mod error;
+pub mod files;
+mod text;
+
+use std::path::{Component, Path, PathBuf};
+
+use hyperloader_core::backbone::BackboneKind;
+use hyperloader_core::backbone::registry::Architecture;
+use hyperloader_core::method::{HyperConfig, LoraConfig, MethodConfig, variant};
+use hyperloader_core::run::{HubReference, Run};
+use hyperloader_core::text::sentt::SentT;
+
+pub use self::error::InitError;
+use self::files::TaskFiles;
+use crate::config::{BackboneConfig, TrainingConfig};
+use crate::corpora::{Corpora, CorpusNumbers};
+
+/// What a configuration is made for.
+#[derive(Debug)]
+pub struct Plan {
+    /// The backbone, with paths relative to the working directory.
+    pub backbone: BackboneConfig,
+    /// The method and its hyper-parameters.
+    pub method: MethodConfig,
+    /// The run to start from, if there is one, as the user named it.
+    pub warm_start: Option<String>,
+}
+
+impl Plan {
+    /// A plan on a backbone. One that is on this machine tells what fits it: a BERT has a method of its own, and a narrow T5
+    /// learns faster from ordinary norms and small LoRA updates, as in `hyperloader.toml`.
+    pub fn on(backbone: BackboneConfig) -> Self {
+        let folder = backbone.locate_offline().ok().map(|located| located.folder);
+        let method = match folder.as_deref().and_then(BackboneKind::of_folder) {
+            Some(BackboneKind::Bert) => variant("unipelt-bert").unwrap_or_default(),
+            _ if folder.as_deref().is_some_and(is_narrow) => narrow_method(),
+            _ => MethodConfig::default(),
+        };
+        Self { backbone, method, warm_start: None }
+    }
+
+    /// A plan that starts from a run: its backbone and its method.
+    pub fn from_run(run: &Run, named: &Path) -> Self {
+        let reference = &run.manifest.backbone;
+        let backbone = match &reference.hub {
+            Some(HubReference { id, commit }) => BackboneConfig {
+                id: Some(id.clone()),
+                revision: Some(commit.clone()),
+                ..BackboneConfig::default()
+            },
+            None => BackboneConfig {
+                path: Some(plain(run.folder.join(&reference.path))),
+                ..BackboneConfig::default()
+            },
+        };
+        let bias = run.manifest.t5().is_ok_and(|t5| t5.cross_attention_relative_bias);
+        Self {
+            backbone: BackboneConfig { cross_attention_relative_bias: bias, ..backbone },
+            method: run.manifest.method.clone(),
+            warm_start: Some(named.display().to_string()),
+        }
+    }
+
+    /// The configuration of `tasks` as commented TOML, for a file in `folder`. Every file is read as a training would read it.
+    /// `codec` gives lengths in tokens.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or a path has no form relative to `folder`.
+    pub fn configuration(
+        &self,
+        tasks: &[TaskFiles],
+        codec: Option<&SentT>,
+        folder: &Path,
+    ) -> Result<String, InitError> {
+        let specs = tasks.iter().map(|task| (task.name.clone(), task.spec())).collect();
+        let counted = Corpora::count(specs, codec, &TrainingConfig::default()).corpora;
+        let mut numbers = Vec::new();
+        for (task, counted) in tasks.iter().zip(counted) {
+            match counted.result {
+                Ok(counted) => numbers.push((task, counted)),
+                Err(source) => return Err(InitError::Corpus { task: task.name.clone(), source }),
+            }
+        }
+        text::write(self, &numbers, folder)
+    }
+
+    /// Whether the model should be trained without regularization: a small one, for a short time.
+    fn is_plain(&self) -> bool {
+        self.warm_start.is_some() || self.method == narrow_method()
+    }
+}
+
+/// A path without `..` between its parts, if it leads to the same place.
+fn plain(path: PathBuf) -> PathBuf {
+    let mut short = PathBuf::new();
+    for part in path.components() {
+        match (part, short.components().next_back()) {
+            (Component::ParentDir, Some(Component::Normal(_))) => drop(short.pop()),
+            _ => short.push(part),
+        }
+    }
+    let same = |a: &Path, b: &Path| a.canonicalize().ok() == b.canonicalize().ok();
+    if same(&path, &short) { short } else { path }
+}
+
+/// Training values that suit the size of the corpora.
+fn training(numbers: &[(&TaskFiles, CorpusNumbers)], plan: &Plan) -> TrainingConfig {
+    let sentences: usize = numbers.iter().map(|(_, numbers)| numbers.stats.train.sentences).sum();
+    let batch_size = if sentences < 64 { 8 } else { 16 };
+    // Some 40 epochs of a small corpus, and no fewer updates than the learning rate needs.
+    let steps = ((40 * sentences / batch_size) as u64).clamp(400, 20_000).next_multiple_of(100);
+    let longest = |length: fn(&CorpusNumbers) -> usize| {
+        let lengths = numbers.iter().map(|(_, numbers)| length(numbers));
+        // Room for sentences that are a little longer than those of the corpus.
+        lengths.max().map_or(128, |longest| (longest + longest / 4).next_multiple_of(16).clamp(32, 512))
+    };
+    let plain = plan.is_plain();
+    let default = TrainingConfig::default();
+    TrainingConfig {
+        steps,
+        batch_size,
+        warmup_steps: steps / 10,
+        evaluate_every: steps / 4,
+        label_smoothing: if plain { 0.0 } else { default.label_smoothing },
+        dropout: plain.then_some(0.0),
+        learning_rate: if plain { 1e-3 } else { default.learning_rate },
+        max_source_len: longest(|numbers| longest_tokens(numbers, |tokens| tokens.0)),
+        max_target_len: longest(|numbers| longest_tokens(numbers, |tokens| tokens.1)),
+        ..default
+    }
+}
+
+/// The longest source or target of a corpus in tokens; 100 if they were not counted.
+fn longest_tokens(numbers: &CorpusNumbers, part: fn((usize, usize)) -> usize) -> usize {
+    let splits = [numbers.lengths.train, numbers.lengths.valid, numbers.lengths.test];
+    let longest = splits.iter().filter_map(|split| split.tokens).map(|t| part((t.source.max, t.target.max)));
+    longest.max().unwrap_or(100)
+}
+
+/// Whether a backbone is narrower than every published T5.
+fn is_narrow(folder: &Path) -> bool {
+    let config = hyperloader_core::backbone::t5::T5Config::from_file(&folder.join("config.json"));
+    config.is_ok_and(|config| Architecture::T5(config).config().shape().width < 512)
+}
+
+fn narrow_method() -> MethodConfig {
+    let lora = LoraConfig { alpha: 0.16, ..LoraConfig::default() };
+    let narrow =
+        HyperConfig { reduction_factor: 2, ln_gamma_offset: 1.0, lora: Some(lora), ..HyperConfig::default() };
+    narrow.into()
+}

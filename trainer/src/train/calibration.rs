@@ -19,7 +19,8 @@ pub fn calibrate(config: Config, mut run: Run, observer: &mut dyn Observer) -> R
     let (config, materials) = Materials::of_run(config, &run)?;
     let _lock = run.lock()?;
     let best = run.checkpoint(Which::Best)?.clone();
-    let learner = materials.learner(&config, Some(&run.read(&best)?), MatrixPrecision::F32)?;
+    let start = materials.checkpoint(&run.read(&best)?);
+    let learner = materials.learner(&config, start, MatrixPrecision::F32)?;
     let calibration = calibrate_all(&config, &materials, &*learner, &best, observer)?;
     run.save_calibration(&calibration)?;
     Ok(run)

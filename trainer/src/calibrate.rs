@@ -138,8 +138,14 @@ mod tests {
     fn window(gold: &str, predicted: &str, probability: f64) -> (Example, Scored) {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let score = Score { log_probability: probability.ln(), margin: 0.0 };
-        let example =
-            Example { source: vec![], target: vec![], words: words(gold), tags: words(gold), sentence: 0 };
+        let example = Example {
+            source: vec![],
+            target: vec![],
+            words: words(gold),
+            tags: words(gold),
+            sentence: 0,
+            marked: None,
+        };
         let tags = vec![score; words(predicted).len()];
         (example, Scored { tags: words(predicted), at: vec![ExampleScores { example: score, tags }] })
     }

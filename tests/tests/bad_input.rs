@@ -248,7 +248,11 @@ fn bad_lines_on_stdin_are_reported_and_the_rest_is_tagged() {
     let output = run.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let tagged = String::from_utf8(output.stdout).unwrap();
-    let texts: Vec<&str> = tagged.lines().map(|line| line.split('"').nth(3).unwrap()).collect();
-    assert_eq!(texts, ["set an alarm", "remind me"]);
+    let records: Vec<serde_json::Value> =
+        tagged.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let texts: Vec<Option<&str>> = records.iter().map(|record| record["text"].as_str()).collect();
+    let long = "word ".repeat(100);
+    assert_eq!(texts, [Some("set an alarm"), Some(""), None, Some(long.as_str()), Some("remind me")]);
+    assert!(records[2]["error"]["place"] == "<stdin>:3", "{}", records[2]);
     insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap());
 }

@@ -197,8 +197,8 @@ mod tests {
             assert!(threshold.bound <= TENTH.max_error);
         }
         assert!(violations <= 100 + 28, "{violations}: more than three standard deviations over 100");
-        // At the best threshold, 0.894, a fifth is answered.
-        assert!(found > 600 && share / f64::from(found) > 0.08, "{found} {share}");
+        // The tenth of the sentences with scores over 0.95 has a rate of 0.05: evidence is scarce, but not missing.
+        assert!(found > 100 && share / f64::from(found) > 0.05, "{found} {share}");
     }
 
     #[test]

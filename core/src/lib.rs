@@ -6,6 +6,7 @@
 //! - [`method`]: training methods, their hyper-parameters and the tensors that they train
 //! - [`weights`]: tensors in memory and in files, and the weights of one task
 //! - [`calibration`]: scores that agree with the share of correct tags, and thresholds with a guarantee
+//! - [`evaluate`]: error analysis and significance
 //! - [`run`]: the folder that a training writes
 //! - [`mod@format`]: the metadata of an exported file
 //! - [`device`]: `auto`, `cpu`, `cuda:N`
@@ -18,6 +19,7 @@ pub mod calibration;
 pub mod causes;
 pub mod corpus;
 pub mod device;
+pub mod evaluate;
 pub mod files;
 pub mod format;
 pub mod method;

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use hyperloader_core::corpus::{CorpusSpec, Layout, Sentence, Split};
+use hyperloader_core::corpus::{CorpusSpec, Layout, Sentence};
 use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
 use hyperloader_core::text::metrics::evaluate;
 use hyperloader_core::text::sentt::SentT;
@@ -82,10 +82,10 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    // Only the test split is read.
-    let corpus = CorpusSpec::new(args.layout, "", None, &args.corpus);
+    let corpus = CorpusSpec::new(args.layout, "", None, "");
     let (sentences, gold): (Vec<Vec<String>>, Vec<Vec<String>>) = corpus
-        .load_split(Split::Test)?
+        .read_file(&args.corpus)?
+        .0
         .into_iter()
         .take(args.limit)
         .map(|Sentence { words, tags, .. }| (words, tags))

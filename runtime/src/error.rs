@@ -239,7 +239,10 @@ pub enum SentenceError {
         word: String,
     },
     /// The vocabulary has too few sentinels for the words.
-    #[error("the sentence has {words} words, the tagger takes at most {limit}\nhint: split the sentence")]
+    #[error(
+        "the sentence has {words} words, the tagger takes at most {limit}\n\
+         hint: have it tagged in parts, which is the default: leave out `--no-split`"
+    )]
     TooManyWords {
         /// Words of the sentence.
         words: usize,
@@ -247,7 +250,10 @@ pub enum SentenceError {
         limit: usize,
     },
     /// The source is longer than those that the model was made for.
-    #[error("the sentence takes {tokens} tokens, the tagger takes at most {limit}\nhint: split the sentence")]
+    #[error(
+        "the sentence takes {tokens} tokens, the tagger takes at most {limit}\n\
+         hint: have it tagged in parts, which is the default: leave out `--no-split`"
+    )]
     TooLong {
         /// Tokens of the source, with all special tokens.
         tokens: usize,

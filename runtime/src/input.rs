@@ -3,7 +3,7 @@
 use hyperloader_core::text::words::{Word, WordRule, WordSplitting, is_whitespace};
 
 use crate::error::SentenceError;
-use crate::options::Input;
+use crate::options::Words;
 
 /// Splits sentences into words.
 #[derive(Debug)]
@@ -15,14 +15,21 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// A reader for sentences in the form `input`; the task's corpus has words as `splitting` makes them.
-    pub(crate) fn new(input: Input, splitting: WordSplitting) -> Self {
-        let of_words = WordSplitting { rule: WordRule::Whitespace, ..splitting };
-        let of_text = match input {
-            Input::Text => splitting,
-            Input::Words => of_words,
+    /// A reader that splits texts as `words` says; the task's corpus has words as `splitting` makes them. Words are lower-cased if
+    /// the corpus has them so.
+    pub(crate) fn new(words: Words, splitting: WordSplitting) -> Self {
+        let by = |rule| WordSplitting { rule, ..splitting };
+        let of_text = match words {
+            Words::Corpus => splitting,
+            Words::Unicode => by(WordRule::Unicode),
+            Words::PreTokenized => by(WordRule::Whitespace),
         };
-        Self { of_text, of_words }
+        Self { of_text, of_words: by(WordRule::Whitespace) }
+    }
+
+    /// How texts are split into words.
+    pub(crate) fn splitting(&self) -> WordSplitting {
+        self.of_text
     }
 
     /// The words of a text.
@@ -52,12 +59,25 @@ mod tests {
 
     #[test]
     fn a_word_is_text_without_white_space() {
-        let reader = Reader::new(Input::Text, WordSplitting::default());
+        let reader = Reader::new(Words::Corpus, WordSplitting::default());
         let (text, words) = reader.join(&["a", "b\u{200b}"]).unwrap();
         assert_eq!((text.as_str(), words.len()), ("a b\u{200b}", 2));
         for bad in ["", " ", "a b", "a\u{a0}"] {
             let error = reader.join(&["a", bad]).unwrap_err();
             assert!(matches!(error, SentenceError::Word { index: 1, word } if word == bad));
         }
+    }
+
+    #[test]
+    fn texts_are_split_by_the_rule_that_is_asked_for_and_keep_the_corpus_case() {
+        let splitting = WordSplitting { rule: WordRule::Punctuation, lowercase: true };
+        let split = |words| {
+            let words = Reader::new(words, splitting).split("It's 3.5 $A, now");
+            words.into_iter().map(|word| word.text).collect::<Vec<_>>().join(" | ")
+        };
+        assert_eq!(split(Words::Corpus), "it's | 3.5 | $ | a | , | now");
+        assert_eq!(split(Words::Unicode), "it's | 3.5 | $ | a | , | now");
+        assert_eq!(split(Words::PreTokenized), "it's | 3.5 | $a, | now");
+        assert_eq!(Reader::new(Words::Unicode, splitting).splitting().rule, WordRule::Unicode);
     }
 }

@@ -15,12 +15,13 @@
 //! The modules are private; all public types are here. A sentence passes through them in this order:
 //!
 //! - [`Tagger`] (`tagger`): the interface, with `options` (and their `names`), `error` and `statistics`
-//! - `input`: sentences as text or words
+//! - `input`: sentences as text or words; `document`: long ones in parts
 //! - `model`: the traits of a kind of tagger; `architecture`: their implementations for T5 and BERT
 //! - `pool`: batches and workers
 //! - `decode`: target ids from source ids, for T5
 //! - `scores`: scores of tags, spans and sentences, and when tags are withheld
 //! - `output`: [`Tagged`] sentences with spans
+//! - `evaluate`: the [`Evaluation`] of a tagger on labelled sentences, and the [`Comparison`] of two
 //!
 //! Below them:
 //!
@@ -33,7 +34,9 @@
 mod architecture;
 mod backend;
 mod decode;
+mod document;
 mod error;
+mod evaluate;
 mod input;
 mod model;
 mod model_file;
@@ -61,9 +64,10 @@ pub use hyperloader_onnx::{Bytes, ReadError, WeightFile};
 
 pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Graph, Installed, Value};
 pub use error::{GraphError, GuaranteeFault, ModelFileError, OpenError, SentenceError, TagError};
+pub use evaluate::{Comparison, Difference, Evaluation, EvaluationError, Untagged};
 pub use model_file::ModelFile;
 pub use names::UnknownName;
-pub use options::{DraftFrom, Input, Mode, TaggerOptions};
+pub use options::{DraftFrom, Mode, Split, TaggerOptions, Words};
 pub use output::{Tagged, TaggedSpan};
 pub use scores::{SentenceScores, TagScore};
 pub use statistics::Statistics;

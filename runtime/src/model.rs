@@ -51,8 +51,8 @@ pub(crate) struct Output {
 /// The tags of a sentence.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Tags {
-    /// One well-formed BIO tag for each word.
-    pub(crate) bio: Vec<String>,
+    /// The tag of each word as the model wrote it, for [`Model::bio`].
+    pub(crate) written: Vec<String>,
     /// See [`crate::Tagged::complete`].
     pub(crate) complete: bool,
     /// The scores of the tags; absent unless [`TaggerOptions::needs_scores`].
@@ -64,10 +64,17 @@ pub(crate) struct Tags {
 pub(crate) struct Scores {
     /// T5: the score of the whole target. BERT: the product over the tags.
     pub(crate) sentence: Score,
-    /// The score of each word's tag.
-    pub(crate) tags: Vec<Score>,
     /// The score of each word on its own. That of a span is the product over its words.
     pub(crate) words: Vec<Score>,
+}
+
+/// How many tokens a sentence takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lengths {
+    /// The tokens of each word, with those that separate it from the next.
+    pub(crate) words: Vec<usize>,
+    /// All other tokens, which do not depend on the words.
+    pub(crate) other: usize,
 }
 
 /// A value in the metadata is out of its range.
@@ -104,6 +111,15 @@ pub(crate) trait Model: Send + Sync + fmt::Debug {
     /// If there are too many words, or the tokenizer fails.
     fn source(&self, words: &[&str]) -> Result<Source, SentenceError>;
 
+    /// The most words of a sentence that can all get a tag, at least one.
+    fn max_words(&self) -> usize;
+
+    /// The lengths of a sentence of any number of words: a source of some of them has the sum of theirs.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    fn lengths(&self, words: &[&str]) -> Result<Lengths, CodingError>;
+
     /// The source of ids that were encoded elsewhere.
     fn source_of_ids(&self, ids: &[u32]) -> Source;
 
@@ -129,6 +145,12 @@ pub(crate) trait Model: Send + Sync + fmt::Debug {
         output: &Output,
         align: Alignment,
     ) -> Result<Tags, CodingError>;
+
+    /// One well-formed BIO tag for each tag of a sentence that the model wrote.
+    fn bio(&self, written: &[String]) -> Vec<String>;
+
+    /// The scores of BIO tags from those of their words.
+    fn tag_scores(&self, bio: &[String], words: &[Score]) -> Vec<Score>;
 }
 
 /// Runs batches of sources.

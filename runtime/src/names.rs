@@ -49,7 +49,7 @@ pub(crate) use names;
 
 #[cfg(test)]
 mod tests {
-    use crate::{BackendKind, DraftFrom, Input, Mode};
+    use crate::{BackendKind, DraftFrom, Mode, Split, Words};
 
     fn all_are_read_back<T>(all: &[T])
     where
@@ -68,7 +68,8 @@ mod tests {
     fn names_are_read_back_and_others_are_refused_with_those_that_exist() {
         all_are_read_back(BackendKind::ALL);
         all_are_read_back(DraftFrom::ALL);
-        all_are_read_back(Input::ALL);
+        all_are_read_back(Split::ALL);
+        all_are_read_back(Words::ALL);
         all_are_read_back(Mode::ALL);
         assert_eq!(
             "beam".parse::<Mode>().unwrap_err().to_string(),

@@ -6,17 +6,33 @@ use hyperloader_core::text::target::Alignment;
 use crate::backend::BackendOptions;
 use crate::names::names;
 
-/// The form in which sentences are given.
+/// How texts are split into words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Input {
-    /// Free text, split into words as the task's corpus splits them.
+pub enum Words {
+    /// By the rule that is stored in the file: as the task's corpus splits them.
     #[default]
-    Text,
-    /// Words with white space between them, as in a corpus.
-    Words,
+    Corpus,
+    /// At the word boundaries of Unicode (UAX 29).
+    Unicode,
+    /// At white space only: the texts are words already.
+    PreTokenized,
 }
 
-names!(Input, "form of sentences", Text => "text", Words => "words");
+names!(Words, "rule for words", Corpus => "corpus", Unicode => "unicode", PreTokenized => "pre-tokenized");
+
+/// Which texts are tagged in parts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Split {
+    /// None: texts that are longer than the tagger takes are errors.
+    Never,
+    /// Those that are longer than the tagger takes.
+    #[default]
+    Long,
+    /// All: each sentence of a text is tagged by itself, as models are trained.
+    Sentences,
+}
+
+names!(Split, "splitting of texts", Never => "never", Long => "long", Sentences => "sentences");
 
 /// How target ids are found. A token classifier writes no target and ignores it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,8 +76,10 @@ pub struct TaggerOptions {
     pub batch_size: usize,
     /// Batches that run at the same time, each with [`BackendOptions::threads`] threads and sessions of its own.
     pub workers: usize,
-    /// The form in which sentences are given.
-    pub input: Input,
+    /// How texts are split into words. Lists of words are never split.
+    pub words: Words,
+    /// Which texts are tagged in parts.
+    pub split: Split,
     /// How written tags are assigned to words.
     pub align: Alignment,
     /// How target ids are found.
@@ -88,7 +106,8 @@ impl Default for TaggerOptions {
             backend: BackendOptions::default(),
             batch_size: 32,
             workers: 1,
-            input: Input::default(),
+            words: Words::default(),
+            split: Split::default(),
             align: Alignment::default(),
             mode: Mode::default(),
             draft_from: DraftFrom::default(),

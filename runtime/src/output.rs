@@ -5,7 +5,6 @@ use hyperloader_core::text::spans::{SpanMode, bio_to_spans};
 use hyperloader_core::text::words::Word;
 use serde::Serialize;
 
-use crate::model::Tags;
 use crate::scores::{SentenceScores, TagScore};
 
 /// A span of a sentence with its label.
@@ -39,8 +38,10 @@ pub struct Tagged {
     /// The labelled spans in the order of the text. They do not overlap.
     pub spans: Vec<TaggedSpan>,
     /// Whether the model ended the target itself. If not, the target reached its longest length, and words at the end may
-    /// lack their tags. A token classifier always completes.
+    /// lack their tags. A token classifier always completes. A text that is tagged in parts is complete if all its parts are.
     pub complete: bool,
+    /// Indices of words that the model did not read, because each alone takes more tokens than the tagger does. They are tagged `O`.
+    pub unread: Vec<usize>,
     /// The scores of the sentence and of its tags; absent unless [`TaggerOptions::scores`](crate::TaggerOptions::scores).
     pub scores: Option<SentenceScores>,
     /// Whether the sentence's score is too low for [`TaggerOptions::guarantee`](crate::TaggerOptions::guarantee). Its tags
@@ -49,12 +50,22 @@ pub struct Tagged {
 }
 
 impl Tagged {
-    /// The sentence with the tags of its words.
-    pub(crate) fn new(text: String, words: Vec<Word>, tags: Tags) -> Self {
-        let Tags { bio, complete, scores } = tags;
-        let spans = spans(&text, &words, &bio, scores.as_ref().map(|scores| &scores.words[..]));
-        let scores = scores.as_ref().map(SentenceScores::from);
-        Self { text, words, tags: bio, spans, complete, scores, abstained: false }
+    /// The sentence with one well-formed BIO tag for each of `words`.
+    pub(crate) fn new(text: String, words: Vec<Word>, tags: Vec<String>, complete: bool) -> Self {
+        let spans = spans(&text, &words, &tags);
+        Self { text, words, tags, spans, complete, ..Self::default() }
+    }
+
+    /// The sentence with these scores: that of the whole, of each tag, and of each word, whose products score the spans.
+    pub(crate) fn scored(mut self, sentence: Score, tags: Vec<Score>, words: &[Score]) -> Self {
+        let spans = bio_to_spans(&self.tags, SpanMode::Default);
+        for (span, tagged) in spans.iter().zip(&mut self.spans) {
+            let of_words = words.get(span.start..span.end).unwrap_or_default();
+            tagged.score = Some(Score::product(of_words.iter().copied()).into());
+        }
+        let tags = tags.into_iter().map(TagScore::from).collect();
+        self.scores = Some(SentenceScores { score: sentence.probability(), tags });
+        self
     }
 
     /// The same if its score reaches `threshold`, else without tags.
@@ -74,17 +85,15 @@ impl Tagged {
     }
 }
 
-/// The spans of `tags` as characters of `text`, scored by those of the words if they are known.
-fn spans(text: &str, words: &[Word], tags: &[String], scores: Option<&[Score]>) -> Vec<TaggedSpan> {
+/// The spans of `tags` as characters of `text`.
+fn spans(text: &str, words: &[Word], tags: &[String]) -> Vec<TaggedSpan> {
     let bytes: Vec<usize> = text.char_indices().map(|(byte, _)| byte).chain([text.len()]).collect();
     bio_to_spans(tags, SpanMode::Default)
         .into_iter()
         .map(|span| {
             let (start, end) = (words[span.start].start, words[span.end - 1].end);
-            let of_words = scores.and_then(|scores| scores.get(span.start..span.end));
-            let score = of_words.map(|of_words| Score::product(of_words.iter().copied()).into());
             let text = text[bytes[start]..bytes[end]].to_owned();
-            TaggedSpan { start, end, label: span.label, text, score, unknown: false }
+            TaggedSpan { start, end, label: span.label, text, score: None, unknown: false }
         })
         .collect()
 }
@@ -100,8 +109,7 @@ mod tests {
         let text = "caf\u{e9} in  \u{1F600}Z\u{fc}rich now";
         let words = WordSplitting { rule: WordRule::Whitespace, lowercase: true }.split(text);
         let tags = ["B-what", "O", "B-where", "I-where"].map(str::to_owned);
-        let tags = Tags { bio: tags.to_vec(), complete: true, scores: None };
-        let tagged = Tagged::new(text.to_owned(), words, tags);
+        let tagged = Tagged::new(text.to_owned(), words, tags.to_vec(), true);
         let chars: Vec<char> = text.chars().collect();
         for span in &tagged.spans {
             assert_eq!(span.text, chars[span.start..span.end].iter().collect::<String>());

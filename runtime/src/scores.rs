@@ -8,7 +8,6 @@ use hyperloader_core::text::scores::Score;
 use serde::{Serialize, Serializer};
 
 use crate::error::{GuaranteeFault, OpenError};
-use crate::model::Scores;
 use crate::options::{Mode, TaggerOptions};
 
 /// The score of a tag or of a span (docs/scores.md#definitions).
@@ -41,13 +40,6 @@ pub struct SentenceScores {
 impl From<Score> for TagScore {
     fn from(score: Score) -> Self {
         Self { score: score.probability(), margin: score.margin }
-    }
-}
-
-impl From<&Scores> for SentenceScores {
-    fn from(scores: &Scores) -> Self {
-        let tags = scores.tags.iter().copied().map(TagScore::from).collect();
-        Self { score: scores.sentence.probability(), tags }
     }
 }
 

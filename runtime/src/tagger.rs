@@ -1,19 +1,22 @@
 //! The tagger: sentences in, labelled spans out.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 use hyperloader_core::calibration::selection::Threshold;
+use hyperloader_core::corpus::Sentence;
 use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_core::text::target::Alignment;
-use hyperloader_core::text::words::Word;
+use hyperloader_core::text::words::{Word, WordSplitting};
 
 use crate::architecture;
 use crate::backend::{Backend, BackendError};
+use crate::document::{Document, TextTags};
 use crate::error::{OpenError, SentenceError, TagError};
 use crate::input::Reader;
-use crate::model::{Model, Output, Source};
+use crate::model::{Model, Output, Scores, Source};
 use crate::model_file::ModelFile;
-use crate::options::TaggerOptions;
+use crate::options::{Split, TaggerOptions};
 use crate::output::Tagged;
 use crate::pool::Pool;
 use crate::scores::threshold;
@@ -29,13 +32,16 @@ pub struct Tagger {
     reader: Reader,
     align: Alignment,
     threshold: Option<Threshold>,
+    split: Split,
+    /// Parts that were run beyond one for each sentence. Negative if sentences had no part.
+    further_parts: AtomicIsize,
 }
 
 /// A sentence that can be tagged.
 struct Prepared {
     text: String,
     words: Vec<Word>,
-    source: Source,
+    document: Document,
 }
 
 impl Tagger {
@@ -64,10 +70,12 @@ impl Tagger {
         let workers: Result<Vec<_>, _> = workers.collect();
         let workers = workers.map_err(|fault| OpenError::Graph { path: path(), source: fault.into() })?;
         Ok(Self {
-            reader: Reader::new(options.input, metadata.words),
+            reader: Reader::new(options.words, metadata.words),
             pool: Pool::new(workers, options.batch_size),
             align: options.align,
             threshold,
+            split: options.split,
+            further_parts: AtomicIsize::new(0),
             metadata,
             model,
             backend,
@@ -91,7 +99,9 @@ impl Tagger {
 
     /// The cost of tagging since the tagger was opened.
     pub fn statistics(&self) -> Statistics {
-        self.pool.statistics()
+        let statistics = self.pool.statistics();
+        let sentences = statistics.parts.saturating_add_signed(-self.further_parts.load(Ordering::Relaxed));
+        Statistics { sentences, ..statistics }
     }
 
     /// The number of sentences that are best tagged together: with fewer, batches have less similar lengths; more only take
@@ -129,21 +139,19 @@ impl Tagger {
     /// Tags sentences. The results have the order of the sentences, one for each: a sentence that cannot be tagged does not
     /// affect the others.
     ///
+    /// A text over the tagger's limits (words, source tokens) is tagged in parts, its sentences or windows of them, unless
+    /// [`TaggerOptions::split`] says otherwise. The parts of all texts share batches.
+    ///
     /// # Errors
     /// If the backend fails.
     pub fn tag<T: AsRef<str>>(
         &self,
         texts: &[T],
     ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
-        let prepare = |text: &T| {
-            let text = text.as_ref().to_owned();
-            let words = self.reader.split(&text);
-            self.prepare(text, words)
-        };
-        self.tag_prepared(texts.iter().map(prepare).collect())
+        self.tag_prepared(texts.iter().map(|text| self.prepare_text(text.as_ref())).collect())
     }
 
-    /// Tags sentences that are given as words, whatever [`TaggerOptions::input`] says. The results are as those of
+    /// Tags sentences that are given as words, whatever [`TaggerOptions::words`] says. The results are as those of
     /// [`Tagger::tag`].
     ///
     /// # Errors
@@ -155,12 +163,41 @@ impl Tagger {
         self.tag_prepared(sentences.iter().map(|words| self.prepare_words(words)).collect())
     }
 
-    /// The source ids of a sentence's words, as [`Tagger::tag_words`] makes them.
+    /// Tags sentences of a corpus: those with spans as text, if it is split into the corpus' words, others as words. The results are
+    /// as those of [`Tagger::tag`].
     ///
     /// # Errors
-    /// If the tagger does not take the sentence.
+    /// As [`Tagger::tag`].
+    pub(crate) fn tag_corpus(
+        &self,
+        sentences: &[Sentence],
+    ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
+        let prepare = |sentence: &Sentence| {
+            let text = sentence.text.as_deref().filter(|_| sentence.spans.is_some());
+            let same =
+                |text: &&str| self.reader.split(text).iter().map(|word| &word.text).eq(&sentence.words);
+            match text.filter(same) {
+                Some(text) => self.prepare_text(text),
+                None => self.prepare_words(&sentence.words),
+            }
+        };
+        self.tag_prepared(sentences.iter().map(prepare).collect())
+    }
+
+    /// How texts are split into words.
+    pub fn splitting(&self) -> WordSplitting {
+        self.reader.splitting()
+    }
+
+    /// The source ids of a sentence's words, as [`Tagger::tag_words`] makes them of a sentence that is not split.
+    ///
+    /// # Errors
+    /// If the tagger does not take the sentence as one.
     pub fn source_ids<W: AsRef<str>>(&self, words: &[W]) -> Result<Vec<u32>, SentenceError> {
-        self.prepare_words(words).map(|sentence| sentence.source.ids)
+        let (text, words) = self.reader.join(words)?;
+        let document =
+            Document::new(&*self.model, self.metadata.max_source_len, &text, &words, Split::Never)?;
+        Ok(document.sources().iter().flat_map(|source| source.ids.clone()).collect())
     }
 
     /// The target ids of each source, given as ids: without the start token, with `</s>` if the model wrote it. A token
@@ -177,43 +214,50 @@ impl Tagger {
         }
     }
 
+    fn prepare_text(&self, text: &str) -> Result<Prepared, SentenceError> {
+        self.prepare(text.to_owned(), self.reader.split(text))
+    }
+
     fn prepare_words<W: AsRef<str>>(&self, words: &[W]) -> Result<Prepared, SentenceError> {
         let (text, words) = self.reader.join(words)?;
         self.prepare(text, words)
     }
 
     fn prepare(&self, text: String, words: Vec<Word>) -> Result<Prepared, SentenceError> {
-        if words.is_empty() {
-            return Err(SentenceError::NoWord);
-        }
-        let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-        let source = self.model.source(&texts)?;
-        let (tokens, limit) = (source.ids.len(), self.metadata.max_source_len);
-        match tokens > limit {
-            true => Err(SentenceError::TooLong { tokens, limit }),
-            false => Ok(Prepared { text, words, source }),
-        }
+        let document = Document::new(&*self.model, self.metadata.max_source_len, &text, &words, self.split)?;
+        Ok(Prepared { text, words, document })
     }
 
     fn tag_prepared(
         &self,
         prepared: Vec<Result<Prepared, SentenceError>>,
     ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
-        let sources: Vec<&Source> = prepared.iter().flatten().map(|sentence| &sentence.source).collect();
+        let sentences = prepared.iter().flatten();
+        let sources: Vec<&Source> = sentences.flat_map(|sentence| sentence.document.sources()).collect();
+        let further = sources.len() as isize - prepared.iter().flatten().count() as isize;
+        self.further_parts.fetch_add(further, Ordering::Relaxed);
         let mut outputs = self.pool.run(&sources)?.into_iter();
         let finish = |sentence: Result<Prepared, SentenceError>| {
-            sentence.and_then(|sentence| self.finish(sentence, &outputs.next().unwrap_or_default()))
+            let sentence = sentence?;
+            let parts = sentence.document.sources().len();
+            self.finish(sentence, &outputs.by_ref().take(parts).collect::<Vec<_>>())
         };
         Ok(prepared.into_iter().map(finish).collect())
     }
 
-    fn finish(&self, sentence: Prepared, output: &Output) -> Result<Tagged, SentenceError> {
-        let Prepared { text, words, source } = sentence;
-        if output.is_faulty {
+    /// The tagged sentence from the output of each of its parts.
+    fn finish(&self, sentence: Prepared, outputs: &[Output]) -> Result<Tagged, SentenceError> {
+        let Prepared { text, words, document } = sentence;
+        if outputs.iter().any(|output| output.is_faulty) {
             return Err(SentenceError::NotFinite);
         }
-        let tags = self.model.tags(&source, words.len(), output, self.align)?;
-        let tagged = Tagged::new(text, words, tags).marked(&self.metadata.labels);
+        let TextTags { bio, complete, scores } = document.tags(&*self.model, outputs, self.align)?;
+        let mut tagged = Tagged::new(text, words, bio, complete);
+        if let Some(Scores { sentence, words }) = scores {
+            let tags = self.model.tag_scores(&tagged.tags, &words);
+            tagged = tagged.scored(sentence, tags, &words);
+        }
+        let tagged = Tagged { unread: document.into_unread(), ..tagged }.marked(&self.metadata.labels);
         Ok(match self.threshold {
             Some(threshold) => tagged.answered_from(threshold.score),
             None => tagged,

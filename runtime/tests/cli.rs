@@ -210,8 +210,9 @@ fn bad_lines_of_stdin_are_reported_and_the_others_tagged() {
     stdin.extend(["set"; 12].join(" ").bytes());
     stdin.extend(b"\nnew forever");
     let texts = ["32", "2", "1", "18446744073709551615"].map(|batch_size| {
-        let args =
+        let mut args =
             model(&["--output-format", "jsonl", "--backend", "tract", "--quiet", "--batch-size", batch_size]);
+        args.push("--no-split");
         transcript(&setup.run_with_stdin(&args, &stdin))
     });
     snapshot!(&texts[0], @r#"
@@ -222,15 +223,37 @@ fn bad_lines_of_stdin_are_reported_and_the_others_tagged() {
     {"error":{"message":"not UTF-8: byte 0xFF at position 6 of the line, byte 17 of the file","hint":"convert the file, for instance from Latin-1 with `iconv -f ISO-8859-1 -t UTF-8`","place":"<stdin>:3"}}
     {"text":"Paris","spans":[{"start":0,"end":5,"label":"place","text":"Paris"}]}
     {"text":" \t ","spans":[]}
-    {"text":"set set set set set set set set set set set set","error":{"message":"the sentence has 12 words, the tagger takes at most 11","hint":"split the sentence","place":"<stdin>:6"}}
+    {"text":"set set set set set set set set set set set set","error":{"message":"the sentence has 12 words, the tagger takes at most 11","hint":"have it tagged in parts, which is the default: leave out `--no-split`","place":"<stdin>:6"}}
     {"text":"new forever","spans":[{"start":0,"end":3,"label":"place","text":"new"},{"start":4,"end":11,"label":"forever","text":"forever","unknown":true}]}
     stderr
     error: <stdin>:3: not UTF-8: byte 0xFF at position 6 of the line, byte 17 of the file
     hint: convert the file, for instance from Latin-1 with `iconv -f ISO-8859-1 -t UTF-8`
     error: <stdin>:6: the sentence has 12 words, the tagger takes at most 11
-    hint: split the sentence
+    hint: have it tagged in parts, which is the default: leave out `--no-split`
     "#);
     assert!(texts.iter().all(|text| *text == texts[0]));
+}
+
+#[test]
+fn long_lines_are_tagged_in_parts_and_words_over_the_limit_are_named() {
+    let setup = Setup::new();
+    let blob = "set\u{2581}".repeat(1000);
+    let stdin = format!("{} Paris\ncall {blob} 7 am\n", ["set"; 30].join(" "));
+    let args = model(&["--output-format", "jsonl", "--backend", "tract", "--stats"]);
+    let text = transcript(&setup.run_with_stdin(&args, stdin.as_bytes())).replace(&blob, "[BLOB]");
+    let text = text.replace(&["set"; 30].join(" "), "[SET x 30]");
+    insta::with_settings!({filters => vec![(r"\d+\.\d+ s: \d+\.\d+", "[TIME] s: [SPEED]")]}, {
+        insta::assert_snapshot!(text, @r#"
+        exit code 0
+        stdout
+        {"text":"[SET x 30] Paris","spans":[{"start":120,"end":125,"label":"place","text":"Paris"}]}
+        {"text":"call [BLOB] 7 am","spans":[{"start":4006,"end":4010,"label":"date_time","text":"7 am"}]}
+        stderr
+        backend: tract on cpu
+        warning: <stdin>:2: word 2 (`set▁set▁set▁set▁set▁...`, 4000 characters) takes more tokens than the tagger does: it was not read and is tagged `O`
+        2 sentences (6 parts) in [TIME] s: [SPEED] per second; per sentence 6.50 decoder passes, 49.0 tokens and 1.50 wrong drafts; drafting was given up for 0 sentences
+        "#);
+    });
 }
 
 #[test]

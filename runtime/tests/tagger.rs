@@ -7,8 +7,8 @@ use common::{MAX_TARGET_LEN, chain, lexicon_bytes, lexicon_tagger, many_sources,
 use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_runtime::{
-    Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Input, Mode, ModelFile, OpenError,
-    SentenceError, TagError, Tagged, Tagger, TaggerMetadata, TaggerOptions, Value,
+    Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Mode, ModelFile, OpenError, SentenceError,
+    Split, TagError, Tagged, Tagger, TaggerMetadata, TaggerOptions, Value, Words,
 };
 
 const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];
@@ -59,7 +59,7 @@ fn a_label_that_the_file_does_not_list_is_marked() {
 #[test]
 fn words_as_given_are_not_cut_further() {
     for kind in BACKENDS {
-        let tagger = open(&TaggerOptions { input: Input::Words, ..options(kind) });
+        let tagger = open(&TaggerOptions { words: Words::PreTokenized, ..options(kind) });
         let from_text = tagger.tag(&["set  7 paris. am"]).unwrap().remove(0).unwrap();
         assert_eq!(from_text.words.len(), 4);
         assert_eq!(from_text.text, "set  7 paris. am");
@@ -78,7 +78,7 @@ fn a_sentence_that_cannot_be_tagged_spoils_no_other() {
     let ten = ["set"; 10].join(" ");
     let texts = ["7", " \t", &format!("{ten} set"), &format!("{ten} set set"), &ten, "am 7"];
     for kind in BACKENDS {
-        let results = open(&options(kind)).tag(&texts).unwrap();
+        let results = open(&TaggerOptions { split: Split::Never, ..options(kind) }).tag(&texts).unwrap();
         assert!(results[0].is_ok() && results[4].is_ok() && results[5].is_ok());
         assert!(matches!(results[1], Err(SentenceError::NoWord)));
         assert!(matches!(results[2], Err(SentenceError::TooLong { tokens: 24, limit: 22 })));

@@ -245,6 +245,19 @@ impl CorpusSpec {
         Ok(Corpus { splits: Splits { train, valid, test }, files, words, word_fit })
     }
 
+    /// The sentences of one labelled file, read with these settings, and a report on reading it. Where [`CorpusSpec::words`] is
+    /// absent, the rule for free text is derived from the file's own tokens.
+    ///
+    /// # Errors
+    /// If the file cannot be read or a record of it is bad.
+    pub fn read_file(&self, path: &Path) -> Result<(Vec<Sentence>, ReadReport), CorpusError> {
+        let mut draft = self.draft(path, &self.options())?;
+        let (words, word_fit) = self.word_splitting(&draft);
+        draft.report.words = word_fit;
+        let transform = self.labels.transform(draft.report.layout);
+        draft.finish(Making { words, transform, labels: &mut BTreeMap::new() })
+    }
+
     fn draft(&self, path: &Path, options: &ReadOptions) -> Result<Draft, CorpusError> {
         Draft::read(path, layout_of(path, self.layout)?, options)
     }

@@ -5,14 +5,14 @@ use hyperloader_core::format::tagger::{ATTENTION_MASK, INPUT_IDS, TaggerMetadata
 use hyperloader_core::text::labels::bio_tags;
 use hyperloader_core::text::scores::{IdScore, Score};
 use hyperloader_core::text::source::CodingError;
-use hyperloader_core::text::spans::{SpanMode, bio_to_spans, spans_to_bio};
+use hyperloader_core::text::spans::{SpanMode, bio_to_spans, fit_to_length, spans_to_bio};
 use hyperloader_core::text::target::Alignment;
 use hyperloader_core::text::wordpiece::WordPiece;
 
 use crate::backend::{Backend, BackendError, Graph, Value};
 use crate::error::{GraphFault, SentenceError};
 use crate::model::{
-    Architecture, FieldError, Model, Output, Parts, Scores, Source, Tags, Worker, source_inputs,
+    Architecture, FieldError, Lengths, Model, Output, Parts, Scores, Source, Tags, Worker, source_inputs,
 };
 use crate::options::TaggerOptions;
 use crate::statistics::Statistics;
@@ -71,6 +71,17 @@ impl Model for BertModel {
         Ok(Source { ids: coded.ids, marks: coded.first })
     }
 
+    fn max_words(&self) -> usize {
+        usize::MAX
+    }
+
+    fn lengths(&self, words: &[&str]) -> Result<Lengths, CodingError> {
+        let words =
+            words.iter().map(|word| Ok(self.codec.word(word)?.len())).collect::<Result<_, CodingError>>()?;
+        // `[CLS]` and `[SEP]`
+        Ok(Lengths { words, other: 2 })
+    }
+
     fn source_of_ids(&self, ids: &[u32]) -> Source {
         Source { ids: ids.to_vec(), marks: vec![] }
     }
@@ -89,7 +100,6 @@ impl Model for BertModel {
         Ok(Box::new(Classifier { graph, pad, temperature, statistics: Statistics::default() }))
     }
 
-    /// Tags that form no span are repaired: an `I` after another label begins a span. It keeps the score of the `I`.
     fn tags(
         &self,
         source: &Source,
@@ -98,16 +108,25 @@ impl Model for BertModel {
         _: Alignment,
     ) -> Result<Tags, CodingError> {
         let tag = |index: &u32| self.tags.get(*index as usize).map(String::as_str);
-        let found: Vec<&str> =
-            source.marks.iter().map(|&at| output.ids.get(at).and_then(tag).unwrap_or("O")).collect();
-        // Spans of one sequence lie within it and do not overlap, so this cannot fail.
-        let bio = spans_to_bio(&bio_to_spans(&found, SpanMode::Default), words).unwrap_or_default();
+        let written =
+            source.marks.iter().map(|&at| output.ids.get(at).and_then(tag).unwrap_or("O").to_owned());
         let score = |at: &usize| output.scores.get(*at..at + 1).map_or(Score::NOT_WRITTEN, Score::of);
         let scores = (!output.scores.is_empty()).then(|| {
-            let tags: Vec<Score> = source.marks.iter().map(score).collect();
-            Scores { sentence: Score::product(tags.iter().copied()), words: tags.clone(), tags }
+            let mut scores: Vec<Score> = source.marks.iter().map(score).collect();
+            scores.resize(words, Score::NOT_WRITTEN);
+            Scores { sentence: Score::product(scores.iter().copied()), words: scores }
         });
-        Ok(Tags { bio, complete: true, scores })
+        Ok(Tags { written: fit_to_length(written.collect(), words), complete: true, scores })
+    }
+
+    /// Tags that form no span are repaired: an `I` after another label begins a span. It keeps the score of the `I`.
+    fn bio(&self, written: &[String]) -> Vec<String> {
+        // Spans of one sequence lie within it and do not overlap, so this cannot fail.
+        spans_to_bio(&bio_to_spans(written, SpanMode::Default), written.len()).unwrap_or_default()
+    }
+
+    fn tag_scores(&self, _: &[String], words: &[Score]) -> Vec<Score> {
+        words.to_vec()
     }
 }
 
@@ -126,7 +145,7 @@ impl Worker for Classifier {
             return Err(BackendError::Shape { shape, found: logits.len() });
         }
         self.statistics += Statistics {
-            sentences: sources.len(),
+            parts: sources.len(),
             passes: sources.len(),
             ids: sources.iter().map(|source| source.ids.len()).sum(),
             ..Statistics::default()
@@ -221,11 +240,13 @@ mod tests {
         let model = model();
         let source = model.source(&["news", "york", "new"]).unwrap();
         assert_eq!(source.ids, [2, 4, 6, 5, 4, 3]);
+        let lengths = model.lengths(&["news", "york", "new"]).unwrap();
+        assert_eq!(lengths, Lengths { words: vec![2, 1, 1], other: 2 });
         // I-city opens a span, B-food on the further sub-word does not count, I-food after a city opens its own.
         let output = Output { ids: vec![0, 2, 3, 2, 4, 0], ..Output::default() };
         let tags = model.tags(&source, 3, &output, Alignment::Order).unwrap();
         assert_eq!(tags.scores, None);
-        assert_eq!(tags.bio, ["B-city", "I-city", "B-food"]);
+        assert_eq!(model.bio(&tags.written), ["B-city", "I-city", "B-food"]);
         assert!(tags.complete);
         assert_eq!(model.pad_and_end(), [0, 3]);
     }

@@ -70,11 +70,12 @@ impl Row {
     /// The cost of the row.
     pub(super) fn statistics(&self) -> Statistics {
         Statistics {
-            sentences: 1,
+            parts: 1,
             passes: self.passes,
             ids: self.target.len(),
             mistakes: self.mistakes,
             fallbacks: usize::from(self.fell_back()),
+            ..Statistics::default()
         }
     }
 

@@ -32,7 +32,10 @@ pub(crate) fn long(
     content: impl Into<Vec<u8>>,
     records: usize,
 ) -> Row {
-    Row { name, file, content: content.into(), args: "", records, errors: None }
+    let content = content.into();
+    // Millions of words would be tagged for minutes.
+    let args = if content.len() > 1 << 20 { "--no-split" } else { "" };
+    Row { name, file, content, args, records, errors: None }
 }
 
 fn gzipped(content: &[u8]) -> Vec<u8> {

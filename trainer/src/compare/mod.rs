@@ -32,4 +32,4 @@ pub use self::plan::{Budget, Cell, Plan, PlannedMethod};
 pub use self::report::{Report, write};
 pub use self::results::{Mean, Parameters, Results, Row, Scores, TaskScores};
 pub use self::run::CellEnd;
-pub use self::significance::{Sample, Significance, paired_bootstrap, resample, test_all};
+pub use self::significance::{Significance, test_all};

@@ -2,15 +2,13 @@
 //! tags (docs/reference/metrics.md#seqeval).
 //!
 //! - [`evaluate_task`] scores a split; [`loss_of`] gives its loss alone.
-//! - [`details`]: scores by label, confusions and the worst sentences.
+//! - [`hyperloader_core::evaluate`]: scores by label, confusions and the worst sentences.
 
-pub mod details;
-
+use hyperloader_core::evaluate::{Details, Sentence};
 use hyperloader_core::text::metrics::{Counts, MetricError, Scores, evaluate};
 use hyperloader_core::text::spans::{SpanMode, bio_to_spans};
 use serde::{Deserialize, Serialize};
 
-use self::details::{Details, Sentence};
 use crate::data::Example;
 use crate::model::{Decoding, Learner, ModelError};
 

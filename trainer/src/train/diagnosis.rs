@@ -46,11 +46,11 @@ pub(super) fn untrained(task: &str, evaluation: &Evaluation) -> Option<String> {
 mod tests {
     use std::slice::from_ref;
 
+    use hyperloader_core::evaluate::{Details, Sentence};
     use hyperloader_core::text::metrics::evaluate;
     use hyperloader_core::text::spans::SpanMode;
 
     use super::*;
-    use crate::evaluate::details::{Details, Sentence};
 
     #[test]
     fn a_loss_above_the_one_before_training_is_named_with_a_lower_rate() {

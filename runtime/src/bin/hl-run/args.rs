@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use hyperloader_cli::{CommonArgs, Documents, choices};
-use hyperloader_core::corpus::{Columns, Fields, OffsetUnit, ReadOptions};
+use hyperloader_core::corpus::{Columns, Fields, LabelPreset, OffsetUnit, ReadOptions};
 use hyperloader_runtime::{
-    Alignment, BackendKind, BackendOptions, Device, DraftFrom, Guarantee, Input, Mode, TaggerOptions,
+    Alignment, BackendKind, BackendOptions, Device, DraftFrom, Guarantee, Mode, Split, TaggerOptions, Words,
 };
 
 use crate::doctor::DoctorArgs;
-use crate::values::{ALIGNMENTS, BACKENDS, DRAFTS, Format, InputFormat, MODES, OFFSETS};
+use crate::evaluate::LABELS;
+use crate::values::{ALIGNMENTS, BACKENDS, DRAFTS, Format, InputFormat, MODES, OFFSETS, SPLITS, WORDS};
 
 /// Tag text with a model that `hl-export` wrote
 ///
@@ -91,6 +92,36 @@ pub(crate) struct TagArgs {
     /// Format of the input [default: that of the file's extension; `text` for arguments and stdin]
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub(crate) input_format: Option<InputFormat>,
+
+    /// How texts are split into words
+    #[arg(long, default_value = "corpus", value_name = "RULE", value_parser = choices(&WORDS))]
+    words: Words,
+
+    /// Which texts are tagged in parts
+    #[arg(long, default_value = "long", value_name = "TEXTS", value_parser = choices(&SPLITS))]
+    split: Split,
+
+    /// The same as `--split never`
+    #[arg(long, conflicts_with = "split")]
+    no_split: bool,
+
+    /// Labelled file to evaluate the model on, instead of tagging
+    ///
+    /// It is read as training reads corpora. The report is text, JSON or, with `--output-format html`, a page.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sentences", "input", "info", "resume"])]
+    pub(crate) gold: Option<PathBuf>,
+
+    /// Another tagger to evaluate and compare with on the same sentences
+    #[arg(long, value_name = "FILE", requires = "gold")]
+    pub(crate) compare: Option<PathBuf>,
+
+    /// How the labels of the labelled file are rewritten, as `labels` in a training's configuration
+    #[arg(long, default_value = "keep", value_name = "RULE", value_parser = choices(&LABELS), requires = "gold")]
+    pub(crate) gold_labels: LabelPreset,
+
+    /// Maximum number of sentences in each list of an evaluation
+    #[arg(long, default_value = "10", value_name = "N", requires = "gold")]
+    pub(crate) shown: usize,
 
     /// JSON field or table column that holds the text [default: `text`, or `data`]
     #[arg(long, value_name = "NAME")]
@@ -225,6 +256,11 @@ impl TagArgs {
         Some(self.cache.clone()?.unwrap_or_else(models))
     }
 
+    /// Whether an option of evaluation is given.
+    pub(crate) fn is_evaluation(&self) -> bool {
+        self.gold.is_some() || self.compare.is_some()
+    }
+
     /// Whether `--columns` is there.
     pub(crate) fn names_columns(&self) -> bool {
         self.columns.is_some()
@@ -247,12 +283,13 @@ impl TagArgs {
 
     /// What results depend on besides model and input, in words.
     pub(crate) fn settings(&self) -> String {
-        let Self { input_format, decode, draft_from, align, scores, .. } = self;
+        let Self { input_format, words, split, no_split, decode, draft_from, align, scores, .. } = self;
         let (read, offsets) = (self.read_options(), self.offsets.name());
         let fields = (&read.fields.text, &read.fields.tokens, &read.columns, read.separator);
+        let split = if *no_split { Split::Never } else { *split };
         let guarantee = self.max_error.map(|max_error| (max_error, self.confidence));
         format!(
-            "{input_format:?} {fields:?} {offsets} {decode} {draft_from} {align:?} {scores} {guarantee:?}"
+            "{input_format:?} {words} {split} {fields:?} {offsets} {decode} {draft_from} {align:?} {scores} {guarantee:?}"
         )
     }
 
@@ -267,7 +304,12 @@ impl TagArgs {
                 cache: self.cache(),
             },
             batch_size: self.batch_size.get(),
-            input: if self.input_format == Some(InputFormat::Words) { Input::Words } else { Input::Text },
+            words: if self.input_format == Some(InputFormat::Words) {
+                Words::PreTokenized
+            } else {
+                self.words
+            },
+            split: if self.no_split { Split::Never } else { self.split },
             align: self.align,
             workers: self.workers.into(),
             mode: self.decode,

@@ -13,6 +13,7 @@
 mod args;
 mod doctor;
 mod entry;
+mod evaluate;
 mod formats;
 mod info;
 mod inputs;
@@ -45,6 +46,7 @@ impl Program for Args {
             (Some(Command::Doctor(args)), _) => return doctor::run(&args, console),
             (Some(Command::Documents(documents)), _) => documents.print::<Self>(console)?,
             (None, Some(args)) if args.info => info::run(&args, console)?,
+            (None, Some(args)) if args.is_evaluation() => evaluate::run(&args, console)?,
             (None, Some(args)) => return tag::run(&args, console),
             // clap requires `--model` without a command.
             (None, None) => anyhow::bail!("no model\nhint: name one with `--model FILE`"),

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use hyperloader_cli::{Console, Exit, stop_on_interrupt};
-use hyperloader_runtime::{ModelFile, Statistics, Tagger, Threshold};
+use hyperloader_runtime::{ModelFile, Statistics, Tagger, Threshold, Word};
 use serde_json::{Value, json};
 
 use crate::args::TagArgs;
 use crate::entry::{self, Entry};
-use crate::inputs::{self, Input, Item, Reading};
+use crate::inputs::{self, Input, Item, Place, Reading};
 use crate::output::{Output, target};
 use crate::partial::Task;
 use crate::progress::Progress;
@@ -80,15 +80,26 @@ fn task(args: &TagArgs, inputs: &[Input], tagger: &Tagger, format: &str) -> Task
 
 /// `9 sentences in 0.50 s: 18.0 per second; per sentence 1.20 decoder passes, ...`
 fn statistics(statistics: Statistics, elapsed: Duration) -> String {
-    let Statistics { sentences, passes, ids, mistakes, fallbacks } = statistics;
+    let Statistics { sentences, parts, passes, ids, mistakes, fallbacks } = statistics;
     let (seconds, each) = (elapsed.as_secs_f64(), |count: usize| count as f64 / sentences.max(1) as f64);
+    let in_parts = if parts == sentences { String::new() } else { format!(" ({parts} parts)") };
     format!(
-        "{sentences} sentences in {seconds:.2} s: {:.1} per second; per sentence {:.2} decoder passes, {:.1} tokens \
-         and {:.2} wrong drafts; drafting was given up for {fallbacks} sentences",
+        "{sentences} sentences{in_parts} in {seconds:.2} s: {:.1} per second; per sentence {:.2} decoder passes, \
+         {:.1} tokens and {:.2} wrong drafts; drafting was given up for {fallbacks} sentences",
         sentences as f64 / seconds,
         each(passes),
         each(ids),
         each(mistakes),
+    )
+}
+
+/// A warning of a word that the model did not read: its number in the sentence, from 1, and its first characters.
+fn unread(place: &Place, (number, word): (usize, &Word)) -> String {
+    let (shown, length) = (word.text.chars().take(20).collect::<String>(), word.end - word.start);
+    format!(
+        "{place}: word {number} (`{}...`, {length} characters) takes more tokens than the tagger does: it was not read and \
+         is tagged `O`",
+        shown.escape_debug()
     )
 }
 
@@ -209,11 +220,17 @@ impl Work<'_> {
                 self.counts.errors += 1;
                 self.console.error_at(&entry.place.to_string(), failure, Exit::UserError);
             }
-            Ok(tagged) if !tagged.complete => self.console.note(format_args!(
-                "{}: the target reached its maximum length: the last words may have no tags",
-                entry.place
-            )),
-            Ok(_) => {}
+            Ok(tagged) => {
+                if !tagged.complete {
+                    self.console.note(format_args!(
+                        "{}: the target reached its maximum length: the last words may have no tags",
+                        entry.place
+                    ));
+                }
+                for word in tagged.unread.iter().filter_map(|at| Some((at + 1, tagged.words.get(*at)?))) {
+                    self.console.warn(unread(&entry.place, word));
+                }
+            }
         }
         self.output.record(entry)
     }

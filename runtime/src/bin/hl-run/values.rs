@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use hyperloader_cli::OutputFormat;
 use hyperloader_core::corpus::{Layout, OffsetUnit};
-use hyperloader_runtime::{Alignment, BackendKind, DraftFrom, Mode};
+use hyperloader_runtime::{Alignment, BackendKind, DraftFrom, Mode, Split, Words};
 
 /// The form of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -112,6 +112,18 @@ pub(crate) const OFFSETS: [(OffsetUnit, &str, &str); 3] = [
     (OffsetUnit::Utf16, "utf16", "Units of UTF-16, as JavaScript and Java count"),
 ];
 
+pub(crate) const WORDS: [(Words, &str, &str); 3] = [
+    (Words::Corpus, "corpus", "By the rule that is stored in the file: as the task's corpus splits them"),
+    (Words::Unicode, "unicode", "At the word boundaries of Unicode (UAX 29)"),
+    (Words::PreTokenized, "pre-tokenized", "At white space only"),
+];
+
+pub(crate) const SPLITS: [(Split, &str, &str); 3] = [
+    (Split::Never, "never", "None: those that are longer than the tagger takes are errors"),
+    (Split::Long, "long", "Those that are longer than the tagger takes"),
+    (Split::Sentences, "sentences", "All: each sentence of a text is tagged by itself"),
+];
+
 pub(crate) const BACKENDS: [(BackendKind, &str, &str); 3] = [
     (BackendKind::Auto, "auto", "ONNX Runtime if its library can be loaded, else tract"),
     (BackendKind::Ort, "ort", "ONNX Runtime, a library that is loaded when hl-run starts"),
@@ -167,12 +179,21 @@ mod tests {
 
     #[test]
     fn names_of_choices_are_those_of_the_library() {
+        assert!(WORDS.iter().all(|(value, name, _)| value.to_string() == *name));
+        assert!(SPLITS.iter().all(|(value, name, _)| value.to_string() == *name));
         assert!(BACKENDS.iter().all(|(value, name, _)| value.to_string() == *name));
         assert!(MODES.iter().all(|(value, name, _)| value.to_string() == *name));
         assert!(DRAFTS.iter().all(|(value, name, _)| value.to_string() == *name));
         assert!(OFFSETS.iter().all(|(value, name, _)| value.name() == *name));
-        let counts = [BACKENDS.len(), MODES.len(), DRAFTS.len(), OFFSETS.len()];
-        let all = [BackendKind::ALL.len(), Mode::ALL.len(), DraftFrom::ALL.len(), OffsetUnit::ALL.len()];
+        let counts = [BACKENDS.len(), MODES.len(), DRAFTS.len(), OFFSETS.len(), WORDS.len(), SPLITS.len()];
+        let all = [
+            BackendKind::ALL.len(),
+            Mode::ALL.len(),
+            DraftFrom::ALL.len(),
+            OffsetUnit::ALL.len(),
+            Words::ALL.len(),
+            Split::ALL.len(),
+        ];
         assert_eq!(counts, all);
     }
 }

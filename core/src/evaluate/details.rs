@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use hyperloader_core::text::metrics::{Counts, Report, Scores};
-use hyperloader_core::text::spans::{Span, SpanMode, bio_to_spans};
 use serde::{Deserialize, Serialize};
+
+use crate::text::metrics::{Counts, Report, Scores};
+use crate::text::spans::{Span, SpanMode, bio_to_spans};
 
 /// The most sentences in [`Details::worst`].
 const WORST: usize = 20;
 
-/// The details of an [`super::Evaluation`].
+/// The details of the evaluation of tagged sentences.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Details {
     /// Scores of each label that occurs in gold or predicted spans.
@@ -116,10 +117,10 @@ fn worst(sentences: &[Sentence]) -> Vec<Mistake> {
 
 #[cfg(test)]
 mod tests {
-    use hyperloader_core::text::metrics::evaluate;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::text::metrics::evaluate;
 
     fn words(text: &str) -> Vec<String> {
         text.split(' ').map(str::to_owned).collect()

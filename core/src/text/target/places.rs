@@ -21,7 +21,7 @@ impl TargetGrammar {
     ) -> Result<Vec<Option<Range<usize>>>, SentTError> {
         let mut places = match alignment {
             Alignment::Order => self.places_in_order(codec, target)?,
-            Alignment::Sentinel => self.places_by_sentinel(target, words),
+            Alignment::Sentinel => self.places_by_sentinel(codec, target, words)?,
         };
         places.resize(words, None);
         Ok(places)
@@ -41,13 +41,32 @@ impl TargetGrammar {
             }
         }
         let known = gaps.iter().all(|gap| self.tag(&target[gap.clone()]).is_some());
-        match known || codec.decode_words(target)?.len() == gaps.len() {
+        match known || self.are_words(codec, target, &gaps)? {
             true => Ok(gaps.into_iter().map(Some).collect()),
             false => Ok(Vec::new()),
         }
     }
 
-    fn places_by_sentinel(&self, target: &[u32], words: usize) -> Vec<Option<Range<usize>>> {
+    /// Whether each of `gaps` is a word of the text of `target`, and there are no others.
+    fn are_words(&self, codec: &SentT, target: &[u32], gaps: &[Range<usize>]) -> Result<bool, SentTError> {
+        let words = codec.decode_words(target)?;
+        if words.len() != gaps.len() {
+            return Ok(false);
+        }
+        for (word, gap) in words.iter().zip(gaps) {
+            if codec.decode_words(&target[gap.clone()])? != [word.as_str()] {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn places_by_sentinel(
+        &self,
+        codec: &SentT,
+        target: &[u32],
+        words: usize,
+    ) -> Result<Vec<Option<Range<usize>>>, SentTError> {
         let mut places = vec![None; words];
         let mut found = vec![false; words];
         let end = target.iter().position(|id| *id == self.eos).unwrap_or(target.len());
@@ -58,8 +77,11 @@ impl TargetGrammar {
             found[word] = true;
             let gap = &target[at + 1..end];
             let length = gap.iter().position(|id| self.sentinels.index(*id).is_some()).unwrap_or(gap.len());
-            places[word] = (length > 0).then_some(at + 1..at + 1 + length);
+            let gap = &gap[..length];
+            if self.tag(gap).is_some() || !codec.decode_words(gap)?.is_empty() {
+                places[word] = Some(at + 1..at + 1 + length);
+            }
         }
-        places
+        Ok(places)
     }
 }

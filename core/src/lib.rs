@@ -5,6 +5,7 @@
 //! - [`backbone`]: pretrained T5 and BERT models: configuration, tensor names, tokenizer
 //! - [`method`]: training methods, their hyper-parameters and the tensors that they train
 //! - [`weights`]: tensors in memory and in files, and the weights of one task
+//! - [`calibration`]: scores that agree with the share of correct tags, and thresholds with a guarantee
 //! - [`evaluate`]: error analysis and significance
 //! - [`run`]: the folder that a training writes
 //! - [`mod@format`]: the metadata of an exported file
@@ -14,6 +15,7 @@
 //! - [`suggest`]: the `hint: did you mean` of an unknown name
 
 pub mod backbone;
+pub mod calibration;
 pub mod causes;
 pub mod corpus;
 pub mod device;

@@ -140,7 +140,7 @@ impl Exporter {
             let method = self.run.manifest.method.method();
             return Err(ExportError::Precision { method, precision: options.precision });
         }
-        let metadata = self.metadata_of(task, model.interface(&self.run.manifest)?);
+        let metadata = self.metadata_of(task, model.interface(&self.run.manifest)?, options.precision)?;
         let graph = file_graph(&*model, &metadata, options.precision, options.opset)?;
         check_size(&graph)?;
         let quantized = QuantizedMatrices::default();
@@ -165,18 +165,28 @@ impl Exporter {
         models.t5_model(&self.run, &self.tensors, task)
     }
 
-    /// The metadata of a task's file.
+    /// The metadata of a task's float32 file.
     ///
     /// # Errors
     /// Returns an error if the task's model or the backbone's tokenizer is unusable.
     pub fn metadata(&self, task: &Task) -> Result<TaggerMetadata, ExportError> {
         let model = self.models.model(&self.run, &self.tensors, task)?;
-        Ok(self.metadata_of(task, model.interface(&self.run.manifest)?))
+        self.metadata_of(task, model.interface(&self.run.manifest)?, Precision::F32)
     }
 
-    fn metadata_of(&self, task: &Task, interface: Interface) -> TaggerMetadata {
+    fn metadata_of(
+        &self,
+        task: &Task,
+        interface: Interface,
+        precision: Precision,
+    ) -> Result<TaggerMetadata, ExportError> {
         let manifest = &self.run.manifest;
-        TaggerMetadata {
+        let mut calibration = self.run.calibration_of(&task.name, &self.checkpoint)?;
+        // Scores of other numbers are others: a guarantee would not hold for them.
+        if let Some(calibration) = calibration.as_mut().filter(|_| precision != Precision::F32) {
+            calibration.selection = None;
+        }
+        Ok(TaggerMetadata {
             format: FORMAT,
             kind: interface.kind,
             task: task.name.clone(),
@@ -198,8 +208,9 @@ impl Exporter {
             backbone_sha256: manifest.backbone.sha256.clone(),
             program: format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION")),
             drafter: interface.drafter,
+            calibration,
             tokenizer: interface.tokenizer,
-        }
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use hyperloader_core::text::target::TargetError;
 use hyperloader_onnx::ReadError;
 
 use crate::backend::BackendError;
+use crate::options::Mode;
 use crate::split::SplitError;
 
 /// A file cannot be used as a tagger.
@@ -104,6 +105,14 @@ pub enum OpenError {
         /// The id in the tokenizer.
         tokenizer: u32,
     },
+    /// The tagger cannot give the guarantee that is asked for.
+    #[error("`{}` cannot limit the rate of sentences with a wrong tag", path.display())]
+    Guarantee {
+        /// Path of the file.
+        path: PathBuf,
+        /// The reason.
+        source: GuaranteeFault,
+    },
     /// The file's graph cannot be run.
     #[error("cannot run the graph of `{}`", path.display())]
     Graph {
@@ -122,9 +131,56 @@ impl OpenError {
             Self::Graph { source: GraphError(GraphFault::Backend { source, .. }), .. } => {
                 source.is_internal()
             }
-            Self::File(_) | Self::Tokenizer { .. } | Self::Token { .. } | Self::Graph { .. } => false,
+            Self::File(_)
+            | Self::Tokenizer { .. }
+            | Self::Token { .. }
+            | Self::Guarantee { .. }
+            | Self::Graph { .. } => false,
         }
     }
+}
+
+/// Why a tagger cannot give a guarantee.
+#[derive(Debug, thiserror::Error)]
+pub enum GuaranteeFault {
+    /// The file has no calibration.
+    #[error(
+        "its scores are not calibrated\n\
+         hint: `hl-train calibrate RUN`, then export the task again"
+    )]
+    NotCalibrated,
+    /// The scores were calibrated with other weights.
+    #[error(
+        "its scores were calibrated in float32, and the file's precision is another\n\
+         hint: export the task with `--precision f32`"
+    )]
+    OtherPrecision,
+    /// The scores of the mode were not calibrated.
+    #[error("the scores of mode `{mode}` are not calibrated\nhint: decode in mode `verified`")]
+    Mode {
+        /// The mode.
+        mode: Mode,
+    },
+    /// The tags were assigned to words by the other rule.
+    #[error(
+        "its tags were assigned to words by another rule in calibration\n\
+         hint: use the other value of `--align`"
+    )]
+    Alignment,
+    /// The counts prove no threshold.
+    #[error(
+        "no threshold gives an error rate of at most {percent} % with a confidence of {confidence} %, as {sentences} \
+         validation sentences show\n\
+         hint: allow a higher rate, or calibrate with more validation sentences"
+    )]
+    NoThreshold {
+        /// The highest rate, in percent.
+        percent: f64,
+        /// The confidence, in percent.
+        confidence: f64,
+        /// Number of validation sentences that thresholds were tested on.
+        sentences: u64,
+    },
 }
 
 /// A tagger's graph cannot be run as its options ask. The message tells why.
@@ -160,6 +216,12 @@ pub(crate) enum GraphFault {
          hint: `hl-train drafter` fits one, `hl-export` then adds it; or decode in another mode"
     )]
     NoDrafter,
+    /// Nothing verifies the tags, so no score is known.
+    #[error(
+        "mode `draft` has no scores\n\
+         hint: decode in mode `verified`, which gives scores and the tags of `greedy`"
+    )]
+    NoScores,
 }
 
 /// One sentence cannot be tagged; others can.
@@ -198,6 +260,12 @@ pub enum SentenceError {
         /// Most tokens that the tagger takes.
         limit: usize,
     },
+    /// The model computed a logit that is infinite or not a number.
+    #[error(
+        "the model's output is not finite\n\
+         hint: the weights are damaged, or too large for their precision: export the file again"
+    )]
+    NotFinite,
     /// The tokenizer failed.
     #[error(transparent)]
     Tokenizer(#[from] CodingError),

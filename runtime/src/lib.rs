@@ -19,6 +19,7 @@
 //! - `model`: the traits of a kind of tagger; `architecture`: their implementations for T5 and BERT
 //! - `pool`: batches and workers
 //! - `decode`: target ids from source ids, for T5
+//! - `scores`: scores of tags, spans and sentences, and when tags are withheld
 //! - `output`: [`Tagged`] sentences with spans
 //! - `evaluate`: the [`Evaluation`] of a tagger on labelled sentences, and the [`Comparison`] of two
 //!
@@ -43,6 +44,7 @@ mod names;
 mod options;
 mod output;
 mod pool;
+mod scores;
 mod split;
 mod statistics;
 mod tagger;
@@ -51,6 +53,7 @@ mod tagger;
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+pub use hyperloader_core::calibration::selection::{Guarantee, Threshold};
 pub use hyperloader_core::device::Device;
 pub use hyperloader_core::format::tagger::{MetadataError, TaggerKind, TaggerMetadata};
 pub use hyperloader_core::text::source::CodingError;
@@ -60,11 +63,12 @@ pub use hyperloader_onnx::proto::ModelProto;
 pub use hyperloader_onnx::{Bytes, ReadError, WeightFile};
 
 pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Graph, Installed, Value};
-pub use error::{GraphError, ModelFileError, OpenError, SentenceError, TagError};
+pub use error::{GraphError, GuaranteeFault, ModelFileError, OpenError, SentenceError, TagError};
 pub use evaluate::{Comparison, Difference, Evaluation, EvaluationError, Untagged};
 pub use model_file::ModelFile;
 pub use names::UnknownName;
 pub use options::{DraftFrom, Mode, Split, TaggerOptions, Words};
 pub use output::{Tagged, TaggedSpan};
+pub use scores::{SentenceScores, TagScore};
 pub use statistics::Statistics;
 pub use tagger::Tagger;

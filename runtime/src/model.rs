@@ -6,6 +6,7 @@
 use std::fmt;
 
 use hyperloader_core::format::tagger::TaggerMetadata;
+use hyperloader_core::text::scores::{IdScore, Score};
 use hyperloader_core::text::source::{CodingError, PaddedRows};
 use hyperloader_core::text::target::Alignment;
 use hyperloader_onnx::WeightFile;
@@ -36,13 +37,35 @@ pub(crate) struct Source {
     pub(crate) marks: Vec<usize>,
 }
 
+/// What a worker gives for a source.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Output {
+    /// T5: the ids of the target, with `</s>` if the model wrote it. BERT: the index of each token's tag.
+    pub(crate) ids: Vec<u32>,
+    /// The score of each id; empty unless [`TaggerOptions::needs_scores`].
+    pub(crate) scores: Vec<IdScore>,
+    /// Whether a logit that decided was not a finite number. The ids then mean nothing.
+    pub(crate) is_faulty: bool,
+}
+
 /// The tags of a sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Tags {
     /// The tag of each word as the model wrote it, for [`Model::bio`].
     pub(crate) written: Vec<String>,
     /// See [`crate::Tagged::complete`].
     pub(crate) complete: bool,
+    /// The scores of the tags; absent unless [`TaggerOptions::needs_scores`].
+    pub(crate) scores: Option<Scores>,
+}
+
+/// The scores of a sentence and of its tags.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Scores {
+    /// T5: the score of the whole target. BERT: the product over the tags.
+    pub(crate) sentence: Score,
+    /// The score of each word on its own. That of a span is the product over its words.
+    pub(crate) words: Vec<Score>,
 }
 
 /// How many tokens a sentence takes.
@@ -119,22 +142,24 @@ pub(crate) trait Model: Send + Sync + fmt::Debug {
         &self,
         source: &Source,
         words: usize,
-        output: &[u32],
+        output: &Output,
         align: Alignment,
     ) -> Result<Tags, CodingError>;
 
     /// One well-formed BIO tag for each tag of a sentence that the model wrote.
     fn bio(&self, written: &[String]) -> Vec<String>;
+
+    /// The scores of BIO tags from those of their words.
+    fn tag_scores(&self, bio: &[String], words: &[Score]) -> Vec<Score>;
 }
 
 /// Runs batches of sources.
 pub(crate) trait Worker: Send + fmt::Debug {
-    /// The output of each source, run as one batch. T5: the ids of the target, with `</s>` if the model wrote it. BERT: the
-    /// index of each token's tag.
+    /// The output of each source, run as one batch.
     ///
     /// # Errors
     /// If the backend fails.
-    fn run(&mut self, sources: &[&Source]) -> Result<Vec<Vec<u32>>, BackendError>;
+    fn run(&mut self, sources: &[&Source]) -> Result<Vec<Output>, BackendError>;
 
     /// The cost since the worker was made.
     fn statistics(&self) -> Statistics;

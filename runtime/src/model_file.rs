@@ -177,6 +177,14 @@ fn check_drafter(metadata: &TaggerMetadata, graph: &GraphProto, path: &Path) -> 
 
 fn check_numbers(metadata: &TaggerMetadata, logits: usize, path: &Path) -> Result<(), ModelFileError> {
     let length = metadata.max_source_len;
+    let calibration = match metadata.calibration.as_ref().filter(|calibration| !calibration.is_usable()) {
+        None => Ok(()),
+        Some(calibration) => Err(FieldError {
+            field: "calibration",
+            value: format!("a temperature of {}", calibration.temperature),
+            expected: "a number above 0".into(),
+        }),
+    };
     let source_len = match (1..=MAX_TOKENS).contains(&length) {
         true => Ok(()),
         false => Err(FieldError {
@@ -185,12 +193,13 @@ fn check_numbers(metadata: &TaggerMetadata, logits: usize, path: &Path) -> Resul
             expected: format!("a number from 1 to {MAX_TOKENS}"),
         }),
     };
-    source_len.and_then(|()| architecture::of(metadata.kind).check(metadata, logits)).map_err(
-        |FieldError { field, value, expected }| ModelFileError::Field {
+    calibration
+        .and(source_len)
+        .and_then(|()| architecture::of(metadata.kind).check(metadata, logits))
+        .map_err(|FieldError { field, value, expected }| ModelFileError::Field {
             path: path.to_owned(),
             field,
             value,
             expected,
-        },
-    )
+        })
 }

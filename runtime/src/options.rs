@@ -1,5 +1,6 @@
 //! How a tagger is run.
 
+use hyperloader_core::calibration::selection::Guarantee;
 use hyperloader_core::text::target::Alignment;
 
 use crate::backend::BackendOptions;
@@ -85,6 +86,18 @@ pub struct TaggerOptions {
     pub mode: Mode,
     /// The source of drafts.
     pub draft_from: DraftFrom,
+    /// Whether to compute [`Tagged::scores`](crate::Tagged::scores). It changes no tag.
+    pub scores: bool,
+    /// Withhold the tags of sentences whose score is too low for this guarantee; see
+    /// [`Tagged::abstained`](crate::Tagged::abstained). The sentences are scored.
+    pub guarantee: Option<Guarantee>,
+}
+
+impl TaggerOptions {
+    /// Whether sentences are scored.
+    pub(crate) fn needs_scores(&self) -> bool {
+        self.scores || self.guarantee.is_some()
+    }
 }
 
 impl Default for TaggerOptions {
@@ -98,6 +111,8 @@ impl Default for TaggerOptions {
             align: Alignment::default(),
             mode: Mode::default(),
             draft_from: DraftFrom::default(),
+            scores: false,
+            guarantee: None,
         }
     }
 }

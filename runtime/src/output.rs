@@ -1,11 +1,14 @@
 //! A tagged sentence: tags by word, and spans with the characters of the text.
 
+use hyperloader_core::text::scores::Score;
 use hyperloader_core::text::spans::{SpanMode, bio_to_spans};
 use hyperloader_core::text::words::Word;
 use serde::Serialize;
 
+use crate::scores::{SentenceScores, TagScore};
+
 /// A span of a sentence with its label.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TaggedSpan {
     /// Index of the first character (Unicode scalar value) in the sentence's text.
     pub start: usize,
@@ -15,13 +18,16 @@ pub struct TaggedSpan {
     pub label: String,
     /// The characters of the text from `start` to `end`.
     pub text: String,
+    /// Its score and margin; absent unless [`TaggerOptions::scores`](crate::TaggerOptions::scores).
+    #[serde(flatten)]
+    pub score: Option<TagScore>,
     /// Whether the file lists no such label: the model wrote other text.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unknown: bool,
 }
 
 /// A tagged sentence.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tagged {
     /// The sentence as it was given. A sentence that was given as words has a space between them.
     pub text: String,
@@ -36,13 +42,40 @@ pub struct Tagged {
     pub complete: bool,
     /// Indices of words that the model did not read, because each alone takes more tokens than the tagger does. They are tagged `O`.
     pub unread: Vec<usize>,
+    /// The scores of the sentence and of its tags; absent unless [`TaggerOptions::scores`](crate::TaggerOptions::scores).
+    pub scores: Option<SentenceScores>,
+    /// Whether the sentence's score is too low for [`TaggerOptions::guarantee`](crate::TaggerOptions::guarantee). Its tags
+    /// are withheld: all are `O`, and there is no span.
+    pub abstained: bool,
 }
 
 impl Tagged {
     /// The sentence with one well-formed BIO tag for each of `words`.
     pub(crate) fn new(text: String, words: Vec<Word>, tags: Vec<String>, complete: bool) -> Self {
         let spans = spans(&text, &words, &tags);
-        Self { text, words, tags, spans, complete, unread: vec![] }
+        Self { text, words, tags, spans, complete, ..Self::default() }
+    }
+
+    /// The sentence with these scores: that of the whole, of each tag, and of each word, whose products score the spans.
+    pub(crate) fn scored(mut self, sentence: Score, tags: Vec<Score>, words: &[Score]) -> Self {
+        let spans = bio_to_spans(&self.tags, SpanMode::Default);
+        for (span, tagged) in spans.iter().zip(&mut self.spans) {
+            let of_words = words.get(span.start..span.end).unwrap_or_default();
+            tagged.score = Some(Score::product(of_words.iter().copied()).into());
+        }
+        let tags = tags.into_iter().map(TagScore::from).collect();
+        self.scores = Some(SentenceScores { score: sentence.probability(), tags });
+        self
+    }
+
+    /// The same if its score reaches `threshold`, else without tags.
+    pub(crate) fn answered_from(mut self, threshold: f64) -> Self {
+        if self.scores.as_ref().is_none_or(|scores| scores.score < threshold) {
+            self.abstained = true;
+            self.spans.clear();
+            self.tags.fill("O".to_owned());
+        }
+        self
     }
 
     /// The sentence with the spans marked whose labels are not among `labels`, those of the file.
@@ -60,7 +93,7 @@ fn spans(text: &str, words: &[Word], tags: &[String]) -> Vec<TaggedSpan> {
         .map(|span| {
             let (start, end) = (words[span.start].start, words[span.end - 1].end);
             let text = text[bytes[start]..bytes[end]].to_owned();
-            TaggedSpan { start, end, label: span.label, text, unknown: false }
+            TaggedSpan { start, end, label: span.label, text, score: None, unknown: false }
         })
         .collect()
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::backend::BackendError;
-use crate::model::{Source, Worker};
+use crate::model::{Output, Source, Worker};
 use crate::statistics::Statistics;
 
 /// Most source tokens of a batch, padding included. It bounds the memory of the encoder's outputs.
@@ -42,7 +42,7 @@ impl Pool {
     ///
     /// # Errors
     /// If the backend fails.
-    pub(crate) fn run(&self, sources: &[&Source]) -> Result<Vec<Vec<u32>>, BackendError> {
+    pub(crate) fn run(&self, sources: &[&Source]) -> Result<Vec<Output>, BackendError> {
         let lengths: Vec<usize> = sources.iter().map(|source| source.ids.len()).collect();
         let batches = batches(&lengths, self.batch_size);
         let next = AtomicUsize::new(0);
@@ -63,7 +63,7 @@ impl Pool {
                 threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).collect()
             }),
         };
-        let mut outputs = vec![vec![]; sources.len()];
+        let mut outputs = vec![Output::default(); sources.len()];
         for worker in done {
             for (row, output) in worker? {
                 outputs[row] = output;

@@ -1,25 +1,25 @@
 //! Splits the graph of a tagger in memory into an encoder, which runs once per batch, and a decoder, which runs several
 //! times.
+//!
+//! - [`chosen`]: the first outputs of the decoder
+//! - [`nodes`]: nodes and constants that are added
+
+mod chosen;
+mod nodes;
 
 use hyperloader_core::format::tagger::{
     ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, DRAFT_TAGS, INPUT_IDS, KEY_POSITIONS, LOGITS,
     QUERY_POSITIONS, TaggerMetadata, cross_key, cross_value, self_key, self_value,
 };
-use hyperloader_onnx::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
-};
+use hyperloader_onnx::proto::{AttributeProto, GraphProto, ModelProto, ValueInfoProto};
 use hyperloader_onnx::{Dim, ElementType, ExtractError, extract};
 
-/// Output of the decoder: the most likely next id of each wanted position, `[wanted, 1]`, int64.
-pub(crate) const NEXT_IDS: &str = "next_ids";
-/// Output of the decoder: the logits of some ids at each wanted position, `[wanted, 1, ids]`, float32.
-pub(crate) const SOME_LOGITS: &str = "some_logits";
+pub(crate) use self::chosen::Chosen;
+use self::nodes::{ADDED, integers, node};
+
 /// Input of the decoder: the positions after which ids are chosen, `[wanted]`, int64; position `p` of row `r` is
 /// `r * target_len + p`.
 pub(crate) const WANTED: &str = "wanted";
-
-/// Begins the names of nodes and values that are added to the decoder, so that they clash with no other.
-const ADDED: &str = "hl-run/";
 
 /// A position after all others, in `key_positions`: the causal mask hides it from every query.
 pub(crate) const NOWHERE: i64 = i32::MAX as i64;
@@ -58,15 +58,6 @@ pub(crate) fn cache_names(metadata: &TaggerMetadata) -> Vec<String> {
 /// Name of the decoder's input for the output `name` of earlier passes, one of [`cache_names`].
 pub(crate) fn past(name: &str) -> String {
     format!("past_{name}")
-}
-
-/// The first output of the decoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Chosen<'a> {
-    /// [`NEXT_IDS`]: the argmax over the vocabulary, lowest id first.
-    Ids,
-    /// [`SOME_LOGITS`] of these ids.
-    Logits(&'a [u32]),
 }
 
 /// The encoder: from `input_ids` and `attention_mask` to the values `memory` (see [`memory_names`]) in their order,
@@ -109,10 +100,8 @@ pub(crate) fn decoder(
     if let Some(graph) = &mut decoder.graph {
         keep_wanted_positions(graph)?;
         continue_a_past(graph, cache)?;
-        graph.output[0] = match chosen {
-            Chosen::Ids => choose_next_ids(graph),
-            Chosen::Logits(ids) => keep_logits(graph, ids),
-        };
+        let chosen = chosen.add_to(graph);
+        graph.output.splice(..1, chosen);
     }
     Ok(decoder)
 }
@@ -188,49 +177,6 @@ fn keep_wanted_positions(graph: &mut GraphProto) -> Result<(), SplitError> {
     // The declared shapes are those of the whole target.
     graph.value_info.clear();
     Ok(())
-}
-
-/// Adds the argmax over the vocabulary; gives the output.
-fn choose_next_ids(graph: &mut GraphProto) -> ValueInfoProto {
-    graph.node.push(NodeProto {
-        output: vec![NEXT_IDS.into()],
-        ..node(
-            "ArgMax",
-            &[LOGITS],
-            NEXT_IDS,
-            vec![AttributeProto::int("axis", -1), AttributeProto::int("keepdims", 0)],
-        )
-    });
-    ValueInfoProto::tensor(NEXT_IDS, ElementType::I64, &["wanted".into(), 1.into()])
-}
-
-/// Adds the selection of these ids' logits; gives the output.
-fn keep_logits(graph: &mut GraphProto, ids: &[u32]) -> ValueInfoProto {
-    let kept = format!("{ADDED}ids");
-    let numbers: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
-    graph.initializer.push(integers(&kept, &numbers));
-    graph.node.push(NodeProto {
-        output: vec![SOME_LOGITS.into()],
-        ..node("Gather", &[LOGITS, &kept], SOME_LOGITS, vec![AttributeProto::int("axis", 2)])
-    });
-    ValueInfoProto::tensor(SOME_LOGITS, ElementType::F32, &["wanted".into(), 1.into(), ids.len().into()])
-}
-
-/// A node whose only output, and itself, are named `name` under [`ADDED`].
-fn node(op_type: &str, inputs: &[&str], name: &str, attribute: Vec<AttributeProto>) -> NodeProto {
-    NodeProto {
-        name: format!("{ADDED}{name}"),
-        op_type: op_type.into(),
-        input: inputs.iter().map(|&input| input.into()).collect(),
-        output: vec![format!("{ADDED}{name}")],
-        attribute,
-        ..NodeProto::default()
-    }
-}
-
-fn integers(name: &str, numbers: &[i64]) -> TensorProto {
-    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-    TensorProto::from_raw(name, ElementType::I64, &[numbers.len()], bytes.into())
 }
 
 #[cfg(all(test, feature = "ort", feature = "tract"))]

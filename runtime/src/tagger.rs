@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
+use hyperloader_core::calibration::selection::Threshold;
 use hyperloader_core::corpus::Sentence;
 use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_core::text::target::Alignment;
@@ -10,14 +11,15 @@ use hyperloader_core::text::words::{Word, WordSplitting};
 
 use crate::architecture;
 use crate::backend::{Backend, BackendError};
-use crate::document::Document;
+use crate::document::{Document, TextTags};
 use crate::error::{OpenError, SentenceError, TagError};
 use crate::input::Reader;
-use crate::model::{Model, Source};
+use crate::model::{Model, Output, Scores, Source};
 use crate::model_file::ModelFile;
 use crate::options::{Split, TaggerOptions};
 use crate::output::Tagged;
 use crate::pool::Pool;
+use crate::scores::threshold;
 use crate::statistics::Statistics;
 
 /// An exported tagger that is ready to run; threads can share it.
@@ -29,6 +31,7 @@ pub struct Tagger {
     pool: Pool,
     reader: Reader,
     align: Alignment,
+    threshold: Option<Threshold>,
     split: Split,
     /// Parts that were run beyond one for each sentence. Negative if sentences had no part.
     further_parts: AtomicIsize,
@@ -61,6 +64,7 @@ impl Tagger {
             .model(&metadata)
             .map_err(|source| OpenError::Tokenizer { path: path(), source })?;
         check_tokens(&metadata, model.pad_and_end(), file.path())?;
+        let threshold = threshold(&metadata, options, file.path())?;
         let backend = Backend::load(&options.backend)?;
         let workers = (0..options.workers.max(1)).map(|_| model.worker(file.parts(), &backend, options));
         let workers: Result<Vec<_>, _> = workers.collect();
@@ -69,6 +73,7 @@ impl Tagger {
             reader: Reader::new(options.words, metadata.words),
             pool: Pool::new(workers, options.batch_size),
             align: options.align,
+            threshold,
             split: options.split,
             further_parts: AtomicIsize::new(0),
             metadata,
@@ -85,6 +90,11 @@ impl Tagger {
     /// The loaded runtime.
     pub fn backend(&self) -> &Backend {
         &self.backend
+    }
+
+    /// The score that a sentence must reach to be answered; `None` unless [`TaggerOptions::guarantee`] is set.
+    pub fn threshold(&self) -> Option<Threshold> {
+        self.threshold
     }
 
     /// The cost of tagging since the tagger was opened.
@@ -197,7 +207,11 @@ impl Tagger {
     /// As [`Tagger::tag`].
     pub fn target_ids(&self, sources: &[Vec<u32>]) -> Result<Vec<Vec<u32>>, BackendError> {
         let sources: Vec<Source> = sources.iter().map(|ids| self.model.source_of_ids(ids)).collect();
-        self.pool.run(&sources.iter().collect::<Vec<_>>())
+        let outputs = self.pool.run(&sources.iter().collect::<Vec<_>>())?;
+        match outputs.iter().any(|output| output.is_faulty) {
+            true => Err(BackendError::NotFinite),
+            false => Ok(outputs.into_iter().map(|output| output.ids).collect()),
+        }
     }
 
     fn prepare_text(&self, text: &str) -> Result<Prepared, SentenceError> {
@@ -232,11 +246,22 @@ impl Tagger {
     }
 
     /// The tagged sentence from the output of each of its parts.
-    fn finish(&self, sentence: Prepared, outputs: &[Vec<u32>]) -> Result<Tagged, SentenceError> {
+    fn finish(&self, sentence: Prepared, outputs: &[Output]) -> Result<Tagged, SentenceError> {
         let Prepared { text, words, document } = sentence;
-        let tags = document.tags(&*self.model, outputs, self.align)?;
-        let tagged = Tagged::new(text, words, tags.bio, tags.complete);
-        Ok(Tagged { unread: document.into_unread(), ..tagged }.marked(&self.metadata.labels))
+        if outputs.iter().any(|output| output.is_faulty) {
+            return Err(SentenceError::NotFinite);
+        }
+        let TextTags { bio, complete, scores } = document.tags(&*self.model, outputs, self.align)?;
+        let mut tagged = Tagged::new(text, words, bio, complete);
+        if let Some(Scores { sentence, words }) = scores {
+            let tags = self.model.tag_scores(&tagged.tags, &words);
+            tagged = tagged.scored(sentence, tags, &words);
+        }
+        let tagged = Tagged { unread: document.into_unread(), ..tagged }.marked(&self.metadata.labels);
+        Ok(match self.threshold {
+            Some(threshold) => tagged.answered_from(threshold.score),
+            None => tagged,
+        })
     }
 }
 

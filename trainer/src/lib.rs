@@ -13,6 +13,7 @@
 //! - [`loss`]: the label-smoothed cross entropy.
 //! - [`model`]: models on a T5 or a BERT, behind one trait.
 //! - `drafter`: the classifier that makes decoding in `hl-run` faster.
+//! - [`calibrate`]: scores that agree with the share of correct tags.
 //! - [`evaluate`]: loss and F1 of a split.
 //! - [`record`]: the files of a run folder.
 //! - [`train`]: the training loop.
@@ -20,6 +21,7 @@
 //! - [`parameter_count`]: numbers of parameters.
 //! - [`compare`]: comparisons of methods, and the tables of the paper.
 
+pub mod calibrate;
 pub mod compare;
 pub mod config;
 pub mod corpora;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::calibration::Calibration;
 use crate::format::packed;
 use crate::text::drafter::Transitions;
 use crate::text::words::{WordFit, WordSplitting};
@@ -160,6 +161,9 @@ pub struct TaggerMetadata {
     /// no drafter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drafter: Option<Transitions>,
+    /// How the model's scores are calibrated; absent if they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
     /// The text of the `tokenizer.json`; the property holds it packed (see [`crate::format::packed`]).
     #[serde(with = "packed")]
     pub tokenizer: String,
@@ -200,7 +204,7 @@ impl TaggerMetadata {
             return Err(MetadataError::Version { found });
         }
         // The other fields are text, which must not be parsed: a task may be named `7`.
-        const JSON: [&str; 13] = [
+        const JSON: [&str; 14] = [
             "format",
             "labels",
             "words",
@@ -214,6 +218,7 @@ impl TaggerMetadata {
             "memory",
             "step",
             "drafter",
+            "calibration",
         ];
         let mut fields = Map::new();
         for (key, text) in properties {
@@ -235,8 +240,21 @@ impl TaggerMetadata {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibration::Outcome;
+    use crate::calibration::selection::SelectionTable;
     use crate::causes::with_causes;
+    use crate::text::target::Alignment;
     use crate::text::words::{WordFit, WordRule, WordSplitting};
+
+    fn calibration() -> Calibration {
+        let sentences = [(0.9, false), (0.25, true)];
+        let sentences = sentences.map(|(score, is_wrong)| Outcome { score, is_wrong });
+        Calibration {
+            temperature: 1.25,
+            alignment: Alignment::Sentinel,
+            selection: Some(SelectionTable::new(&sentences, &sentences)),
+        }
+    }
 
     fn metadata() -> TaggerMetadata {
         TaggerMetadata {
@@ -261,6 +279,7 @@ mod tests {
             backbone_sha256: "ff".into(),
             program: "hl-export 0".into(),
             drafter: Some(vec![vec![0.5, -1.0], vec![0.0, 2.25]].try_into().unwrap()),
+            calibration: Some(calibration()),
             tokenizer: "{\"version\": 1}".into(),
         }
     }

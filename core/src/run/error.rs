@@ -139,6 +139,14 @@ pub enum RunError {
         /// `hint: did you mean ...`, or nothing.
         hint: String,
     },
+    /// The calibration cannot be read or written.
+    #[error("`{}` is not a run's calibration\nhint: `hl-train calibrate` makes it again", path.display())]
+    Calibration {
+        /// Path of the file.
+        path: PathBuf,
+        /// Description of the fault.
+        source: serde_json::Error,
+    },
     /// A drafter does not fit its task.
     #[error("cannot use the drafters in `{}`\nhint: `hl-train drafter` fits them again", path.display())]
     Drafter {

@@ -50,6 +50,9 @@ pub struct Manifest {
     /// The file of the tasks' drafters; absent until they are fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drafters: Option<StateFile>,
+    /// The file of the tasks' calibration; absent until they are calibrated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<StateFile>,
 }
 
 impl Manifest {
@@ -187,7 +190,7 @@ pub struct Checkpoint {
     pub state: Option<StateFile>,
 }
 
-/// A file other than a checkpoint: the optimizer's state at a checkpoint, or the drafters.
+/// A file other than a checkpoint: the optimizer's state at a checkpoint, the drafters or the calibration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StateFile {
     /// Path of the file, relative to the run's folder.

@@ -1,5 +1,5 @@
 //! A run's folder: `manifest.json`, `config.toml`, `checkpoints/step-N.safetensors` with the optimizer's state beside the
-//! latest, `drafters.safetensors`, `metrics.jsonl`.
+//! latest, `drafters.safetensors`, `calibration.json`, `metrics.jsonl`.
 //!
 //! The files of a checkpoint are complete on disk before the manifest names them, and the manifest is replaced in one
 //! rename. A run that is interrupted at any instant is left at its previous checkpoint.
@@ -9,12 +9,14 @@
 //! - [`checkpoints`]: checkpoints written, chosen and read, and the point to resume from
 //! - [`retention`]: which checkpoints are kept
 //! - [`drafters`]: the drafters of the tasks
+//! - [`calibration`]: the calibration of the tasks' scores
 //! - [`backbone`]: the backbone that the run was trained on
 //! - [`lock`]: one training at a time writes to a run
 //! - [`discovery`]: runs found in a folder of runs
 //! - [`error`]: what can be wrong
 
 pub mod backbone;
+pub mod calibration;
 pub mod checkpoints;
 pub mod discovery;
 pub mod drafters;
@@ -24,6 +26,7 @@ pub mod lock;
 pub mod manifest;
 pub mod retention;
 
+pub use self::calibration::{RunCalibration, TaskCalibration};
 pub use self::checkpoints::{ResumePoint, Snapshot, Which};
 pub use self::discovery::Candidates;
 pub use self::error::RunError;

@@ -39,6 +39,7 @@ fn new_run(folder: &Path) -> Run {
         seed: 1,
         checkpoints: vec![],
         drafters: None,
+        calibration: None,
     };
     Run::create(folder, manifest).unwrap()
 }

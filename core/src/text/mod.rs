@@ -11,6 +11,7 @@
 //! - [`tokenizer`]: a `tokenizer.json`, checked before it is read
 //! - [`source`]: source ids with a task's prefix, padded batches, and the codecs' common error
 //! - [`target`]: the target grammar: tags from ids and ids from tags
+//! - [`scores`]: probabilities and margins of tags
 //! - [`wordpiece`]: the source form of a BERT
 //! - [`drafter`]: the classifier that drafts targets
 //! - [`metrics`]: precision, recall and F1 of spans
@@ -21,6 +22,7 @@ pub mod metrics;
 pub mod scheme;
 mod scheme_form;
 pub mod scheme_observer;
+pub mod scores;
 pub mod sentinels;
 pub mod sentt;
 pub mod source;

@@ -4,6 +4,8 @@
 //! and one more sentinel closes the sentence. Tags are numbered: [`OUTSIDE`], [`INSIDE`], then the task's labels in their
 //! order. A tag may have several ids, and one tag's ids may begin another's.
 
+mod places;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -64,6 +64,7 @@ pub(crate) fn write_run(
         seed: 7,
         checkpoints: vec![],
         drafters: None,
+        calibration: None,
     };
     let mut run = Run::create(&folder.join("runs/random"), manifest).unwrap();
     let snapshot = Snapshot { step: 2, tensors: checkpoint, state: None, losses: BTreeMap::new() };

@@ -1,7 +1,9 @@
 //! Token classifier: one pass tags each token of the source. A word has the tag of its first sub-word.
 
+use hyperloader_core::calibration::Calibration;
 use hyperloader_core::format::tagger::{ATTENTION_MASK, INPUT_IDS, TaggerMetadata};
 use hyperloader_core::text::labels::bio_tags;
+use hyperloader_core::text::scores::{IdScore, Score};
 use hyperloader_core::text::source::CodingError;
 use hyperloader_core::text::spans::{SpanMode, bio_to_spans, fit_to_length, spans_to_bio};
 use hyperloader_core::text::target::Alignment;
@@ -9,7 +11,9 @@ use hyperloader_core::text::wordpiece::WordPiece;
 
 use crate::backend::{Backend, BackendError, Graph, Value};
 use crate::error::{GraphFault, SentenceError};
-use crate::model::{Architecture, FieldError, Lengths, Model, Parts, Source, Tags, Worker, source_inputs};
+use crate::model::{
+    Architecture, FieldError, Lengths, Model, Output, Parts, Scores, Source, Tags, Worker, source_inputs,
+};
 use crate::options::TaggerOptions;
 use crate::statistics::Statistics;
 
@@ -30,6 +34,8 @@ struct Classifier {
     /// Inputs `input_ids` and `attention_mask` `[batch, source_len]`, output `logits` `[batch, source_len, tags]`.
     graph: Box<dyn Graph>,
     pad: i64,
+    /// Divides the logits of scores; absent if tags are not scored.
+    temperature: Option<f32>,
     statistics: Statistics,
 }
 
@@ -84,34 +90,53 @@ impl Model for BertModel {
         &self,
         file: Parts<'_>,
         backend: &Backend,
-        _: &TaggerOptions,
+        options: &TaggerOptions,
     ) -> Result<Box<dyn Worker>, GraphFault> {
         let graph = backend.open(file.model, file.weights);
         let graph = graph.map_err(|source| GraphFault::Backend { part: "classifier", source })?;
         let pad = file.metadata.pad_token_id;
-        Ok(Box::new(Classifier { graph, pad, statistics: Statistics::default() }))
+        let calibration = file.metadata.calibration.as_ref();
+        let temperature = options.needs_scores().then(|| calibration.map_or(1.0, Calibration::divisor));
+        Ok(Box::new(Classifier { graph, pad, temperature, statistics: Statistics::default() }))
     }
 
-    fn tags(&self, source: &Source, words: usize, output: &[u32], _: Alignment) -> Result<Tags, CodingError> {
+    fn tags(
+        &self,
+        source: &Source,
+        words: usize,
+        output: &Output,
+        _: Alignment,
+    ) -> Result<Tags, CodingError> {
         let tag = |index: &u32| self.tags.get(*index as usize).map(String::as_str);
-        let written = source.marks.iter().map(|&at| output.get(at).and_then(tag).unwrap_or("O").to_owned());
-        Ok(Tags { written: fit_to_length(written.collect(), words), complete: true })
+        let written =
+            source.marks.iter().map(|&at| output.ids.get(at).and_then(tag).unwrap_or("O").to_owned());
+        let score = |at: &usize| output.scores.get(*at..at + 1).map_or(Score::NOT_WRITTEN, Score::of);
+        let scores = (!output.scores.is_empty()).then(|| {
+            let mut scores: Vec<Score> = source.marks.iter().map(score).collect();
+            scores.resize(words, Score::NOT_WRITTEN);
+            Scores { sentence: Score::product(scores.iter().copied()), words: scores }
+        });
+        Ok(Tags { written: fit_to_length(written.collect(), words), complete: true, scores })
     }
 
-    /// Tags that form no span are repaired: an `I` after another label begins a span.
+    /// Tags that form no span are repaired: an `I` after another label begins a span. It keeps the score of the `I`.
     fn bio(&self, written: &[String]) -> Vec<String> {
         // Spans of one sequence lie within it and do not overlap, so this cannot fail.
         spans_to_bio(&bio_to_spans(written, SpanMode::Default), written.len()).unwrap_or_default()
     }
+
+    fn tag_scores(&self, _: &[String], words: &[Score]) -> Vec<Score> {
+        words.to_vec()
+    }
 }
 
 impl Worker for Classifier {
-    fn run(&mut self, sources: &[&Source]) -> Result<Vec<Vec<u32>>, BackendError> {
+    fn run(&mut self, sources: &[&Source]) -> Result<Vec<Output>, BackendError> {
         let [ids, mask] = source_inputs(sources, self.pad)?;
         let shape = ids.shape();
         let tokens: usize = shape.iter().product();
         if tokens == 0 {
-            return Ok(vec![vec![]; sources.len()]);
+            return Ok(vec![Output::default(); sources.len()]);
         }
         let outputs = self.graph.run(&[(INPUT_IDS, &ids), (ATTENTION_MASK, &mask)])?;
         let logits = outputs.first().map_or(Ok(&[][..]), Value::f32s)?;
@@ -126,10 +151,18 @@ impl Worker for Classifier {
             ..Statistics::default()
         };
         let rows = logits.chunks(width * tokens / sources.len()).zip(sources);
-        let tags = |(row, source): (&[f32], &&Source)| {
-            row.chunks(width).take(source.ids.len()).map(argmax).collect()
+        let temperature = self.temperature;
+        let output = |(row, source): (&[f32], &&Source)| {
+            let tokens = || row.chunks(width).take(source.ids.len());
+            let ids: Vec<u32> = tokens().map(argmax).collect();
+            let scored = temperature.map(|t| tokens().zip(&ids).map(move |(row, tag)| score(row, *tag, t)));
+            Output {
+                scores: scored.into_iter().flatten().collect(),
+                ids,
+                is_faulty: tokens().flatten().any(|logit| !logit.is_finite()),
+            }
         };
-        Ok(rows.map(tags).collect())
+        Ok(rows.map(output).collect())
     }
 
     fn statistics(&self) -> Statistics {
@@ -141,6 +174,15 @@ impl Worker for Classifier {
 fn argmax(logits: &[f32]) -> u32 {
     let better = |best: usize, at: usize| if logits[at] > logits[best] { at } else { best };
     (0..logits.len()).fold(0, better) as u32
+}
+
+/// The score of the largest logit, that of `tag`, with the logits divided by `temperature`.
+fn score(logits: &[f32], tag: u32, temperature: f32) -> IdScore {
+    let best = logits.get(tag as usize).copied().unwrap_or_default();
+    let others = logits.iter().enumerate().filter(|(other, _)| *other != tag as usize);
+    let others = others.map(|(_, logit)| (logit - best) / temperature);
+    let second = others.clone().fold(f32::NEG_INFINITY, f32::max);
+    IdScore { log_probability: -others.map(f32::exp).sum::<f32>().ln_1p(), margin: -second }
 }
 
 #[cfg(test)]
@@ -187,6 +229,7 @@ mod tests {
             backbone_sha256: String::new(),
             program: String::new(),
             drafter: None,
+            calibration: None,
             tokenizer: tokenizer.to_string(),
         };
         Bert.model(&metadata).unwrap()
@@ -200,10 +243,20 @@ mod tests {
         let lengths = model.lengths(&["news", "york", "new"]).unwrap();
         assert_eq!(lengths, Lengths { words: vec![2, 1, 1], other: 2 });
         // I-city opens a span, B-food on the further sub-word does not count, I-food after a city opens its own.
-        let tags = model.tags(&source, 3, &[0, 2, 3, 2, 4, 0], Alignment::Order).unwrap();
+        let output = Output { ids: vec![0, 2, 3, 2, 4, 0], ..Output::default() };
+        let tags = model.tags(&source, 3, &output, Alignment::Order).unwrap();
+        assert_eq!(tags.scores, None);
         assert_eq!(model.bio(&tags.written), ["B-city", "I-city", "B-food"]);
         assert!(tags.complete);
         assert_eq!(model.pad_and_end(), [0, 3]);
+    }
+
+    #[test]
+    fn a_tag_is_scored_by_the_softmax_over_the_tags() {
+        let scores = [1.0_f32, 3.0, 2.0].map(|logit| logit * 2.0);
+        let IdScore { log_probability, margin } = score(&scores, 1, 2.0);
+        let expected = 3.0_f32.exp() / [1.0_f32, 2.0, 3.0].map(f32::exp).iter().sum::<f32>();
+        assert!((log_probability.exp() - expected).abs() < 1e-6 && (margin - 1.0).abs() < 1e-6);
     }
 
     #[test]

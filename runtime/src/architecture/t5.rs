@@ -1,6 +1,7 @@
 //! Encoder-decoder: the source is SentT', the output is a target of the [`TargetGrammar`].
 
 use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, TaggerMetadata};
+use hyperloader_core::text::scores::{Score, tag_scores, word_scores};
 use hyperloader_core::text::sentt::{SentT, SentTError};
 use hyperloader_core::text::source::CodingError;
 use hyperloader_core::text::spans::sbio_to_bio;
@@ -9,7 +10,7 @@ use hyperloader_core::text::target::{Alignment, OUTSIDE, TargetGrammar};
 use crate::backend::Backend;
 use crate::decode::Decoder;
 use crate::error::{GraphFault, SentenceError};
-use crate::model::{Architecture, FieldError, Lengths, Model, Parts, Source, Tags, Worker};
+use crate::model::{Architecture, FieldError, Lengths, Model, Output, Parts, Scores, Source, Tags, Worker};
 use crate::options::TaggerOptions;
 
 /// Far more than any exported tagger has: a T5 has 100 sentinels, so its sentences have at most 99 words.
@@ -118,13 +119,25 @@ impl Model for T5Model {
         Ok(Box::new(Decoder::new(backend, file, &self.grammar, options)?))
     }
 
-    fn tags(&self, _: &Source, words: usize, output: &[u32], align: Alignment) -> Result<Tags, CodingError> {
-        let written = self.grammar.decode_sbio(&self.codec, output, words, align)?;
-        Ok(Tags { written, complete: output.last() == Some(&self.grammar.eos()) })
+    fn tags(&self, _: &Source, words: usize, output: &Output, align: Alignment) -> Result<Tags, CodingError> {
+        let Output { ids, scores, .. } = output;
+        let written = self.grammar.decode_sbio(&self.codec, ids, words, align)?;
+        let scores = match scores.is_empty() {
+            true => None,
+            false => {
+                let places = self.grammar.places(&self.codec, ids, words, align)?;
+                Some(Scores { sentence: Score::of(scores), words: word_scores(&places, scores) })
+            }
+        };
+        Ok(Tags { written, complete: ids.last() == Some(&self.grammar.eos()), scores })
     }
 
     fn bio(&self, written: &[String]) -> Vec<String> {
         sbio_to_bio(written)
+    }
+
+    fn tag_scores(&self, bio: &[String], words: &[Score]) -> Vec<Score> {
+        tag_scores(bio, words)
     }
 }
 

@@ -69,6 +69,9 @@ pub enum BackendError {
         /// The backend's reason.
         source: Cause,
     },
+    /// A logit is infinite or not a number.
+    #[error("the model's output is not finite")]
+    NotFinite,
     /// A worker thread panicked.
     #[error("a worker thread panicked")]
     WorkerDied,
@@ -97,7 +100,8 @@ impl BackendError {
             | Self::NoLibrary { .. }
             | Self::Library { .. }
             | Self::Device { .. }
-            | Self::Cache { .. } => false,
+            | Self::Cache { .. }
+            | Self::NotFinite => false,
             Self::Open { .. }
             | Self::Run { .. }
             | Self::WorkerDied

@@ -13,9 +13,8 @@ use crate::split::WANTED;
 #[derive(Debug)]
 pub(super) struct Chooser {
     pub(super) graph: Box<dyn Graph>,
-    /// Numbers in the graph's first output for each wanted position: 1 for the most likely id, else the logits of the
-    /// legal ids.
-    pub(super) per_position: usize,
+    /// Numbers in each of the graph's first outputs for each wanted position.
+    pub(super) widths: Vec<usize>,
     /// First input id of each target.
     pub(super) start: i64,
     /// Id of the padding of targets.
@@ -27,8 +26,8 @@ pub(super) struct Chooser {
 pub(super) struct Chosen {
     /// Tokens of each row that the pass covered.
     pub(super) length: usize,
-    /// The graph's first output, for each wanted position of each row.
-    pub(super) values: Value,
+    /// The graph's first outputs, for each wanted position of each row.
+    pub(super) values: Vec<Value>,
     /// The self-attention's keys and values of all tokens so far, each `[rows, heads, past_len + length, d_kv]`.
     pub(super) past: Vec<Value>,
 }
@@ -71,12 +70,13 @@ impl Chooser {
         .chain(past.inputs())
         .collect();
         let mut outputs = self.graph.run(&inputs)?.into_iter();
-        let expected = vec![count, self.per_position];
-        let values = outputs.next().ok_or(BackendError::Shape { shape: expected.clone(), found: 0 })?;
-        let found = values.shape().iter().product();
-        match found == count * self.per_position {
-            true => Ok(Some(Chosen { length, values, past: outputs.collect() })),
-            false => Err(BackendError::Shape { shape: expected, found }),
+        let values: Vec<Value> = outputs.by_ref().take(self.widths.len()).collect();
+        for (at, &width) in self.widths.iter().enumerate() {
+            let found = values.get(at).map_or(0, |value| value.shape().iter().product());
+            if found != count * width {
+                return Err(BackendError::Shape { shape: vec![count, width], found });
+            }
         }
+        Ok(Some(Chosen { length, values, past: outputs.collect() }))
     }
 }

@@ -7,6 +7,7 @@
 //! et al. 2022, arXiv 2205.10350).
 //!
 //! - [`encoder`]: runs the encoder, once per batch
+//! - [`choices`]: the ids that a pass chooses, and their scores
 //! - [`chooser`]: runs the decoder over what the targets have not settled yet
 //! - [`past`]: keys and values of earlier passes
 //! - [`rows`]: the targets of a batch while they grow
@@ -15,6 +16,7 @@
 //! - [`plan`]: how many sources or ids a pass takes on
 //! - [`limits`]: limits of targets
 
+mod choices;
 mod chooser;
 mod draft;
 mod encoder;
@@ -28,17 +30,17 @@ use hyperloader_core::text::drafter::Transitions;
 use hyperloader_core::text::target::TargetGrammar;
 use hyperloader_onnx::proto::ModelProto;
 
+use self::choices::{ChoiceRule, Outputs};
 use self::chooser::{Chooser, Chosen};
 use self::draft::{Drafter, Hints};
 use self::encoder::{Encoder, Memory};
-use self::legal::LegalIds;
 use self::limits::Limits;
 use self::past::{Cache, Past};
 use self::plan::horizon;
 use self::rows::Row;
 use crate::backend::{Backend, BackendError};
 use crate::error::GraphFault;
-use crate::model::{Parts, Source, Worker};
+use crate::model::{Output, Parts, Source, Worker};
 use crate::options::{DraftFrom, Mode, TaggerOptions};
 use crate::split::{self, cache_names, memory_names};
 use crate::statistics::Statistics;
@@ -59,8 +61,7 @@ pub(crate) struct Decoder {
     grammar: TargetGrammar,
     /// Absent if no classifier drafts.
     transitions: Option<Transitions>,
-    /// Present in `constrained`.
-    legal: Option<LegalIds>,
+    rule: ChoiceRule,
     mode: Mode,
     redraft: bool,
     limits: Limits,
@@ -91,15 +92,12 @@ impl Decoder {
         if mode == Mode::Draft && transitions.is_none() {
             return Err(GraphFault::NoDrafter);
         }
-        let legal = match mode {
-            Mode::Constrained => Some(legal_ids(grammar, vocab_size)?),
-            _ => None,
-        };
+        if mode == Mode::Draft && options.needs_scores() {
+            return Err(GraphFault::NoScores);
+        }
+        let rule = ChoiceRule::new(file, grammar, options)?;
         let memory_names = if mode == Mode::Draft { vec![] } else { memory_names(metadata) };
-        let chosen = match &legal {
-            Some(legal) => split::Chosen::Logits(legal.vocabulary()),
-            None => split::Chosen::Ids,
-        };
+        let chosen = rule.outputs();
         let encoder = split::encoder(model, &memory_names, transitions.is_some())?;
         let chooser = match mode {
             Mode::Draft => None,
@@ -107,7 +105,7 @@ impl Decoder {
                 let decoder = split::decoder(model, &memory_names, &cache_names(metadata), chosen)?;
                 Some(Chooser {
                     graph: open("decoder", &decoder)?,
-                    per_position: legal.as_ref().map_or(1, |legal| legal.vocabulary().len()),
+                    widths: chosen.widths(),
                     start: metadata.decoder_start_token_id,
                     pad: metadata.pad_token_id,
                 })
@@ -125,7 +123,7 @@ impl Decoder {
             cache: Cache::of(model, metadata)?,
             grammar: grammar.clone(),
             transitions,
-            legal,
+            rule,
             mode,
             redraft: draft_from != DraftFrom::Outside,
             limits: Limits {
@@ -160,38 +158,19 @@ impl Decoder {
     /// One pass of the decoder over what `rows` have not settled yet.
     fn pass(&mut self, memory: &Memory, past: &mut Past, rows: &mut [Row]) -> Result<(), BackendError> {
         let limits = self.limits;
-        let wanted: Vec<Vec<usize>> = rows
-            .iter()
-            .map(|row| match &self.legal {
-                None => row.undecided(limits).collect(),
-                Some(legal) => legal.open_positions(row, &self.grammar, limits),
-            })
-            .collect();
+        let wanted: Vec<Vec<usize>> =
+            rows.iter().map(|row| self.rule.wanted(row, &self.grammar, limits)).collect();
         let memory = (self.encoder.memory_names.as_slice(), memory);
         let chosen = match &mut self.chooser {
             Some(chooser) => chooser.choose(memory, past, rows, &wanted)?,
             None => None,
         };
-        let (mut ids, mut logits): (&[i64], &[f32]) = (&[], &[]);
-        match (&chosen, &self.legal) {
-            (Some(chosen), None) => ids = chosen.values.i64s()?,
-            (Some(chosen), Some(_)) => logits = chosen.values.f32s()?,
-            (None, _) => {}
-        }
+        let mut outputs = match &chosen {
+            Some(chosen) => Outputs::new(&chosen.values, self.rule.outputs())?,
+            None => Outputs::default(),
+        };
         for (row, wanted) in rows.iter_mut().zip(wanted) {
-            let choices: Vec<u32> = match &self.legal {
-                None => {
-                    let (of_row, rest) = ids.split_at(wanted.len());
-                    ids = rest;
-                    // An argmax over the vocabulary is a small number that is not negative.
-                    of_row.iter().map(|id| u32::try_from(*id).unwrap_or_default()).collect()
-                }
-                Some(legal) => {
-                    let (of_row, rest) = logits.split_at(wanted.len() * legal.vocabulary().len());
-                    logits = rest;
-                    legal.choices(row, &self.grammar, limits, &wanted, of_row)
-                }
-            };
+            let choices = self.rule.choices(row, &self.grammar, limits, &wanted, &mut outputs);
             row.take(&choices, self.drafter(), limits);
         }
         let Some(Chosen { length, past: seen, .. }) = chosen else { return Ok(()) };
@@ -203,7 +182,7 @@ impl Decoder {
 
 impl Worker for Decoder {
     /// Ids after the start token, up to and with `</s>`, or as many as the longest target has.
-    fn run(&mut self, sources: &[&Source]) -> Result<Vec<Vec<u32>>, BackendError> {
+    fn run(&mut self, sources: &[&Source]) -> Result<Vec<Output>, BackendError> {
         if sources.is_empty() {
             return Ok(vec![]);
         }
@@ -214,7 +193,7 @@ impl Worker for Decoder {
         if let Some(drafter) = self.drafter() {
             rows.iter_mut().for_each(|row| row.draft(drafter, &Hints::default(), self.limits));
         }
-        let mut targets = vec![vec![]; sources.len()];
+        let mut targets = vec![Output::default(); sources.len()];
         while self.chooser.is_some() && !rows.iter().all(Row::ended) {
             self.limits.horizon = self.horizon(&rows);
             self.pass(&memory, &mut past, &mut rows)?;
@@ -225,7 +204,7 @@ impl Worker for Decoder {
                 for row in rows.extract_if(.., |row| row.ended()) {
                     self.statistics += row.statistics();
                     let index = row.index;
-                    targets[index] = row.into_ids();
+                    targets[index] = row.into_output();
                 }
             }
         }
@@ -233,21 +212,12 @@ impl Worker for Decoder {
         for row in rows {
             self.statistics += row.statistics();
             let index = row.index;
-            targets[index] = row.into_ids();
+            targets[index] = row.into_output();
         }
         Ok(targets)
     }
 
     fn statistics(&self) -> Statistics {
         self.statistics
-    }
-}
-
-/// The ids of well-formed targets, all of which are in the graph's vocabulary.
-fn legal_ids(grammar: &TargetGrammar, vocab_size: usize) -> Result<LegalIds, GraphFault> {
-    let legal = LegalIds::new(grammar)?;
-    match legal.vocabulary().iter().find(|id| **id as usize >= vocab_size) {
-        Some(&id) => Err(GraphFault::Vocabulary { id, vocab_size }),
-        None => Ok(legal),
     }
 }

@@ -1,7 +1,11 @@
 //! The targets of a batch while they grow.
 
+use hyperloader_core::text::scores::IdScore;
+
+use super::choices::Choices;
 use super::draft::{ASTRAY, Drafter, Hints, Sentence, Slot, extended, repeated};
 use super::limits::Limits;
+use crate::model::Output;
 use crate::statistics::Statistics;
 
 /// After as many passes in a row that accept no drafted id, a row's drafts are abandoned.
@@ -16,6 +20,10 @@ pub(super) struct Row {
     target: Vec<u32>,
     /// Number of certain ids.
     accepted: usize,
+    /// The score of each certain id; empty unless they are computed.
+    scores: Vec<IdScore>,
+    /// Whether a logit was not a finite number.
+    is_faulty: bool,
     /// Drafted tags.
     slots: Vec<Slot>,
     /// Passes in a row that accepted no drafted id.
@@ -34,6 +42,8 @@ impl Row {
             sentence,
             target: vec![],
             accepted: 0,
+            scores: vec![],
+            is_faulty: false,
             slots: vec![],
             failures: 0,
             ended: limits.max_target_len == 0,
@@ -69,9 +79,9 @@ impl Row {
         }
     }
 
-    /// Target ids without the start token.
-    pub(super) fn into_ids(self) -> Vec<u32> {
-        self.target
+    /// Target ids without the start token, with their scores.
+    pub(super) fn into_output(self) -> Output {
+        Output { ids: self.target, scores: self.scores, is_faulty: self.is_faulty }
     }
 
     /// The target so far, drafted ids included.
@@ -113,8 +123,14 @@ impl Row {
     }
 
     /// Takes the decoder's choices at [`Row::undecided`]: the drafted ids up to the first that the decoder does not choose, and
-    /// the choice there. If there is a drafter, it then drafts the rest anew; a draft beyond the horizon stays.
-    pub(super) fn take(&mut self, choices: &[u32], drafter: Option<Drafter<'_>>, limits: Limits) {
+    /// the choice there, with their scores. If there is a drafter, it then drafts the rest anew; a draft beyond the horizon
+    /// stays. A faulty choice ends the target.
+    pub(super) fn take(&mut self, choices: &Choices, drafter: Option<Drafter<'_>>, limits: Limits) {
+        if choices.is_faulty {
+            (self.is_faulty, self.ended) = (true, true);
+            return;
+        }
+        let (choices, scores) = (&choices.ids[..], &choices.scores);
         let from = self.accepted;
         let drafted = &self.target[from..];
         let agreed = choices.iter().zip(drafted).take_while(|(choice, id)| choice == id).count();
@@ -132,6 +148,8 @@ impl Row {
             self.target.push(*choice);
         }
         self.accepted = from + choices.len().min(agreed + 1);
+        // These ids keep the scores of this pass, which settles them.
+        self.scores.extend(scores.iter().take(self.accepted - from));
         // Without a choice there is no next position.
         self.ended = choices.is_empty()
             || self.target[self.accepted - 1] == limits.eos
@@ -150,16 +168,22 @@ mod tests {
 
     const LIMITS: Limits = Limits { eos: 1, max_target_len: 6, vocab_size: 99, horizon: usize::MAX };
 
+    /// Choices whose log-probabilities are minus the ids.
+    fn choices(ids: &[u32]) -> Choices {
+        let score = |id: &u32| IdScore { log_probability: -(*id as f32), margin: 0.0 };
+        Choices { ids: ids.to_vec(), scores: ids.iter().map(score).collect(), is_faulty: false }
+    }
+
     #[test]
     fn a_row_continues_at_the_horizon() {
         let limits = Limits { horizon: 2, ..LIMITS };
         let mut row = Row::new(0, Sentence::default(), limits);
         row.target.extend([9, 8, 7, 1]);
         assert_eq!(row.undecided(limits), 0..2);
-        row.take(&[9, 8], None, limits);
+        row.take(&choices(&[9, 8]), None, limits);
         assert_eq!((row.target(), row.accepted(), row.mistakes), (&[9, 8, 7, 1][..], 2, 0));
         assert_eq!(row.undecided(limits), 2..4);
-        row.take(&[6, 1], None, limits);
+        row.take(&choices(&[6, 1]), None, limits);
         assert_eq!((row.target(), row.accepted(), row.mistakes), (&[9, 8, 6][..], 3, 1));
         assert!(!row.ended());
     }
@@ -168,20 +192,29 @@ mod tests {
     fn a_row_takes_agreed_ids_and_the_first_other_id_and_ends_at_the_end_or_the_limit() {
         let mut row = Row::new(0, Sentence::default(), LIMITS);
         assert_eq!(row.undecided(LIMITS), 0..1);
-        row.take(&[9], None, LIMITS);
+        row.take(&choices(&[9]), None, LIMITS);
         row.target.extend([8, 7, 1]);
         assert_eq!(row.undecided(LIMITS), 1..4);
-        row.take(&[8, 6, 5], None, LIMITS);
+        row.take(&choices(&[8, 6, 5]), None, LIMITS);
         assert_eq!((row.target(), row.ended()), (&[9, 8, 6][..], false));
         row.target.extend([5, 5, 5]);
         assert_eq!(row.undecided(LIMITS), 3..6);
-        row.take(&[5, 1, 5], None, LIMITS);
+        row.take(&choices(&[5, 1, 5]), None, LIMITS);
         assert_eq!((row.target(), row.ended(), row.passes), (&[9, 8, 6, 5, 1][..], true, 3));
+        let output = row.into_output();
+        assert!(output.scores.iter().map(|score| -score.log_probability as u32).eq(output.ids), "one each");
         let mut endless = Row::new(0, Sentence::default(), LIMITS);
         for _ in 0..6 {
             assert!(!endless.ended());
-            endless.take(&[4], None, LIMITS);
+            endless.take(&choices(&[4]), None, LIMITS);
         }
         assert!(endless.ended());
+    }
+
+    #[test]
+    fn a_faulty_choice_ends_a_row() {
+        let mut row = Row::new(0, Sentence::default(), LIMITS);
+        row.take(&Choices { is_faulty: true, ..choices(&[9]) }, None, LIMITS);
+        assert!(row.ended() && row.into_output().is_faulty);
     }
 }

@@ -12,6 +12,9 @@ mod boundaries;
 mod merge;
 mod plan;
 
+use std::ops::Range;
+
+use hyperloader_core::text::scores::Score;
 use hyperloader_core::text::source::CodingError;
 use hyperloader_core::text::target::Alignment;
 use hyperloader_core::text::words::Word;
@@ -20,16 +23,18 @@ use self::boundaries::boundaries;
 use self::merge::decided;
 use self::plan::{Limits, Part, plan};
 use crate::error::SentenceError;
-use crate::model::{Model, Source, Tags};
+use crate::model::{Model, Output, Scores, Source, Tags};
 use crate::options::Split;
 
 /// The tags of a text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TextTags {
     /// One well-formed BIO tag for each word; `O` for words in no part.
     pub(crate) bio: Vec<String>,
     /// See [`crate::Tagged::complete`]: whether all parts are.
     pub(crate) complete: bool,
+    /// The scores of all words; absent if the parts have none.
+    pub(crate) scores: Option<Scores>,
 }
 
 /// A text's words in parts that the tagger takes.
@@ -114,7 +119,7 @@ impl Document {
     pub(crate) fn tags(
         &self,
         model: &dyn Model,
-        outputs: &[Vec<u32>],
+        outputs: &[Output],
         align: Alignment,
     ) -> Result<TextTags, CodingError> {
         let rows = self.parts.iter().zip(&self.sources).zip(outputs);
@@ -123,10 +128,12 @@ impl Document {
         if let [whole] = &tags[..]
             && whole.written.len() == self.words
         {
-            return Ok(TextTags { bio: model.bio(&whole.written), complete: whole.complete });
+            let (bio, scores) = (model.bio(&whole.written), whole.scores.clone());
+            return Ok(TextTags { bio, complete: whole.complete, scores });
         }
         let bio: Vec<Vec<String>> = tags.iter().map(|tags| model.bio(&tags.written)).collect();
         let decided = decided(&self.parts, &bio);
+        let scores = self.scores(&tags, &decided);
         let mut merged = vec!["O".to_owned(); self.words];
         let mut at = 0;
         while at < self.parts.len() {
@@ -146,6 +153,22 @@ impl Document {
             }
             at = group.end;
         }
-        Ok(TextTags { bio: merged, complete: tags.iter().all(|tags| tags.complete) })
+        Ok(TextTags { bio: merged, complete: tags.iter().all(|tags| tags.complete), scores })
+    }
+
+    /// The scores of the words that each part decides, and the product of the parts' scores. Words that no part reads are not
+    /// written.
+    fn scores(&self, tags: &[Tags], decided: &[Range<usize>]) -> Option<Scores> {
+        let parts = tags.iter().map(|tags| tags.scores.as_ref()).collect::<Option<Vec<_>>>()?;
+        if parts.is_empty() {
+            return None;
+        }
+        let mut words = vec![Score::NOT_WRITTEN; self.words];
+        for ((part, scores), decided) in self.parts.iter().zip(&parts).zip(decided) {
+            let start = part.words.start;
+            words[decided.clone()].copy_from_slice(&scores.words[decided.start - start..decided.end - start]);
+        }
+        let unread = self.unread.iter().map(|_| Score::NOT_WRITTEN);
+        Some(Scores { sentence: Score::product(parts.iter().map(|part| part.sentence).chain(unread)), words })
     }
 }

@@ -92,6 +92,7 @@ pub(crate) fn metadata() -> TaggerMetadata {
         backbone_sha256: "ff".into(),
         program: "tests".into(),
         drafter: None,
+        calibration: None,
         tokenizer: tokenizer().to_string(),
     }
 }

@@ -57,8 +57,9 @@ pub(super) fn planned(
         }
     }
     let mut config = base.clone();
-    // The runs are scored, not exported, so they need no drafter.
+    // The runs are evaluated, not exported, so they need no drafter and no calibration.
     config.training.drafter = false;
+    config.training.calibrate = false;
     config.method = merged(&variant.config, &method).map_err(problem)?;
     if plan.budget == Budget::Published {
         let published = published_budget(&name);

@@ -148,6 +148,8 @@ pub struct TrainingConfig {
     pub log_every: u64,
     /// Whether drafters are fitted after training. They make `hl-run` faster and change no tag.
     pub drafter: bool,
+    /// Whether scores are calibrated after training. It changes no tag.
+    pub calibrate: bool,
     /// `auto`, `cpu` or `cuda[:N]`.
     pub device: Device,
     /// The precision of products with frozen matrices during training. Final scores are computed in float32.
@@ -186,6 +188,7 @@ impl Default for TrainingConfig {
             alignment: Alignment::Order,
             log_every: 10,
             drafter: true,
+            calibrate: true,
             device: Device::Auto,
             precision: MatrixPrecision::F32,
             deterministic: false,

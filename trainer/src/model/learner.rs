@@ -4,6 +4,7 @@ use hyperloader_core::text::target::Alignment;
 use hyperloader_core::weights::tensors::Tensors;
 
 use super::error::ModelError;
+use super::scored::Scored;
 use crate::data::example::Example;
 use crate::data::task::TaskData;
 use crate::loss::StepLoss;
@@ -55,6 +56,19 @@ pub trait Learner {
         examples: &[&Example],
         decoding: Decoding,
     ) -> Result<Vec<Vec<String>>, ModelError>;
+
+    /// The predicted tags of each of `examples` of `task`, as [`Learner::tags`] gives them, with their scores at each of
+    /// `temperatures` (docs/scores.md#definitions).
+    ///
+    /// # Errors
+    /// As [`Learner::tags`].
+    fn scored(
+        &self,
+        task: &str,
+        examples: &[&Example],
+        decoding: Decoding,
+        temperatures: &[f64],
+    ) -> Result<Vec<Scored>, ModelError>;
 
     /// The tensors of a drafter of `task`, fitted on its training examples; `None` if the model does not generate text.
     ///

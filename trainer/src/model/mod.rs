@@ -3,6 +3,7 @@
 //! - `open`: [`open()`], the constructor, and the only place that tells the kinds of backbones apart.
 //! - `base`: [`Base`], a backbone with its tokenizer, from which models are built.
 //! - `learner`: [`Learner`], what training and evaluation need of a model.
+//! - `scored`: [`Scored`], predicted tags with their scores.
 //! - `start`: where trainable tensors come from: a seed or a checkpoint.
 //! - `placement`: device and precision.
 //! - `error`: [`ModelError`].
@@ -15,6 +16,7 @@ pub(crate) mod error;
 pub(crate) mod learner;
 mod open;
 pub(crate) mod placement;
+pub(crate) mod scored;
 pub(crate) mod start;
 pub mod t5;
 
@@ -23,4 +25,5 @@ pub use error::ModelError;
 pub use learner::{Decoding, Learner};
 pub use open::open;
 pub use placement::{MatrixPrecision, Placement};
+pub use scored::{ExampleScores, Scored};
 pub use start::Start;

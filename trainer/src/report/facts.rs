@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hyperloader_core::files::read_text;
-use hyperloader_core::run::{Run, Which};
+use hyperloader_core::run::{Run, TaskCalibration, Which};
 
 use super::error::ReportError;
 use super::history::History;
@@ -20,6 +20,8 @@ pub(super) struct Facts {
     pub(super) history: History,
     /// The final evaluation; `None` if the run was interrupted.
     pub(super) outcome: Option<Outcome>,
+    /// The calibration of each task that has one.
+    pub(super) calibration: BTreeMap<String, TaskCalibration>,
 }
 
 /// The scores of a task on the validation and test splits.
@@ -33,7 +35,9 @@ impl Facts {
         if history.is_empty() {
             return Err(ReportError::NoMetrics(folder.to_owned()));
         }
-        Ok(Self { config: read_text(&folder.join(CONFIG))?, outcome: read_outcome(folder)?, run, history })
+        let calibration = run.calibration()?.map(|calibration| calibration.tasks).unwrap_or_default();
+        let config = read_text(&folder.join(CONFIG))?;
+        Ok(Self { config, outcome: read_outcome(folder)?, calibration, run, history })
     }
 
     /// The names of the tasks.

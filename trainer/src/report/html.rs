@@ -12,6 +12,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::error::ReportError;
 use super::facts::{Facts, SplitScores};
 use super::plots::{Axis, Chart, Curve, PlotError};
+use super::reliability;
 use crate::evaluate::Evaluation;
 
 /// The whole page.
@@ -190,10 +191,12 @@ fn section(facts: &Facts, color: usize, task: &str) -> Result<Markup, ReportErro
         curves: vec![curve("validation", 0, history.validation_f1(task))],
     };
     let details = details(facts, task);
+    let scores = facts.calibration.get(task).map(reliability::section).transpose()?;
     Ok(html! {
         section {
             h2 { "Task " (task) }
             div.charts { (figure(&loss)?) (figure(&f1)?) }
+            @if let Some(scores) = scores { (scores) }
             @if let Some((data, details)) = details {
                 (labels(data, &details.per_label))
                 (confusion(data, &details.confusion))

@@ -1,6 +1,6 @@
 //! The report of a run: `report.html` and `plots/*.png` in its folder.
 //!
-//! It is made only from files of the run folder (`manifest.json`, `config.toml`, `metrics.jsonl`, `outcome.json`), so you can
+//! It is made only from files of the run folder (`manifest.json`, `config.toml`, `metrics.jsonl`, `outcome.json`, `calibration.json`), so you can
 //! make it again at any time, also for an interrupted run.
 //!
 //! - [`write()`] writes the page and the plots.
@@ -8,6 +8,7 @@
 //! - [`history`]: the metrics of the run.
 //! - `html`: the page.
 //! - [`plots`]: the charts as SVG and PNG.
+//! - `reliability`: how reliable scores are, before and after calibration.
 //! - `error`: [`ReportError`].
 
 mod error;
@@ -15,6 +16,7 @@ mod facts;
 pub mod history;
 mod html;
 pub mod plots;
+mod reliability;
 
 use std::path::{Path, PathBuf};
 

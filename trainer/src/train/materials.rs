@@ -136,6 +136,7 @@ impl Materials {
             seed: config.seed,
             checkpoints: Vec::new(),
             drafters: None,
+            calibration: None,
         };
         let config = Config { name: Some(name), ..config.clone() }.relative_to(&folder)?;
         let run = Run::create(&folder, manifest)?;

@@ -6,12 +6,14 @@
 //! - [`Training`] (`training`): the loop.
 //! - `update`: one update of the parameters.
 //! - `materials`: backbone, corpora and device, and the run folder.
+//! - [`calibrate`] (`calibration`): the calibration of scores, made after training.
 //! - `warm_start`: a training that starts from the tensors of another run.
 //! - `diagnosis`: results that point to a training that went wrong.
 //! - `drafters`: the drafters of a run, fitted after training.
 //! - [`Observer`] (`observer`): progress.
 //! - [`TrainError`] (`error`).
 
+mod calibration;
 mod diagnosis;
 mod drafters;
 mod error;
@@ -21,6 +23,7 @@ mod training;
 mod update;
 mod warm_start;
 
+pub use self::calibration::calibrate;
 pub use self::drafters::fit_drafters;
 pub use self::error::{BatchName, TrainError};
 pub use self::observer::Observer;

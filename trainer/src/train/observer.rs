@@ -1,6 +1,6 @@
 //! The trait that receives the progress of a training.
 
-use hyperloader_core::run::Run;
+use hyperloader_core::run::{Run, TaskCalibration};
 
 use crate::data::TaskData;
 use crate::evaluate::Evaluation;
@@ -21,4 +21,6 @@ pub trait Observer {
     fn evaluated(&mut self, step: u64, task: &str, evaluation: &Evaluation);
     /// The drafter of a task is fitted.
     fn drafter_fitted(&mut self, _task: &str) {}
+    /// The scores of a task are calibrated, or its validation sentences are too few.
+    fn calibrated(&mut self, _task: &str, _calibration: Option<&TaskCalibration>) {}
 }

@@ -11,6 +11,7 @@ use hyperloader_core::files::{FileError, write_atomic};
 use hyperloader_core::run::{ResumePoint, Run, Snapshot, Which};
 use serde_json::json;
 
+use super::calibration::calibrate_all;
 use super::diagnosis::{START_SENTENCES, diverging, untrained};
 use super::drafters::{fit_all, too_many_labels};
 use super::error::{BatchName, TrainError};
@@ -327,6 +328,10 @@ impl Training {
             && let Some(drafters) = fit_all(&self.config, &self.materials, &*self.learner, observer)?
         {
             self.run.save_drafters(&drafters)?;
+        }
+        if self.config.training.calibrate {
+            let calibration = calibrate_all(&self.config, &self.materials, &*self.learner, &best, observer)?;
+            self.run.save_calibration(&calibration)?;
         }
         let (mut validation, mut test) = (BTreeMap::new(), BTreeMap::new());
         for task in &self.materials.data {

@@ -166,3 +166,41 @@ fn a_label_that_the_tokenizer_normalizes_is_still_found_by_its_ids() {
         );
     }
 }
+
+/// Any ids that a model could write: those of tags and sentinels, `</s>`, padding and others.
+fn any_target() -> impl proptest::strategy::Strategy<Value = Vec<u32>> {
+    use proptest::prelude::*;
+    let codec = codec();
+    let grammar = grammar(&["city", "city_name"]);
+    let mut ids = grammar.vocabulary();
+    ids.retain(|id| grammar.sentinels().index(*id).is_none_or(|index| index < 5));
+    ids.extend([codec.pad(), codec.eos(), 77, 1000]);
+    prop::collection::vec(prop::sample::select(ids), 0..14)
+}
+
+proptest::proptest! {
+    // Few cases: each reads the tokenizer.
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn a_tag_is_written_at_its_place(target in any_target(), words in 0_usize..5) {
+        let (codec, grammar) = (codec(), grammar(&["city", "city_name"]));
+        for alignment in [Alignment::Order, Alignment::Sentinel] {
+            let written = grammar.decode(&codec, &target, words, alignment).unwrap();
+            let places = grammar.places(&codec, &target, words, alignment).unwrap();
+            proptest::prop_assert_eq!(places.len(), words);
+            for (place, written) in places.into_iter().zip(written) {
+                match (place, written) {
+                    (None, _) => {}
+                    (Some(place), Written::Tag(tag)) if grammar.tag(&target[place.clone()]).is_some() => {
+                        proptest::prop_assert_eq!(&target[place], grammar.ids(tag));
+                    }
+                    (Some(place), written) => {
+                        let texts = codec.decode_words(&target[place]).unwrap();
+                        proptest::prop_assert_eq!(texts.first().map(String::as_str), Some(grammar.text(&written)));
+                    }
+                }
+            }
+        }
+    }
+}

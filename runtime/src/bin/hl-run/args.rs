@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use hyperloader_cli::{CommonArgs, Documents, choices};
 use hyperloader_core::corpus::{Columns, Fields, LabelPreset, OffsetUnit, ReadOptions};
 use hyperloader_runtime::{
-    Alignment, BackendKind, BackendOptions, Device, DraftFrom, Mode, Split, TaggerOptions, Words,
+    Alignment, BackendKind, BackendOptions, Device, DraftFrom, Guarantee, Mode, Split, TaggerOptions, Words,
 };
 
 use crate::doctor::DoctorArgs;
@@ -197,6 +197,24 @@ pub(crate) struct TagArgs {
     #[arg(long, default_value = "order", value_name = "RULE", value_parser = choices(&ALIGNMENTS))]
     align: Alignment,
 
+    /// Print scores: the probability of each tag, span and sentence, and the margins of tags and spans
+    ///
+    /// Text shows the score of each span, JSON Lines all scores. Scores change no tag. Token classifiers have them too;
+    /// `--decode draft` has none.
+    #[arg(long)]
+    scores: bool,
+
+    /// Withhold tags so that at most this share of the answered sentences has a wrong tag
+    ///
+    /// Sentences with lower scores than the share needs get no tags, and `"abstained":true` in JSON Lines. The share holds
+    /// for sentences like those that `hl-train calibrate` counted.
+    #[arg(long, value_name = "X", value_parser = inner_share)]
+    max_error: Option<f64>,
+
+    /// Probability that the share of `--max-error` holds
+    #[arg(long, value_name = "X", default_value = "0.9", value_parser = inner_share, requires = "max_error")]
+    confidence: f64,
+
     /// ONNX Runtime's library [default: `ORT_DYLIB_PATH`, else searched for]
     ///
     /// It is searched for next to hl-run, in `.native/onnxruntime/lib` of a parent folder, and where the system keeps its
@@ -266,11 +284,14 @@ impl TagArgs {
 
     /// What results depend on besides model and input, in words.
     pub(crate) fn settings(&self) -> String {
-        let Self { input_format, words, split, no_split, decode, draft_from, align, .. } = self;
+        let Self { input_format, words, split, no_split, decode, draft_from, align, scores, .. } = self;
         let (read, offsets) = (self.read_options(), self.offsets.name());
         let fields = (&read.fields.text, &read.fields.tokens, &read.columns, read.separator);
         let split = if *no_split { Split::Never } else { *split };
-        format!("{input_format:?} {words} {split} {fields:?} {offsets} {decode} {draft_from} {align:?}")
+        let guarantee = self.max_error.map(|max_error| (max_error, self.confidence));
+        format!(
+            "{input_format:?} {words} {split} {fields:?} {offsets} {decode} {draft_from} {align:?} {scores} {guarantee:?}"
+        )
     }
 
     /// How the tagger runs.
@@ -294,7 +315,16 @@ impl TagArgs {
             workers: self.workers.into(),
             mode: self.decode,
             draft_from: self.draft_from,
+            scores: self.scores,
+            guarantee: self.max_error.map(|max_error| Guarantee { max_error, confidence: self.confidence }),
         }
+    }
+}
+
+fn inner_share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if number > 0.0 && number < 1.0 => Ok(number),
+        _ => Err("expected a number between 0 and 1".to_owned()),
     }
 }
 

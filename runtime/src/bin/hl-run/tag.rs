@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use hyperloader_cli::{Console, Exit, stop_on_interrupt};
-use hyperloader_runtime::{ModelFile, Statistics, Tagger, Word};
+use hyperloader_runtime::{ModelFile, Statistics, Tagger, Threshold, Word};
 use serde_json::{Value, json};
 
 use crate::args::TagArgs;
@@ -27,6 +27,12 @@ pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<Exit> {
         console.note(notice);
     }
     console.note(format_args!("backend: {}", tagger.backend().description()));
+    if let Some(Threshold { score, bound, .. }) = tagger.threshold() {
+        console.note(format_args!(
+            "answering sentences with a score of at least {score}: at most {:.1} % of them have a wrong tag",
+            100.0 * bound
+        ));
+    }
     let began = Instant::now();
     let format = target.format;
     let task = || task(args, &inputs, &tagger, &format.name());
@@ -128,6 +134,8 @@ struct Counts {
     records: usize,
     errors: usize,
     words_unfit: usize,
+    /// Those whose tags are withheld.
+    abstained: usize,
 }
 
 struct Work<'a> {
@@ -161,11 +169,14 @@ impl Work<'_> {
             }
         }
         drop(self.progress);
-        let Counts { records, errors, words_unfit } = self.counts;
+        let Counts { records, errors, words_unfit, abstained } = self.counts;
         if words_unfit > 0 {
             self.console.warn(format_args!(
                 "{words_unfit} records have words that are not those of their text: the text was split instead"
             ));
+        }
+        if self.tagger.threshold().is_some() {
+            self.console.note(format_args!("abstained on {abstained} of {records} records"));
         }
         if self.stop.load(Ordering::Relaxed) {
             self.console
@@ -203,6 +214,7 @@ impl Work<'_> {
     fn entry(&mut self, entry: &Entry) -> Result<()> {
         self.counts.records += 1;
         self.counts.words_unfit += usize::from(entry.words_unfit);
+        self.counts.abstained += usize::from(entry.result.as_ref().is_ok_and(|tagged| tagged.abstained));
         match &entry.result {
             Err(failure) => {
                 self.counts.errors += 1;

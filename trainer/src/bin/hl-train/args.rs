@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use hyperloader_cli::{CommonArgs, Documents};
 
-use crate::{compare_args, corpora, drafter, init, params, report, train};
+use crate::{calibrate, compare_args, corpora, drafter, init, params, report, train};
 
 /// Train a multi-task tagger: HyperLoader or one of its baselines
 ///
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Params(params::ParamsArgs),
     /// Fit the drafters of a run again
     Drafter(drafter::DrafterArgs),
+    /// Calibrate the scores of a run again
+    Calibrate(calibrate::CalibrateArgs),
     /// Write the report of a run again
     Report(report::ReportArgs),
     #[command(flatten)]

@@ -4,12 +4,13 @@
 //! - [`shared`]: options that several commands share
 //! - [`compare_args`]: options of `hl-train compare`
 //! - [`train`]: plain `hl-train`
-//! - [`compare`], [`corpora`], [`init`], [`params`], [`drafter`], [`report`]: a file for each command
+//! - [`compare`], [`corpora`], [`init`], [`params`], [`drafter`], [`calibrate`], [`report`]: a file for each command
 //! - [`show`]: sentences of corpora as they are read
 //! - [`job`]: a run of `hl-train compare --jobs N` in a process of its own
 //! - [`fetch`], [`progress`]: progress bars and log lines
 
 mod args;
+mod calibrate;
 mod compare;
 mod compare_args;
 mod corpora;
@@ -51,6 +52,7 @@ impl Program for Args {
             Some(Command::Init(args)) => init::run(&args, console).map(|()| Exit::Success),
             Some(Command::Params(args)) => params::run(&args, console).map(|()| Exit::Success),
             Some(Command::Drafter(args)) => drafter::run(&args, console).map(|()| Exit::Success),
+            Some(Command::Calibrate(args)) => calibrate::run(&args, console).map(|()| Exit::Success),
             Some(Command::Report(args)) => report::run(&args, console).map(|()| Exit::Success),
             Some(Command::Documents(documents)) => documents.print::<Self>(console).map(|()| Exit::Success),
             None => train::run(&self.train, console),

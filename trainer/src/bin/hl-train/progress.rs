@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hyperloader_cli::Console;
-use hyperloader_core::run::Run;
+use hyperloader_core::run::{Run, TaskCalibration};
+use hyperloader_trainer::calibrate::FEWEST;
 use hyperloader_trainer::data::{Example, TaskData};
 use hyperloader_trainer::evaluate::Evaluation;
 use hyperloader_trainer::smoothing::Smoothed;
@@ -113,6 +114,18 @@ impl Observer for Progress<'_> {
 
     fn drafter_fitted(&mut self, task: &str) {
         self.console.note(format_args!("task `{task}`: drafter fitted"));
+    }
+
+    fn calibrated(&mut self, task: &str, calibration: Option<&TaskCalibration>) {
+        match calibration {
+            Some(TaskCalibration { calibration, .. }) => self.console.note(format_args!(
+                "task `{task}`: scores calibrated, temperature {:.3}",
+                calibration.temperature
+            )),
+            None => self.console.note(format_args!(
+                "task `{task}`: scores are not calibrated, that takes at least {FEWEST} validation sentences"
+            )),
+        }
     }
 }
 

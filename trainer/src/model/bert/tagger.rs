@@ -8,6 +8,8 @@ use hyperloader_core::method::TaskShape;
 use hyperloader_core::method::family::MethodFamily;
 use hyperloader_core::method::unipelt_bert::{UnipeltBertConfig, UnipeltWeights};
 use hyperloader_core::text::labels::bio_tags;
+use hyperloader_core::text::scores::Score;
+use hyperloader_core::text::spans::{SpanMode, bio_to_spans, spans_to_bio};
 use hyperloader_core::text::wordpiece::WordPiece;
 use tch::{Device, Kind, Reduction, Tensor};
 
@@ -20,6 +22,7 @@ use crate::model::base::TaskLabels;
 use crate::model::error::ModelError;
 use crate::model::learner::{Decoding, Learner};
 use crate::model::placement::Placement;
+use crate::model::scored::{ExampleScores, Scored};
 use crate::model::start::Start;
 use crate::parameters::{MissingTensor, Parameters};
 
@@ -158,5 +161,43 @@ impl Learner for BertTagger {
             all.push(self.codec.encode(&example.words)?.first.into_iter().map(tag).collect());
         }
         Ok(all)
+    }
+
+    fn scored(
+        &self,
+        task: &str,
+        examples: &[&Example],
+        decoding: Decoding,
+        temperatures: &[f64],
+    ) -> Result<Vec<Scored>, ModelError> {
+        let Batch { input_ids, attention_mask, .. } = self.batch(examples);
+        let logits = tch::no_grad(|| self.logits(task, [&input_ids, &attention_mask], false))?;
+        let best = logits.amax([-1_i64].as_slice(), true);
+        let all = temperatures.iter().map(|temperature| {
+            let scaled = (&logits - &best) / *temperature;
+            let sums = scaled.exp().sum_dim_intlist([-1_i64].as_slice(), false, Kind::Float);
+            Vec::<Vec<f32>>::try_from(-sums.log().to_device(Device::Cpu))
+        });
+        let all = all.collect::<Result<Vec<_>, _>>();
+        let all = all.map_err(|error| ModelError::Output(error.to_string()))?;
+        let mut scored = Vec::with_capacity(examples.len());
+        for (row, tags) in self.tags(task, examples, decoding)?.into_iter().enumerate() {
+            let example = examples[row];
+            let first = self.codec.encode(&example.words)?.first;
+            let score = |of_row: &[f32], at: usize| match at < example.source.len() - 1 {
+                true => Score { log_probability: of_row[at].into(), margin: f64::INFINITY },
+                false => Score::NOT_WRITTEN,
+            };
+            let at = all.iter().map(|rows| {
+                let tags: Vec<Score> = first.iter().map(|&at| score(&rows[row], at)).collect();
+                ExampleScores { example: Score::product(tags.iter().copied()), tags }
+            });
+            let at = at.collect();
+            // Tags that form no span are repaired, as `hl-run` does. The spans do not overlap, so this cannot fail.
+            let words = tags.len();
+            let tags = spans_to_bio(&bio_to_spans(&tags, SpanMode::Default), words).unwrap_or(tags);
+            scored.push(Scored { tags, at });
+        }
+        Ok(scored)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hyperloader_core::text::scores::{IdScore, Score, tag_scores, word_scores};
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::spans::sbio_to_bio;
 use hyperloader_core::text::target::TargetGrammar;
@@ -16,6 +17,7 @@ use crate::drafter;
 use crate::loss::StepLoss;
 use crate::model::error::ModelError;
 use crate::model::learner::{Decoding, Learner};
+use crate::model::scored::{ExampleScores, Scored};
 use crate::parameters::Parameters;
 
 /// A T5 tagger with the codec of its vocabulary.
@@ -33,6 +35,28 @@ impl T5Learner {
     fn batch(&self, examples: &[&Example]) -> Batch {
         Batch::new(examples, self.tagger.t5.config.pad_token_id, self.tagger.device())
     }
+
+    fn grammar(&self, task: &str) -> Result<&TargetGrammar, ModelError> {
+        let unknown = || ModelError::unknown_task(task, self.grammars.keys().map(String::as_str));
+        self.grammars.get(task).ok_or_else(unknown)
+    }
+
+    /// The tags of a target for this number of words.
+    fn bio_tags(
+        &self,
+        grammar: &TargetGrammar,
+        ids: &[u32],
+        words: usize,
+        decoding: Decoding,
+    ) -> Result<Vec<String>, ModelError> {
+        Ok(sbio_to_bio(&grammar.decode_sbio(&self.codec, ids, words, decoding.alignment)?))
+    }
+}
+
+/// The scores of ids with these log-probabilities. Nothing is known of the ids that they compete with.
+fn id_scores(log_probabilities: &[f32]) -> Vec<IdScore> {
+    let score = |&log_probability: &f32| IdScore { log_probability, margin: f32::INFINITY };
+    log_probabilities.iter().map(score).collect()
 }
 
 impl Learner for T5Learner {
@@ -70,13 +94,44 @@ impl Learner for T5Learner {
     ) -> Result<Vec<Vec<String>>, ModelError> {
         let Batch { input_ids, attention_mask, .. } = self.batch(examples);
         let targets = self.tagger.greedy(task, &input_ids, &attention_mask, decoding.max_target_len)?;
-        let unknown = || ModelError::unknown_task(task, self.grammars.keys().map(String::as_str));
-        let grammar = self.grammars.get(task).ok_or_else(unknown)?;
+        let grammar = self.grammar(task)?;
         let tags = |(ids, example): (&Vec<u32>, &&Example)| {
-            let words = example.tags.len();
-            Ok(sbio_to_bio(&grammar.decode_sbio(&self.codec, ids, words, decoding.alignment)?))
+            self.bio_tags(grammar, ids, example.tags.len(), decoding)
         };
         targets.iter().zip(examples).map(tags).collect()
+    }
+
+    fn scored(
+        &self,
+        task: &str,
+        examples: &[&Example],
+        decoding: Decoding,
+        temperatures: &[f64],
+    ) -> Result<Vec<Scored>, ModelError> {
+        let Batch { input_ids, attention_mask, .. } = self.batch(examples);
+        let mut targets = self.tagger.greedy(task, &input_ids, &attention_mask, decoding.max_target_len)?;
+        let grammar = self.grammar(task)?;
+        for ids in &mut targets {
+            // The padding after the end.
+            let end = ids.iter().position(|id| *id == grammar.eos());
+            ids.truncate(end.map_or(ids.len(), |end| end + 1));
+        }
+        let weights = tch::no_grad(|| self.tagger.task_weights(task))?;
+        let sources = [&input_ids, &attention_mask];
+        let all = self.tagger.t5.log_probabilities(&weights, sources, &targets, temperatures);
+        let scored = |(row, (ids, example)): (usize, (&Vec<u32>, &&Example))| {
+            let words = example.tags.len();
+            let places = grammar.places(&self.codec, ids, words, decoding.alignment)?;
+            let tags = self.bio_tags(grammar, ids, words, decoding)?;
+            let scores = |rows: &Vec<Vec<f32>>| {
+                let ids = id_scores(&rows[row]);
+                let tags = tag_scores(&tags, &word_scores(&places, &ids));
+                ExampleScores { example: Score::of(&ids), tags }
+            };
+            let at = all.iter().map(scores).collect();
+            Ok(Scored { tags, at })
+        };
+        targets.iter().zip(examples).enumerate().map(scored).collect()
     }
 
     fn drafter(&self, task: &TaskData, seed: u64) -> Result<Option<Tensors>, ModelError> {

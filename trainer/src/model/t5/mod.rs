@@ -4,6 +4,7 @@
 //! - `attention`, `layers`: the parts of a block.
 //! - `generator`: adapters that are generated for each input (Hyperdecoder).
 //! - `greedy`: greedy decoding, the reference for faster ways of decoding.
+//! - `scored`: log-probabilities of generated targets.
 //! - `tagger`: [`T5Tagger`], a T5 with a method and its trainable tensors.
 //! - `coding`: sentences as SentT' ids.
 //! - `learner`: [`T5Learner`], the [`super::Learner`] of a T5.
@@ -17,6 +18,7 @@ mod greedy;
 mod layers;
 mod learner;
 pub(crate) mod network;
+mod scored;
 pub(crate) mod tagger;
 
 pub use generator::{generated, pooled};

@@ -14,6 +14,7 @@ pub(crate) fn tagged(text: &str, tags: &[&str], spans: &[(usize, usize, &str)]) 
         end,
         label: label.into(),
         text: chars[start..end].iter().collect(),
+        score: None,
         unknown: false,
     };
     Tagged {
@@ -22,7 +23,7 @@ pub(crate) fn tagged(text: &str, tags: &[&str], spans: &[(usize, usize, &str)]) 
         tags: tags.iter().map(|&tag| tag.into()).collect(),
         spans: spans.iter().map(span).collect(),
         complete: true,
-        unread: vec![],
+        ..Tagged::default()
     }
 }
 

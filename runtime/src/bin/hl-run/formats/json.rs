@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use anyhow::{Context, Result};
 use hyperloader_core::corpus::OffsetUnit;
-use hyperloader_runtime::TaggedSpan;
+use hyperloader_runtime::{SentenceScores, TagScore, Tagged, TaggedSpan};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -18,6 +18,40 @@ pub(super) struct Json {
     pub(super) first: bool,
 }
 
+/// A tag with its score.
+#[derive(Serialize)]
+struct ScoredTag<'a> {
+    tag: &'a str,
+    #[serde(flatten)]
+    score: TagScore,
+}
+
+/// What is known of a sentence besides its spans.
+#[derive(Default, Serialize)]
+struct Scored<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag_scores: Option<Vec<ScoredTag<'a>>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    abstained: bool,
+}
+
+impl<'a> Scored<'a> {
+    const FIELDS: [&'static str; 3] = ["score", "tag_scores", "abstained"];
+
+    fn new(tagged: &'a Tagged) -> Self {
+        let tag = |(tag, score): (&'a String, &TagScore)| ScoredTag { tag, score: *score };
+        let tags = |scores: &SentenceScores| tagged.tags.iter().zip(&scores.tags).map(tag).collect();
+        Self {
+            // Six decimals, as all scores.
+            score: tagged.scores.as_ref().map(|scores| (scores.score * 1e6).round() / 1e6),
+            tag_scores: tagged.scores.as_ref().filter(|_| !tagged.abstained).map(tags),
+            abstained: tagged.abstained,
+        }
+    }
+}
+
 /// A record. Its own fields come last, without those that have the names of ours.
 #[derive(Serialize)]
 struct Line<'a> {
@@ -25,6 +59,8 @@ struct Line<'a> {
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     spans: Option<Cow<'a, [TaggedSpan]>>,
+    #[serde(flatten)]
+    scored: Scored<'a>,
     /// Of records that were given as words.
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<Vec<&'a str>>,
@@ -56,12 +92,24 @@ impl<'a> Line<'a> {
             true => &[],
             false => entry.comments.as_slice(),
         };
-        let mut line =
-            Line { text: None, spans: None, tokens: None, tags: None, error: None, comments, fields };
+        let mut line = Line {
+            text: None,
+            spans: None,
+            scored: Scored::default(),
+            tokens: None,
+            tags: None,
+            error: None,
+            comments,
+            fields,
+        };
         match &entry.result {
             Ok(tagged) => {
                 line.text = Some(&tagged.text);
                 line.spans = Some(spans_in(tagged, offsets));
+                line.scored = Scored::new(tagged);
+                if tagged.scores.is_some() {
+                    Scored::FIELDS.iter().for_each(|name| drop(line.fields.shift_remove(*name)));
+                }
                 if entry.has_words {
                     line.fields.shift_remove("tags");
                     let named = ["tokens", "words"].iter().any(|name| line.fields.contains_key(*name));
@@ -120,6 +168,24 @@ mod tests {
         {"text":"bad\nline","error":{"message":"the line\tis bad","hint":"repair <it>","place":"argument 4"}}
         "#);
         assert_eq!(written(lines(OffsetUnit::Chars), &[]), "");
+    }
+
+    #[test]
+    fn scores_come_after_the_spans_and_replace_fields_of_their_names() {
+        let mut scored = alarm();
+        let score = TagScore { score: 0.25, margin: f64::INFINITY };
+        scored.scores = Some(SentenceScores { score: 0.123_456_78, tags: vec![score; 7] });
+        scored.spans.truncate(1);
+        scored.spans[0].score = Some(TagScore { score: 0.5, margin: 1.5 });
+        let mut entry = entry(1, Ok(scored.clone()));
+        entry.fields = json!({"score": "mine"}).as_object().cloned().unwrap();
+        let found: Value = serde_json::from_str(&written(lines(OffsetUnit::Chars), &[entry])).unwrap();
+        assert_eq!((&found["score"], found["spans"][0]["margin"].as_f64()), (&json!(0.123_457), Some(1.5)));
+        assert_eq!(found["tag_scores"][2], json!({"tag": "B-name", "score": 0.25, "margin": null}));
+        let withheld = Tagged { abstained: true, spans: vec![], ..scored };
+        let entry = super::super::examples::entry(1, Ok(withheld));
+        let line = written(lines(OffsetUnit::Chars), &[entry]);
+        assert!(line.ends_with("\"spans\":[],\"score\":0.123457,\"abstained\":true}\n"), "{line}");
     }
 
     #[test]

@@ -27,10 +27,10 @@ fn tagged(text: String, places: &[(usize, usize)], tags: Vec<String>) -> Tagged 
         .collect();
     let span = |span: Span| {
         let (start, end) = (words[span.start].start, words[span.end - 1].end);
-        TaggedSpan { start, end, label: span.label, text: cut(start, end), unknown: false }
+        TaggedSpan { start, end, label: span.label, text: cut(start, end), score: None, unknown: false }
     };
     let spans = bio_to_spans(&tags, SpanMode::Default).into_iter().map(span).collect();
-    Tagged { text, words, tags, spans, complete: true, unread: vec![] }
+    Tagged { text, words, tags, spans, complete: true, ..Tagged::default() }
 }
 
 /// Words with a blank between them.

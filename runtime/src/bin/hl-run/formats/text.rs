@@ -38,7 +38,10 @@ fn text(tagged: &Tagged, offsets: OffsetUnit) -> String {
     for columns in wrap(columns(tagged)) {
         out.push_str(&format!("  {}\n  {}\n", row(&columns, |c| &c.word), row(&columns, |c| &c.tag)));
     }
-    out.push_str(&span_lines(&spans_in(tagged, offsets)));
+    out.push_str(&match tagged.abstained {
+        true => "  abstained: the score is too low\n".to_owned(),
+        false => span_lines(&spans_in(tagged, offsets)),
+    });
     out
 }
 
@@ -85,7 +88,8 @@ fn span_lines(spans: &[TaggedSpan]) -> String {
     let line = |span: &TaggedSpan| {
         let name = printable(&span.label);
         let gap = " ".repeat(labels - width(&name));
-        format!("  {:>places$}  {}{gap}  {}\n", place(span), label(&name), printable(&span.text))
+        let score = span.score.map(|score| format!("  {:.4}", score.score)).unwrap_or_default();
+        format!("  {:>places$}  {}{gap}  {}{score}\n", place(span), label(&name), printable(&span.text))
     };
     spans.iter().map(line).collect()
 }

@@ -1,0 +1,52 @@
+//! Calibration of a tagger's scores on data that it was not trained on (docs/scores.md).
+//!
+//! - [`Calibration`]: what a run and an exported file hold.
+//! - [`temperature`]: the number that the logits are divided by.
+//! - [`reliability`]: how far scores are from the share of correct tags.
+//! - [`selection`]: thresholds with a guarantee on the error rate.
+//! - [`binomial`]: exact binomial bounds.
+
+pub mod binomial;
+pub mod reliability;
+pub mod selection;
+pub mod temperature;
+
+use serde::{Deserialize, Serialize};
+
+use self::selection::SelectionTable;
+use crate::text::target::Alignment;
+
+/// The calibration of a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// The logits are divided by it before the softmax.
+    pub temperature: f64,
+    /// How written tags were assigned to words.
+    #[serde(default)]
+    pub alignment: Alignment,
+    /// Counts of right and wrong sentences by score. They hold for the weights that were calibrated only: a file of another
+    /// precision has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<SelectionTable>,
+}
+
+impl Calibration {
+    /// The temperature in the precision of logits.
+    pub fn divisor(&self) -> f32 {
+        self.temperature as f32
+    }
+
+    /// Whether the temperature can divide logits.
+    pub fn is_usable(&self) -> bool {
+        self.divisor().is_normal() && self.divisor() > 0.0
+    }
+}
+
+/// A sentence with the score of its tags and whether one of them is wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outcome {
+    /// Probability of the sentence's tags, from 0 to 1.
+    pub score: f64,
+    /// Whether any tag differs from gold.
+    pub is_wrong: bool,
+}

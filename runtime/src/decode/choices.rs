@@ -1,0 +1,196 @@
+//! The ids that a pass chooses for a row, and their scores.
+
+use hyperloader_core::calibration::Calibration;
+use hyperloader_core::text::scores::IdScore;
+use hyperloader_core::text::target::TargetGrammar;
+
+use super::legal::{LegalChoice, LegalIds};
+use super::limits::Limits;
+use super::rows::Row;
+use crate::backend::{BackendError, Value};
+use crate::error::GraphFault;
+use crate::model::Parts;
+use crate::options::{Mode, TaggerOptions};
+use crate::split::Chosen;
+
+/// The most likely id in the graph, or one of the legal ids here.
+#[derive(Debug)]
+enum Rule {
+    /// The argmax over the vocabulary, and a score for it if the ids that it competes with are given.
+    Likeliest(Option<LegalIds>),
+    /// The most likely legal id, in `constrained`.
+    Legal(LegalIds),
+}
+
+/// How ids are chosen and scored.
+#[derive(Debug)]
+pub(super) struct ChoiceRule {
+    rule: Rule,
+    /// Whether to compute [`Choices::scores`].
+    scores: bool,
+    /// Divides the logits of scores.
+    temperature: f32,
+}
+
+/// What a pass chooses for a row.
+#[derive(Debug, Default)]
+pub(super) struct Choices {
+    /// An id for each of [`Row::undecided`], perhaps without the last ones.
+    pub(super) ids: Vec<u32>,
+    /// The score of each id; empty unless they are computed.
+    pub(super) scores: Vec<IdScore>,
+    /// Whether a logit that decides is not a finite number.
+    pub(super) is_faulty: bool,
+}
+
+impl Choices {
+    pub(super) fn push(&mut self, id: u32, score: Option<IdScore>) {
+        self.ids.push(id);
+        self.scores.extend(score);
+    }
+}
+
+impl ChoiceRule {
+    /// The rule of `options`.
+    ///
+    /// # Errors
+    /// If the mode needs ids that the labels or the graph's vocabulary lack.
+    pub(super) fn new(
+        file: Parts<'_>,
+        grammar: &TargetGrammar,
+        options: &TaggerOptions,
+    ) -> Result<Self, GraphFault> {
+        let vocab_size = file.vocab_size;
+        let rule = match options.mode {
+            Mode::Constrained => {
+                grammar.check()?;
+                let legal = LegalIds::new(grammar);
+                match legal.vocabulary().iter().find(|id| **id as usize >= vocab_size) {
+                    Some(&id) => return Err(GraphFault::Vocabulary { id, vocab_size }),
+                    None => Rule::Legal(legal),
+                }
+            }
+            _ => Rule::Likeliest(options.needs_scores().then(|| LegalIds::below(grammar, vocab_size))),
+        };
+        let temperature = file.metadata.calibration.as_ref().map_or(1.0, Calibration::divisor);
+        Ok(Self { rule, scores: options.needs_scores(), temperature })
+    }
+
+    /// The outputs of the decoder that the rule needs.
+    pub(super) fn outputs(&self) -> Chosen<'_> {
+        match &self.rule {
+            Rule::Likeliest(None) => Chosen::Ids,
+            Rule::Likeliest(Some(ids)) => {
+                Chosen::ScoredIds { ids: ids.vocabulary(), temperature: self.temperature }
+            }
+            Rule::Legal(ids) => Chosen::Logits(ids.vocabulary()),
+        }
+    }
+
+    /// The undecided positions of `row` that the decoder must be run for.
+    pub(super) fn wanted(&self, row: &Row, grammar: &TargetGrammar, limits: Limits) -> Vec<usize> {
+        match &self.rule {
+            Rule::Likeliest(_) => row.undecided(limits).collect(),
+            Rule::Legal(legal) => legal.open_positions(row, grammar, limits),
+        }
+    }
+
+    /// The choices for `row`, whose `wanted` positions the decoder's outputs begin with. They are taken off `outputs`.
+    pub(super) fn choices(
+        &self,
+        row: &Row,
+        grammar: &TargetGrammar,
+        limits: Limits,
+        wanted: &[usize],
+        outputs: &mut Outputs<'_>,
+    ) -> Choices {
+        match &self.rule {
+            Rule::Likeliest(competitors) => {
+                self.likeliest(competitors.as_ref(), row, grammar, wanted, outputs)
+            }
+            Rule::Legal(legal) => {
+                let logits = outputs.take(0, wanted.len() * legal.vocabulary().len());
+                let mut choices =
+                    Choices { is_faulty: logits.iter().any(|l| !l.is_finite()), ..Choices::default() };
+                for choice in legal.choices(row, grammar, limits, wanted, logits) {
+                    let score = self.scores.then(|| constrained_score(&choice, self.temperature));
+                    choices.push(choice.id, score);
+                }
+                choices
+            }
+        }
+    }
+
+    fn likeliest(
+        &self,
+        competitors: Option<&LegalIds>,
+        row: &Row,
+        grammar: &TargetGrammar,
+        wanted: &[usize],
+        outputs: &mut Outputs<'_>,
+    ) -> Choices {
+        let ids = outputs.take_ids(wanted.len());
+        let logits = outputs.take(0, wanted.len());
+        let mut choices = Choices { is_faulty: logits.iter().any(|l| !l.is_finite()), ..Choices::default() };
+        let scored = competitors.map(|legal| {
+            let width = legal.vocabulary().len();
+            (legal, outputs.take(1, wanted.len()), outputs.take(2, wanted.len() * width).chunks(width.max(1)))
+        });
+        // An argmax over the vocabulary is a small number that is not negative.
+        choices.ids = ids.iter().map(|id| u32::try_from(*id).unwrap_or_default()).collect();
+        let Some((legal, log_probabilities, rows)) = scored else { return choices };
+        choices.is_faulty |= log_probabilities.iter().any(|p| !p.is_finite());
+        let positions = wanted.iter().zip(&choices.ids).zip(logits).zip(log_probabilities).zip(rows);
+        for ((((&position, &id), &logit), &log_probability), of_legal) in positions {
+            let next = grammar.next(&row.target()[..position], row.words());
+            let others = next.into_iter().filter(|other| *other != id);
+            let best =
+                others.filter_map(|other| legal.logit(of_legal, other)).fold(f32::NEG_INFINITY, f32::max);
+            choices.scores.push(IdScore { log_probability, margin: (logit - best) / self.temperature });
+        }
+        choices
+    }
+}
+
+/// The score of a choice among legal ids: their probabilities sum to 1.
+fn constrained_score(choice: &LegalChoice, temperature: f32) -> IdScore {
+    let others = choice.others.iter().map(|other| (other - choice.logit) / temperature);
+    let best = others.clone().fold(f32::NEG_INFINITY, f32::max);
+    IdScore { log_probability: -others.map(f32::exp).sum::<f32>().ln_1p(), margin: -best }
+}
+
+/// The decoder's first outputs, of which each row takes its part in turn.
+#[derive(Debug, Default)]
+pub(super) struct Outputs<'a> {
+    ids: &'a [i64],
+    /// The outputs of float32, in their order.
+    numbers: Vec<&'a [f32]>,
+}
+
+impl<'a> Outputs<'a> {
+    /// The outputs of a graph with [`ChoiceRule::outputs`].
+    ///
+    /// # Errors
+    /// If an output has another element type.
+    pub(super) fn new(values: &'a [Value], chosen: Chosen<'_>) -> Result<Self, BackendError> {
+        let (ids, numbers): (&[i64], _) = match (chosen, values) {
+            (Chosen::Logits(_), _) => (&[], values),
+            (_, [ids, numbers @ ..]) => (ids.i64s()?, numbers),
+            (_, []) => (&[], values),
+        };
+        Ok(Self { ids, numbers: numbers.iter().map(Value::f32s).collect::<Result<_, _>>()? })
+    }
+
+    fn take_ids(&mut self, count: usize) -> &'a [i64] {
+        let (taken, rest) = self.ids.split_at(count.min(self.ids.len()));
+        self.ids = rest;
+        taken
+    }
+
+    fn take(&mut self, output: usize, count: usize) -> &'a [f32] {
+        let Some(numbers) = self.numbers.get_mut(output) else { return &[] };
+        let (taken, rest) = numbers.split_at(count.min(numbers.len()));
+        *numbers = rest;
+        taken
+    }
+}

@@ -1,0 +1,226 @@
+//! Scores, and sentences whose tags are withheld, on a small tagger in every backend.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{chain, lexicon_bytes, lexicon_tagger, many_sources, metadata};
+use hyperloader_core::calibration::selection::SelectionTable;
+use hyperloader_core::calibration::{Calibration, Outcome};
+use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, TaggerMetadata};
+use hyperloader_core::text::sentt::SentT;
+use hyperloader_runtime::{
+    Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Guarantee, Mode, ModelFile, SentenceError,
+    TagScore, Tagged, Tagger, TaggerOptions, Value,
+};
+
+const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];
+const TEXTS: [&str; 6] =
+    ["set an alarm for 7 am", "paris", "call caf\u{e9} paris .", "7 am am am", "new", "call new for 7 am"];
+
+fn options(kind: BackendKind) -> TaggerOptions {
+    TaggerOptions { backend: BackendOptions { kind, ..Default::default() }, ..Default::default() }
+}
+
+fn calibrated(temperature: f64) -> TaggerMetadata {
+    let calibration = Calibration { temperature, alignment: Alignment::Order, selection: None };
+    TaggerMetadata { calibration: Some(calibration), ..metadata() }
+}
+
+fn open(metadata: &TaggerMetadata, options: &TaggerOptions) -> Tagger {
+    Tagger::new(ModelFile::from_bytes(lexicon_bytes(metadata), "a.onnx").unwrap(), options).unwrap()
+}
+
+fn tag(tagger: &Tagger, texts: &[&str]) -> Vec<Tagged> {
+    tagger.tag(texts).unwrap().into_iter().map(Result::unwrap).collect()
+}
+
+/// Scores of the tags of a sentence whose tags have one id each, and of its target, by their definition: from the logits of
+/// the whole graph, which is not split. `legal` restricts the ids to those that may stand there.
+fn by_definition(kind: BackendKind, words: &[String], temperature: f32, legal: bool) -> (f32, Vec<TagScore>) {
+    let codec = SentT::from_bytes(metadata().tokenizer.as_bytes()).unwrap();
+    let source: Vec<i64> = codec.encode_source(words).unwrap().into_iter().map(i64::from).collect();
+    let mut graph = Backend::load(&options(kind).backend).unwrap().open_file(lexicon_tagger()).unwrap();
+    let row = |ids: &[i64]| Value::from_i64s(&[1, ids.len()], ids.to_vec()).unwrap();
+    let (input_ids, mask) = (row(&source), row(&vec![1; source.len()]));
+    let tag_ids: Vec<usize> =
+        ["O", "I", "date_time", "place"].iter().map(|tag| codec.word(tag).unwrap()[0] as usize).collect();
+    let (mut target, mut chosen) = (vec![0], Vec::new());
+    while target.last() != Some(&1) {
+        let ids = row(&target);
+        let inputs = [(DECODER_INPUT_IDS, &ids), (INPUT_IDS, &input_ids), (ATTENTION_MASK, &mask)];
+        let outputs = graph.run(&inputs).unwrap();
+        let vocab = outputs[0].shape()[2];
+        let logits = &outputs[0].f32s().unwrap()[(target.len() - 1) * vocab..];
+        let logits: Vec<f32> = logits.iter().map(|logit| logit / temperature).collect();
+        let best = (0..vocab).reduce(|best, id| if logits[id] > logits[best] { id } else { best }).unwrap();
+        // Targets are s0 t0 s1 t1 ... sL </s>: every other position is that of a tag, except the last.
+        let is_tag = target.len() % 2 == 0 && target.len() < 2 * words.len() + 1;
+        let rivals: Vec<usize> = if is_tag { tag_ids.clone() } else { vec![best] };
+        let others: Vec<usize> = if legal { rivals.clone() } else { (0..vocab).collect() };
+        let sum: f32 = others.iter().map(|&id| (logits[id] - logits[best]).exp()).sum();
+        let margins = rivals.iter().filter(|&&id| id != best).map(|&id| logits[best] - logits[id]);
+        chosen.push((-sum.ln(), margins.fold(f32::INFINITY, f32::min)));
+        target.push(best as i64);
+    }
+    let mut tags: Vec<TagScore> = Vec::new();
+    for word in 0..words.len() {
+        let at = 2 * word + 1;
+        let mut tag = TagScore {
+            score: (chosen[at].0 + chosen[at + 1].0).exp().into(),
+            margin: chosen[at].1.min(chosen[at + 1].1).into(),
+        };
+        // An `I` needs the words of its span before it.
+        if target[at + 1] == tag_ids[1] as i64 {
+            tag.score *= tags[word - 1].score;
+            tag.margin = tag.margin.min(tags[word - 1].margin);
+        }
+        tags.push(tag);
+    }
+    (chosen.iter().map(|(p, _)| p).sum::<f32>().exp(), tags)
+}
+
+#[test]
+fn scores_are_those_of_their_definition_in_every_mode_and_change_no_tag() {
+    for (kind, temperature) in
+        [(BACKENDS[0], 1.0), (BACKENDS[0], 8.0), (BACKENDS[1], 1.0), (BACKENDS[1], 8.0)]
+    {
+        for (mode, draft_from, batch_size) in [
+            (Mode::Verified, DraftFrom::Jacobi, 1),
+            (Mode::Verified, DraftFrom::Outside, 16),
+            (Mode::Greedy, DraftFrom::Jacobi, 16),
+            (Mode::Constrained, DraftFrom::Jacobi, 4),
+        ] {
+            let plain = TaggerOptions { mode, draft_from, batch_size, ..options(kind) };
+            let metadata = calibrated(f64::from(temperature));
+            let tagger = open(&metadata, &TaggerOptions { scores: true, ..plain.clone() });
+            let without = tag(&open(&metadata, &plain), &TEXTS);
+            for (tagged, without) in tag(&tagger, &TEXTS).into_iter().zip(without) {
+                assert_eq!((&tagged.tags, &without.scores), (&without.tags, &None));
+                let words: Vec<String> = tagged.words.iter().map(|word| word.text.clone()).collect();
+                let (sentence, tags) = by_definition(kind, &words, temperature, mode == Mode::Constrained);
+                let scores = tagged.scores.unwrap();
+                assert!((scores.score - f64::from(sentence)).abs() < 1e-4, "{} {sentence}", scores.score);
+                for (found, expected) in scores.tags.iter().zip(&tags) {
+                    let near = |a: f64, b: f64| (a - b).abs() <= 1e-3;
+                    let same = near(found.score, expected.score) && near(found.margin, expected.margin);
+                    assert!(same, "{mode} {kind}: {found:?}, expected {expected:?}");
+                }
+                assert_eq!(scores.tags.len(), words.len());
+            }
+            let sources = many_sources();
+            let ids = |tagger: &Tagger| tagger.target_ids(&sources).unwrap();
+            assert_eq!(ids(&tagger), ids(&open(&metadata, &plain)), "odd targets");
+        }
+    }
+}
+
+#[test]
+fn a_span_has_the_score_of_its_last_tag() {
+    let tagger = open(&calibrated(8.0), &TaggerOptions { scores: true, ..options(BackendKind::Ort) });
+    let tagged = tag(&tagger, &TEXTS[..1]).remove(0);
+    let scores = tagged.scores.unwrap();
+    let span = tagged.spans[0].score.unwrap();
+    assert_eq!(span, scores.tags[5]);
+    assert!(span.score < scores.tags[4].score && span.score < 0.999);
+    // `skip` has no tag: the last word's is filled up.
+    let odd = tag(&tagger, &["skip call paris"]).remove(0).scores.unwrap();
+    assert_eq!(odd.tags[2], TagScore { score: 0.0, margin: 0.0 });
+}
+
+#[test]
+fn a_sentence_whose_logits_are_not_finite_is_an_error_and_spoils_no_other() {
+    let paris = |number: f32| {
+        let bytes = lexicon_bytes(&metadata());
+        let mut model = hyperloader_onnx::decode_model(bytes.into(), "a.onnx".as_ref()).unwrap();
+        let weights = &mut model.graph.as_mut().unwrap().initializer;
+        let table = weights.iter_mut().find(|weight| weight.name == "tag_of").unwrap();
+        let width = 64 * 4;
+        let codec = SentT::from_bytes(metadata().tokenizer.as_bytes()).unwrap();
+        let row = codec.word(&"paris").unwrap()[0] as usize * width;
+        let mut raw = table.raw_data.to_vec();
+        raw[row..row + width].copy_from_slice(&number.to_le_bytes().repeat(64));
+        table.raw_data = raw.into();
+        ModelFile::from_bytes(prost::Message::encode_to_vec(&model), "a.onnx").unwrap()
+    };
+    for kind in BACKENDS {
+        for number in [f32::NAN, f32::INFINITY] {
+            for (scores, mode) in [
+                (false, Mode::Verified),
+                (true, Mode::Verified),
+                (false, Mode::Greedy),
+                (false, Mode::Constrained),
+            ] {
+                let options = TaggerOptions { scores, mode, ..options(kind) };
+                let tagger = Tagger::new(paris(number), &options).unwrap();
+                let results = tagger.tag(&["7 am", "call paris", "set"]).unwrap();
+                assert!(results[0].is_ok() && results[2].is_ok(), "{kind} {mode}");
+                assert!(
+                    matches!(results[1], Err(SentenceError::NotFinite)),
+                    "{kind} {mode} {:?}",
+                    results[1]
+                );
+            }
+        }
+    }
+}
+
+/// A file whose table has these sentences in both halves.
+fn selecting(sentences: &[(f64, bool)]) -> TaggerMetadata {
+    let outcomes: Vec<Outcome> =
+        sentences.iter().map(|&(score, is_wrong)| Outcome { score, is_wrong }).collect();
+    let selection = Some(SelectionTable::new(&outcomes, &outcomes));
+    let calibration = Calibration { temperature: 2.0, alignment: Alignment::Order, selection };
+    TaggerMetadata { calibration: Some(calibration), ..metadata() }
+}
+
+const GUARANTEE: Guarantee = Guarantee { max_error: 0.1, confidence: 0.9 };
+
+#[test]
+fn tags_of_sentences_below_the_threshold_are_withheld() {
+    let kind = BackendKind::Ort;
+    let scored = open(&calibrated(2.0), &TaggerOptions { scores: true, ..options(kind) });
+    let all = tag(&scored, &TEXTS);
+    let scores: Vec<f64> = all.iter().map(|tagged| tagged.scores.as_ref().unwrap().score).collect();
+    let mut sorted = scores.clone();
+    sorted.sort_by(f64::total_cmp);
+    let middle = f64::midpoint(sorted[2], sorted[3]);
+    // All sentences above are right, all below wrong.
+    let sentences = [[(middle, false); 60], [(0.0, true); 60]].concat();
+    let middle = (middle * 1e6).floor() / 1e6;
+    let tagger = open(&selecting(&sentences), &TaggerOptions { guarantee: Some(GUARANTEE), ..options(kind) });
+    let threshold = tagger.threshold().unwrap();
+    assert!((threshold.score - middle).abs() < 1e-6 && threshold.share == 0.5 && threshold.bound < 0.1);
+    for ((tagged, before), score) in tag(&tagger, &TEXTS).iter().zip(&all).zip(scores) {
+        assert_eq!(tagged.abstained, score < middle);
+        match tagged.abstained {
+            true => assert!(tagged.spans.is_empty() && tagged.tags.iter().all(|tag| tag == "O")),
+            false => assert_eq!((&tagged.spans, &tagged.tags), (&before.spans, &before.tags)),
+        }
+    }
+}
+
+#[test]
+fn a_guarantee_that_cannot_be_given_is_an_error_that_says_why() {
+    let right = [(0.9, false); 60];
+    let asked = TaggerOptions { guarantee: Some(GUARANTEE), ..options(BackendKind::Tract) };
+    let error = |metadata: &TaggerMetadata, options: &TaggerOptions| {
+        let file = ModelFile::from_bytes(lexicon_bytes(metadata), "a.onnx").unwrap();
+        let error = Tagger::new(file, options).unwrap_err();
+        assert!(!error.is_internal());
+        chain(&error)
+    };
+    let messages = [
+        error(&metadata(), &asked),
+        error(&calibrated(2.0), &asked),
+        error(&selecting(&right), &TaggerOptions { mode: Mode::Constrained, ..asked.clone() }),
+        error(&selecting(&right), &TaggerOptions { align: Alignment::Sentinel, ..asked.clone() }),
+        error(&selecting(&[(0.9, true); 60]), &asked),
+    ];
+    insta::assert_snapshot!(messages.join("\n"));
+    let file = common::with_drafter(1.0);
+    let draft = TaggerOptions { scores: true, mode: Mode::Draft, ..options(BackendKind::Tract) };
+    let error = Tagger::new(ModelFile::from_bytes(file, "a.onnx").unwrap(), &draft).unwrap_err();
+    insta::assert_snapshot!(chain(&error));
+    let bad = ModelFile::from_bytes(lexicon_bytes(&calibrated(0.0)), "a.onnx").unwrap_err();
+    insta::assert_snapshot!(chain(&bad));
+}

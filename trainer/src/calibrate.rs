@@ -1,0 +1,165 @@
+//! Calibration of a task's scores on its validation sentences (docs/scores.md#calibration).
+//!
+//! Every second sentence belongs to the half that the temperature is fitted on. The other half, which the temperature does
+//! not know, shows how reliable the scores are, and tests thresholds.
+
+use hyperloader_core::calibration::reliability::Reliability;
+use hyperloader_core::calibration::selection::SelectionTable;
+use hyperloader_core::calibration::{Calibration, Outcome, temperature};
+use hyperloader_core::run::TaskCalibration;
+use hyperloader_core::text::scores::Score;
+
+use crate::data::Example;
+use crate::model::{Decoding, Learner, ModelError, Scored};
+
+/// The fewest validation sentences that are used.
+pub const FEWEST: usize = 20;
+/// The most sentences that the temperature is fitted on: one number needs no more.
+const MOST_FITTED: usize = 500;
+
+/// Calibrates `task` on its validation examples; `None` if they are fewer than [`FEWEST`] sentences.
+///
+/// # Errors
+/// If the model fails, or its output cannot be decoded.
+pub(crate) fn calibrate_task(
+    learner: &dyn Learner,
+    task: &str,
+    valid: &[Example],
+    batch_size: usize,
+    decoding: Decoding,
+) -> Result<Option<TaskCalibration>, ModelError> {
+    let scorer = Scorer { learner, task, batch_size, decoding };
+    let sentences: Vec<&[Example]> = valid.chunk_by(|a, b| a.sentence == b.sentence).collect();
+    if sentences.len() < FEWEST {
+        return Ok(None);
+    }
+    let half = |odd: usize| sentences.iter().copied().skip(odd).step_by(2).collect::<Vec<_>>();
+    let [fitted, tested] = [half(0), half(1)];
+    let temperature = scorer.fit(&fitted)?;
+    let temperatures = [1.0, temperature];
+    let [fitted_scores, tested_scores] =
+        [scorer.score(&fitted, &temperatures)?, scorer.score(&tested, &temperatures)?];
+    let outcomes = |scores: &[SentenceScores]| scores.iter().map(SentenceScores::outcome).collect::<Vec<_>>();
+    let reliability = |at: usize| {
+        let mut reliability = Reliability::default();
+        let tags = tested_scores.iter().flat_map(|sentence| sentence.tags(at));
+        reliability.extend(tags.map(|(score, is_correct)| (score.probability(), is_correct)));
+        reliability
+    };
+    Ok(Some(TaskCalibration {
+        calibration: Calibration {
+            temperature,
+            alignment: decoding.alignment,
+            selection: Some(SelectionTable::new(&outcomes(&fitted_scores), &outcomes(&tested_scores))),
+        },
+        fitted_on: fitted.len(),
+        tested_on: tested.len(),
+        before: reliability(0),
+        after: reliability(1),
+    }))
+}
+
+/// Scores sentences with the model.
+struct Scorer<'a> {
+    learner: &'a dyn Learner,
+    task: &'a str,
+    batch_size: usize,
+    decoding: Decoding,
+}
+
+/// A sentence with its gold tags, in windows.
+struct SentenceScores<'a> {
+    windows: Vec<(&'a Example, Scored)>,
+}
+
+impl Scorer<'_> {
+    /// The temperature with the least loss of the tags of `sentences`.
+    fn fit(&self, sentences: &[&[Example]]) -> Result<f64, ModelError> {
+        let step = sentences.len().div_ceil(MOST_FITTED).max(1);
+        let used: Vec<&[Example]> = sentences.iter().copied().step_by(step).collect();
+        let candidates = temperature::candidates();
+        let scores = self.score(&used, &candidates)?;
+        let loss = |at: usize| -> f64 {
+            let tags = scores.iter().flat_map(|sentence| sentence.tags(at));
+            tags.map(|(score, is_correct)| temperature::loss(score.log_probability, is_correct)).sum()
+        };
+        let losses: Vec<f64> = (0..candidates.len()).map(loss).collect();
+        // As many digits as any conversion to text keeps.
+        Ok((temperature::best(&losses) * 1e6).round() / 1e6)
+    }
+
+    /// The scores of `sentences` at each of `temperatures`, in order.
+    fn score<'s>(
+        &self,
+        sentences: &[&'s [Example]],
+        temperatures: &[f64],
+    ) -> Result<Vec<SentenceScores<'s>>, ModelError> {
+        let examples: Vec<&Example> = sentences.iter().copied().flatten().collect();
+        // Batches of similar length have less padding, and their rows end at similar steps.
+        let mut order: Vec<usize> = (0..examples.len()).collect();
+        order.sort_by_key(|&at| examples[at].source.len());
+        let mut scored: Vec<Option<Scored>> = vec![None; examples.len()];
+        for batch in order.chunks(self.batch_size) {
+            let rows: Vec<&Example> = batch.iter().map(|&at| examples[at]).collect();
+            let of_batch = self.learner.scored(self.task, &rows, self.decoding, temperatures)?;
+            for (&at, of_example) in batch.iter().zip(of_batch) {
+                scored[at] = Some(of_example);
+            }
+        }
+        let mut pairs = examples.into_iter().zip(scored.into_iter().flatten());
+        let sentence =
+            |windows: &&[Example]| SentenceScores { windows: pairs.by_ref().take(windows.len()).collect() };
+        Ok(sentences.iter().map(sentence).collect())
+    }
+}
+
+impl SentenceScores<'_> {
+    /// The score of each tag at the temperature of this index, and whether the tag is that of gold.
+    fn tags(&self, temperature: usize) -> impl Iterator<Item = (Score, bool)> {
+        self.windows.iter().flat_map(move |(example, scored)| {
+            let correct = scored.tags.iter().zip(&example.tags).map(|(predicted, gold)| predicted == gold);
+            scored.at[temperature].tags.iter().copied().zip(correct)
+        })
+    }
+
+    /// The score of the sentence at the last temperature, and whether any of its tags is wrong.
+    fn outcome(&self) -> Outcome {
+        let scores = self.windows.iter().filter_map(|(_, scored)| Some(scored.at.last()?.example));
+        let is_wrong = self.windows.iter().any(|(example, scored)| scored.tags != example.tags);
+        Outcome { score: Score::product(scores).probability(), is_wrong }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ExampleScores;
+
+    fn window(gold: &str, predicted: &str, probability: f64) -> (Example, Scored) {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let score = Score { log_probability: probability.ln(), margin: 0.0 };
+        let example = Example {
+            source: vec![],
+            target: vec![],
+            words: words(gold),
+            tags: words(gold),
+            sentence: 0,
+            marked: None,
+        };
+        let tags = vec![score; words(predicted).len()];
+        (example, Scored { tags: words(predicted), at: vec![ExampleScores { example: score, tags }] })
+    }
+
+    #[test]
+    fn a_sentence_of_windows_has_the_product_of_their_scores_and_is_wrong_if_one_is() {
+        let right = window("O B-a", "O B-a", 0.5);
+        let wrong = window("O O I-a", "O O O", 0.25);
+        let both = SentenceScores { windows: vec![(&right.0, right.1.clone()), (&wrong.0, wrong.1.clone())] };
+        let outcome = both.outcome();
+        assert!((outcome.score - 0.125).abs() < 1e-12 && outcome.is_wrong);
+        let correct: Vec<bool> = both.tags(0).map(|(_, is_correct)| is_correct).collect();
+        assert_eq!(correct, [true, true, true, true, false]);
+        let one = SentenceScores { windows: vec![(&right.0, right.1.clone())] };
+        assert!(!one.outcome().is_wrong);
+    }
+}

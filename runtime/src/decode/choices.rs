@@ -6,7 +6,7 @@ use hyperloader_core::text::target::TargetGrammar;
 
 use super::legal::{LegalChoice, LegalIds};
 use super::limits::Limits;
-use super::rows::Row;
+use super::rows::{Choices, Row};
 use crate::backend::{BackendError, Value};
 use crate::error::GraphFault;
 use crate::model::Parts;
@@ -30,24 +30,6 @@ pub(super) struct ChoiceRule {
     scores: bool,
     /// Divides the logits of scores.
     temperature: f32,
-}
-
-/// What a pass chooses for a row.
-#[derive(Debug, Default)]
-pub(super) struct Choices {
-    /// An id for each of [`Row::undecided`], perhaps without the last ones.
-    pub(super) ids: Vec<u32>,
-    /// The score of each id; empty unless they are computed.
-    pub(super) scores: Vec<IdScore>,
-    /// Whether a logit that decides is not a finite number.
-    pub(super) is_faulty: bool,
-}
-
-impl Choices {
-    pub(super) fn push(&mut self, id: u32, score: Option<IdScore>) {
-        self.ids.push(id);
-        self.scores.extend(score);
-    }
 }
 
 impl ChoiceRule {

@@ -2,7 +2,6 @@
 
 use hyperloader_core::text::scores::IdScore;
 
-use super::choices::Choices;
 use super::draft::{ASTRAY, Drafter, Hints, Sentence, Slot, extended, repeated};
 use super::limits::Limits;
 use crate::model::Output;
@@ -10,6 +9,24 @@ use crate::statistics::Statistics;
 
 /// After as many passes in a row that accept no drafted id, a row's drafts are abandoned.
 const PATIENCE: u32 = 3;
+
+/// What a pass chooses for a row.
+#[derive(Debug, Default)]
+pub(super) struct Choices {
+    /// An id for each of [`Row::undecided`], perhaps without the last ones.
+    pub(super) ids: Vec<u32>,
+    /// The score of each id; empty unless they are computed.
+    pub(super) scores: Vec<IdScore>,
+    /// Whether a logit that decides is not a finite number.
+    pub(super) is_faulty: bool,
+}
+
+impl Choices {
+    pub(super) fn push(&mut self, id: u32, score: Option<IdScore>) {
+        self.ids.push(id);
+        self.scores.extend(score);
+    }
+}
 
 /// A target: certain ids, then drafted ids.
 #[derive(Debug)]

@@ -17,13 +17,14 @@ const PROGRAMS: [&str; 3] = ["hl-train", "hl-export", "hl-run"];
 const SHELLS: [&str; 5] = ["bash", "elvish", "fish", "powershell", "zsh"];
 
 /// A call of each command that prints data, in the folder of [`place`]. `records` tells whether it has `--output-format`.
-const CALLS: [(&str, &str, bool); 16] = [
+const CALLS: [(&str, &str, bool); 17] = [
     ("hl-train", "--config train.toml --steps 1 --threads 1 --quiet", true),
     ("hl-train compare", "--only-tables --quiet", true),
     ("hl-train corpora", "--config train.toml --quiet", true),
     ("hl-train init", "--data corpus.conll --force --quiet", true),
     ("hl-train params", "--quiet", true),
     ("hl-train drafter", "runs/done --threads 1 --quiet", true),
+    ("hl-train calibrate", "runs/done --threads 1 --quiet", true),
     ("hl-train report", "runs/done", true),
     ("hl-train completions", "zsh", false),
     ("hl-train man", "", false),
@@ -204,7 +205,7 @@ fn every_option_with_a_value_tells_its_default() {
         }
         for option in described {
             // A flag takes no value and is off by default; these have no default.
-            let named = ["--model ", "--task ", "--gold ", "--compare "];
+            let named = ["--model ", "--task ", "--gold ", "--compare ", "--max-error "];
             let exempt = !option.contains('<') || named.iter().any(|name| option.starts_with(name));
             assert!(exempt || option.contains("[default: "), "{command}: {option}");
         }

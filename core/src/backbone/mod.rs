@@ -9,8 +9,8 @@
 //! - [`kind`]: the kinds of backbones, and how a folder's kind is recognized
 //! - [`error`]: what can be wrong with a configuration or a folder
 //! - [`folder`]: names of the files
-//! - [`fields`]: the fields of `config.json`, checked by name
-//! - [`limits`]: the largest dimensions
+//! - `fields`: the fields of `config.json`, checked by name
+//! - `limits`: the largest dimensions
 
 pub mod bert;
 pub mod error;

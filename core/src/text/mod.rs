@@ -8,7 +8,7 @@
 //! - [`writable`]: whether a model can write the labels
 //! - [`sentinels`]: the ids that separate words in SentT'
 //! - [`sentt`]: SentT', the source and target form of a T5
-//! - [`tokenizer`]: a `tokenizer.json`, checked before it is read
+//! - `tokenizer`: a `tokenizer.json`, checked before it is read
 //! - [`source`]: source ids with a task's prefix, padded batches, and the codecs' common error
 //! - [`target`]: the target grammar: tags from ids and ids from tags
 //! - [`scores`]: probabilities and margins of tags

@@ -3,7 +3,7 @@
 //! - [`site`]: where in a backbone a task's weights stand
 //! - [`task`]: the weights of one task, generic over the tensor type
 //! - [`tensors`]: tensors in main memory and in safetensors files
-//! - [`float`], [`finite`]: elements as float32, and those that are not finite
+//! - `float`, `finite`: elements as float32, and those that are not finite
 //! - [`pretrained`]: a checkpoint's weights as Hugging Face stores them, in one file or in shards
 
 mod finite;

@@ -69,8 +69,8 @@ fn windows(
             return;
         }
         let shared = OVERLAP.min((end - start) / SHARE);
-        // The next window must reach further. A word alone always fits.
-        start = (end - shared..end).find(|start| furthest(*start) > end).unwrap_or(end);
+        // The next window must reach further, and a word is in at most two windows. A word alone always fits.
+        start = (covered.max(end - shared)..end).find(|start| furthest(*start) > end).unwrap_or(end);
         covered = end;
     }
 }

@@ -70,6 +70,10 @@ fn spans_inside_words_are_errors_of_the_score_by_characters_only() {
     // `ne` of `new` is no word: the tagger found `new`.
     let exact = evaluation.exact.unwrap();
     assert!((exact.f1 - 0.75).abs() < 1e-9 && exact.support == 4, "{exact:?}");
+    // Sentences whose words are marked count by words.
+    let words = read("gold.conll", "call O\nparis B-place\n", &tagger);
+    let mixed = Evaluation::new(&tagger, &[sentences, words].concat()).unwrap().exact.unwrap();
+    assert!((mixed.f1 - 0.8).abs() < 1e-9 && mixed.support == 5, "{mixed:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use super::record::CharSpan;
 use super::sentence::Sentence;
-use crate::text::metrics::Counts;
+use crate::text::metrics::{Counts, Scores};
 use crate::text::spans::{SpanMode, bio_to_spans};
 
 /// The spans that a file marks in a text, and the places of the text's words.
@@ -43,6 +43,41 @@ impl MarkedText {
         let correct = predicted.iter().filter(|span| self.spans.contains(span)).count();
         Counts { correct, predicted: predicted.len(), gold: self.spans.len() }
     }
+}
+
+/// A sentence with the tags that were predicted for its words.
+#[derive(Debug, Clone, Copy)]
+pub struct Predicted<'a> {
+    /// The gold BIO tags, one for each word.
+    pub gold: &'a [String],
+    /// The spans that the file marks in the sentence's text; `None` if the file marks words.
+    pub marked: Option<&'a MarkedText>,
+    /// The predicted BIO tags, one for each word.
+    pub tags: &'a [String],
+}
+
+impl Predicted<'_> {
+    fn counts(&self) -> Counts {
+        match self.marked {
+            Some(text) => text.counts(self.tags),
+            None => {
+                let [gold, predicted] =
+                    [self.gold, self.tags].map(|tags| bio_to_spans(tags, SpanMode::Default));
+                Counts::of(&gold, &predicted)
+            }
+        }
+    }
+}
+
+/// The scores of predicted tags against the spans of files, character by character. A sentence whose words are marked counts
+/// word by word, because nothing else is known of it. `None` if no sentence has marked spans.
+pub fn exact_scores<'a>(sentences: impl IntoIterator<Item = Predicted<'a>>) -> Option<Scores> {
+    let (mut counts, mut is_marked) = (Counts::default(), false);
+    for sentence in sentences {
+        is_marked |= sentence.marked.is_some();
+        counts += sentence.counts();
+    }
+    is_marked.then(|| counts.scores())
 }
 
 #[cfg(test)]
@@ -83,5 +118,21 @@ mod tests {
             0
         );
         assert_eq!(text.counts(&["O", "O", "O", "B-A"]), Counts { correct: 0, predicted: 0, gold: 1 });
+    }
+
+    #[test]
+    fn sentences_without_marked_spans_count_by_words_next_to_those_that_have_them() {
+        let text = MarkedText {
+            words: vec![(0, 2), (3, 8)],
+            spans: vec![CharSpan { start: 3, end: 7, label: "D".into() }],
+        };
+        let tags = ["O", "B-D"].map(str::to_owned);
+        let narrow = Predicted { gold: &tags, marked: Some(&text), tags: &tags };
+        let plain = Predicted { marked: None, ..narrow };
+        // The marked span ends inside the word, so the predicted one is wrong; the span of words is right.
+        let scores = exact_scores([narrow, plain, plain, plain]).unwrap();
+        assert_eq!((scores.precision, scores.recall, scores.support), (0.75, 0.75, 4));
+        assert_eq!(exact_scores([plain, plain]), None, "no sentence has marked spans");
+        assert_eq!(exact_scores([]), None);
     }
 }

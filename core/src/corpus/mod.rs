@@ -45,7 +45,7 @@ mod word_rule;
 
 pub use self::align::SpanCounts;
 pub use self::error::{CorpusError, Fault, LineFault};
-pub use self::exact::MarkedText;
+pub use self::exact::{MarkedText, Predicted, exact_scores};
 pub use self::layout::Layout;
 pub use self::options::{Columns, Fields, OffsetUnit, Overlap, ReadOptions, Role, SpanAlignment};
 pub use self::reader::Notes;

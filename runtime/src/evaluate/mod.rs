@@ -8,10 +8,10 @@ mod compare;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use hyperloader_core::corpus::Sentence;
+use hyperloader_core::corpus::{MarkedText, Predicted, Sentence, exact_scores};
 use hyperloader_core::evaluate::{self, Details};
-use hyperloader_core::text::metrics::{Counts, MetricError, Report, Scores, evaluate};
-use hyperloader_core::text::spans::{Bio, Span, SpanMode, bio_to_spans};
+use hyperloader_core::text::metrics::{MetricError, Report, Scores, evaluate};
+use hyperloader_core::text::spans::{Bio, SpanMode};
 use serde::Serialize;
 
 pub use self::compare::{Comparison, Difference};
@@ -49,8 +49,8 @@ pub struct Evaluation {
     pub unknown_labels: BTreeSet<String>,
     /// The scores as seqeval gives them: a span is right if its label and words are.
     pub scores: Report,
-    /// The scores of spans of characters, if all sentences are texts with spans: a gold span that begins or ends inside a word is
-    /// never found.
+    /// The scores of spans of characters ([`exact_scores`]), if any sentence is a text with spans: a gold span that begins or ends
+    /// inside a word is never found.
     pub exact: Option<Scores>,
     /// Confusions, and the sentences with the most wrong tags.
     pub details: Details,
@@ -145,18 +145,13 @@ fn unknown_labels(sentences: &[Sentence], known: &[String]) -> BTreeSet<String> 
     labels.filter(|label| !known.iter().any(|known| known == label)).map(str::to_owned).collect()
 }
 
-/// The scores of spans as characters, if all sentences have their spans.
+/// The scores of spans as characters.
 fn exact(sentences: &[Sentence], predicted: &[Vec<String>]) -> Option<Scores> {
-    let mut counts = Counts::default();
-    for (sentence, tags) in sentences.iter().zip(predicted) {
-        let (gold, offsets) = (sentence.spans.as_ref()?, sentence.offsets.as_ref()?);
-        let gold =
-            gold.iter().map(|span| Span { start: span.start, end: span.end, label: span.label.clone() });
-        let predicted = bio_to_spans(tags, SpanMode::Default).into_iter().filter_map(|span| {
-            let (first, last) = (offsets.get(span.start)?, offsets.get(span.end.checked_sub(1)?)?);
-            Some(Span { start: first.0, end: last.1, label: span.label })
-        });
-        counts += Counts::of(&gold.collect::<Vec<_>>(), &predicted.collect::<Vec<_>>());
-    }
-    (!sentences.is_empty()).then(|| counts.scores())
+    let marked: Vec<Option<MarkedText>> = sentences.iter().map(Sentence::marked_text).collect();
+    let rows = sentences.iter().zip(&marked).zip(predicted);
+    exact_scores(rows.map(|((sentence, marked), tags)| Predicted {
+        gold: &sentence.tags,
+        marked: marked.as_ref(),
+        tags,
+    }))
 }

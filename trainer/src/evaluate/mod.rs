@@ -4,9 +4,10 @@
 //! - [`evaluate_task`] scores a split; [`loss_of`] gives its loss alone.
 //! - [`hyperloader_core::evaluate`]: scores by label, confusions and the worst sentences.
 
+use hyperloader_core::corpus::{Predicted, exact_scores};
 use hyperloader_core::evaluate::{Details, Sentence};
-use hyperloader_core::text::metrics::{Counts, MetricError, Scores, evaluate};
-use hyperloader_core::text::spans::{SpanMode, bio_to_spans};
+use hyperloader_core::text::metrics::{MetricError, Scores, evaluate};
+use hyperloader_core::text::spans::SpanMode;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Example;
@@ -49,8 +50,7 @@ pub struct Evaluation {
     pub precision: f64,
     /// Micro-averaged recall, from 0 to 1.
     pub recall: f64,
-    /// Scores of the spans in characters of the text, where the corpus marks spans rather than words. A span that does not
-    /// begin and end at the edges of words is missed.
+    /// Scores of the spans in characters of the text ([`exact_scores`]), where the corpus marks spans rather than words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exact: Option<Scores>,
     /// Scores by label, confusions and the worst sentences, if [`Settings::details`] asks for them.
@@ -98,7 +98,7 @@ pub fn evaluate_task(
         f1: report.micro.f1,
         precision: report.micro.precision,
         recall: report.micro.recall,
-        exact: exact(examples, &predicted),
+        exact: exact(examples, &gold, &predicted),
         details,
     })
 }
@@ -123,22 +123,14 @@ pub fn loss_of(
     Ok(sum / tokens.max(1) as f64)
 }
 
-/// Scores of predicted tags against the spans of the file, character by character; sentences whose words are marked count as
-/// they are. `None` if no sentence has spans.
-fn exact(examples: &[Example], predicted: &[Vec<String>]) -> Option<Scores> {
-    examples.iter().find(|example| example.marked.is_some())?;
-    let mut counts = Counts::default();
-    for (windows, tags) in examples.chunk_by(|a, b| a.sentence == b.sentence).zip(predicted) {
-        counts += match &windows[0].marked {
-            Some(text) => text.counts(tags),
-            None => {
-                let gold: Vec<String> = windows.iter().flat_map(|window| window.tags.clone()).collect();
-                let [gold, predicted] = [&gold, tags].map(|tags| bio_to_spans(tags, SpanMode::Default));
-                Counts::of(&gold, &predicted)
-            }
-        };
-    }
-    Some(counts.scores())
+/// The scores of sentences, each in one or more windows, against the spans of the file.
+fn exact(examples: &[Example], gold: &[Vec<String>], predicted: &[Vec<String>]) -> Option<Scores> {
+    let sentences = examples.chunk_by(|a, b| a.sentence == b.sentence).zip(gold).zip(predicted);
+    exact_scores(sentences.map(|((windows, gold), tags)| Predicted {
+        gold,
+        marked: windows[0].marked.as_deref(),
+        tags,
+    }))
 }
 
 /// Joins the values of a sentence's windows to those of the sentence.
@@ -196,11 +188,9 @@ mod tests {
         let words = [(0, 1), (2, 3), (4, 5), (6, 7)];
         let windows =
             [["B-D", "O"], ["B-D", "I-D"]].map(|tags| example(1, &words, &[span(0, 1), span(4, 7)], &tags));
-        let plain = Example { marked: None, ..example(2, &[], &[], &["B-D"]) };
-        let examples: Vec<Example> = [narrow].into_iter().chain(windows).chain([plain.clone()]).collect();
+        let examples: Vec<Example> = [narrow].into_iter().chain(windows).collect();
         let gold = join_windows(&examples, examples.iter().map(|example| example.tags.clone()));
-        let scores = exact(&examples, &gold).unwrap();
-        assert_eq!((scores.precision, scores.recall, scores.support), (0.75, 0.75, 4));
-        assert_eq!(exact(&[plain], &[vec!["O".to_owned()]]), None);
+        let scores = exact(&examples, &gold, &gold).unwrap();
+        assert_eq!((scores.precision, scores.recall, scores.support), (2.0 / 3.0, 2.0 / 3.0, 3));
     }
 }

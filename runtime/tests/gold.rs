@@ -60,7 +60,7 @@ fn json_and_pages_have_the_same_scores_and_pages_escape_text() {
     assert!(output.status.success() && output.stdout.is_empty());
     let page = fs::read_to_string(folder.path().join("page.html")).unwrap();
     let f1 = format!("{:.4}", evaluation["scores"]["micro"]["f1"].as_f64().unwrap());
-    assert!(page.contains(&f1) && page.ends_with("</html>"), "{page}");
+    assert!(page.contains(&f1) && page.ends_with("</html>\n"), "{page}");
     assert!(page.contains("&lt;") && !page.contains("<script"), "{page}");
 }
 

@@ -1,8 +1,8 @@
-//! The parts of HTML pages that show [`super::Details`]. They have no script and load nothing.
+//! HTML pages, and the parts of them that show [`super::Details`]. They have no script and load nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use maud::{Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::details::{Confusion, Mistake};
 use crate::text::metrics::Scores;
@@ -11,6 +11,37 @@ use crate::text::metrics::Scores;
 pub const STYLE: &str = include_str!("style.css");
 /// The most labels in a table of confusions. Labels with more errors come first.
 const SHOWN_LABELS: usize = 30;
+
+/// The text of a page before and after its contents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Ends with the start tag of `body`.
+    pub begin: String,
+    /// Begins with the end tag of `body`.
+    pub end: String,
+}
+
+impl Document {
+    /// The page with these contents.
+    pub fn page(&self, body: &Markup) -> String {
+        format!("{}{}{}", self.begin, body.0, self.end)
+    }
+}
+
+/// The frame of a page with this title and style sheet. `language` is a BCP 47 tag, `und` if the text may have any language.
+pub fn document(title: &str, language: &str, style: &str) -> Document {
+    let head = html! {
+        meta charset="utf-8";
+        meta name="viewport" content="width=device-width, initial-scale=1";
+        title { (title) }
+        style { (PreEscaped(style)) }
+    };
+    let (doctype, language, head) = (DOCTYPE.into_string(), html! { (language) }.into_string(), head.into_string());
+    Document {
+        begin: format!("{doctype}\n<html lang=\"{language}\">\n<head>{head}</head>\n<body>\n"),
+        end: "\n</body>\n</html>\n".to_owned(),
+    }
+}
 
 /// The scores of each label; `data` names the data.
 pub fn labels(data: &str, labels: &BTreeMap<String, Scores>) -> Markup {
@@ -153,6 +184,15 @@ mod tests {
         assert_eq!(shown_labels(&cells), names[9..]);
         let text = confusion("test data", &cells).into_string();
         assert!(text.contains("The table shows the 30 of 39 labels with most errors."), "{text}");
+    }
+
+    #[test]
+    fn a_page_is_one_document_whose_title_is_text() {
+        let page = document("a < b", "en", "p { color: red; }").page(&html! { p { "1 < 2" } });
+        let expected = "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
+            <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>a &lt; b</title>\
+            <style>p { color: red; }</style></head>\n<body>\n<p>1 &lt; 2</p>\n</body>\n</html>\n";
+        assert_eq!(page, expected);
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hyperloader_core::evaluate::Details;
-use hyperloader_core::evaluate::html::{STYLE, confusion, labels, number, worst};
+use hyperloader_core::evaluate::html::{STYLE, confusion, document, labels, number, worst};
 use hyperloader_core::run::Manifest;
 use indicatif::FormattedDuration;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
 use super::error::ReportError;
 use super::facts::{Facts, SplitScores};
@@ -17,38 +17,27 @@ use crate::evaluate::Evaluation;
 
 /// The whole page.
 pub(super) fn page(facts: &Facts) -> Result<String, ReportError> {
-    let name = &facts.run.manifest.name;
+    let title = format!("Run {}", facts.run.manifest.name);
     let tasks = facts.tasks().enumerate();
     let sections = tasks.map(|(color, task)| section(facts, color, task)).collect::<Result<Vec<_>, _>>()?;
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Run " (name) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                h1 { "Run " (name) }
-                (header(facts))
-                (summary(facts))
-                section {
-                    h2 { "Curves" }
-                    div.charts {
-                        (figure(&facts.overview(Axis::Loss))?)
-                        (figure(&facts.overview(Axis::F1))?)
-                    }
-                }
-                @for section in &sections { (section) }
-                section {
-                    h2 { "Configuration" }
-                    pre { (facts.config) }
-                }
+    let body = html! {
+        h1 { (title) }
+        (header(facts))
+        (summary(facts))
+        section {
+            h2 { "Curves" }
+            div.charts {
+                (figure(&facts.overview(Axis::Loss))?)
+                (figure(&facts.overview(Axis::F1))?)
             }
         }
+        @for section in &sections { (section) }
+        section {
+            h2 { "Configuration" }
+            pre { (facts.config) }
+        }
     };
-    Ok(page.into_string())
+    Ok(document(&title, "en", STYLE).page(&body))
 }
 
 fn figure(chart: &Chart) -> Result<Markup, PlotError> {

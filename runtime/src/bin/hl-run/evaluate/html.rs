@@ -1,9 +1,9 @@
 //! An evaluation as one web page without scripts.
 
-use hyperloader_core::evaluate::html::{STYLE, confusion, labels, number, worst};
+use hyperloader_core::evaluate::html::{STYLE, confusion, document, labels, number, worst};
 use hyperloader_core::text::metrics::Scores;
 use hyperloader_runtime::Difference;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::{Compared, Results, text};
 
@@ -19,46 +19,36 @@ pub(super) fn page(results: &Results, shown: usize) -> String {
         ("average weighted by gold spans", Some(scores.weighted)),
         ("first and last character right, too", evaluation.exact),
     ];
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Evaluation of " (model.display()) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                h1 { "Evaluation of " (model.display()) }
-                dl {
-                    dt { "task" } dd { (task) }
-                    dt { "gold" } dd { (data) }
-                    dt { "sentences" } dd { (evaluation.sentences) }
-                    dt { "words" } dd { (evaluation.words) }
-                    dt { "speed" } dd { (text::speed(evaluation)) }
-                }
-                @for note in read.notes() { p.note { (note) } }
-                @if !evaluation.unknown_labels.is_empty() {
-                    p.note { "The tagger does not have these labels: " (evaluation.unknown_labels.iter().cloned().collect::<Vec<_>>().join(", ")) }
-                }
-                @for sentence in &evaluation.untagged {
-                    p.note { "line " (sentence.line) ": " (sentence.error) }
-                }
-                section {
-                    h2 { "Scores" }
-                    table {
-                        thead { tr { th {} th { "precision" } th { "recall" } th { "F1" } th { "gold spans" } } }
-                        tbody { @for (name, scores) in rows { @if let Some(scores) = scores { (score_row(name, scores)) } } }
-                    }
-                    (labels(&data, &details.per_label))
-                    (confusion(&data, &details.confusion))
-                    (worst(&data, details.worst.get(..shown).unwrap_or(&details.worst)))
-                }
-                @if let Some(compared) = comparison { (compare(compared)) }
-            }
+    let title = format!("Evaluation of {}", model.display());
+    let body = html! {
+        h1 { (title) }
+        dl {
+            dt { "task" } dd { (task) }
+            dt { "gold" } dd { (data) }
+            dt { "sentences" } dd { (evaluation.sentences) }
+            dt { "words" } dd { (evaluation.words) }
+            dt { "speed" } dd { (text::speed(evaluation)) }
         }
+        @for note in read.notes() { p.note { (note) } }
+        @if !evaluation.unknown_labels.is_empty() {
+            p.note { "The tagger does not have these labels: " (evaluation.unknown_labels.iter().cloned().collect::<Vec<_>>().join(", ")) }
+        }
+        @for sentence in &evaluation.untagged {
+            p.note { "line " (sentence.line) ": " (sentence.error) }
+        }
+        section {
+            h2 { "Scores" }
+            table {
+                thead { tr { th {} th { "precision" } th { "recall" } th { "F1" } th { "gold spans" } } }
+                tbody { @for (name, scores) in rows { @if let Some(scores) = scores { (score_row(name, scores)) } } }
+            }
+            (labels(&data, &details.per_label))
+            (confusion(&data, &details.confusion))
+            (worst(&data, details.worst.get(..shown).unwrap_or(&details.worst)))
+        }
+        @if let Some(compared) = comparison { (compare(compared)) }
     };
-    page.into_string()
+    document(&title, "en", STYLE).page(&body)
 }
 
 fn score_row(name: &str, Scores { precision, recall, f1, support }: Scores) -> Markup {

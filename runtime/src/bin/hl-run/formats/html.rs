@@ -3,8 +3,9 @@
 use std::cell::Cell;
 
 use anyhow::Result;
+use hyperloader_core::evaluate::html::{Document, document};
 use hyperloader_runtime::TaggerMetadata;
-use maud::{DOCTYPE, PreEscaped, html};
+use maud::html;
 
 use super::marks::pieces;
 use super::writer::Writer;
@@ -44,6 +45,14 @@ impl Html {
         }
     }
 
+    fn title(&self) -> String {
+        format!("Spans of {}", self.task)
+    }
+
+    fn document(&self) -> Document {
+        document(&self.title(), "und", STYLE)
+    }
+
     /// A hue of its own for each label: the golden angle keeps neighbors apart.
     fn style(&self, label: &str) -> String {
         let place = self.labels.iter().position(|known| known == label).unwrap_or(self.labels.len());
@@ -57,21 +66,13 @@ fn count(cell: &Cell<usize>, more: usize) {
 
 impl Writer for Html {
     fn begin(&self) -> String {
-        let title = format!("Spans of {}", self.task);
-        let head = html! {
-            meta charset="utf-8";
-            meta name="viewport" content="width=device-width, initial-scale=1";
-            title { (title) }
-            style { (PreEscaped(STYLE)) }
-        };
         let legend = html! {
-            h1 { (title) }
+            h1 { (self.title()) }
             nav aria-label="Labels" {
                 @for label in &self.labels { mark style=(self.style(label)) { (label) } " " }
             }
         };
-        let (doctype, head, legend) = (DOCTYPE.into_string(), head.into_string(), legend.into_string());
-        format!("{doctype}\n<html lang=\"und\">\n<head>{head}</head>\n<body>\n{legend}\n<ol>\n")
+        format!("{}{}\n<ol>\n", self.document().begin, legend.into_string())
     }
 
     fn record(&mut self, entry: &Entry) -> Result<String> {
@@ -108,7 +109,7 @@ impl Writer for Html {
     fn end(&self) -> String {
         let [records, spans, errors] = [&self.records, &self.spans, &self.errors].map(Cell::get);
         let footer = html! { footer { (records) " records, " (spans) " spans, " (errors) " errors" } };
-        format!("</ol>\n{}\n</body>\n</html>\n", footer.into_string())
+        format!("</ol>\n{}{}", footer.into_string(), self.document().end)
     }
 }
 

@@ -91,9 +91,12 @@ impl ChoiceRule {
                 self.likeliest(competitors.as_ref(), row, grammar, wanted, outputs)
             }
             Rule::Legal(legal) => {
-                let logits = outputs.take(0, wanted.len() * legal.vocabulary().len());
-                let mut choices =
-                    Choices { is_faulty: logits.iter().any(|l| !l.is_finite()), ..Choices::default() };
+                let width = legal.vocabulary().len();
+                let logits = outputs.take(0, wanted.len() * width);
+                // The decoder gives logits only of the wanted positions; the others have one legal id.
+                let faulty = first_fault(logits).and_then(|at| wanted.get(at / width.max(1)));
+                let faulty = faulty.map(|position| position - row.accepted());
+                let mut choices = Choices { faulty, ..Choices::default() };
                 for choice in legal.choices(row, grammar, limits, wanted, logits) {
                     let score = self.scores.then(|| constrained_score(&choice, self.temperature));
                     choices.push(choice.id, score);
@@ -113,7 +116,7 @@ impl ChoiceRule {
     ) -> Choices {
         let ids = outputs.take_ids(wanted.len());
         let logits = outputs.take(0, wanted.len());
-        let mut choices = Choices { is_faulty: logits.iter().any(|l| !l.is_finite()), ..Choices::default() };
+        let mut choices = Choices { faulty: first_fault(logits), ..Choices::default() };
         let scored = competitors.map(|legal| {
             let width = legal.vocabulary().len();
             (legal, outputs.take(1, wanted.len()), outputs.take(2, wanted.len() * width).chunks(width.max(1)))
@@ -121,7 +124,7 @@ impl ChoiceRule {
         // An argmax over the vocabulary is a small number that is not negative.
         choices.ids = ids.iter().map(|id| u32::try_from(*id).unwrap_or_default()).collect();
         let Some((legal, log_probabilities, rows)) = scored else { return choices };
-        choices.is_faulty |= log_probabilities.iter().any(|p| !p.is_finite());
+        choices.faulty = choices.faulty.into_iter().chain(first_fault(log_probabilities)).min();
         let positions = wanted.iter().zip(&choices.ids).zip(logits).zip(log_probabilities).zip(rows);
         for ((((&position, &id), &logit), &log_probability), of_legal) in positions {
             let next = grammar.next(&row.target()[..position], row.words());
@@ -132,6 +135,11 @@ impl ChoiceRule {
         }
         choices
     }
+}
+
+/// The index of the first number that is not finite.
+fn first_fault(numbers: &[f32]) -> Option<usize> {
+    numbers.iter().position(|number| !number.is_finite())
 }
 
 /// The score of a choice among legal ids: their probabilities sum to 1.
@@ -174,5 +182,45 @@ impl<'a> Outputs<'a> {
         let (taken, rest) = numbers.split_at(count.min(numbers.len()));
         *numbers = rest;
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyperloader_core::text::sentt::SentT;
+
+    use super::super::draft::Sentence;
+    use super::*;
+
+    const LIMITS: Limits = Limits { eos: 1, max_target_len: 9, vocab_size: 99, horizon: usize::MAX };
+
+    fn grammar() -> TargetGrammar {
+        let codec = SentT::from_file("../fixtures/backbones/t5-nano/tokenizer.json").unwrap();
+        TargetGrammar::new(&codec, ["city"]).unwrap()
+    }
+
+    fn faulty(rule: Rule, ids: &[i64], numbers: &[&[f32]], wanted: &[usize]) -> Option<usize> {
+        let row = Row::new(0, Sentence { words: 2, ..Sentence::default() }, LIMITS).with_draft(&[5, 6, 7]);
+        let rule = ChoiceRule { rule, scores: false, temperature: 1.0 };
+        let mut outputs = Outputs { ids, numbers: numbers.to_vec() };
+        rule.choices(&row, &grammar(), LIMITS, wanted, &mut outputs).faulty
+    }
+
+    #[test]
+    fn the_place_of_the_first_number_that_is_not_finite_is_kept() {
+        let (nan, all) = (f32::NAN, [0, 1, 2]);
+        assert_eq!(faulty(Rule::Likeliest(None), &[5, 6, 7], &[&[1.0, 2.0, 3.0]], &all), None);
+        assert_eq!(faulty(Rule::Likeliest(None), &[5, 6, 7], &[&[1.0, nan, nan]], &all), Some(1));
+        // Also of numbers that only the scores need.
+        let legal = LegalIds::new(&grammar());
+        let of_legal = vec![0.0; 3 * legal.vocabulary().len()];
+        let infinite = [-1.0, f32::NEG_INFINITY, -1.0];
+        let numbers: [&[f32]; 3] = [&[1.0, 2.0, nan], &infinite, &of_legal];
+        assert_eq!(faulty(Rule::Likeliest(Some(legal)), &[5, 6, 7], &numbers, &all), Some(1));
+        // Logits of the positions 1 and 3 alone: the fault is at the second of them.
+        let legal = LegalIds::new(&grammar());
+        let mut logits = vec![0.0; 2 * legal.vocabulary().len()];
+        *logits.last_mut().unwrap() = nan;
+        assert_eq!(faulty(Rule::Legal(legal), &[], &[&logits], &[1, 3]), Some(3));
     }
 }

@@ -17,8 +17,8 @@ pub(super) struct Choices {
     pub(super) ids: Vec<u32>,
     /// The score of each id; empty unless they are computed.
     pub(super) scores: Vec<IdScore>,
-    /// Whether a logit that decides is not a finite number.
-    pub(super) is_faulty: bool,
+    /// Index of the first id that a number decided or scored that is not finite.
+    pub(super) faulty: Option<usize>,
 }
 
 impl Choices {
@@ -39,7 +39,7 @@ pub(super) struct Row {
     accepted: usize,
     /// The score of each certain id; empty unless they are computed.
     scores: Vec<IdScore>,
-    /// Whether a logit was not a finite number.
+    /// Whether a number that decided or scored a certain id was not finite.
     is_faulty: bool,
     /// Drafted tags.
     slots: Vec<Slot>,
@@ -67,6 +67,13 @@ impl Row {
             passes: 0,
             mistakes: 0,
         }
+    }
+
+    /// The row with these drafted ids after the certain ones.
+    #[cfg(test)]
+    pub(super) fn with_draft(mut self, ids: &[u32]) -> Self {
+        self.target.extend_from_slice(ids);
+        self
     }
 
     /// Whether all ids are certain.
@@ -141,16 +148,17 @@ impl Row {
 
     /// Takes the decoder's choices at [`Row::undecided`]: the drafted ids up to the first that the decoder does not choose, and
     /// the choice there, with their scores. If there is a drafter, it then drafts the rest anew; a draft beyond the horizon
-    /// stays. A faulty choice ends the target.
+    /// stays. A faulty choice ends the target, unless it comes after a wrong drafted id and is not taken.
     pub(super) fn take(&mut self, choices: &Choices, drafter: Option<Drafter<'_>>, limits: Limits) {
-        if choices.is_faulty {
-            (self.is_faulty, self.ended) = (true, true);
-            return;
-        }
-        let (choices, scores) = (&choices.ids[..], &choices.scores);
+        let Choices { ids: choices, scores, faulty } = choices;
         let from = self.accepted;
         let drafted = &self.target[from..];
         let agreed = choices.iter().zip(drafted).take_while(|(choice, id)| choice == id).count();
+        let taken = choices.len().min(agreed + 1);
+        if faulty.is_some_and(|at| at < taken) {
+            (self.is_faulty, self.ended) = (true, true);
+            return;
+        }
         let mistaken = agreed < drafted.len().min(choices.len());
         let hints = drafter
             .filter(|_| mistaken)
@@ -164,9 +172,9 @@ impl Row {
             self.target.truncate(from + agreed);
             self.target.push(*choice);
         }
-        self.accepted = from + choices.len().min(agreed + 1);
+        self.accepted = from + taken;
         // These ids keep the scores of this pass, which settles them.
-        self.scores.extend(scores.iter().take(self.accepted - from));
+        self.scores.extend(scores.iter().take(taken));
         // Without a choice there is no next position.
         self.ended = choices.is_empty()
             || self.target[self.accepted - 1] == limits.eos
@@ -188,7 +196,7 @@ mod tests {
     /// Choices whose log-probabilities are minus the ids.
     fn choices(ids: &[u32]) -> Choices {
         let score = |id: &u32| IdScore { log_probability: -(*id as f32), margin: 0.0 };
-        Choices { ids: ids.to_vec(), scores: ids.iter().map(score).collect(), is_faulty: false }
+        Choices { ids: ids.to_vec(), scores: ids.iter().map(score).collect(), faulty: None }
     }
 
     #[test]
@@ -231,7 +239,19 @@ mod tests {
     #[test]
     fn a_faulty_choice_ends_a_row() {
         let mut row = Row::new(0, Sentence::default(), LIMITS);
-        row.take(&Choices { is_faulty: true, ..choices(&[9]) }, None, LIMITS);
+        row.take(&Choices { faulty: Some(0), ..choices(&[9]) }, None, LIMITS);
         assert!(row.ended() && row.into_output().is_faulty);
+    }
+
+    #[test]
+    fn a_fault_after_a_wrong_draft_decides_nothing() {
+        // The drafts 9 and 8 are right and 7 is wrong: the choices 9, 8 and 6 are taken, those after them are not.
+        let taken = |at: usize| {
+            let mut row = Row::new(0, Sentence::default(), LIMITS).with_draft(&[9, 8, 7, 5, 1]);
+            row.take(&Choices { faulty: Some(at), ..choices(&[9, 8, 6, 5, 1]) }, None, LIMITS);
+            (row.ended(), row.is_faulty, row.accepted())
+        };
+        assert_eq!([0, 1, 2].map(taken), [(true, true, 0); 3]);
+        assert_eq!([3, 4].map(taken), [(false, false, 3); 2]);
     }
 }

@@ -5,10 +5,13 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::lexicon_tagger;
+use common::{lexicon_bytes, lexicon_tagger, metadata};
+use hyperloader_core::calibration::selection::SelectionTable;
+use hyperloader_core::calibration::{Calibration, Outcome};
 use hyperloader_core::corpus::{CorpusSpec, Layout, Sentence};
 use hyperloader_runtime::{
-    Alignment, BackendKind, BackendOptions, Comparison, Evaluation, Split, Tagger, TaggerOptions,
+    Alignment, BackendKind, BackendOptions, Comparison, Evaluation, EvaluationError, Guarantee, ModelFile,
+    Split, Tagger, TaggerMetadata, TaggerOptions,
 };
 
 fn open(options: TaggerOptions) -> Tagger {
@@ -107,4 +110,19 @@ fn taggers_are_compared_on_the_sentences_that_they_tag_differently() {
     assert!((back.difference + comparison.difference).abs() < 1e-12 && back.p < 1e-3);
     let same = Comparison::new(&sentences, &first, &first, 5);
     assert_eq!((same.differing, same.difference, same.p), (0, 0.0, 1.0));
+}
+
+#[test]
+fn a_tagger_that_withholds_tags_is_not_evaluated() {
+    let right = [Outcome { score: 0.5, is_wrong: false }; 60];
+    let selection = Some(SelectionTable::new(&right, &right));
+    let calibration = Calibration { temperature: 1.0, alignment: Alignment::Order, selection };
+    let metadata = TaggerMetadata { calibration: Some(calibration), ..metadata() };
+    let file = ModelFile::from_bytes(lexicon_bytes(&metadata), "a.onnx").unwrap();
+    let backend = BackendOptions { kind: BackendKind::Tract, ..BackendOptions::default() };
+    let guarantee = Some(Guarantee { max_error: 0.1, confidence: 0.9 });
+    let tagger = Tagger::new(file, &TaggerOptions { backend, guarantee, ..TaggerOptions::default() }).unwrap();
+    let sentences = read("gold.conll", "paris B-place\n", &tagger);
+    let error = Evaluation::new(&tagger, &sentences).unwrap_err();
+    assert!(matches!(error, EvaluationError::Withholds), "{error}");
 }

@@ -75,6 +75,7 @@ fn another_file_is_compared_and_bad_gold_is_named() {
         run(&folder, &["--gold", "absent.jsonl"]),
         run(&folder, &["--gold", "gold.jsonl", "--output-format", "conll"]),
         run(&folder, &["--compare", "other.onnx", "set"]),
+        run(&folder, &["--gold", "gold.jsonl", "--max-error", "0.1"]),
     ];
     let text: Vec<String> =
         errors.iter().map(|output| format!("{:?}\n{}", output.status.code(), text(&output.stderr))).collect();

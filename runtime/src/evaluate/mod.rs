@@ -30,6 +30,12 @@ pub enum EvaluationError {
     /// A sentence has another number of tags than words.
     #[error(transparent)]
     Metric(#[from] MetricError),
+    /// The tagger has a guarantee: what it withholds would be scored as `O`.
+    #[error(
+        "the tagger withholds tags, which would be scored as `O`\n\
+         hint: open it without a guarantee"
+    )]
+    Withholds,
 }
 
 /// The scores of a tagger on labelled sentences.
@@ -77,8 +83,11 @@ impl Evaluation {
     /// tagged as their words.
     ///
     /// # Errors
-    /// If the backend fails, or a sentence has another number of tags than words.
+    /// If the tagger withholds tags, the backend fails, or a sentence has another number of tags than words.
     pub fn new(tagger: &Tagger, sentences: &[Sentence]) -> Result<Self, EvaluationError> {
+        if tagger.threshold().is_some() {
+            return Err(EvaluationError::Withholds);
+        }
         let (before, began) = (tagger.statistics(), Instant::now());
         let mut tagged = Vec::with_capacity(sentences.len());
         for window in sentences.chunks(tagger.window()) {

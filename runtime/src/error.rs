@@ -9,7 +9,7 @@ use hyperloader_core::text::target::TargetError;
 use hyperloader_onnx::ReadError;
 
 use crate::backend::BackendError;
-use crate::options::Mode;
+use crate::options::{Mode, Split, Words};
 use crate::split::SplitError;
 
 /// A file cannot be used as a tagger.
@@ -167,6 +167,24 @@ pub enum GuaranteeFault {
          hint: use the other value of `--align`"
     )]
     Alignment,
+    /// Texts are split into other words than those of the calibration.
+    #[error(
+        "words by the rule `{words}` are not those of the sentences that were calibrated\n\
+         hint: leave out `--words`"
+    )]
+    Words {
+        /// How texts are split into words.
+        words: Words,
+    },
+    /// Texts that the tagger takes whole are cut.
+    #[error(
+        "splitting of texts `{split}` tags parts of texts, and whole sentences were calibrated\n\
+         hint: leave out `--split`, and give one sentence per record"
+    )]
+    Split {
+        /// Which texts are tagged in parts.
+        split: Split,
+    },
     /// The counts prove no threshold.
     #[error(
         "no threshold gives an error rate of at most {percent} % with a confidence of {confidence} %, as {sentences} \

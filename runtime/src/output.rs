@@ -44,8 +44,8 @@ pub struct Tagged {
     pub unread: Vec<usize>,
     /// The scores of the sentence and of its tags; absent unless [`TaggerOptions::scores`](crate::TaggerOptions::scores).
     pub scores: Option<SentenceScores>,
-    /// Whether the sentence's score is too low for [`TaggerOptions::guarantee`](crate::TaggerOptions::guarantee). Its tags
-    /// are withheld: all are `O`, and there is no span.
+    /// Whether the sentence's score is too low for [`TaggerOptions::guarantee`](crate::TaggerOptions::guarantee), or it was
+    /// tagged in parts, for which nothing is guaranteed. Its tags are withheld: all are `O`, and there is no span.
     pub abstained: bool,
 }
 
@@ -69,12 +69,18 @@ impl Tagged {
     }
 
     /// The same if its score reaches `threshold`, else without tags.
-    pub(crate) fn answered_from(mut self, threshold: f64) -> Self {
-        if self.scores.as_ref().is_none_or(|scores| scores.score < threshold) {
-            self.abstained = true;
-            self.spans.clear();
-            self.tags.fill("O".to_owned());
+    pub(crate) fn answered_from(self, threshold: f64) -> Self {
+        match self.scores.as_ref().is_some_and(|scores| scores.score >= threshold) {
+            true => self,
+            false => self.abstain(),
         }
+    }
+
+    /// The sentence without its tags.
+    pub(crate) fn abstain(mut self) -> Self {
+        self.abstained = true;
+        self.spans.clear();
+        self.tags.fill("O".to_owned());
         self
     }
 

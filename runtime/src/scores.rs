@@ -8,7 +8,8 @@ use hyperloader_core::text::scores::Score;
 use serde::{Serialize, Serializer};
 
 use crate::error::{GuaranteeFault, OpenError};
-use crate::options::{Mode, TaggerOptions};
+use crate::input::Reader;
+use crate::options::{Mode, Split, TaggerOptions, Words};
 
 /// The score of a tag or of a span (docs/scores.md#definitions).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -61,6 +62,14 @@ pub(crate) fn threshold(
     }
     if options.align != calibration.alignment {
         return Err(error(GuaranteeFault::Alignment));
+    }
+    // Words that are given as words are taken as those of the corpus, as `Tagger::tag_words` takes them.
+    let splitting = Reader::new(options.words, metadata.words).splitting();
+    if options.words != Words::PreTokenized && splitting != metadata.words {
+        return Err(error(GuaranteeFault::Words { words: options.words }));
+    }
+    if options.split == Split::Sentences {
+        return Err(error(GuaranteeFault::Split { split: options.split }));
     }
     match table.threshold(guarantee) {
         Some(threshold) => Ok(Some(threshold)),

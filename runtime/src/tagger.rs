@@ -257,9 +257,12 @@ impl Tagger {
             let tags = self.model.tag_scores(&tagged.tags, &words);
             tagged = tagged.scored(sentence, tags, &words);
         }
+        let is_whole = document.is_whole();
         let tagged = Tagged { unread: document.into_unread(), ..tagged }.marked(&self.metadata.labels);
         Ok(match self.threshold {
-            Some(threshold) => tagged.answered_from(threshold.score),
+            // Sentences that are tagged in parts were not calibrated.
+            Some(threshold) if is_whole => tagged.answered_from(threshold.score),
+            Some(_) => tagged.abstain(),
             None => tagged,
         })
     }

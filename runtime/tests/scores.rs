@@ -10,7 +10,7 @@ use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_runtime::{
     Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Guarantee, Mode, ModelFile, SentenceError,
-    TagScore, Tagged, Tagger, TaggerOptions, Value,
+    Split, TagScore, Tagged, Tagger, TaggerOptions, Value, Words,
 };
 
 const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];
@@ -200,6 +200,37 @@ fn tags_of_sentences_below_the_threshold_are_withheld() {
 }
 
 #[test]
+fn words_and_splitting_that_change_no_sentence_of_the_calibration_keep_the_guarantee() {
+    let asked = TaggerOptions { guarantee: Some(GUARANTEE), ..options(BackendKind::Tract) };
+    for options in [
+        TaggerOptions { words: Words::PreTokenized, ..asked.clone() },
+        TaggerOptions { split: Split::Never, ..asked.clone() },
+    ] {
+        assert!(open(&selecting(&[(0.9, false); 60]), &options).threshold().is_some());
+    }
+}
+
+#[test]
+fn a_text_that_is_tagged_in_parts_is_never_answered() {
+    // Every score is answered.
+    let metadata = selecting(&[(0.0, false); 60]);
+    let asked = TaggerOptions { guarantee: Some(GUARANTEE), ..options(BackendKind::Tract) };
+    let tagger = open(&metadata, &asked);
+    assert_eq!(tagger.threshold().unwrap().score, 0.0);
+    let unread = format!("paris {}", "x".repeat(500));
+    let texts = ["call paris", &"call paris . ".repeat(9), &unread, "paris"];
+    let abstained: Vec<bool> = tag(&tagger, &texts).iter().map(|tagged| tagged.abstained).collect();
+    assert_eq!(abstained, [false, true, true, false]);
+    // More words than a target has tags for are over the limits, too, if they are not cut.
+    let short = TaggerMetadata { max_target_len: 12, ..metadata.clone() };
+    let whole = open(&short, &TaggerOptions { split: Split::Never, ..asked });
+    let abstained = tag(&whole, &["paris . . . .", "paris . . . . ."]).into_iter().map(|tagged| tagged.abstained);
+    assert!(abstained.eq([false, true]));
+    let without = open(&metadata, &options(BackendKind::Tract));
+    assert!(tag(&without, &texts).iter().all(|tagged| !tagged.spans.is_empty()), "they have spans");
+}
+
+#[test]
 fn a_guarantee_that_cannot_be_given_is_an_error_that_says_why() {
     let right = [(0.9, false); 60];
     let asked = TaggerOptions { guarantee: Some(GUARANTEE), ..options(BackendKind::Tract) };
@@ -214,6 +245,8 @@ fn a_guarantee_that_cannot_be_given_is_an_error_that_says_why() {
         error(&calibrated(2.0), &asked),
         error(&selecting(&right), &TaggerOptions { mode: Mode::Constrained, ..asked.clone() }),
         error(&selecting(&right), &TaggerOptions { align: Alignment::Sentinel, ..asked.clone() }),
+        error(&selecting(&right), &TaggerOptions { words: Words::Unicode, ..asked.clone() }),
+        error(&selecting(&right), &TaggerOptions { split: Split::Sentences, ..asked.clone() }),
         error(&selecting(&[(0.9, true); 60]), &asked),
     ];
     insta::assert_snapshot!(messages.join("\n"));

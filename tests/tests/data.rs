@@ -92,6 +92,7 @@ fn evaluation_windows_do_not_depend_on_gold_tags_and_lose_no_word() {
         let data = load([&short, &short, &long], |config| limit(config, TooLong::Window, 40)).unwrap();
         check_complete(&data.test, 70, tags);
         assert_eq!(data.windowed, 1);
+        assert!(data.valid[0].is_whole && data.test.iter().all(|window| !window.is_whole));
         data.test.into_iter().map(|window| window.words).collect::<Vec<_>>()
     };
     let plain = windows(&["O"]);
@@ -106,6 +107,7 @@ fn without_windows_long_sentences_are_left_out_of_training_only_or_cut_off_and_c
     let skipped = load([&lines, &lines, &lines], |config| limit(config, TooLong::Skip, 40)).unwrap();
     assert_eq!([skipped.train.len(), skipped.valid.len(), skipped.test.len()], [1, 2, 2]);
     assert_eq!((skipped.skipped, skipped.truncated, skipped.windowed), (1, 2, 0));
+    assert!(skipped.valid.iter().map(|example| example.is_whole).eq([true, false]), "the second is cut off");
     let cut = load([&lines, &lines, &lines], |config| limit(config, TooLong::Truncate, 40)).unwrap();
     assert_eq!((cut.train.len(), cut.skipped, cut.truncated, cut.windowed), (2, 0, 3, 0));
     assert_eq!((cut.train[1].source.len(), cut.train[1].tags.len()), (40, 70));

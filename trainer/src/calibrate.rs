@@ -39,7 +39,8 @@ pub(crate) fn calibrate_task(
     let temperatures = [1.0, temperature];
     let [fitted_scores, tested_scores] =
         [scorer.score(&fitted, &temperatures)?, scorer.score(&tested, &temperatures)?];
-    let outcomes = |scores: &[SentenceScores]| scores.iter().map(SentenceScores::outcome).collect::<Vec<_>>();
+    let outcomes =
+        |scores: &[SentenceScores]| scores.iter().filter_map(SentenceScores::outcome).collect::<Vec<_>>();
     let reliability = |at: usize| {
         let mut reliability = Reliability::default();
         let tags = tested_scores.iter().flat_map(|sentence| sentence.tags(at));
@@ -122,11 +123,12 @@ impl SentenceScores<'_> {
         })
     }
 
-    /// The score of the sentence at the last temperature, and whether any of its tags is wrong.
-    fn outcome(&self) -> Outcome {
-        let scores = self.windows.iter().filter_map(|(_, scored)| Some(scored.at.last()?.example));
-        let is_wrong = self.windows.iter().any(|(example, scored)| scored.tags != example.tags);
-        Outcome { score: Score::product(scores).probability(), is_wrong }
+    /// The score of the sentence at the last temperature, and whether any of its tags is wrong. `None` if `hl-run` tags the
+    /// sentence in parts: it answers none of those.
+    fn outcome(&self) -> Option<Outcome> {
+        let [(example, scored)] = &self.windows[..] else { return None };
+        let score = scored.at.last().filter(|_| example.is_whole)?.example;
+        Some(Outcome { score: score.probability(), is_wrong: scored.tags != example.tags })
     }
 }
 
@@ -144,6 +146,7 @@ mod tests {
             words: words(gold),
             tags: words(gold),
             sentence: 0,
+            is_whole: true,
             marked: None,
         };
         let tags = vec![score; words(predicted).len()];
@@ -151,15 +154,20 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_of_windows_has_the_product_of_their_scores_and_is_wrong_if_one_is() {
+    fn only_sentences_that_are_tagged_whole_have_an_outcome() {
         let right = window("O B-a", "O B-a", 0.5);
         let wrong = window("O O I-a", "O O O", 0.25);
         let both = SentenceScores { windows: vec![(&right.0, right.1.clone()), (&wrong.0, wrong.1.clone())] };
-        let outcome = both.outcome();
-        assert!((outcome.score - 0.125).abs() < 1e-12 && outcome.is_wrong);
+        assert_eq!(both.outcome(), None);
         let correct: Vec<bool> = both.tags(0).map(|(_, is_correct)| is_correct).collect();
         assert_eq!(correct, [true, true, true, true, false]);
-        let one = SentenceScores { windows: vec![(&right.0, right.1.clone())] };
-        assert!(!one.outcome().is_wrong);
+        let outcome = |(example, scored): &(Example, Scored)| {
+            SentenceScores { windows: vec![(example, scored.clone())] }.outcome()
+        };
+        assert_eq!(outcome(&right).map(|outcome| outcome.is_wrong), Some(false));
+        let of_wrong = outcome(&wrong).unwrap();
+        assert!((of_wrong.score - 0.25).abs() < 1e-12 && of_wrong.is_wrong);
+        let cut = (Example { is_whole: false, ..right.0 }, right.1);
+        assert_eq!(outcome(&cut), None);
     }
 }

@@ -57,10 +57,17 @@ pub struct TableError(usize);
 /// A guarantee that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Guarantee {
-    /// Highest rate of answered sentences with a wrong tag, from 0 to 1.
+    /// Highest rate of answered sentences with a wrong tag, between 0 and 1.
     pub max_error: f64,
-    /// Probability that the guarantee holds, over the choice of the calibration sentences, from 0 to 1.
+    /// Probability that the guarantee holds, over the choice of the calibration sentences, between 0 and 1.
     pub confidence: f64,
+}
+
+impl Guarantee {
+    /// Whether both numbers are between 0 and 1. Nothing is claimed for others.
+    pub fn is_possible(&self) -> bool {
+        [self.max_error, self.confidence].iter().all(|number| *number > 0.0 && *number < 1.0)
+    }
 }
 
 /// A threshold that gives a [`Guarantee`].
@@ -133,8 +140,12 @@ impl SelectionTable {
         self.0.sentences
     }
 
-    /// The laxest threshold that gives the guarantee; `None` if the counts prove it for none.
+    /// The laxest threshold that gives the guarantee; `None` if the counts prove it for none, or a number is not between 0
+    /// and 1.
     pub fn threshold(&self, guarantee: Guarantee) -> Option<Threshold> {
+        if !guarantee.is_possible() {
+            return None;
+        }
         let Guarantee { max_error, confidence } = guarantee;
         let delta = 1.0 - confidence;
         let ln_p = |answered: Answered| ln_cdf(answered.wrong, answered.sentences, max_error);
@@ -211,6 +222,17 @@ mod tests {
         assert!(SelectionTable::new(&right(50), &vec![sentence(true); 50]).threshold(TENTH).is_none());
         assert!(SelectionTable::new(&[], &right(50)).threshold(TENTH).is_none());
         assert!(SelectionTable::new(&right(50), &[]).threshold(TENTH).is_none());
+    }
+
+    #[test]
+    fn numbers_that_are_not_between_0_and_1_give_no_threshold() {
+        let right = vec![Outcome { score: 0.9, is_wrong: false }; 500];
+        let table = SelectionTable::new(&right, &right);
+        assert!(table.threshold(TENTH).is_some());
+        for odd in [0.0, 1.0, -0.1, 1.5, f64::NAN, f64::INFINITY] {
+            assert_eq!(table.threshold(Guarantee { max_error: odd, ..TENTH }), None, "{odd}");
+            assert_eq!(table.threshold(Guarantee { confidence: odd, ..TENTH }), None, "{odd}");
+        }
     }
 
     #[test]

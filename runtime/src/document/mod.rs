@@ -45,6 +45,8 @@ pub(crate) struct Document {
     /// The source of each part.
     sources: Vec<Source>,
     words: usize,
+    /// See [`Document::is_whole`].
+    is_whole: bool,
     /// Indices of words that take more tokens than the tagger does. They are in no part.
     unread: Vec<usize>,
 }
@@ -81,6 +83,7 @@ impl Document {
                 parts: vec![Part { words: 0..words.len(), continues: false }],
                 sources: vec![source],
                 words: words.len(),
+                is_whole: texts.len() <= model.max_words(),
                 unread: vec![],
             }),
         }
@@ -99,12 +102,17 @@ impl Document {
         let (parts, unread) = plan(&lengths.words, &boundaries(text, words), limits);
         let source = |part: &Part| model.source(&texts[part.words.clone()]);
         let sources = parts.iter().map(source).collect::<Result<_, _>>()?;
-        Ok(Self { parts, sources, words: words.len(), unread })
+        Ok(Self { parts, sources, words: words.len(), is_whole: false, unread })
     }
 
     /// The source of each part.
     pub(crate) fn sources(&self) -> &[Source] {
         &self.sources
+    }
+
+    /// Whether the text is one sentence within the tagger's limits, and is tagged as one.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// The indices of the words that are in no part.

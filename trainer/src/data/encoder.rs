@@ -93,11 +93,18 @@ impl<'a> Encoder<'a> {
             self.skipped += 1;
             return Ok(None);
         }
+        let is_whole = purpose == Purpose::Evaluation && self.is_whole(sentence, &coded)?;
         self.truncated += usize::from(!fits);
         self.codec.truncate(&mut coded, self.limits);
         let Coded { source, target } = coded;
         let (words, tags) = (words.to_vec(), tags.to_vec());
-        Ok(Some(Example { source, target, words, tags, sentence: index, marked: None }))
+        Ok(Some(Example { source, target, words, tags, sentence: index, is_whole, marked: None }))
+    }
+
+    /// Whether all words of a sentence fit into one window, and `coded` is that window.
+    fn is_whole(&self, sentence: &Sentence, coded: &Coded) -> Result<bool, CodingError> {
+        let reach = self.reach(&sentence.words, None, 0)?;
+        Ok(reach == sentence.words.len() && coded.source.len() <= self.limits.source)
     }
 
     /// The fewest consecutive ranges of words that each fit the limits. Training windows begin outside spans if possible.

@@ -18,6 +18,9 @@ pub struct Example {
     pub tags: Vec<String>,
     /// The index of the sentence in its split. The windows of a sentence follow each other.
     pub sentence: usize,
+    /// Whether it is a sentence that `hl-run` tags as one: source and shortest possible target are within the limits. Not known
+    /// of training examples.
+    pub is_whole: bool,
     /// The spans of the sentence in its text, which all its windows share; `None` if the file marks words.
     pub marked: Option<Arc<MarkedText>>,
 }

@@ -163,6 +163,7 @@ mod tests {
             words: Vec::new(),
             tags: Vec::new(),
             sentence,
+            is_whole: true,
             marked: None,
         };
         let examples = [0, 1, 1, 1, 2].map(window);
@@ -180,6 +181,7 @@ mod tests {
             words: Vec::new(),
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
             sentence,
+            is_whole: true,
             marked: Some(Arc::new(MarkedText { words: words.to_vec(), spans: spans.to_vec() })),
         };
         // `in 2023. ok`: the file marks `2023`, the word is `2023.`.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hyperloader_core::backbone::Backbone;
 use hyperloader_core::backbone::t5::T5Backbone;
-use hyperloader_core::run::{Run, Which};
+use hyperloader_core::run::{Run, RunCalibration, Which};
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::target::{Alignment, TargetGrammar};
 use hyperloader_runtime::{BackendKind, BackendOptions, ModelFile, Tagged, Tagger, TaggerOptions};
@@ -119,4 +119,11 @@ fn a_calibration_goes_from_training_to_the_file_and_holds_for_its_weights_only()
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("as 10 validation sentences show"), "{error}");
+
+    // The report of a run whose calibration is that of other weights does not show it.
+    let mut run = run;
+    run.save_calibration(&RunCalibration { checkpoint_sha256: "00".into(), ..calibration }).unwrap();
+    place.program("hl-train").args(["report", "runs/run", "--quiet"]).assert().success();
+    let report = std::fs::read_to_string(place.path("runs/run/report.html")).unwrap();
+    assert!(!report.contains("reliability of scores"));
 }

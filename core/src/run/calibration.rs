@@ -65,6 +65,18 @@ impl Run {
         calibration.map(Some).map_err(|source| RunError::Calibration { path, source })
     }
 
+    /// The tasks whose calibration is that of the weights of `checkpoint`. None if the run was calibrated with other weights.
+    ///
+    /// # Errors
+    /// As [`Run::calibration`].
+    pub fn calibrated_tasks(
+        &self,
+        checkpoint: &Checkpoint,
+    ) -> Result<BTreeMap<String, TaskCalibration>, RunError> {
+        let of_checkpoint = |all: &RunCalibration| all.checkpoint_sha256 == checkpoint.sha256;
+        Ok(self.calibration()?.filter(of_checkpoint).map(|all| all.tasks).unwrap_or_default())
+    }
+
     /// The calibration of a task's scores with the weights of `checkpoint`, if there is one.
     ///
     /// # Errors
@@ -74,8 +86,6 @@ impl Run {
         task: &str,
         checkpoint: &Checkpoint,
     ) -> Result<Option<Calibration>, RunError> {
-        let of_checkpoint = |all: &RunCalibration| all.checkpoint_sha256 == checkpoint.sha256;
-        let tasks = self.calibration()?.filter(of_checkpoint).map(|all| all.tasks);
-        Ok(tasks.and_then(|mut tasks| tasks.remove(task)).map(|task| task.calibration))
+        Ok(self.calibrated_tasks(checkpoint)?.remove(task).map(|task| task.calibration))
     }
 }

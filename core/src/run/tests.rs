@@ -7,7 +7,10 @@ use super::folder::CHECKPOINTS;
 use super::*;
 use crate::backbone::registry::Architecture;
 use crate::backbone::t5::T5Config;
+use crate::calibration::Calibration;
+use crate::calibration::reliability::Reliability;
 use crate::method::MethodConfig;
+use crate::text::target::Alignment;
 use crate::text::words::WordSplitting;
 use crate::weights::tensors::Tensors;
 
@@ -140,6 +143,33 @@ fn a_changed_checkpoint_is_refused() {
     let entry = run.checkpoint(Which::Best).unwrap().clone();
     damage(&folder.path().join(&entry.file));
     assert!(run.read(&entry).unwrap_err().to_string().contains("damaged"));
+}
+
+#[test]
+fn a_calibration_is_that_of_its_checkpoint_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = new_run(&folder.path().join("r"));
+    save(&mut run, 1, &[("mtop", 0.5), ("snips", 0.5)], 1);
+    let best = run.checkpoint(Which::Best).unwrap().clone();
+    assert!(run.calibrated_tasks(&best).unwrap().is_empty(), "not calibrated");
+    let mtop = TaskCalibration {
+        calibration: Calibration { temperature: 1.5, alignment: Alignment::Order, selection: None },
+        fitted_on: 10,
+        tested_on: 9,
+        before: Reliability::default(),
+        after: Reliability::default(),
+    };
+    let tasks = [("mtop".to_owned(), mtop.clone())].into();
+    run.save_calibration(&RunCalibration { checkpoint_sha256: best.sha256.clone(), tasks }).unwrap();
+    let found: Vec<_> = run.calibrated_tasks(&best).unwrap().into_iter().collect();
+    assert_eq!(found, [("mtop".to_owned(), mtop.clone())]);
+    assert_eq!(run.calibration_of("mtop", &best).unwrap(), Some(mtop.calibration));
+    assert_eq!(run.calibration_of("snips", &best).unwrap(), None);
+    save(&mut run, 2, &[("mtop", 0.1), ("snips", 0.1)], 1);
+    let newer = run.checkpoint(Which::Best).unwrap().clone();
+    assert_ne!(newer.sha256, best.sha256);
+    assert!(run.calibrated_tasks(&newer).unwrap().is_empty(), "calibrated with older weights");
+    assert_eq!(run.calibration_of("mtop", &newer).unwrap(), None);
 }
 
 #[test]

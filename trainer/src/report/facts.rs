@@ -20,7 +20,7 @@ pub(super) struct Facts {
     pub(super) history: History,
     /// The final evaluation; `None` if the run was interrupted.
     pub(super) outcome: Option<Outcome>,
-    /// The calibration of each task that has one.
+    /// The calibration of each task whose scores with the best checkpoint are calibrated.
     pub(super) calibration: BTreeMap<String, TaskCalibration>,
 }
 
@@ -35,7 +35,11 @@ impl Facts {
         if history.is_empty() {
             return Err(ReportError::NoMetrics(folder.to_owned()));
         }
-        let calibration = run.calibration()?.map(|calibration| calibration.tasks).unwrap_or_default();
+        // An interrupted run may have no checkpoint.
+        let calibration = match run.checkpoint(Which::Best) {
+            Ok(best) => run.calibrated_tasks(best)?,
+            Err(_) => BTreeMap::new(),
+        };
         let config = read_text(&folder.join(CONFIG))?;
         Ok(Self { config, outcome: read_outcome(folder)?, calibration, run, history })
     }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use hyperloader_cli::{Console, FormatArgs};
-use hyperloader_core::run::{Run, TaskCalibration};
+use hyperloader_core::run::{Run, TaskCalibration, Which};
 use hyperloader_trainer::train::calibrate;
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &CalibrateArgs, console: &Console) -> Result<()> {
     let run = Run::open(&args.run.folder()?)?;
     let config = args.compute.config_of(&run)?;
     let run = calibrate(config, run, &mut Progress::new(0, console))?;
-    let tasks = run.calibration()?.map(|calibration| calibration.tasks).unwrap_or_default();
+    let tasks = run.calibrated_tasks(run.checkpoint(Which::Best)?)?;
     let record = |(task, calibration): (&String, &TaskCalibration)| (task.clone(), object(calibration));
     let object: serde_json::Map<String, Value> = tasks.iter().map(record).collect();
     let record = json!({ "run": run.folder, "tasks": object });

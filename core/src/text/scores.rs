@@ -16,6 +16,16 @@ pub struct IdScore {
     pub margin: f32,
 }
 
+impl IdScore {
+    /// The score of the id with the highest logit, by the softmax over it and `others`, the logits of all other ids, which are
+    /// divided by `temperature`. Each of the others would make another tag.
+    pub fn of_logits(logit: f32, others: impl Iterator<Item = f32> + Clone, temperature: f32) -> Self {
+        let others = others.map(|other| (other - logit) / temperature);
+        let second = others.clone().fold(f32::NEG_INFINITY, f32::max);
+        Self { log_probability: -others.map(f32::exp).sum::<f32>().ln_1p(), margin: -second }
+    }
+}
+
 /// The score of a tag, a span or a sentence.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
@@ -76,6 +86,20 @@ pub fn tag_scores<T: AsRef<str>>(bio: &[T], words: &[Score]) -> Vec<Score> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_scored_by_the_softmax_also_where_its_logits_are_large() {
+        for shift in [0.0_f32, 1e5] {
+            let [second, logit, third] = [1.0_f32, 3.0, 2.0].map(|logit| logit * 2.0 + shift);
+            let score = IdScore::of_logits(logit, [second, third].into_iter(), 2.0);
+            let expected = 3.0_f32.exp() / [1.0_f32, 2.0, 3.0].map(f32::exp).iter().sum::<f32>();
+            assert!((score.log_probability.exp() - expected).abs() < 1e-6 && (score.margin - 1.0).abs() < 1e-6);
+        }
+        let alone = IdScore::of_logits(3.0, std::iter::empty(), 1.0);
+        assert_eq!(alone, IdScore { log_probability: 0.0, margin: f32::INFINITY });
+        let sure = IdScore::of_logits(20.0, [0.0].into_iter(), 1.0);
+        assert!(sure.log_probability < 0.0, "2e-9 is less than the distance of 1 to the next number");
+    }
 
     #[test]
     fn a_word_is_scored_by_its_ids_and_the_id_after_them() {

@@ -176,13 +176,11 @@ fn argmax(logits: &[f32]) -> u32 {
     (0..logits.len()).fold(0, better) as u32
 }
 
-/// The score of the largest logit, that of `tag`, with the logits divided by `temperature`.
+/// The score of `tag`, that of the largest logit.
 fn score(logits: &[f32], tag: u32, temperature: f32) -> IdScore {
     let best = logits.get(tag as usize).copied().unwrap_or_default();
     let others = logits.iter().enumerate().filter(|(other, _)| *other != tag as usize);
-    let others = others.map(|(_, logit)| (logit - best) / temperature);
-    let second = others.clone().fold(f32::NEG_INFINITY, f32::max);
-    IdScore { log_probability: -others.map(f32::exp).sum::<f32>().ln_1p(), margin: -second }
+    IdScore::of_logits(best, others.map(|(_, logit)| *logit), temperature)
 }
 
 #[cfg(test)]

@@ -97,9 +97,10 @@ impl ChoiceRule {
                 let faulty = first_fault(logits).and_then(|at| wanted.get(at / width.max(1)));
                 let faulty = faulty.map(|position| position - row.accepted());
                 let mut choices = Choices { faulty, ..Choices::default() };
-                for choice in legal.choices(row, grammar, limits, wanted, logits) {
-                    let score = self.scores.then(|| constrained_score(&choice, self.temperature));
-                    choices.push(choice.id, score);
+                for LegalChoice { id, logit, others } in legal.choices(row, grammar, limits, wanted, logits) {
+                    // The probabilities of the legal ids sum to 1.
+                    let score = || IdScore::of_logits(logit, others.iter().copied(), self.temperature);
+                    choices.push(id, self.scores.then(score));
                 }
                 choices
             }
@@ -140,13 +141,6 @@ impl ChoiceRule {
 /// The index of the first number that is not finite.
 fn first_fault(numbers: &[f32]) -> Option<usize> {
     numbers.iter().position(|number| !number.is_finite())
-}
-
-/// The score of a choice among legal ids: their probabilities sum to 1.
-fn constrained_score(choice: &LegalChoice, temperature: f32) -> IdScore {
-    let others = choice.others.iter().map(|other| (other - choice.logit) / temperature);
-    let best = others.clone().fold(f32::NEG_INFINITY, f32::max);
-    IdScore { log_probability: -others.map(f32::exp).sum::<f32>().ln_1p(), margin: -best }
 }
 
 /// The decoder's first outputs, of which each row takes its part in turn.

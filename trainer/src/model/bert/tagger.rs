@@ -22,7 +22,7 @@ use crate::model::base::TaskLabels;
 use crate::model::error::ModelError;
 use crate::model::learner::{Decoding, Learner};
 use crate::model::placement::Placement;
-use crate::model::scored::{ExampleScores, Scored};
+use crate::model::scored::{ExampleScores, Scored, log_probabilities};
 use crate::model::start::Start;
 use crate::parameters::{MissingTensor, Parameters};
 
@@ -98,6 +98,37 @@ impl BertTagger {
     fn batch(&self, examples: &[&Example]) -> Batch {
         Batch::new(examples, self.config().pad_token_id, self.bert.device())
     }
+
+    /// The logits of `examples` `[batch, source_len, tags]` and the index of the best tag of each token `[batch, source_len]`,
+    /// from one pass, without gradients.
+    fn best(&self, task: &str, examples: &[&Example]) -> Result<(Tensor, Tensor), ModelError> {
+        let Batch { input_ids, attention_mask, .. } = self.batch(examples);
+        let logits = tch::no_grad(|| self.logits(task, [&input_ids, &attention_mask], false))?;
+        let best = logits.argmax(-1, false);
+        Ok((logits, best))
+    }
+
+    /// The tags of `examples` from the index of the best tag of each token.
+    fn tags_of(
+        &self,
+        task: &str,
+        examples: &[&Example],
+        best: &Tensor,
+    ) -> Result<Vec<Vec<String>>, ModelError> {
+        let best = Vec::<Vec<i64>>::try_from(best.to_device(Device::Cpu))
+            .map_err(|error| ModelError::Output(error.to_string()))?;
+        let tags = self.task_tags(task)?;
+        let mut all = Vec::with_capacity(examples.len());
+        for (example, best) in examples.iter().zip(best) {
+            // A word whose first sub-word was cut off gets `O`.
+            let tag = |at: usize| match at < example.source.len() - 1 {
+                true => tags[best[at] as usize].clone(),
+                false => "O".to_owned(),
+            };
+            all.push(self.codec.encode(&example.words)?.first.into_iter().map(tag).collect());
+        }
+        Ok(all)
+    }
 }
 
 /// The cross entropy of `logits` `[batch, len, tags]`, summed over the positions of `target_ids` `[batch, len]` that have
@@ -146,50 +177,30 @@ impl Learner for BertTagger {
     }
 
     fn tags(&self, task: &str, examples: &[&Example], _: Decoding) -> Result<Vec<Vec<String>>, ModelError> {
-        let Batch { input_ids, attention_mask, .. } = self.batch(examples);
-        let logits = tch::no_grad(|| self.logits(task, [&input_ids, &attention_mask], false))?;
-        let best = Vec::<Vec<i64>>::try_from(logits.argmax(-1, false).to_device(Device::Cpu))
-            .map_err(|error| ModelError::Output(error.to_string()))?;
-        let tags = self.task_tags(task)?;
-        let mut all = Vec::with_capacity(examples.len());
-        for (example, best) in examples.iter().zip(best) {
-            // A word whose first sub-word was cut off gets `O`.
-            let tag = |at: usize| match at < example.source.len() - 1 {
-                true => tags[best[at] as usize].clone(),
-                false => "O".to_owned(),
-            };
-            all.push(self.codec.encode(&example.words)?.first.into_iter().map(tag).collect());
-        }
-        Ok(all)
+        self.tags_of(task, examples, &self.best(task, examples)?.1)
     }
 
     fn scored(
         &self,
         task: &str,
         examples: &[&Example],
-        decoding: Decoding,
+        _: Decoding,
         temperatures: &[f64],
     ) -> Result<Vec<Scored>, ModelError> {
-        let Batch { input_ids, attention_mask, .. } = self.batch(examples);
-        let logits = tch::no_grad(|| self.logits(task, [&input_ids, &attention_mask], false))?;
-        let best = logits.amax([-1_i64].as_slice(), true);
-        let all = temperatures.iter().map(|temperature| {
-            let scaled = (&logits - &best) / *temperature;
-            let sums = scaled.exp().sum_dim_intlist([-1_i64].as_slice(), false, Kind::Float);
-            Vec::<Vec<f32>>::try_from(-sums.log().to_device(Device::Cpu))
-        });
-        let all = all.collect::<Result<Vec<_>, _>>();
-        let all = all.map_err(|error| ModelError::Output(error.to_string()))?;
+        let (logits, best) = self.best(task, examples)?;
+        let length = logits.size()[1] as usize;
+        let all = log_probabilities(&logits.flatten(0, 1), &best.reshape(-1), temperatures);
         let mut scored = Vec::with_capacity(examples.len());
-        for (row, tags) in self.tags(task, examples, decoding)?.into_iter().enumerate() {
+        for (row, tags) in self.tags_of(task, examples, &best)?.into_iter().enumerate() {
             let example = examples[row];
             let first = self.codec.encode(&example.words)?.first;
             let score = |of_row: &[f32], at: usize| match at < example.source.len() - 1 {
                 true => Score { log_probability: of_row[at].into(), margin: f64::INFINITY },
                 false => Score::NOT_WRITTEN,
             };
-            let at = all.iter().map(|rows| {
-                let tags: Vec<Score> = first.iter().map(|&at| score(&rows[row], at)).collect();
+            let at = all.iter().map(|of_all| {
+                let of_row = &of_all[row * length..(row + 1) * length];
+                let tags: Vec<Score> = first.iter().map(|&at| score(of_row, at)).collect();
                 ExampleScores { example: Score::product(tags.iter().copied()), tags }
             });
             let at = at.collect();

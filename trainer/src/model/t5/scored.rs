@@ -1,11 +1,12 @@
 //! Log-probabilities of generated targets, from one pass over each.
 
 use hyperloader_core::weights::task::TaskWeights;
-use tch::{Kind, Tensor, no_grad};
+use tch::{Tensor, no_grad};
 
 use super::layers::Mode;
 use super::network::T5;
 use crate::data::batch::padded;
+use crate::model::scored::log_probabilities;
 
 /// The number of target ids whose logits are in memory at the same time.
 const IDS: i64 = 256;
@@ -44,15 +45,9 @@ impl T5 {
         let mut all = vec![Vec::with_capacity(count as usize); temperatures.len()];
         for start in (0..count).step_by(IDS as usize) {
             let length = IDS.min(count - start);
-            let logits = self.logits(&states.narrow(0, start, length)).to_kind(Kind::Float);
-            let below_best = &logits - logits.amax([-1_i64].as_slice(), true);
-            let chosen = ids.narrow(0, start, length).unsqueeze(1);
-            let of_chosen = below_best.gather(-1, &chosen, false).squeeze_dim(1);
-            for (temperature, values) in temperatures.iter().zip(&mut all) {
-                let powers = (&below_best / *temperature).exp();
-                let sum = powers.sum_dim_intlist([-1_i64].as_slice(), false, Kind::Float);
-                values.extend(numbers(&(&of_chosen / *temperature - sum.log())));
-            }
+            let logits = self.logits(&states.narrow(0, start, length));
+            let of_chosen = log_probabilities(&logits, &ids.narrow(0, start, length), temperatures);
+            all.iter_mut().zip(of_chosen).for_each(|(values, of_chosen)| values.extend(of_chosen));
         }
         all
     }
@@ -66,11 +61,4 @@ fn split(mut flat: &[f32], targets: &[Vec<u32>]) -> Vec<Vec<f32>> {
         row.to_vec()
     };
     targets.iter().map(row).collect()
-}
-
-/// The elements of a tensor of float32.
-fn numbers(tensor: &Tensor) -> Vec<f32> {
-    let mut numbers = vec![0.0; tensor.numel()];
-    tensor.copy_data(&mut numbers, tensor.numel());
-    numbers
 }

@@ -17,28 +17,19 @@ pub struct Bin {
 }
 
 /// Scores and correctness of tags in [`BINS`] bins: bin `n` holds scores from `n / BINS` to `(n + 1) / BINS`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reliability {
     /// The bins, by ascending scores.
-    pub bins: Vec<Bin>,
-}
-
-impl Default for Reliability {
-    fn default() -> Self {
-        Self { bins: vec![Bin::default(); BINS] }
-    }
+    pub bins: [Bin; BINS],
 }
 
 impl Reliability {
     /// Counts a tag with this `score`, from 0 to 1.
     pub fn add(&mut self, score: f64, is_correct: bool) {
-        let last = self.bins.len().saturating_sub(1);
-        let at = (score * self.bins.len() as f64) as usize;
-        if let Some(bin) = self.bins.get_mut(at.min(last)) {
-            bin.count += 1;
-            bin.correct += u64::from(is_correct);
-            bin.score += score;
-        }
+        let bin = &mut self.bins[((score * BINS as f64) as usize).min(BINS - 1)];
+        bin.count += 1;
+        bin.correct += u64::from(is_correct);
+        bin.score += score;
     }
 
     /// Number of tags.
@@ -73,5 +64,15 @@ mod tests {
         assert!((tags.error() - (0.9 + 0.2) / 4.0).abs() < 1e-12, "{}", tags.error());
         tags.extend([(1.0, true), (0.0, false)]);
         assert_eq!((tags.count(), tags.bins[0].count, tags.bins[BINS - 1].count), (6, 1, 3));
+    }
+
+    #[test]
+    fn another_number_of_bins_is_refused() {
+        let mut json = serde_json::to_value(Reliability::default()).unwrap();
+        assert_eq!(serde_json::from_value::<Reliability>(json.clone()).unwrap(), Reliability::default());
+        let bins = json["bins"].as_array_mut().unwrap();
+        bins.pop();
+        let error = serde_json::from_value::<Reliability>(json).unwrap_err();
+        assert!(error.to_string().contains("expected an array of length 15"), "{error}");
     }
 }

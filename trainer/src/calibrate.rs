@@ -35,29 +35,37 @@ pub(crate) fn calibrate_task(
     }
     let half = |odd: usize| sentences.iter().copied().skip(odd).step_by(2).collect::<Vec<_>>();
     let [fitted, tested] = [half(0), half(1)];
-    let temperature = scorer.fit(&fitted)?;
-    let temperatures = [1.0, temperature];
+    let temperatures = [1.0, scorer.fit(&fitted)?];
     let [fitted_scores, tested_scores] =
         [scorer.score(&fitted, &temperatures)?, scorer.score(&tested, &temperatures)?];
-    let outcomes =
-        |scores: &[SentenceScores]| scores.iter().filter_map(SentenceScores::outcome).collect::<Vec<_>>();
-    let reliability = |at: usize| {
-        let mut reliability = Reliability::default();
-        let tags = tested_scores.iter().flat_map(|sentence| sentence.tags(at));
-        reliability.extend(tags.map(|(score, is_correct)| (score.probability(), is_correct)));
-        reliability
+    let at = more_reliable(&fitted_scores);
+    let outcomes = |scores: &[SentenceScores]| -> Vec<Outcome> {
+        scores.iter().filter_map(|sentence| sentence.outcome(at)).collect()
     };
     Ok(Some(TaskCalibration {
         calibration: Calibration {
-            temperature,
+            temperature: temperatures[at],
             alignment: decoding.alignment,
             selection: Some(SelectionTable::new(&outcomes(&fitted_scores), &outcomes(&tested_scores))),
         },
         fitted_on: fitted.len(),
         tested_on: tested.len(),
-        before: reliability(0),
-        after: reliability(1),
+        before: reliability(&tested_scores, 0),
+        after: reliability(&tested_scores, at),
     }))
+}
+
+/// The index of the temperature whose scores are used: 1 if it lowers the expected calibration error of the tags, else 0. A
+/// lower log loss, which the temperature is fitted to, does not always.
+fn more_reliable(sentences: &[SentenceScores]) -> usize {
+    let [before, after] = [0, 1].map(|at| reliability(sentences, at).error());
+    usize::from(after < before)
+}
+
+/// The reliability of the tags of `sentences` at the temperature of this index.
+fn reliability(sentences: &[SentenceScores], temperature: usize) -> Reliability {
+    let tags = sentences.iter().flat_map(|sentence| sentence.tags(temperature));
+    tags.map(|(score, is_correct)| (score.probability(), is_correct)).collect()
 }
 
 /// Scores sentences with the model.
@@ -123,11 +131,11 @@ impl SentenceScores<'_> {
         })
     }
 
-    /// The score of the sentence at the last temperature, and whether any of its tags is wrong. `None` if `hl-run` tags the
-    /// sentence in parts: it answers none of those.
-    fn outcome(&self) -> Option<Outcome> {
+    /// The score of the sentence at the temperature of this index, and whether any of its tags is wrong. `None` if `hl-run`
+    /// tags the sentence in parts: it answers none of those.
+    fn outcome(&self, temperature: usize) -> Option<Outcome> {
         let [(example, scored)] = &self.windows[..] else { return None };
-        let score = scored.at.last().filter(|_| example.is_whole)?.example;
+        let score = scored.at.get(temperature).filter(|_| example.is_whole)?.example;
         Some(Outcome { score: score.probability(), is_wrong: scored.tags != example.tags })
     }
 }
@@ -158,16 +166,33 @@ mod tests {
         let right = window("O B-a", "O B-a", 0.5);
         let wrong = window("O O I-a", "O O O", 0.25);
         let both = SentenceScores { windows: vec![(&right.0, right.1.clone()), (&wrong.0, wrong.1.clone())] };
-        assert_eq!(both.outcome(), None);
+        assert_eq!(both.outcome(0), None);
         let correct: Vec<bool> = both.tags(0).map(|(_, is_correct)| is_correct).collect();
         assert_eq!(correct, [true, true, true, true, false]);
         let outcome = |(example, scored): &(Example, Scored)| {
-            SentenceScores { windows: vec![(example, scored.clone())] }.outcome()
+            SentenceScores { windows: vec![(example, scored.clone())] }.outcome(0)
         };
         assert_eq!(outcome(&right).map(|outcome| outcome.is_wrong), Some(false));
         let of_wrong = outcome(&wrong).unwrap();
         assert!((of_wrong.score - 0.25).abs() < 1e-12 && of_wrong.is_wrong);
         let cut = (Example { is_whole: false, ..right.0 }, right.1);
         assert_eq!(outcome(&cut), None);
+    }
+
+    #[test]
+    fn a_temperature_that_makes_scores_less_reliable_is_not_used() {
+        let sentence = |tags: [(&str, &str); 2], scores: [f64; 2]| {
+            let [gold, predicted] = [tags.map(|tag| tag.0), tags.map(|tag| tag.1)].map(|tags| tags.join(" "));
+            let (example, mut scored) = window(&gold, &predicted, scores[0]);
+            scored.at.extend(window(&gold, &predicted, scores[1]).1.at);
+            (example, scored)
+        };
+        // Half of the tags are right.
+        let half = [("O", "O"), ("O", "B-a")];
+        for (scores, expected) in [([0.9, 0.5], 1), ([0.5, 0.9], 0), ([0.7, 0.7], 0)] {
+            let (example, scored) = sentence(half, scores);
+            let sentences = [SentenceScores { windows: vec![(&example, scored)] }];
+            assert_eq!(more_reliable(&sentences), expected, "{scores:?}");
+        }
     }
 }

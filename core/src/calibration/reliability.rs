@@ -51,6 +51,14 @@ impl Extend<(f64, bool)> for Reliability {
     }
 }
 
+impl FromIterator<(f64, bool)> for Reliability {
+    fn from_iter<I: IntoIterator<Item = (f64, bool)>>(tags: I) -> Self {
+        let mut reliability = Self::default();
+        reliability.extend(tags);
+        reliability
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

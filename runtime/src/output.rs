@@ -1,5 +1,6 @@
 //! A tagged sentence: tags by word, and spans with the characters of the text.
 
+use hyperloader_core::calibration::map::ScoreMaps;
 use hyperloader_core::text::scores::Score;
 use hyperloader_core::text::spans::{SpanMode, bio_to_spans};
 use hyperloader_core::text::words::Word;
@@ -56,15 +57,16 @@ impl Tagged {
         Self { text, words, tags, spans, complete, ..Self::default() }
     }
 
-    /// The sentence with these scores: that of the whole, of each tag, and of each word, whose products score the spans.
-    pub(crate) fn scored(mut self, sentence: Score, tags: Vec<Score>, words: &[Score]) -> Self {
+    /// The sentence with these scores, mapped by `maps`: that of the whole, of each tag, and of each word, whose products
+    /// score the spans.
+    pub(crate) fn scored(mut self, sentence: Score, tags: &[Score], words: &[Score], maps: &ScoreMaps) -> Self {
         let spans = bio_to_spans(&self.tags, SpanMode::Default);
         for (span, tagged) in spans.iter().zip(&mut self.spans) {
             let of_words = words.get(span.start..span.end).unwrap_or_default();
-            tagged.score = Some(Score::product(of_words.iter().copied()).into());
+            tagged.score = Some(TagScore::new(Score::product(of_words.iter().copied()), maps));
         }
-        let tags = tags.into_iter().map(TagScore::from).collect();
-        self.scores = Some(SentenceScores { score: sentence.probability(), tags });
+        let tags = tags.iter().map(|tag| TagScore::new(*tag, maps)).collect();
+        self.scores = Some(SentenceScores { score: maps.of_sentence(sentence.probability()), tags });
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hyperloader_core::calibration::map::ScoreMaps;
 use hyperloader_core::calibration::selection::Threshold;
 use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_core::text::scores::Score;
@@ -14,7 +15,7 @@ use crate::options::{Mode, Split, TaggerOptions, Words};
 /// The score of a tag or of a span (docs/scores.md#definitions).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct TagScore {
-    /// Probability that the model gives to it, from 0 to 1. Of a span: the product over its words.
+    /// Probability that the model gives to it, calibrated, from 0 to 1. Of a span: the product over its words, calibrated.
     #[serde(serialize_with = "rounded")]
     pub score: f64,
     /// By how many nats the log-probability exceeds that of the best other tag, at the id where that is least; infinite if
@@ -31,16 +32,16 @@ fn rounded<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error
 /// The scores of a sentence.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct SentenceScores {
-    /// Probability of the model's whole output, from 0 to 1.
+    /// Probability of the model's whole output, calibrated, from 0 to 1.
     #[serde(serialize_with = "rounded")]
     pub score: f64,
     /// The score of each word's tag.
     pub tags: Vec<TagScore>,
 }
 
-impl From<Score> for TagScore {
-    fn from(score: Score) -> Self {
-        Self { score: score.probability(), margin: score.margin }
+impl TagScore {
+    pub(crate) fn new(score: Score, maps: &ScoreMaps) -> Self {
+        Self { score: maps.of_tag(score.probability()), margin: score.margin }
     }
 }
 

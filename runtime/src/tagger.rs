@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
+use hyperloader_core::calibration::map::ScoreMaps;
 use hyperloader_core::calibration::selection::Threshold;
 use hyperloader_core::corpus::Sentence;
 use hyperloader_core::format::tagger::TaggerMetadata;
@@ -31,6 +32,7 @@ pub struct Tagger {
     pool: Pool,
     reader: Reader,
     align: Alignment,
+    maps: ScoreMaps,
     threshold: Option<Threshold>,
     split: Split,
     /// Parts that were run beyond one for each sentence. Negative if sentences had no part.
@@ -73,6 +75,7 @@ impl Tagger {
             reader: Reader::new(options.words, metadata.words),
             pool: Pool::new(workers, options.batch_size),
             align: options.align,
+            maps: metadata.calibration.as_ref().map_or_else(ScoreMaps::default, |calibration| calibration.maps),
             threshold,
             split: options.split,
             further_parts: AtomicIsize::new(0),
@@ -255,7 +258,7 @@ impl Tagger {
         let mut tagged = Tagged::new(text, words, bio, complete);
         if let Some(Scores { sentence, words }) = scores {
             let tags = self.model.tag_scores(&tagged.tags, &words);
-            tagged = tagged.scored(sentence, tags, &words);
+            tagged = tagged.scored(sentence, &tags, &words, &self.maps);
         }
         let is_whole = document.is_whole();
         let tagged = Tagged { unread: document.into_unread(), ..tagged }.marked(&self.metadata.labels);

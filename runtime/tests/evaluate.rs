@@ -116,7 +116,7 @@ fn taggers_are_compared_on_the_sentences_that_they_tag_differently() {
 fn a_tagger_that_withholds_tags_is_not_evaluated() {
     let right = [Outcome { score: 0.5, is_wrong: false }; 60];
     let selection = Some(SelectionTable::new(&right, &right));
-    let calibration = Calibration { temperature: 1.0, alignment: Alignment::Order, selection };
+    let calibration = Calibration { selection, ..Calibration::default() };
     let metadata = TaggerMetadata { calibration: Some(calibration), ..metadata() };
     let file = ModelFile::from_bytes(lexicon_bytes(&metadata), "a.onnx").unwrap();
     let backend = BackendOptions { kind: BackendKind::Tract, ..BackendOptions::default() };

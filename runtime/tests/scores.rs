@@ -4,6 +4,7 @@
 mod common;
 
 use common::{chain, lexicon_bytes, lexicon_tagger, many_sources, metadata};
+use hyperloader_core::calibration::map::ScoreMaps;
 use hyperloader_core::calibration::selection::SelectionTable;
 use hyperloader_core::calibration::{Calibration, Outcome};
 use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, TaggerMetadata};
@@ -22,7 +23,7 @@ fn options(kind: BackendKind) -> TaggerOptions {
 }
 
 fn calibrated(temperature: f64) -> TaggerMetadata {
-    let calibration = Calibration { temperature, alignment: Alignment::Order, selection: None };
+    let calibration = Calibration { temperature, ..Calibration::default() };
     TaggerMetadata { calibration: Some(calibration), ..metadata() }
 }
 
@@ -128,6 +129,31 @@ fn a_span_has_the_score_of_its_last_tag() {
 }
 
 #[test]
+fn scores_are_mapped_as_the_file_says_and_margins_are_not() {
+    let plain = open(&calibrated(8.0), &TaggerOptions { scores: true, ..options(BackendKind::Tract) });
+    let maps: ScoreMaps = serde_json::from_str(
+        r#"{"tag": {"a": 1.5, "b": 0.5, "c": -0.25}, "sentence": {"a": 0.5, "b": 0, "c": 2}}"#,
+    )
+    .unwrap();
+    let calibration = Calibration { temperature: 8.0, maps, ..Calibration::default() };
+    let metadata = TaggerMetadata { calibration: Some(calibration), ..metadata() };
+    let mapped = open(&metadata, &TaggerOptions { scores: true, ..options(BackendKind::Tract) });
+    let texts = [&TEXTS[..], &["skip call paris"]].concat();
+    for (before, after) in tag(&plain, &texts).iter().zip(tag(&mapped, &texts)) {
+        let (of_before, of_after) = (before.scores.as_ref().unwrap(), after.scores.unwrap());
+        assert_eq!(of_after.score, maps.of_sentence(of_before.score));
+        for (before, after) in of_before.tags.iter().zip(&of_after.tags) {
+            assert_eq!((after.score, after.margin), (maps.of_tag(before.score), before.margin));
+        }
+        for (before, after) in before.spans.iter().zip(&after.spans) {
+            assert_eq!(after.score.unwrap().score, maps.of_tag(before.score.unwrap().score));
+        }
+    }
+    // What the model did not write keeps the score 0.
+    assert_eq!(tag(&mapped, &["skip call paris"])[0].scores.as_ref().unwrap().tags[2].score, 0.0);
+}
+
+#[test]
 fn a_sentence_whose_logits_are_not_finite_is_an_error_and_spoils_no_other() {
     let paris = |number: f32| {
         let bytes = lexicon_bytes(&metadata());
@@ -169,7 +195,7 @@ fn selecting(sentences: &[(f64, bool)]) -> TaggerMetadata {
     let outcomes: Vec<Outcome> =
         sentences.iter().map(|&(score, is_wrong)| Outcome { score, is_wrong }).collect();
     let selection = Some(SelectionTable::new(&outcomes, &outcomes));
-    let calibration = Calibration { temperature: 2.0, alignment: Alignment::Order, selection };
+    let calibration = Calibration { temperature: 2.0, selection, ..Calibration::default() };
     TaggerMetadata { calibration: Some(calibration), ..metadata() }
 }
 

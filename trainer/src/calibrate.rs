@@ -1,12 +1,13 @@
 //! Calibration of a task's scores on its validation sentences (docs/scores.md#calibration).
 //!
-//! Every second sentence belongs to the half that the temperature is fitted on. The other half, which the temperature does
-//! not know, shows how reliable the scores are, and tests thresholds.
+//! Every second sentence belongs to the half that the temperature and the maps are fitted on. The other half, on which nothing
+//! is fitted, shows how reliable the scores are, and tests thresholds.
 
+use hyperloader_core::calibration::map::{Judged, ScoreMap, ScoreMaps};
 use hyperloader_core::calibration::reliability::Reliability;
 use hyperloader_core::calibration::selection::SelectionTable;
 use hyperloader_core::calibration::{Calibration, Outcome, temperature};
-use hyperloader_core::run::TaskCalibration;
+use hyperloader_core::run::{Change, TaskCalibration};
 use hyperloader_core::text::scores::Score;
 
 use crate::data::Example;
@@ -39,33 +40,52 @@ pub(crate) fn calibrate_task(
     let [fitted_scores, tested_scores] =
         [scorer.score(&fitted, &temperatures)?, scorer.score(&tested, &temperatures)?];
     let at = more_reliable(&fitted_scores);
+    let maps = maps(&fitted_scores, at);
     let outcomes = |scores: &[SentenceScores]| -> Vec<Outcome> {
-        scores.iter().filter_map(|sentence| sentence.outcome(at)).collect()
+        let mapped = |raw: Outcome| Outcome { score: maps.of_sentence(raw.score), ..raw };
+        scores.iter().filter_map(|sentence| sentence.outcome(at)).map(mapped).collect()
     };
+    let raw = tested_scores.iter().filter_map(|sentence| sentence.outcome(0));
+    let (before, after) = (raw.map(Outcome::judged), outcomes(&tested_scores).into_iter().map(Outcome::judged));
     Ok(Some(TaskCalibration {
         calibration: Calibration {
             temperature: temperatures[at],
             alignment: decoding.alignment,
+            maps,
             selection: Some(SelectionTable::new(&outcomes(&fitted_scores), &outcomes(&tested_scores))),
         },
         fitted_on: fitted.len(),
         tested_on: tested.len(),
-        before: reliability(&tested_scores, 0),
-        after: reliability(&tested_scores, at),
+        before: reliability(&tested_scores, 0, &ScoreMaps::default()),
+        after: reliability(&tested_scores, at, &maps),
+        sentences: Some(Change { before: before.collect(), after: after.collect() }),
     }))
+}
+
+/// The maps of the scores at the temperature of this index.
+fn maps(sentences: &[SentenceScores], temperature: usize) -> ScoreMaps {
+    let tags = |sentence: &SentenceScores| -> Vec<Judged> {
+        let tags = sentence.tags(temperature);
+        tags.map(|(score, is_correct)| (score.probability(), is_correct)).collect()
+    };
+    let outcomes = sentences.iter().filter_map(|sentence| sentence.outcome(temperature));
+    ScoreMaps {
+        tag: ScoreMap::fit(&sentences.iter().map(tags).collect::<Vec<_>>()),
+        sentence: ScoreMap::fit(&outcomes.map(|outcome| vec![outcome.judged()]).collect::<Vec<_>>()),
+    }
 }
 
 /// The index of the temperature whose scores are used: 1 if it lowers the expected calibration error of the tags, else 0. A
 /// lower log loss, which the temperature is fitted to, does not always.
 fn more_reliable(sentences: &[SentenceScores]) -> usize {
-    let [before, after] = [0, 1].map(|at| reliability(sentences, at).error());
+    let [before, after] = [0, 1].map(|at| reliability(sentences, at, &ScoreMaps::default()).error());
     usize::from(after < before)
 }
 
 /// The reliability of the tags of `sentences` at the temperature of this index.
-fn reliability(sentences: &[SentenceScores], temperature: usize) -> Reliability {
+fn reliability(sentences: &[SentenceScores], temperature: usize, maps: &ScoreMaps) -> Reliability {
     let tags = sentences.iter().flat_map(|sentence| sentence.tags(temperature));
-    tags.map(|(score, is_correct)| (score.probability(), is_correct)).collect()
+    tags.map(|(score, is_correct)| (maps.of_tag(score.probability()), is_correct)).collect()
 }
 
 /// Scores sentences with the model.

@@ -2,17 +2,20 @@
 //!
 //! - [`Calibration`]: what a run and an exported file hold.
 //! - [`temperature`]: the number that the logits are divided by.
+//! - [`map`]: a monotone map from scores to calibrated scores.
 //! - [`reliability`]: how far scores are from the share of correct tags.
 //! - [`selection`]: thresholds with a guarantee on the error rate.
 //! - [`binomial`]: exact binomial bounds.
 
 pub mod binomial;
+pub mod map;
 pub mod reliability;
 pub mod selection;
 pub mod temperature;
 
 use serde::{Deserialize, Serialize};
 
+use self::map::{Judged, ScoreMaps};
 use self::selection::SelectionTable;
 use crate::text::target::Alignment;
 
@@ -24,10 +27,21 @@ pub struct Calibration {
     /// How written tags were assigned to words.
     #[serde(default)]
     pub alignment: Alignment,
-    /// Counts of right and wrong sentences by score. They hold for the weights that were calibrated only: a file of another
+    /// Maps from the probabilities of the model to scores.
+    #[serde(default, skip_serializing_if = "ScoreMaps::is_empty")]
+    pub maps: ScoreMaps,
+    /// Counts of right and wrong sentences by mapped score. They hold for the weights that were calibrated only: a file of another
     /// precision has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectionTable>,
+}
+
+impl Default for Calibration {
+    /// Scores are the probabilities of the model.
+    fn default() -> Self {
+        let (alignment, maps) = (Alignment::default(), ScoreMaps::default());
+        Self { temperature: 1.0, alignment, maps, selection: None }
+    }
 }
 
 impl Calibration {
@@ -49,4 +63,11 @@ pub struct Outcome {
     pub score: f64,
     /// Whether any tag differs from gold.
     pub is_wrong: bool,
+}
+
+impl Outcome {
+    /// The score, and whether all is correct.
+    pub fn judged(self) -> Judged {
+        (self.score, !self.is_wrong)
+    }
 }

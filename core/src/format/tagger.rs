@@ -252,6 +252,7 @@ mod tests {
         Calibration {
             temperature: 1.25,
             alignment: Alignment::Sentinel,
+            maps: serde_json::from_str(r#"{"tag": {"a": 1.5, "b": 0.5, "c": -0.25}}"#).unwrap(),
             selection: Some(SelectionTable::new(&sentences, &sentences)),
         }
     }
@@ -292,6 +293,18 @@ mod tests {
             let properties = metadata.to_properties().unwrap();
             assert_eq!(TaggerMetadata::from_properties(&properties).unwrap(), metadata);
         }
+    }
+
+    #[test]
+    fn a_calibration_that_was_written_before_there_were_maps_is_read() {
+        let mut properties = metadata().to_properties().unwrap();
+        properties.insert("hyperloader.calibration".into(), r#"{"temperature":1.25}"#.into());
+        let calibration = TaggerMetadata::from_properties(&properties).unwrap().calibration.unwrap();
+        assert_eq!(calibration, Calibration { temperature: 1.25, ..Calibration::default() });
+        let bad = r#"{"temperature":1.25,"maps":{"sentence":{"a":-1,"b":0,"c":0}}}"#;
+        properties.insert("hyperloader.calibration".into(), bad.into());
+        let error = with_causes(&TaggerMetadata::from_properties(&properties).unwrap_err());
+        assert!(error.contains("are no map of scores"), "{error}");
     }
 
     #[test]

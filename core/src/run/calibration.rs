@@ -32,9 +32,21 @@ pub struct TaskCalibration {
     pub fitted_on: usize,
     /// Number of other validation sentences: those that all other numbers were counted on.
     pub tested_on: usize,
-    /// Reliability of these sentences' tags without a temperature.
+    /// Reliability of these sentences' tags without calibration.
     pub before: Reliability,
-    /// Reliability of these sentences' tags with the temperature.
+    /// Reliability of these sentences' tags with calibration.
+    pub after: Reliability,
+    /// The same of the sentences; absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentences: Option<Change>,
+}
+
+/// Reliability without and with calibration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Without calibration.
+    pub before: Reliability,
+    /// With calibration.
     pub after: Reliability,
 }
 

@@ -26,7 +26,7 @@ pub mod lock;
 pub mod manifest;
 pub mod retention;
 
-pub use self::calibration::{RunCalibration, TaskCalibration};
+pub use self::calibration::{Change, RunCalibration, TaskCalibration};
 pub use self::checkpoints::{ResumePoint, Snapshot, Which};
 pub use self::discovery::Candidates;
 pub use self::error::RunError;

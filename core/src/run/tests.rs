@@ -10,7 +10,6 @@ use crate::backbone::t5::T5Config;
 use crate::calibration::Calibration;
 use crate::calibration::reliability::Reliability;
 use crate::method::MethodConfig;
-use crate::text::target::Alignment;
 use crate::text::words::WordSplitting;
 use crate::weights::tensors::Tensors;
 
@@ -153,11 +152,12 @@ fn a_calibration_is_that_of_its_checkpoint_only() {
     let best = run.checkpoint(Which::Best).unwrap().clone();
     assert!(run.calibrated_tasks(&best).unwrap().is_empty(), "not calibrated");
     let mtop = TaskCalibration {
-        calibration: Calibration { temperature: 1.5, alignment: Alignment::Order, selection: None },
+        calibration: Calibration { temperature: 1.5, ..Calibration::default() },
         fitted_on: 10,
         tested_on: 9,
         before: Reliability::default(),
         after: Reliability::default(),
+        sentences: None,
     };
     let tasks = [("mtop".to_owned(), mtop.clone())].into();
     run.save_calibration(&RunCalibration { checkpoint_sha256: best.sha256.clone(), tasks }).unwrap();

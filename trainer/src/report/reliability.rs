@@ -15,25 +15,31 @@ const TITLE: &str = "reliability of scores";
 
 /// The section of a task: expected calibration errors and the plot.
 pub(super) fn section(calibration: &TaskCalibration) -> Result<Markup, PlotError> {
-    let TaskCalibration { calibration, fitted_on, tested_on, before, after } = calibration;
+    let TaskCalibration { calibration, fitted_on, tested_on, before, after, sentences } = calibration;
     let plot = svg(before, after).map_err(|reason| PlotError { title: TITLE, reason: reason.to_string() })?;
+    let maps = calibration.maps;
+    let of_sentences = sentences.iter().map(|change| ("sentences", &change.before, &change.after, maps.sentence));
+    let rows = [("tags", before, after, maps.tag)].into_iter().chain(of_sentences);
     Ok(html! {
         h3 { "Scores on validation data" }
         table {
-            thead { tr { th { "temperature" } th { "ECE before" } th { "ECE after" } th { "tags" } th { "sentences" } } }
+            thead { tr { th { "scores of" } th { "number" } th { "ECE before" } th { "ECE after" } th { "mapped" } } }
             tbody {
-                tr {
-                    td { (format!("{:.3}", calibration.temperature)) }
-                    td { (format!("{:.4}", before.error())) }
-                    td { (format!("{:.4}", after.error())) }
-                    td { (after.count()) }
-                    td { (tested_on) }
+                @for (name, before, after, map) in rows {
+                    tr {
+                        th { (name) }
+                        td { (after.count()) }
+                        td { (format!("{:.4}", before.error())) }
+                        td { (format!("{:.4}", after.error())) }
+                        td { @if map.is_some() { "yes" } @else { "no" } }
+                    }
                 }
             }
         }
         p.note {
-            "ECE is the expected calibration error of the tags' scores. The temperature was fitted on "
-            (fitted_on) " other sentences. Points on the diagonal are reliable: a share of correct tags equal to the score."
+            "ECE is the expected calibration error on " (tested_on) " sentences. The temperature, "
+            (format!("{:.3}", calibration.temperature)) ", and the maps of scores were fitted on " (fitted_on)
+            " others. Points on the diagonal are reliable: a share of correct tags equal to the score."
         }
         figure.square { (PreEscaped(plot)) }
     })

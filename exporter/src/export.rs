@@ -184,7 +184,7 @@ impl Exporter {
         let mut calibration = self.run.calibration_of(&task.name, &self.checkpoint)?;
         // Scores of other numbers are others: a guarantee would not hold for them.
         if let Some(calibration) = calibration.as_mut().filter(|_| precision != Precision::F32) {
-            calibration.selection = None;
+            (calibration.selection, calibration.spans) = (None, None);
         }
         Ok(TaggerMetadata {
             format: FORMAT,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hyperloader_core::calibration::selection::Unit;
 use hyperloader_core::format::tagger::MetadataError;
 use hyperloader_core::text::sentt::SentTError;
 use hyperloader_core::text::source::CodingError;
@@ -106,7 +107,7 @@ pub enum OpenError {
         tokenizer: u32,
     },
     /// The tagger cannot give the guarantee that is asked for.
-    #[error("`{}` cannot limit the rate of sentences with a wrong tag", path.display())]
+    #[error("`{}` cannot limit the error rate", path.display())]
     Guarantee {
         /// Path of the file.
         path: PathBuf,
@@ -155,6 +156,12 @@ pub enum GuaranteeFault {
          hint: export the task with `--precision f32`"
     )]
     OtherPrecision,
+    /// The calibration counted sentences only.
+    #[error(
+        "its calibration has no counts of spans\n\
+         hint: `hl-train calibrate RUN`, then export the task again"
+    )]
+    NoSpans,
     /// The scores of the mode were not calibrated.
     #[error("the scores of mode `{mode}` are not calibrated\nhint: decode in mode `verified`")]
     Mode {
@@ -187,8 +194,8 @@ pub enum GuaranteeFault {
     },
     /// The counts prove no threshold.
     #[error(
-        "no threshold gives an error rate of at most {percent} % with a confidence of {confidence} %, as {sentences} \
-         validation sentences show\n\
+        "no threshold gives an error rate of at most {percent} % with a confidence of {confidence} %, as {count} \
+         validation {of} show\n\
          hint: allow a higher rate, or calibrate with more validation sentences"
     )]
     NoThreshold {
@@ -196,8 +203,10 @@ pub enum GuaranteeFault {
         percent: f64,
         /// The confidence, in percent.
         confidence: f64,
-        /// Number of validation sentences that thresholds were tested on.
-        sentences: u64,
+        /// What is counted.
+        of: Unit,
+        /// Number of validation sentences or spans that thresholds were tested on.
+        count: u64,
     },
 }
 

@@ -53,7 +53,7 @@ mod tagger;
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-pub use hyperloader_core::calibration::selection::{Guarantee, Threshold};
+pub use hyperloader_core::calibration::selection::{Guarantee, Threshold, Unit};
 pub use hyperloader_core::device::Device;
 pub use hyperloader_core::format::tagger::{MetadataError, TaggerKind, TaggerMetadata};
 pub use hyperloader_core::text::source::CodingError;

@@ -1,6 +1,7 @@
 //! A tagged sentence: tags by word, and spans with the characters of the text.
 
 use hyperloader_core::calibration::map::ScoreMaps;
+use hyperloader_core::calibration::spans::highest;
 use hyperloader_core::text::scores::Score;
 use hyperloader_core::text::spans::{SpanMode, bio_to_spans};
 use hyperloader_core::text::words::Word;
@@ -48,6 +49,9 @@ pub struct Tagged {
     /// Whether the sentence's score is too low for [`TaggerOptions::guarantee`](crate::TaggerOptions::guarantee), or it was
     /// tagged in parts, for which nothing is guaranteed. Its tags are withheld: all are `O`, and there is no span.
     pub abstained: bool,
+    /// Number of spans whose score is too low for a [`TaggerOptions::guarantee`](crate::TaggerOptions::guarantee) of spans. They
+    /// are not in `spans`, and their tags are `O`.
+    pub withheld: usize,
 }
 
 impl Tagged {
@@ -76,6 +80,22 @@ impl Tagged {
             true => self,
             false => self.abstain(),
         }
+    }
+
+    /// The same without the spans whose score is below `threshold`, and with at most the `most` best of the others.
+    pub(crate) fn spans_from(mut self, threshold: f64, most: usize) -> Self {
+        let scores: Vec<f64> = self.spans.iter().map(|span| span.score.map_or(0.0, |score| score.score)).collect();
+        let best = highest(&scores, most);
+        let is_given = |at: &usize| best.contains(at) && scores[*at] >= threshold;
+        let places = bio_to_spans(&self.tags, SpanMode::Default);
+        for (_, place) in places.iter().enumerate().filter(|(at, _)| !is_given(at)) {
+            self.tags[place.start..place.end].fill("O".to_owned());
+        }
+        let before = self.spans.len();
+        let spans = std::mem::take(&mut self.spans).into_iter().enumerate();
+        self.spans = spans.filter(|(at, _)| is_given(at)).map(|(_, span)| span).collect();
+        self.withheld = before - self.spans.len();
+        self
     }
 
     /// The sentence without its tags.

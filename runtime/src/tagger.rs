@@ -20,7 +20,7 @@ use crate::model_file::ModelFile;
 use crate::options::{Split, TaggerOptions};
 use crate::output::Tagged;
 use crate::pool::Pool;
-use crate::scores::threshold;
+use crate::scores::{Withholding, withholding};
 use crate::statistics::Statistics;
 
 /// An exported tagger that is ready to run; threads can share it.
@@ -33,7 +33,7 @@ pub struct Tagger {
     reader: Reader,
     align: Alignment,
     maps: ScoreMaps,
-    threshold: Option<Threshold>,
+    withholding: Option<Withholding>,
     split: Split,
     /// Parts that were run beyond one for each sentence. Negative if sentences had no part.
     further_parts: AtomicIsize,
@@ -66,7 +66,7 @@ impl Tagger {
             .model(&metadata)
             .map_err(|source| OpenError::Tokenizer { path: path(), source })?;
         check_tokens(&metadata, model.pad_and_end(), file.path())?;
-        let threshold = threshold(&metadata, options, file.path())?;
+        let withholding = withholding(&metadata, options, file.path())?;
         let backend = Backend::load(&options.backend)?;
         let workers = (0..options.workers.max(1)).map(|_| model.worker(file.parts(), &backend, options));
         let workers: Result<Vec<_>, _> = workers.collect();
@@ -76,7 +76,7 @@ impl Tagger {
             pool: Pool::new(workers, options.batch_size),
             align: options.align,
             maps: metadata.calibration.as_ref().map_or_else(ScoreMaps::default, |calibration| calibration.maps),
-            threshold,
+            withholding,
             split: options.split,
             further_parts: AtomicIsize::new(0),
             metadata,
@@ -95,9 +95,10 @@ impl Tagger {
         &self.backend
     }
 
-    /// The score that a sentence must reach to be answered; `None` unless [`TaggerOptions::guarantee`] is set.
+    /// The score that a sentence must reach to be answered, or a span to be given out; `None` unless
+    /// [`TaggerOptions::guarantee`] is set.
     pub fn threshold(&self) -> Option<Threshold> {
-        self.threshold
+        self.withholding.map(Withholding::threshold)
     }
 
     /// The cost of tagging since the tagger was opened.
@@ -262,10 +263,8 @@ impl Tagger {
         }
         let is_whole = document.is_whole();
         let tagged = Tagged { unread: document.into_unread(), ..tagged }.marked(&self.metadata.labels);
-        Ok(match self.threshold {
-            // Sentences that are tagged in parts were not calibrated.
-            Some(threshold) if is_whole => tagged.answered_from(threshold.score),
-            Some(_) => tagged.abstain(),
+        Ok(match self.withholding {
+            Some(withholding) => withholding.apply(tagged, is_whole),
             None => tagged,
         })
     }

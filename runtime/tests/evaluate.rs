@@ -11,7 +11,7 @@ use hyperloader_core::calibration::{Calibration, Outcome};
 use hyperloader_core::corpus::{CorpusSpec, Layout, Sentence};
 use hyperloader_runtime::{
     Alignment, BackendKind, BackendOptions, Comparison, Evaluation, EvaluationError, Guarantee, ModelFile,
-    Split, Tagger, TaggerMetadata, TaggerOptions,
+    Split, Tagger, TaggerMetadata, TaggerOptions, Unit,
 };
 
 fn open(options: TaggerOptions) -> Tagger {
@@ -120,7 +120,7 @@ fn a_tagger_that_withholds_tags_is_not_evaluated() {
     let metadata = TaggerMetadata { calibration: Some(calibration), ..metadata() };
     let file = ModelFile::from_bytes(lexicon_bytes(&metadata), "a.onnx").unwrap();
     let backend = BackendOptions { kind: BackendKind::Tract, ..BackendOptions::default() };
-    let guarantee = Some(Guarantee { max_error: 0.1, confidence: 0.9 });
+    let guarantee = Some(Guarantee { of: Unit::Sentences, max_error: 0.1, confidence: 0.9 });
     let tagger = Tagger::new(file, &TaggerOptions { backend, guarantee, ..TaggerOptions::default() }).unwrap();
     let sentences = read("gold.conll", "paris B-place\n", &tagger);
     let error = Evaluation::new(&tagger, &sentences).unwrap_err();

@@ -6,12 +6,14 @@ mod common;
 use common::{chain, lexicon_bytes, lexicon_tagger, many_sources, metadata};
 use hyperloader_core::calibration::map::ScoreMaps;
 use hyperloader_core::calibration::selection::SelectionTable;
+use hyperloader_core::calibration::spans::SpanTable;
 use hyperloader_core::calibration::{Calibration, Outcome};
 use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, TaggerMetadata};
 use hyperloader_core::text::sentt::SentT;
+use hyperloader_core::text::spans::{SpanMode, bio_to_spans};
 use hyperloader_runtime::{
     Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Guarantee, Mode, ModelFile, SentenceError,
-    Split, TagScore, Tagged, Tagger, TaggerOptions, Value, Words,
+    Split, TagScore, Tagged, TaggedSpan, Tagger, TaggerOptions, Unit, Value, Words,
 };
 
 const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];
@@ -199,7 +201,7 @@ fn selecting(sentences: &[(f64, bool)]) -> TaggerMetadata {
     TaggerMetadata { calibration: Some(calibration), ..metadata() }
 }
 
-const GUARANTEE: Guarantee = Guarantee { max_error: 0.1, confidence: 0.9 };
+const GUARANTEE: Guarantee = Guarantee { of: Unit::Sentences, max_error: 0.1, confidence: 0.9 };
 
 #[test]
 fn tags_of_sentences_below_the_threshold_are_withheld() {
@@ -223,6 +225,64 @@ fn tags_of_sentences_below_the_threshold_are_withheld() {
             false => assert_eq!((&tagged.spans, &tagged.tags), (&before.spans, &before.tags)),
         }
     }
+}
+
+const SPAN_GUARANTEE: Guarantee = Guarantee { of: Unit::Spans, ..GUARANTEE };
+
+/// A file that gives out spans from this score, at most `most` of a sentence.
+fn selecting_spans(score: f64, most: usize) -> TaggerMetadata {
+    let spans = |score: f64, is_wrong| vec![vec![Outcome { score, is_wrong }; most]; 200];
+    let sentences = [spans(score, false), spans(0.0, true)].concat();
+    let calibration = Calibration {
+        temperature: 8.0,
+        selection: Some(SelectionTable::new(&[], &[])),
+        spans: Some(SpanTable::new(&sentences, &sentences)),
+        ..Calibration::default()
+    };
+    TaggerMetadata { calibration: Some(calibration), ..metadata() }
+}
+
+#[test]
+fn spans_below_the_threshold_are_withheld_and_the_others_stay_as_they_were() {
+    let kind = BackendKind::Ort;
+    let texts = ["call paris for 7 am am", "paris 7 am am am", "call .", "new 7 am"];
+    let all = tag(&open(&calibrated(8.0), &TaggerOptions { scores: true, ..options(kind) }), &texts);
+    let score = |span: &TaggedSpan| span.score.unwrap().score;
+    let mut scores: Vec<f64> = all.iter().flat_map(|tagged| &tagged.spans).map(score).collect();
+    scores.sort_by(f64::total_cmp);
+    let middle = f64::midpoint(scores[2], scores[3]);
+    let asked = TaggerOptions { guarantee: Some(SPAN_GUARANTEE), ..options(kind) };
+    let tagger = open(&selecting_spans(middle, 4), &asked);
+    let threshold = tagger.threshold().unwrap();
+    assert_eq!(threshold.of, Unit::Spans);
+    assert!((threshold.score - middle).abs() < 1e-6 && threshold.bound < 0.1, "{threshold:?}");
+    let mut withheld = 0;
+    for (tagged, before) in tag(&tagger, &texts).iter().zip(&all) {
+        let expected: Vec<_> = before.spans.iter().filter(|span| score(span) >= middle).cloned().collect();
+        assert_eq!((&tagged.spans, tagged.abstained), (&expected, false));
+        assert_eq!(tagged.withheld, before.spans.len() - expected.len());
+        withheld += tagged.withheld;
+        let of_tags = bio_to_spans(&tagged.tags, SpanMode::Default);
+        assert_eq!(of_tags.len(), expected.len(), "{:?}", tagged.tags);
+        for (tag, word) in tagged.tags.iter().zip(&tagged.words) {
+            let is_inside = expected.iter().any(|span| span.start <= word.start && word.end <= span.end);
+            assert_eq!(tag != "O", is_inside);
+        }
+    }
+    assert_eq!(withheld, 3);
+}
+
+#[test]
+fn at_most_as_many_spans_of_a_sentence_are_given_out_as_were_counted() {
+    let asked = TaggerOptions { guarantee: Some(SPAN_GUARANTEE), ..options(BackendKind::Tract) };
+    let tagger = open(&selecting_spans(1e-3, 1), &asked);
+    let long = "call paris . ".repeat(9);
+    let found = tag(&tagger, &["paris for 7 am am", "paris", &long]);
+    assert_eq!((found[0].spans.len(), found[0].withheld, found[0].spans[0].label.as_str()), (1, 1, "place"));
+    assert_eq!((found[1].spans.len(), found[1].withheld), (1, 0));
+    // A text in parts gives out none.
+    assert_eq!((found[2].spans.len(), found[2].withheld), (0, 9));
+    assert!(found[2].tags.iter().all(|tag| tag == "O"));
 }
 
 #[test]
@@ -274,6 +334,11 @@ fn a_guarantee_that_cannot_be_given_is_an_error_that_says_why() {
         error(&selecting(&right), &TaggerOptions { words: Words::Unicode, ..asked.clone() }),
         error(&selecting(&right), &TaggerOptions { split: Split::Sentences, ..asked.clone() }),
         error(&selecting(&[(0.9, true); 60]), &asked),
+        error(&selecting(&right), &TaggerOptions { guarantee: Some(SPAN_GUARANTEE), ..asked.clone() }),
+        error(
+            &selecting_spans(0.9, 2),
+            &TaggerOptions { guarantee: Some(Guarantee { max_error: 1e-4, ..SPAN_GUARANTEE }), ..asked.clone() },
+        ),
     ];
     insta::assert_snapshot!(messages.join("\n"));
     let file = common::with_drafter(1.0);

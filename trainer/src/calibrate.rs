@@ -6,12 +6,14 @@
 use hyperloader_core::calibration::map::{Judged, ScoreMap, ScoreMaps};
 use hyperloader_core::calibration::reliability::Reliability;
 use hyperloader_core::calibration::selection::SelectionTable;
+use hyperloader_core::calibration::spans::SpanTable;
 use hyperloader_core::calibration::{Calibration, Outcome, temperature};
 use hyperloader_core::run::{Change, TaskCalibration};
 use hyperloader_core::text::scores::Score;
+use hyperloader_core::text::spans::{Span, SpanMode, bio_to_spans};
 
 use crate::data::Example;
-use crate::model::{Decoding, Learner, ModelError, Scored};
+use crate::model::{Decoding, ExampleScores, Learner, ModelError, Scored};
 
 /// The fewest validation sentences that are used.
 pub const FEWEST: usize = 20;
@@ -39,53 +41,74 @@ pub(crate) fn calibrate_task(
     let temperatures = [1.0, scorer.fit(&fitted)?];
     let [fitted_scores, tested_scores] =
         [scorer.score(&fitted, &temperatures)?, scorer.score(&tested, &temperatures)?];
-    let at = more_reliable(&fitted_scores);
-    let maps = maps(&fitted_scores, at);
-    let outcomes = |scores: &[SentenceScores]| -> Vec<Outcome> {
-        let mapped = |raw: Outcome| Outcome { score: maps.of_sentence(raw.score), ..raw };
-        scores.iter().filter_map(|sentence| sentence.outcome(at)).map(mapped).collect()
-    };
-    let raw = tested_scores.iter().filter_map(|sentence| sentence.outcome(0));
-    let (before, after) = (raw.map(Outcome::judged), outcomes(&tested_scores).into_iter().map(Outcome::judged));
+    let [none, fit] = [Fit::default(), Fit::new(&fitted_scores)];
+    let sentences = [&fitted_scores, &tested_scores].map(|scores| fit.sentences(scores));
+    let spans = [&fitted_scores, &tested_scores].map(|scores| fit.spans(scores));
+    let judged = |outcomes: &[Outcome]| outcomes.iter().copied().map(Outcome::judged).collect();
     Ok(Some(TaskCalibration {
         calibration: Calibration {
-            temperature: temperatures[at],
+            temperature: temperatures[fit.temperature],
             alignment: decoding.alignment,
-            maps,
-            selection: Some(SelectionTable::new(&outcomes(&fitted_scores), &outcomes(&tested_scores))),
+            maps: fit.maps,
+            selection: Some(SelectionTable::new(&sentences[0], &sentences[1])),
+            spans: Some(SpanTable::new(&spans[0], &spans[1])),
         },
         fitted_on: fitted.len(),
         tested_on: tested.len(),
-        before: reliability(&tested_scores, 0, &ScoreMaps::default()),
-        after: reliability(&tested_scores, at, &maps),
-        sentences: Some(Change { before: before.collect(), after: after.collect() }),
+        before: none.tags(&tested_scores),
+        after: fit.tags(&tested_scores),
+        sentences: Some(Change {
+            before: judged(&none.sentences(&tested_scores)),
+            after: judged(&sentences[1]),
+        }),
     }))
 }
 
-/// The maps of the scores at the temperature of this index.
-fn maps(sentences: &[SentenceScores], temperature: usize) -> ScoreMaps {
-    let tags = |sentence: &SentenceScores| -> Vec<Judged> {
-        let tags = sentence.tags(temperature);
-        tags.map(|(score, is_correct)| (score.probability(), is_correct)).collect()
-    };
-    let outcomes = sentences.iter().filter_map(|sentence| sentence.outcome(temperature));
-    ScoreMaps {
-        tag: ScoreMap::fit(&sentences.iter().map(tags).collect::<Vec<_>>()),
-        sentence: ScoreMap::fit(&outcomes.map(|outcome| vec![outcome.judged()]).collect::<Vec<_>>()),
+/// How scores are calibrated. By default, they are not.
+#[derive(Debug, Default)]
+struct Fit {
+    /// The index of the temperature.
+    temperature: usize,
+    maps: ScoreMaps,
+}
+
+impl Fit {
+    /// The fit on `sentences`, which are scored at temperature 1 and at the one with the least log loss. The second is used if
+    /// it lowers the expected calibration error of the tags; a lower log loss does not always.
+    fn new(sentences: &[SentenceScores]) -> Self {
+        let [one, other] = [0, 1].map(|temperature| Self { temperature, ..Self::default() });
+        let is_better = other.tags(sentences).error() < one.tags(sentences).error();
+        let temperature = usize::from(is_better);
+        let tags = |sentence: &SentenceScores| -> Vec<Judged> {
+            let tags = sentence.tags(temperature);
+            tags.map(|(score, is_correct)| (score.probability(), is_correct)).collect()
+        };
+        let outcomes = sentences.iter().filter_map(|sentence| sentence.outcome(temperature));
+        let maps = ScoreMaps {
+            tag: ScoreMap::fit(&sentences.iter().map(tags).collect::<Vec<_>>()),
+            sentence: ScoreMap::fit(&outcomes.map(|outcome| vec![outcome.judged()]).collect::<Vec<_>>()),
+        };
+        Self { temperature, maps }
     }
-}
 
-/// The index of the temperature whose scores are used: 1 if it lowers the expected calibration error of the tags, else 0. A
-/// lower log loss, which the temperature is fitted to, does not always.
-fn more_reliable(sentences: &[SentenceScores]) -> usize {
-    let [before, after] = [0, 1].map(|at| reliability(sentences, at, &ScoreMaps::default()).error());
-    usize::from(after < before)
-}
+    /// The reliability of the tags of `sentences`.
+    fn tags(&self, sentences: &[SentenceScores]) -> Reliability {
+        let tags = sentences.iter().flat_map(|sentence| sentence.tags(self.temperature));
+        tags.map(|(score, is_correct)| (self.maps.of_tag(score.probability()), is_correct)).collect()
+    }
 
-/// The reliability of the tags of `sentences` at the temperature of this index.
-fn reliability(sentences: &[SentenceScores], temperature: usize, maps: &ScoreMaps) -> Reliability {
-    let tags = sentences.iter().flat_map(|sentence| sentence.tags(temperature));
-    tags.map(|(score, is_correct)| (maps.of_tag(score.probability()), is_correct)).collect()
+    /// The outcomes of those of `sentences` that are tagged whole.
+    fn sentences(&self, sentences: &[SentenceScores]) -> Vec<Outcome> {
+        let mapped = |raw: Outcome| Outcome { score: self.maps.of_sentence(raw.score), ..raw };
+        sentences.iter().filter_map(|sentence| sentence.outcome(self.temperature)).map(mapped).collect()
+    }
+
+    /// The outcomes of the spans of those of `sentences` that are tagged whole.
+    fn spans(&self, sentences: &[SentenceScores]) -> Vec<Vec<Outcome>> {
+        let mapped = |raw: &Outcome| Outcome { score: self.maps.of_tag(raw.score), ..*raw };
+        let spans = sentences.iter().filter_map(|sentence| sentence.spans(self.temperature));
+        spans.map(|spans| spans.iter().map(mapped).collect()).collect()
+    }
 }
 
 /// Scores sentences with the model.
@@ -154,16 +177,37 @@ impl SentenceScores<'_> {
     /// The score of the sentence at the temperature of this index, and whether any of its tags is wrong. `None` if `hl-run`
     /// tags the sentence in parts: it answers none of those.
     fn outcome(&self, temperature: usize) -> Option<Outcome> {
-        let [(example, scored)] = &self.windows[..] else { return None };
-        let score = scored.at.get(temperature).filter(|_| example.is_whole)?.example;
-        Some(Outcome { score: score.probability(), is_wrong: scored.tags != example.tags })
+        let (example, tags, scores) = self.whole(temperature)?;
+        Some(Outcome { score: scores.example.probability(), is_wrong: *tags != example.tags })
+    }
+
+    /// The score of each predicted span at the temperature of this index, and whether gold does not have the span. `None` as
+    /// for [`SentenceScores::outcome`].
+    fn spans(&self, temperature: usize) -> Option<Vec<Outcome>> {
+        let (example, tags, scores) = self.whole(temperature)?;
+        let [gold, predicted] = [&example.tags, tags].map(|tags| bio_to_spans(tags, SpanMode::Default));
+        let outcome = |span: &Span| {
+            let words = scores.words.get(span.start..span.end).unwrap_or_default();
+            let score = Score::product(words.iter().copied()).probability();
+            Outcome { score, is_wrong: !gold.contains(span) }
+        };
+        Some(predicted.iter().map(outcome).collect())
+    }
+
+    /// The sentence, its predicted tags and their scores, if it is tagged whole.
+    fn whole(&self, temperature: usize) -> Option<(&Example, &Vec<String>, &ExampleScores)> {
+        match &self.windows[..] {
+            [(example, scored)] if example.is_whole => {
+                Some((example, &scored.tags, scored.at.get(temperature)?))
+            }
+            _ => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ExampleScores;
 
     fn window(gold: &str, predicted: &str, probability: f64) -> (Example, Scored) {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
@@ -178,7 +222,7 @@ mod tests {
             marked: None,
         };
         let tags = vec![score; words(predicted).len()];
-        (example, Scored { tags: words(predicted), at: vec![ExampleScores { example: score, tags }] })
+        (example, Scored { tags: words(predicted), at: vec![ExampleScores { example: score, words: tags.clone(), tags }] })
     }
 
     #[test]
@@ -200,6 +244,17 @@ mod tests {
     }
 
     #[test]
+    fn a_span_has_the_product_over_its_words_and_is_wrong_unless_gold_has_it() {
+        let (example, scored) = window("B-a I-a O B-b B-c", "B-a I-a B-a B-a B-c", 0.5);
+        let sentence = SentenceScores { windows: vec![(&example, scored)] };
+        let spans = sentence.spans(0).unwrap();
+        assert_eq!(spans.iter().map(|span| span.is_wrong).collect::<Vec<_>>(), [false, true, true, false]);
+        for (span, expected) in spans.iter().zip([0.25, 0.5, 0.5, 0.5]) {
+            assert!((span.score - expected).abs() < 1e-12, "{span:?}");
+        }
+    }
+
+    #[test]
     fn a_temperature_that_makes_scores_less_reliable_is_not_used() {
         let sentence = |tags: [(&str, &str); 2], scores: [f64; 2]| {
             let [gold, predicted] = [tags.map(|tag| tag.0), tags.map(|tag| tag.1)].map(|tags| tags.join(" "));
@@ -212,7 +267,7 @@ mod tests {
         for (scores, expected) in [([0.9, 0.5], 1), ([0.5, 0.9], 0), ([0.7, 0.7], 0)] {
             let (example, scored) = sentence(half, scores);
             let sentences = [SentenceScores { windows: vec![(&example, scored)] }];
-            assert_eq!(more_reliable(&sentences), expected, "{scores:?}");
+            assert_eq!(Fit::new(&sentences).temperature, expected, "{scores:?}");
         }
     }
 }

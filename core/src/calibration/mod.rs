@@ -5,18 +5,21 @@
 //! - [`map`]: a monotone map from scores to calibrated scores.
 //! - [`reliability`]: how far scores are from the share of correct tags.
 //! - [`selection`]: thresholds with a guarantee on the error rate.
+//! - [`spans`]: the same for spans.
 //! - [`binomial`]: exact binomial bounds.
 
 pub mod binomial;
 pub mod map;
 pub mod reliability;
 pub mod selection;
+pub mod spans;
 pub mod temperature;
 
 use serde::{Deserialize, Serialize};
 
 use self::map::{Judged, ScoreMaps};
 use self::selection::SelectionTable;
+use self::spans::SpanTable;
 use crate::text::target::Alignment;
 
 /// The calibration of a task.
@@ -34,13 +37,16 @@ pub struct Calibration {
     /// precision has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectionTable>,
+    /// Counts of right and wrong spans by mapped score, for the same weights only. Absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spans: Option<SpanTable>,
 }
 
 impl Default for Calibration {
     /// Scores are the probabilities of the model.
     fn default() -> Self {
         let (alignment, maps) = (Alignment::default(), ScoreMaps::default());
-        Self { temperature: 1.0, alignment, maps, selection: None }
+        Self { temperature: 1.0, alignment, maps, selection: None, spans: None }
     }
 }
 
@@ -56,12 +62,12 @@ impl Calibration {
     }
 }
 
-/// A sentence with the score of its tags and whether one of them is wrong.
+/// A sentence with the score of its tags and whether one of them is wrong, or a span with its score and whether it is wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
-    /// Probability of the sentence's tags, from 0 to 1.
+    /// Score of the sentence or of the span, from 0 to 1.
     pub score: f64,
-    /// Whether any tag differs from gold.
+    /// Whether any tag of the sentence differs from gold, or gold does not have the span.
     pub is_wrong: bool,
 }
 

@@ -1,10 +1,13 @@
 //! Thresholds with a guarantee: among the sentences whose score reaches the threshold, the rate of sentences with a wrong
-//! tag is at most `alpha`, with confidence `1 - delta`.
+//! tag is at most `alpha`, with confidence `1 - delta`. The same holds for spans that are drawn independently
+//! ([`super::spans`]).
 //!
 //! Split fixed sequence testing (Angelopoulos et al. 2021, "Learn then Test"): one half of the calibration sentences gives
 //! the thresholds and the one to begin with, the other half tests them from strict to lax with the exact binomial
 //! distribution. The first threshold that fails ends the sequence, so all tests together fail wrongly with probability at
 //! most `delta`.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,12 +19,13 @@ const THRESHOLDS: usize = 100;
 /// Thresholds are multiples of its reciprocal, so that they are the same after any number of conversions to text.
 const RESOLUTION: f64 = 1e6;
 
-/// Sentences whose score reaches a threshold.
+/// Sentences or spans whose score reaches a threshold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answered {
-    /// Number of sentences.
-    pub sentences: u64,
-    /// Number of them with a wrong tag.
+    /// Their number.
+    #[serde(alias = "sentences")]
+    pub count: u64,
+    /// Number of wrong ones.
     pub wrong: u64,
 }
 
@@ -43,8 +47,9 @@ pub struct SelectionTable(Counts);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Counts {
-    /// Number of sentences of the half for tests.
-    sentences: u64,
+    /// Number of sentences or spans of the half for tests.
+    #[serde(alias = "sentences")]
+    count: u64,
     /// From strict to lax.
     rows: Vec<Row>,
 }
@@ -54,10 +59,31 @@ struct Counts {
 #[error("row {0} of the table of scores contradicts the row before it or itself")]
 pub struct TableError(usize);
 
+/// What a guarantee counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// Sentences; one is wrong if any of its tags is.
+    #[default]
+    Sentences,
+    /// Spans; one is wrong if gold has no span of the same words with the same label.
+    Spans,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sentences => "sentences",
+            Self::Spans => "spans",
+        })
+    }
+}
+
 /// A guarantee that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Guarantee {
-    /// Highest rate of answered sentences with a wrong tag, between 0 and 1.
+    /// What is counted.
+    pub of: Unit,
+    /// Highest share of wrong sentences among the answered, or of wrong spans among those given out, between 0 and 1.
     pub max_error: f64,
     /// Probability that the guarantee holds, over the choice of the calibration sentences, between 0 and 1.
     pub confidence: f64,
@@ -73,11 +99,13 @@ impl Guarantee {
 /// A threshold that gives a [`Guarantee`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Threshold {
+    /// What has the score.
+    pub of: Unit,
     /// The least score that is answered.
     pub score: f64,
     /// Share of the test half that reaches it.
     pub share: f64,
-    /// The exact upper bound of the error rate among the answered.
+    /// The exact upper bound of the share of wrong ones among the answered.
     pub bound: f64,
 }
 
@@ -89,13 +117,13 @@ impl TryFrom<Counts> for SelectionTable {
             Row { threshold: f64::INFINITY, chosen_by: Answered::default(), tested_on: Answered::default() };
         for (at, row) in counts.rows.iter().enumerate() {
             let grows = |before: Answered, now: Answered| {
-                now.wrong <= now.sentences && before.sentences <= now.sentences && before.wrong <= now.wrong
+                now.wrong <= now.count && before.count <= now.count && before.wrong <= now.wrong
             };
             let holds = row.threshold < before.threshold
                 && (0.0..=1.0).contains(&row.threshold)
                 && grows(before.chosen_by, row.chosen_by)
                 && grows(before.tested_on, row.tested_on)
-                && row.tested_on.sentences <= counts.sentences;
+                && row.tested_on.count <= counts.count;
             if !holds {
                 return Err(TableError(at));
             }
@@ -127,7 +155,7 @@ impl SelectionTable {
             tested_on: answered(test_on, threshold),
         };
         let rows = thresholds.into_iter().map(row).collect();
-        Self(Counts { sentences: test_on.len() as u64, rows })
+        Self(Counts { count: test_on.len() as u64, rows })
     }
 
     /// The rows, from strict to lax.
@@ -135,9 +163,9 @@ impl SelectionTable {
         &self.0.rows
     }
 
-    /// Number of sentences that the thresholds are tested on.
-    pub fn sentences(&self) -> u64 {
-        self.0.sentences
+    /// Number of sentences or spans that the thresholds are tested on.
+    pub fn count(&self) -> u64 {
+        self.0.count
     }
 
     /// The laxest threshold that gives the guarantee; `None` if the counts prove it for none, or a number is not between 0
@@ -146,20 +174,21 @@ impl SelectionTable {
         if !guarantee.is_possible() {
             return None;
         }
-        let Guarantee { max_error, confidence } = guarantee;
+        let Guarantee { of, max_error, confidence } = guarantee;
         let delta = 1.0 - confidence;
-        let ln_p = |answered: Answered| ln_cdf(answered.wrong, answered.sentences, max_error);
+        let ln_p = |answered: Answered| ln_cdf(answered.wrong, answered.count, max_error);
         // No answer gives no evidence.
-        let evidence = |answered: Answered| if answered.sentences == 0 { 0.0 } else { ln_p(answered) };
+        let evidence = |answered: Answered| if answered.count == 0 { 0.0 } else { ln_p(answered) };
         let start = (0..self.rows().len()).min_by(|&a, &b| {
             let [a, b] = [a, b].map(|at| evidence(self.rows()[at].chosen_by));
             a.total_cmp(&b)
         })?;
         let passing = self.rows()[start..].iter().take_while(|row| evidence(row.tested_on) <= delta.ln());
         passing.last().map(|row| Threshold {
+            of,
             score: row.threshold,
-            share: row.tested_on.sentences as f64 / self.0.sentences.max(1) as f64,
-            bound: upper_bound(row.tested_on.wrong, row.tested_on.sentences, delta),
+            share: row.tested_on.count as f64 / self.0.count.max(1) as f64,
+            bound: upper_bound(row.tested_on.wrong, row.tested_on.count, delta),
         })
     }
 }
@@ -172,7 +201,7 @@ fn floor(score: f64) -> f64 {
 fn answered(sentences: &[Outcome], threshold: f64) -> Answered {
     let reach = sentences.iter().filter(|sentence| sentence.score >= threshold);
     let wrong = reach.clone().filter(|sentence| sentence.is_wrong).count();
-    Answered { sentences: reach.count() as u64, wrong: wrong as u64 }
+    Answered { count: reach.count() as u64, wrong: wrong as u64 }
 }
 
 #[cfg(test)]
@@ -182,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    const TENTH: Guarantee = Guarantee { max_error: 0.1, confidence: 0.9 };
+    const TENTH: Guarantee = Guarantee { of: Unit::Sentences, max_error: 0.1, confidence: 0.9 };
 
     /// Sentences whose scores are overconfident: one with score `s` is wrong with probability `1 - s^2`.
     fn sentences(count: usize, random: &mut ChaCha8Rng) -> Vec<Outcome> {
@@ -242,8 +271,11 @@ mod tests {
         assert!(table.rows().len() > 80 && table.rows().len() <= THRESHOLDS + 1);
         let text = serde_json::to_string(&table).unwrap();
         assert_eq!(serde_json::from_str::<SelectionTable>(&text).unwrap(), table);
+        let before = text.replace("\"count\":", "\"sentences\":");
+        assert_ne!(before, text);
+        assert_eq!(serde_json::from_str::<SelectionTable>(&before).unwrap(), table, "as it was written before");
         for (from, to) in
-            [("\"sentences\":444", "\"sentences\":4"), ("\"threshold\":0.9", "\"threshold\":1.9")]
+            [("\"count\":444", "\"count\":4"), ("\"threshold\":0.9", "\"threshold\":1.9")]
         {
             let damaged = text.replacen(from, to, 1);
             assert_ne!(damaged, text);

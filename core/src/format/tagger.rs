@@ -242,6 +242,7 @@ mod tests {
     use super::*;
     use crate::calibration::Outcome;
     use crate::calibration::selection::SelectionTable;
+    use crate::calibration::spans::SpanTable;
     use crate::causes::with_causes;
     use crate::text::target::Alignment;
     use crate::text::words::{WordFit, WordRule, WordSplitting};
@@ -254,6 +255,7 @@ mod tests {
             alignment: Alignment::Sentinel,
             maps: serde_json::from_str(r#"{"tag": {"a": 1.5, "b": 0.5, "c": -0.25}}"#).unwrap(),
             selection: Some(SelectionTable::new(&sentences, &sentences)),
+            spans: Some(SpanTable::new(&[sentences.to_vec()], &[sentences.to_vec()])),
         }
     }
 

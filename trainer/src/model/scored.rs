@@ -19,6 +19,8 @@ pub struct ExampleScores {
     pub example: Score,
     /// The score of each word's tag.
     pub tags: Vec<Score>,
+    /// The score of each word on its own. That of a span is the product over its words.
+    pub words: Vec<Score>,
 }
 
 /// The log-probability of each class of `chosen` `[n]` by the softmax over `logits` `[n, classes]`, divided by each of

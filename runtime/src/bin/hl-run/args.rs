@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand};
 use hyperloader_cli::{CommonArgs, Documents, choices};
 use hyperloader_core::corpus::{Columns, Fields, LabelPreset, OffsetUnit, ReadOptions};
 use hyperloader_runtime::{
-    Alignment, BackendKind, BackendOptions, Device, DraftFrom, Guarantee, Mode, Split, TaggerOptions, Words,
+    Alignment, BackendKind, BackendOptions, Device, DraftFrom, Guarantee, Mode, Split, TaggerOptions, Unit,
+    Words,
 };
 
 use crate::doctor::DoctorArgs;
@@ -109,7 +110,7 @@ pub(crate) struct TagArgs {
     /// Labelled file to evaluate the model on, instead of tagging
     ///
     /// It is read as training reads corpora. The report is text, JSON or, with `--output-format html`, a page.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["sentences", "input", "info", "resume", "max_error"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sentences", "input", "info", "resume", "limit"])]
     pub(crate) gold: Option<PathBuf>,
 
     /// Another tagger to evaluate and compare with on the same sentences
@@ -208,11 +209,18 @@ pub(crate) struct TagArgs {
     ///
     /// Sentences with lower scores than the share needs get no tags, and `"abstained":true` in JSON Lines. The share holds
     /// for sentences like those that `hl-train calibrate` counted.
-    #[arg(long, value_name = "X", value_parser = inner_share)]
+    #[arg(long, value_name = "X", value_parser = inner_share, group = "limit")]
     max_error: Option<f64>,
 
-    /// Probability that the share of `--max-error` holds
-    #[arg(long, value_name = "X", default_value = "0.9", value_parser = inner_share, requires = "max_error")]
+    /// Withhold spans so that at most this share of the spans that are given out is wrong
+    ///
+    /// A span is wrong if its label or its words are. Withheld spans have the tag `O`, and `"withheld"` in JSON Lines is their
+    /// number. The share holds for sentences like those that `hl-train calibrate` counted.
+    #[arg(long, value_name = "X", value_parser = inner_share, group = "limit")]
+    max_span_error: Option<f64>,
+
+    /// Probability that the share of `--max-error` or `--max-span-error` holds
+    #[arg(long, value_name = "X", default_value = "0.9", value_parser = inner_share, requires = "limit")]
     confidence: f64,
 
     /// ONNX Runtime's library [default: `ORT_DYLIB_PATH`, else searched for]
@@ -288,10 +296,17 @@ impl TagArgs {
         let (read, offsets) = (self.read_options(), self.offsets.name());
         let fields = (&read.fields.text, &read.fields.tokens, &read.columns, read.separator);
         let split = if *no_split { Split::Never } else { *split };
-        let guarantee = self.max_error.map(|max_error| (max_error, self.confidence));
+        let guarantee = self.guarantee();
         format!(
             "{input_format:?} {words} {split} {fields:?} {offsets} {decode} {draft_from} {align:?} {scores} {guarantee:?}"
         )
+    }
+
+    /// The guarantee that is asked for: `--max-error` and `--max-span-error` exclude each other.
+    fn guarantee(&self) -> Option<Guarantee> {
+        let limits = [(Unit::Sentences, self.max_error), (Unit::Spans, self.max_span_error)];
+        let confidence = self.confidence;
+        limits.into_iter().find_map(|(of, limit)| Some(Guarantee { of, max_error: limit?, confidence }))
     }
 
     /// How the tagger runs.
@@ -316,7 +331,7 @@ impl TagArgs {
             mode: self.decode,
             draft_from: self.draft_from,
             scores: self.scores,
-            guarantee: self.max_error.map(|max_error| Guarantee { max_error, confidence: self.confidence }),
+            guarantee: self.guarantee(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use hyperloader_cli::{Console, Exit, stop_on_interrupt};
-use hyperloader_runtime::{ModelFile, Statistics, Tagger, Threshold, Word};
+use hyperloader_runtime::{ModelFile, Statistics, Tagger, Threshold, Unit, Word};
 use serde_json::{Value, json};
 
 use crate::args::TagArgs;
@@ -27,10 +27,14 @@ pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<Exit> {
         console.note(notice);
     }
     console.note(format_args!("backend: {}", tagger.backend().description()));
-    if let Some(Threshold { score, bound, .. }) = tagger.threshold() {
+    if let Some(Threshold { of, score, bound, .. }) = tagger.threshold() {
+        let (given, wrong) = match of {
+            Unit::Sentences => ("answering", "have a wrong tag"),
+            Unit::Spans => ("giving out", "are wrong"),
+        };
+        let percent = 100.0 * bound;
         console.note(format_args!(
-            "answering sentences with a score of at least {score}: at most {:.1} % of them have a wrong tag",
-            100.0 * bound
+            "{given} {of} with a score of at least {score}: at most {percent:.1} % of them {wrong}"
         ));
     }
     let began = Instant::now();
@@ -136,6 +140,8 @@ struct Counts {
     words_unfit: usize,
     /// Those whose tags are withheld.
     abstained: usize,
+    /// Spans that are given out, and that are withheld.
+    spans: [usize; 2],
 }
 
 struct Work<'a> {
@@ -169,14 +175,20 @@ impl Work<'_> {
             }
         }
         drop(self.progress);
-        let Counts { records, errors, words_unfit, abstained } = self.counts;
+        let Counts { records, errors, words_unfit, abstained, spans: [given, withheld] } = self.counts;
         if words_unfit > 0 {
             self.console.warn(format_args!(
                 "{words_unfit} records have words that are not those of their text: the text was split instead"
             ));
         }
-        if self.tagger.threshold().is_some() {
-            self.console.note(format_args!("abstained on {abstained} of {records} records"));
+        match self.tagger.threshold().map(|threshold| threshold.of) {
+            Some(Unit::Sentences) => {
+                self.console.note(format_args!("abstained on {abstained} of {records} records"));
+            }
+            Some(Unit::Spans) => {
+                self.console.note(format_args!("withheld {withheld} of {} spans", given + withheld));
+            }
+            None => {}
         }
         if self.stop.load(Ordering::Relaxed) {
             self.console
@@ -221,6 +233,8 @@ impl Work<'_> {
                 self.console.error_at(&entry.place.to_string(), failure, Exit::UserError);
             }
             Ok(tagged) => {
+                let [given, withheld] = &mut self.counts.spans;
+                (*given, *withheld) = (*given + tagged.spans.len(), *withheld + tagged.withheld);
                 if !tagged.complete {
                     self.console.note(format_args!(
                         "{}: the target reached its maximum length: the last words may have no tags",

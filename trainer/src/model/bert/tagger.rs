@@ -200,8 +200,8 @@ impl Learner for BertTagger {
             };
             let at = all.iter().map(|of_all| {
                 let of_row = &of_all[row * length..(row + 1) * length];
-                let tags: Vec<Score> = first.iter().map(|&at| score(of_row, at)).collect();
-                ExampleScores { example: Score::product(tags.iter().copied()), tags }
+                let words: Vec<Score> = first.iter().map(|&at| score(of_row, at)).collect();
+                ExampleScores { example: Score::product(words.iter().copied()), tags: words.clone(), words }
             });
             let at = at.collect();
             // Tags that form no span are repaired, as `hl-run` does. The spans do not overlap, so this cannot fail.

@@ -125,8 +125,8 @@ impl Learner for T5Learner {
             let tags = self.bio_tags(grammar, ids, words, decoding)?;
             let scores = |rows: &Vec<Vec<f32>>| {
                 let ids = id_scores(&rows[row]);
-                let tags = tag_scores(&tags, &word_scores(&places, &ids));
-                ExampleScores { example: Score::of(&ids), tags }
+                let words = word_scores(&places, &ids);
+                ExampleScores { example: Score::of(&ids), tags: tag_scores(&tags, &words), words }
             };
             let at = all.iter().map(scores).collect();
             Ok(Scored { tags, at })

@@ -35,10 +35,13 @@ struct Scored<'a> {
     tag_scores: Option<Vec<ScoredTag<'a>>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     abstained: bool,
+    /// Number of spans that are withheld, if any are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    withheld: Option<usize>,
 }
 
 impl<'a> Scored<'a> {
-    const FIELDS: [&'static str; 3] = ["score", "tag_scores", "abstained"];
+    const FIELDS: [&'static str; 4] = ["score", "tag_scores", "abstained", "withheld"];
 
     fn new(tagged: &'a Tagged) -> Self {
         let tag = |(tag, score): (&'a String, &TagScore)| ScoredTag { tag, score: *score };
@@ -46,8 +49,10 @@ impl<'a> Scored<'a> {
         Self {
             // Six decimals, as all scores.
             score: tagged.scores.as_ref().map(|scores| (scores.score * 1e6).round() / 1e6),
-            tag_scores: tagged.scores.as_ref().filter(|_| !tagged.abstained).map(tags),
+            // Scores of tags that are withheld are not those of `O`.
+            tag_scores: tagged.scores.as_ref().filter(|_| !tagged.abstained && tagged.withheld == 0).map(tags),
             abstained: tagged.abstained,
+            withheld: Some(tagged.withheld).filter(|withheld| *withheld > 0),
         }
     }
 }
@@ -182,6 +187,9 @@ mod tests {
         let found: Value = serde_json::from_str(&written(lines(OffsetUnit::Chars), &[entry])).unwrap();
         assert_eq!((&found["score"], found["spans"][0]["margin"].as_f64()), (&json!(0.123_457), Some(1.5)));
         assert_eq!(found["tag_scores"][2], json!({"tag": "B-name", "score": 0.25, "margin": null}));
+        let entry = super::super::examples::entry(1, Ok(Tagged { withheld: 1, ..scored.clone() }));
+        let line = written(lines(OffsetUnit::Chars), &[entry]);
+        assert!(line.ends_with("\"margin\":1.5}],\"score\":0.123457,\"withheld\":1}\n"), "{line}");
         let withheld = Tagged { abstained: true, spans: vec![], ..scored };
         let entry = super::super::examples::entry(1, Ok(withheld));
         let line = written(lines(OffsetUnit::Chars), &[entry]);

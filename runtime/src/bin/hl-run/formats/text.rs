@@ -42,6 +42,9 @@ fn text(tagged: &Tagged, offsets: OffsetUnit) -> String {
         true => "  abstained: the score is too low\n".to_owned(),
         false => span_lines(&spans_in(tagged, offsets)),
     });
+    if tagged.withheld > 0 {
+        out.push_str(&format!("  withheld: {} spans with a score that is too low\n", tagged.withheld));
+    }
     out
 }
 

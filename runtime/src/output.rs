@@ -63,7 +63,13 @@ impl Tagged {
 
     /// The sentence with these scores, mapped by `maps`: that of the whole, of each tag, and of each word, whose products
     /// score the spans.
-    pub(crate) fn scored(mut self, sentence: Score, tags: &[Score], words: &[Score], maps: &ScoreMaps) -> Self {
+    pub(crate) fn scored(
+        mut self,
+        sentence: Score,
+        tags: &[Score],
+        words: &[Score],
+        maps: &ScoreMaps,
+    ) -> Self {
         let spans = bio_to_spans(&self.tags, SpanMode::Default);
         for (span, tagged) in spans.iter().zip(&mut self.spans) {
             let of_words = words.get(span.start..span.end).unwrap_or_default();
@@ -84,7 +90,8 @@ impl Tagged {
 
     /// The same without the spans whose score is below `threshold`, and with at most the `most` best of the others.
     pub(crate) fn spans_from(mut self, threshold: f64, most: usize) -> Self {
-        let scores: Vec<f64> = self.spans.iter().map(|span| span.score.map_or(0.0, |score| score.score)).collect();
+        let scores: Vec<f64> =
+            self.spans.iter().map(|span| span.score.map_or(0.0, |score| score.score)).collect();
         let best = highest(&scores, most);
         let is_given = |at: &usize| best.contains(at) && scores[*at] >= threshold;
         let places = bio_to_spans(&self.tags, SpanMode::Default);

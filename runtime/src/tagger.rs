@@ -75,7 +75,10 @@ impl Tagger {
             reader: Reader::new(options.words, metadata.words),
             pool: Pool::new(workers, options.batch_size),
             align: options.align,
-            maps: metadata.calibration.as_ref().map_or_else(ScoreMaps::default, |calibration| calibration.maps),
+            maps: metadata
+                .calibration
+                .as_ref()
+                .map_or_else(ScoreMaps::default, |calibration| calibration.maps),
             withholding,
             split: options.split,
             further_parts: AtomicIsize::new(0),

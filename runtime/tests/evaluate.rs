@@ -121,7 +121,8 @@ fn a_tagger_that_withholds_tags_is_not_evaluated() {
     let file = ModelFile::from_bytes(lexicon_bytes(&metadata), "a.onnx").unwrap();
     let backend = BackendOptions { kind: BackendKind::Tract, ..BackendOptions::default() };
     let guarantee = Some(Guarantee { of: Unit::Sentences, max_error: 0.1, confidence: 0.9 });
-    let tagger = Tagger::new(file, &TaggerOptions { backend, guarantee, ..TaggerOptions::default() }).unwrap();
+    let tagger =
+        Tagger::new(file, &TaggerOptions { backend, guarantee, ..TaggerOptions::default() }).unwrap();
     let sentences = read("gold.conll", "paris B-place\n", &tagger);
     let error = Evaluation::new(&tagger, &sentences).unwrap_err();
     assert!(matches!(error, EvaluationError::Withholds), "{error}");

@@ -310,7 +310,8 @@ fn a_text_that_is_tagged_in_parts_is_never_answered() {
     // More words than a target has tags for are over the limits, too, if they are not cut.
     let short = TaggerMetadata { max_target_len: 12, ..metadata.clone() };
     let whole = open(&short, &TaggerOptions { split: Split::Never, ..asked });
-    let abstained = tag(&whole, &["paris . . . .", "paris . . . . ."]).into_iter().map(|tagged| tagged.abstained);
+    let abstained =
+        tag(&whole, &["paris . . . .", "paris . . . . ."]).into_iter().map(|tagged| tagged.abstained);
     assert!(abstained.eq([false, true]));
     let without = open(&metadata, &options(BackendKind::Tract));
     assert!(tag(&without, &texts).iter().all(|tagged| !tagged.spans.is_empty()), "they have spans");
@@ -337,7 +338,10 @@ fn a_guarantee_that_cannot_be_given_is_an_error_that_says_why() {
         error(&selecting(&right), &TaggerOptions { guarantee: Some(SPAN_GUARANTEE), ..asked.clone() }),
         error(
             &selecting_spans(0.9, 2),
-            &TaggerOptions { guarantee: Some(Guarantee { max_error: 1e-4, ..SPAN_GUARANTEE }), ..asked.clone() },
+            &TaggerOptions {
+                guarantee: Some(Guarantee { max_error: 1e-4, ..SPAN_GUARANTEE }),
+                ..asked.clone()
+            },
         ),
     ];
     insta::assert_snapshot!(messages.join("\n"));

@@ -222,7 +222,13 @@ mod tests {
             marked: None,
         };
         let tags = vec![score; words(predicted).len()];
-        (example, Scored { tags: words(predicted), at: vec![ExampleScores { example: score, words: tags.clone(), tags }] })
+        (
+            example,
+            Scored {
+                tags: words(predicted),
+                at: vec![ExampleScores { example: score, words: tags.clone(), tags }],
+            },
+        )
     }
 
     #[test]

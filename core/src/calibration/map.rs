@@ -38,7 +38,9 @@ struct Coefficients {
 
 /// Coefficients of no monotone map.
 #[derive(Debug, thiserror::Error)]
-#[error("a = {a}, b = {b} and c = {c} are no map of scores: expected numbers, a and b not below 0 and one of them above")]
+#[error(
+    "a = {a}, b = {b} and c = {c} are no map of scores: expected numbers, a and b not below 0 and one of them above"
+)]
 pub struct MapError {
     a: f64,
     b: f64,
@@ -84,7 +86,8 @@ impl ScoreMap {
     fn of(data: &[Judged]) -> Option<Self> {
         let data: Vec<Judged> = data.iter().copied().filter(|(score, _)| *score > 0.0).collect();
         // The problem is convex: if a coefficient must not be negative, the best map has it or sets it to 0.
-        let choices = [[true, true], [true, false], [false, true]].map(|used| Regression::new(&data, used).fit());
+        let choices =
+            [[true, true], [true, false], [false, true]].map(|used| Regression::new(&data, used).fit());
         let [all, ..] = &choices;
         let feasible = |(_, map): &&(f64, Coefficients)| map.a >= 0.0 && map.b >= 0.0;
         let best = match feasible(&all) {
@@ -155,7 +158,8 @@ impl Regression {
     fn new(data: &[Judged], used: [bool; 2]) -> Self {
         let correct = data.iter().filter(|(_, is_correct)| *is_correct).count() as f64;
         let wrong = data.len() as f64 - correct;
-        let target = |is_correct| if is_correct { (correct + 1.0) / (correct + 2.0) } else { 1.0 / (wrong + 2.0) };
+        let target =
+            |is_correct| if is_correct { (correct + 1.0) / (correct + 2.0) } else { 1.0 / (wrong + 2.0) };
         let row = |(score, _): &Judged| {
             let [a, b] = features(*score);
             let keep = |used: bool, feature: f64| if used { feature } else { 0.0 };
@@ -174,7 +178,8 @@ impl Regression {
             // A whole step may go too far; a short one never does.
             let shorter = (0..STEPS).map(|halvings| 0.5_f64.powi(halvings as i32));
             let tries = shorter.map(|length| [0, 1, 2].map(|at| weights[at] + length * step[at]));
-            let Some(next) = tries.map(|next| (self.loss(&next), next)).find(|(next, _)| *next <= loss) else {
+            let Some(next) = tries.map(|next| (self.loss(&next), next)).find(|(next, _)| *next <= loss)
+            else {
                 break;
             };
             let gain = loss - next.0;
@@ -254,7 +259,12 @@ mod tests {
     }
 
     fn error(groups: &[Vec<Judged>], map: impl Fn(f64) -> f64) -> f64 {
-        groups.iter().flatten().map(|(score, is_correct)| (map(*score), *is_correct)).collect::<Reliability>().error()
+        groups
+            .iter()
+            .flatten()
+            .map(|(score, is_correct)| (map(*score), *is_correct))
+            .collect::<Reliability>()
+            .error()
     }
 
     #[test]
@@ -280,7 +290,8 @@ mod tests {
 
     #[test]
     fn scores_that_are_calibrated_are_hardly_changed_or_not_at_all() {
-        let found: Vec<_> = (0..20).filter_map(|seed| ScoreMap::fit(&groups(300, seed, |score| score))).collect();
+        let found: Vec<_> =
+            (0..20).filter_map(|seed| ScoreMap::fit(&groups(300, seed, |score| score))).collect();
         assert!(found.len() < 20, "some maps do not help");
         for map in found {
             let furthest = (1..100).map(|at| f64::from(at) / 100.0).map(|s| (map.apply(s) - s).abs());

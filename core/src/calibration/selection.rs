@@ -273,10 +273,12 @@ mod tests {
         assert_eq!(serde_json::from_str::<SelectionTable>(&text).unwrap(), table);
         let before = text.replace("\"count\":", "\"sentences\":");
         assert_ne!(before, text);
-        assert_eq!(serde_json::from_str::<SelectionTable>(&before).unwrap(), table, "as it was written before");
-        for (from, to) in
-            [("\"count\":444", "\"count\":4"), ("\"threshold\":0.9", "\"threshold\":1.9")]
-        {
+        assert_eq!(
+            serde_json::from_str::<SelectionTable>(&before).unwrap(),
+            table,
+            "as it was written before"
+        );
+        for (from, to) in [("\"count\":444", "\"count\":4"), ("\"threshold\":0.9", "\"threshold\":1.9")] {
             let damaged = text.replacen(from, to, 1);
             assert_ne!(damaged, text);
             let error = serde_json::from_str::<SelectionTable>(&damaged).unwrap_err();

@@ -95,7 +95,9 @@ mod tests {
     }
 
     /// Violations, thresholds found and their mean share in 1,000 draws.
-    fn measure(threshold: impl Fn(&[Vec<Outcome>], &[Vec<Outcome>]) -> Option<Threshold>) -> (usize, usize, f64) {
+    fn measure(
+        threshold: impl Fn(&[Vec<Outcome>], &[Vec<Outcome>]) -> Option<Threshold>,
+    ) -> (usize, usize, f64) {
         let mut random = ChaCha8Rng::seed_from_u64(3);
         let (mut violations, mut found, mut share) = (0, 0, 0.0);
         for _ in 0..1000 {
@@ -117,7 +119,8 @@ mod tests {
 
     #[test]
     fn a_test_that_takes_all_spans_as_independent_exceeds_it_more_often() {
-        let (violations, ..) = measure(|one, other| SelectionTable::new(&one.concat(), &other.concat()).threshold(TENTH));
+        let (violations, ..) =
+            measure(|one, other| SelectionTable::new(&one.concat(), &other.concat()).threshold(TENTH));
         assert!(violations > 128, "{violations}");
     }
 
@@ -151,6 +154,9 @@ mod tests {
         // A fifth of all spans are wrong, though half of the sentences are.
         let share = row.wrong as f64 / row.count as f64;
         assert!((share - 0.2).abs() < 0.02, "{share}");
-        assert!((2300..2700).contains(&row.count), "{row:?}: all of the long sentences, a quarter of the short ones");
+        assert!(
+            (2300..2700).contains(&row.count),
+            "{row:?}: all of the long sentences, a quarter of the short ones"
+        );
     }
 }

@@ -36,7 +36,8 @@ pub fn document(title: &str, language: &str, style: &str) -> Document {
         title { (title) }
         style { (PreEscaped(style)) }
     };
-    let (doctype, language, head) = (DOCTYPE.into_string(), html! { (language) }.into_string(), head.into_string());
+    let (doctype, language, head) =
+        (DOCTYPE.into_string(), html! { (language) }.into_string(), head.into_string());
     Document {
         begin: format!("{doctype}\n<html lang=\"{language}\">\n<head>{head}</head>\n<body>\n"),
         end: "\n</body>\n</html>\n".to_owned(),

@@ -93,7 +93,9 @@ mod tests {
             let [second, logit, third] = [1.0_f32, 3.0, 2.0].map(|logit| logit * 2.0 + shift);
             let score = IdScore::of_logits(logit, [second, third].into_iter(), 2.0);
             let expected = 3.0_f32.exp() / [1.0_f32, 2.0, 3.0].map(f32::exp).iter().sum::<f32>();
-            assert!((score.log_probability.exp() - expected).abs() < 1e-6 && (score.margin - 1.0).abs() < 1e-6);
+            assert!(
+                (score.log_probability.exp() - expected).abs() < 1e-6 && (score.margin - 1.0).abs() < 1e-6
+            );
         }
         let alone = IdScore::of_logits(3.0, std::iter::empty(), 1.0);
         assert_eq!(alone, IdScore { log_probability: 0.0, margin: f32::INFINITY });

@@ -18,7 +18,8 @@ pub(super) fn section(calibration: &TaskCalibration) -> Result<Markup, PlotError
     let TaskCalibration { calibration, fitted_on, tested_on, before, after, sentences } = calibration;
     let plot = svg(before, after).map_err(|reason| PlotError { title: TITLE, reason: reason.to_string() })?;
     let maps = calibration.maps;
-    let of_sentences = sentences.iter().map(|change| ("sentences", &change.before, &change.after, maps.sentence));
+    let of_sentences =
+        sentences.iter().map(|change| ("sentences", &change.before, &change.after, maps.sentence));
     let rows = [("tags", before, after, maps.tag)].into_iter().chain(of_sentences);
     Ok(html! {
         h3 { "Scores on validation data" }

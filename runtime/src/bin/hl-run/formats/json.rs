@@ -50,7 +50,11 @@ impl<'a> Scored<'a> {
             // Six decimals, as all scores.
             score: tagged.scores.as_ref().map(|scores| (scores.score * 1e6).round() / 1e6),
             // Scores of tags that are withheld are not those of `O`.
-            tag_scores: tagged.scores.as_ref().filter(|_| !tagged.abstained && tagged.withheld == 0).map(tags),
+            tag_scores: tagged
+                .scores
+                .as_ref()
+                .filter(|_| !tagged.abstained && tagged.withheld == 0)
+                .map(tags),
             abstained: tagged.abstained,
             withheld: Some(tagged.withheld).filter(|withheld| *withheld > 0),
         }

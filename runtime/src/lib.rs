@@ -19,8 +19,9 @@
 //! - `model`: the traits of a kind of tagger; `architecture`: their implementations for T5 and BERT
 //! - `pool`: batches and workers
 //! - `decode`: target ids from source ids, for T5
-//! - `scores`: scores of tags, spans and sentences, and when tags are withheld
+//! - `scores`: scores of tags, spans and sentences
 //! - `output`: [`Tagged`] sentences with spans
+//! - `withholding`: which tags are withheld for a guarantee
 //! - `evaluate`: the [`Evaluation`] of a tagger on labelled sentences, and the [`Comparison`] of two
 //!
 //! Below them:
@@ -48,6 +49,7 @@ mod scores;
 mod split;
 mod statistics;
 mod tagger;
+mod withholding;
 
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]

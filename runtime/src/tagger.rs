@@ -20,8 +20,8 @@ use crate::model_file::ModelFile;
 use crate::options::{Split, TaggerOptions};
 use crate::output::Tagged;
 use crate::pool::Pool;
-use crate::scores::{Withholding, withholding};
 use crate::statistics::Statistics;
+use crate::withholding::{Withholding, withholding};
 
 /// An exported tagger that is ready to run; threads can share it.
 #[derive(Debug)]

@@ -3,11 +3,11 @@
 //! Every second sentence belongs to the half that the temperature and the maps are fitted on. The other half, on which nothing
 //! is fitted, shows how reliable the scores are, and tests thresholds.
 
-use hyperloader_core::calibration::map::{Judged, ScoreMap, ScoreMaps};
+use hyperloader_core::calibration::map::{ScoreMap, ScoreMaps};
 use hyperloader_core::calibration::reliability::Reliability;
 use hyperloader_core::calibration::selection::SelectionTable;
 use hyperloader_core::calibration::spans::SpanTable;
-use hyperloader_core::calibration::{Calibration, Outcome, temperature};
+use hyperloader_core::calibration::{Calibration, Judged, Outcome, temperature};
 use hyperloader_core::run::{Change, TaskCalibration};
 use hyperloader_core::text::scores::Score;
 use hyperloader_core::text::spans::{Span, SpanMode, bio_to_spans};

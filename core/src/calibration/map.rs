@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::outcome::Judged;
 use super::reliability::Reliability;
 
 /// Scores nearer to 0 or 1 are mapped as this one. The scores of `hl-run` have six decimals.
@@ -20,9 +21,6 @@ const PRECISION: f64 = 1e-12;
 const RIDGE: f64 = 1e-9;
 /// Coefficients are multiples of its reciprocal, so that they are the same after any number of conversions to text.
 const RESOLUTION: f64 = 1e6;
-
-/// A score, from 0 to 1, and whether what has it is correct.
-pub type Judged = (f64, bool);
 
 /// A monotone map from scores to calibrated scores.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -211,11 +209,10 @@ impl Regression {
         let mut system = [[0.0; 4]; 3];
         for (row, target) in self.rows.iter().zip(&self.targets) {
             let p = sigmoid(dot(row, weights));
-            for at in 0..3 {
-                for other in 0..3 {
-                    system[at][other] += p * (1.0 - p) * row[at] * row[other];
-                }
-                system[at][3] += (target - p) * row[at];
+            for (equation, of_equation) in system.iter_mut().zip(row) {
+                let curvature = row.iter().map(|of_column| p * (1.0 - p) * of_equation * of_column);
+                let terms = curvature.chain([(target - p) * of_equation]);
+                equation.iter_mut().zip(terms).for_each(|(value, term)| *value += term);
             }
         }
         let count = self.rows.len().max(1) as f64;

@@ -1,6 +1,7 @@
 //! Calibration of a tagger's scores on data that it was not trained on (docs/scores.md).
 //!
 //! - [`Calibration`]: what a run and an exported file hold.
+//! - [`Outcome`] (`outcome`): a scored sentence or span, and whether it is wrong.
 //! - [`temperature`]: the number that the logits are divided by.
 //! - [`map`]: a monotone map from scores to calibrated scores.
 //! - [`reliability`]: how far scores are from the share of correct tags.
@@ -10,6 +11,7 @@
 
 pub mod binomial;
 pub mod map;
+mod outcome;
 pub mod reliability;
 pub mod selection;
 pub mod spans;
@@ -17,7 +19,8 @@ pub mod temperature;
 
 use serde::{Deserialize, Serialize};
 
-use self::map::{Judged, ScoreMaps};
+use self::map::ScoreMaps;
+pub use self::outcome::{Judged, Outcome};
 use self::selection::SelectionTable;
 use self::spans::SpanTable;
 use crate::text::target::Alignment;
@@ -59,21 +62,5 @@ impl Calibration {
     /// Whether the temperature can divide logits.
     pub fn is_usable(&self) -> bool {
         self.divisor().is_normal() && self.divisor() > 0.0
-    }
-}
-
-/// A sentence with the score of its tags and whether one of them is wrong, or a span with its score and whether it is wrong.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outcome {
-    /// Score of the sentence or of the span, from 0 to 1.
-    pub score: f64,
-    /// Whether any tag of the sentence differs from gold, or gold does not have the span.
-    pub is_wrong: bool,
-}
-
-impl Outcome {
-    /// The score, and whether all is correct.
-    pub fn judged(self) -> Judged {
-        (self.score, !self.is_wrong)
     }
 }

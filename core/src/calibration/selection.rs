@@ -11,8 +11,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Outcome;
 use super::binomial::{ln_cdf, upper_bound};
+use super::outcome::Outcome;
 
 /// Most thresholds of a table.
 const THRESHOLDS: usize = 100;

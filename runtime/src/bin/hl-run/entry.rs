@@ -1,7 +1,7 @@
 //! Records on their way through the tagger: what is tagged of them, and what came of it.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
 use std::fmt;
 
@@ -28,6 +28,8 @@ pub(crate) struct Entry {
     pub(crate) words_unfit: bool,
     /// Its other fields.
     pub(crate) fields: Map<String, Value>,
+    /// JSON of those that have numbers which `fields` does not hold as they are written.
+    pub(crate) exact: BTreeMap<String, String>,
     /// Comments before it.
     pub(crate) comments: Vec<String>,
     /// Columns of its words.
@@ -105,6 +107,11 @@ impl From<LineFault> for Failure {
                 let columns = columns.replace(['[', ']', '"', ' '], "");
                 Self { message: format!("{got} columns do not fit `--columns {columns}`"), hint: None }
             }
+            // The unit of a configuration is not that of the input here.
+            Fault::Hinted { fault, .. } => Self {
+                message: fault.to_string(),
+                hint: Some("offsets of tokens count characters (Unicode code points)".to_owned()),
+            },
             fault => Self::new(fault.to_string()),
         }
     }
@@ -196,14 +203,15 @@ fn prepare(number: usize, Item { place, record, .. }: Item) -> (Request, Entry) 
         has_words: false,
         words_unfit: false,
         fields: Map::new(),
+        exact: BTreeMap::new(),
         comments: Vec::new(),
         columns: Vec::new(),
     };
-    let Record { text, words, offsets, fields, comments, columns, .. } = match record {
+    let Record { text, words, offsets, fields, exact, comments, columns, .. } = match record {
         Ok(record) => record,
         Err(fault) => return (Request::Failed(fault.into()), entry),
     };
-    (entry.fields, entry.comments, entry.columns) = (fields, comments, columns);
+    (entry.fields, entry.exact, entry.comments, entry.columns) = (fields, exact, comments, columns);
     let request = match (text, words) {
         (None, None) => Request::Text(String::new()),
         (Some(text), None) => Request::Text(text),
@@ -239,8 +247,8 @@ fn places(
     match places.windows(2).position(|pair| pair[0].1 > pair[1].0) {
         None => Ok(Some(places)),
         Some(at) => Err(Failure::new(format!(
-            "token {} begins at {}, before the end of the token before it at {}",
-            at + 1,
+            "token {} begins at character {}, but the token before it ends at character {}",
+            at + 2,
             places[at + 1].0,
             places[at].1
         ))),

@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use hyperloader_cli::{Console, Exit, stop_on_interrupt};
 use hyperloader_runtime::{ModelFile, Statistics, Tagger, Threshold, Word};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::args::TagArgs;
 use crate::entry::{self, Entry};
 use crate::inputs::{self, Input, Item, Place, Reading};
 use crate::output::{Output, target};
-use crate::partial::Task;
+use crate::partial::{Task, stamp};
 use crate::progress::Progress;
 use crate::values::InputFormat;
 
 pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<Exit> {
     let inputs = check(args)?;
     // What is wrong with input and output is said before a model is opened.
-    let target = target(args)?;
+    let target = target(args, &inputs)?;
     let stop = stop_on_interrupt()?;
     let tagger = Tagger::new(ModelFile::open(&args.model)?, &args.options())?;
     for notice in tagger.backend().notices() {
@@ -64,18 +64,17 @@ fn check(args: &TagArgs) -> Result<Vec<Input>> {
 /// What must be the same when an output is continued.
 fn task(args: &TagArgs, inputs: &[Input], tagger: &Tagger, format: &str) -> Task {
     let metadata = tagger.metadata();
-    let size = |input: &Input| input.size().map_or(Value::Null, Value::from);
     let pairs = [
         ("task", json!(metadata.task)),
         ("checkpoint", json!(metadata.checkpoint_sha256)),
-        ("model size", json!(std::fs::metadata(&args.model).map(|about| about.len()).ok())),
         ("output format", json!(format)),
         ("options", json!(args.settings())),
         ("arguments", json!(args.sentences)),
         ("inputs", json!(inputs.iter().map(Input::name).collect::<Vec<_>>())),
-        ("input sizes", json!(inputs.iter().map(size).collect::<Vec<_>>())),
     ];
-    pairs.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+    let pairs = pairs.map(|(name, value)| (name.to_owned(), value)).into_iter();
+    let files = inputs.iter().filter_map(Input::path).chain([args.model.as_path()]);
+    pairs.chain(files.flat_map(stamp)).collect()
 }
 
 /// `9 sentences in 0.50 s: 18.0 per second; per sentence 1.20 decoder passes, ...`
@@ -172,7 +171,7 @@ impl Work<'_> {
         let Counts { records, errors, words_unfit, abstained } = self.counts;
         if words_unfit > 0 {
             self.console.warn(format_args!(
-                "{words_unfit} records have words that are not those of their text: the text was split instead"
+                "{words_unfit} records have `tokens` that do not make up their text: the text was split into words instead"
             ));
         }
         if self.tagger.threshold().is_some() {

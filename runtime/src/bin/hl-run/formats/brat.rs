@@ -27,6 +27,22 @@ pub(crate) struct Brat {
     document: Option<Document>,
 }
 
+/// The name of each input's files, without extension.
+fn names(inputs: &[Input]) -> Vec<String> {
+    match inputs {
+        [] => vec!["arguments".to_owned()],
+        inputs => inputs.iter().map(Input::stem).collect(),
+    }
+}
+
+/// All files that are written to `folder`.
+pub(crate) fn files(folder: &Path, inputs: &[Input]) -> Vec<PathBuf> {
+    let names = names(inputs).into_iter().flat_map(|name| [format!("{name}.txt"), format!("{name}.ann")]);
+    names.chain([CONFIGURATION.to_owned()]).map(|name| folder.join(name)).collect()
+}
+
+const CONFIGURATION: &str = "annotation.conf";
+
 /// The files of an input.
 struct Document {
     text: (AtomicFile, PathBuf),
@@ -51,10 +67,7 @@ impl Brat {
         if offsets != OffsetUnit::Chars {
             bail!("offsets in brat's files are characters\nhint: leave out `--offsets {}`", offsets.name());
         }
-        let mut names: Vec<String> = inputs.iter().map(Input::stem).collect();
-        if names.is_empty() {
-            names.push("arguments".to_owned());
-        }
+        let names = names(inputs);
         let twice = |(at, name): &(usize, &String)| names[..*at].contains(name);
         if let Some((_, name)) = names.iter().enumerate().find(twice) {
             bail!(
@@ -98,7 +111,7 @@ impl Brat {
         self.open(self.names.len())?;
         self.close()?;
         let entities: String = self.order.iter().map(|name| format!("{name}\n")).collect();
-        let path = self.folder.join("annotation.conf");
+        let path = self.folder.join(CONFIGURATION);
         let configuration = format!("[entities]\n{entities}\n[relations]\n\n[events]\n\n[attributes]\n");
         let mut file = AtomicFile::create(&path)?;
         write(&mut file, &path, &configuration)?;

@@ -36,6 +36,7 @@ pub(crate) fn entry(number: usize, result: Result<Tagged, Failure>) -> Entry {
         has_words: false,
         words_unfit: false,
         fields: serde_json::Map::new(),
+        exact: std::collections::BTreeMap::new(),
         comments: vec![],
         columns: vec![],
     }

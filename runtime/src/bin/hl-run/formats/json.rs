@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use hyperloader_core::corpus::OffsetUnit;
 use hyperloader_runtime::{SentenceScores, TagScore, Tagged, TaggedSpan};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::writer::Writer;
 use crate::entry::{Entry, spans_in, surfaces};
@@ -52,26 +52,30 @@ impl<'a> Scored<'a> {
     }
 }
 
-/// A record. Its own fields come last, without those that have the names of ours.
+/// What a model found in a record.
 #[derive(Serialize)]
-struct Line<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    spans: Option<Cow<'a, [TaggedSpan]>>,
+struct Answer<'a> {
+    spans: Cow<'a, [TaggedSpan]>,
     #[serde(flatten)]
     scored: Scored<'a>,
-    /// Of records that were given as words.
+    /// The words that the tags belong to, if the record was given as words.
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<&'a [String]>,
+}
+
+/// A record without its own fields. It has at least a text or an error.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(flatten)]
+    answer: Option<Answer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Fault<'a>>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     comments: &'a [String],
-    #[serde(flatten)]
-    fields: Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -83,39 +87,32 @@ struct Fault<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn new(entry: &'a Entry, offsets: OffsetUnit) -> Self {
-        let mut fields = entry.fields.clone();
-        for name in ["text", "spans", "error"] {
-            fields.shift_remove(name);
-        }
-        let comments = match fields.contains_key("comments") {
+    /// The record, and the names of those of its own fields that it replaces.
+    fn new(entry: &'a Entry, offsets: OffsetUnit) -> (Self, Vec<&'static str>) {
+        let mut replaced = vec!["text", "spans", "error"];
+        let comments = match entry.fields.contains_key("comments") {
             true => &[],
             false => entry.comments.as_slice(),
         };
-        let mut line = Line {
-            text: None,
-            spans: None,
-            scored: Scored::default(),
-            tokens: None,
-            tags: None,
-            error: None,
-            comments,
-            fields,
-        };
+        let mut line = Line { text: None, answer: None, error: None, comments };
         match &entry.result {
             Ok(tagged) => {
                 line.text = Some(&tagged.text);
-                line.spans = Some(spans_in(tagged, offsets));
-                line.scored = Scored::new(tagged);
                 if tagged.scores.is_some() {
-                    Scored::FIELDS.iter().for_each(|name| drop(line.fields.shift_remove(*name)));
+                    replaced.extend(Scored::FIELDS);
                 }
-                if entry.has_words {
-                    line.fields.shift_remove("tags");
-                    let named = ["tokens", "words"].iter().any(|name| line.fields.contains_key(*name));
-                    line.tokens = (!named).then(|| surfaces(tagged));
-                    line.tags = Some(&tagged.tags);
+                let (mut tokens, mut tags) = (None, None);
+                if entry.has_words || entry.words_unfit {
+                    replaced.push("tags");
+                    tags = Some(tagged.tags.as_slice());
+                    let words = surfaces(tagged);
+                    if !has_tokens(entry, &words) {
+                        replaced.push("tokens");
+                        tokens = Some(words);
+                    }
                 }
+                let (spans, scored) = (spans_in(tagged, offsets), Scored::new(tagged));
+                line.answer = Some(Answer { spans, scored, tokens, tags });
             }
             Err(failure) => {
                 line.text = entry.text.as_deref();
@@ -123,14 +120,41 @@ impl<'a> Line<'a> {
                 line.error = Some(Fault { message, hint, place: entry.place.to_string() });
             }
         }
-        line
+        (line, replaced)
     }
+}
+
+/// Whether the field of the record that readers take for its tokens has the words that were tagged.
+fn has_tokens(entry: &Entry, words: &[&str]) -> bool {
+    let field = ["tokens", "words"].iter().find_map(|name| entry.fields.get(*name));
+    let is_word = |(token, word): (&Value, &&str)| match token {
+        Value::String(token) => token == word,
+        Value::Object(token) => token.get("text").is_none_or(|text| text.as_str() == Some(word)),
+        _ => false,
+    };
+    match field {
+        Some(Value::Array(tokens)) => tokens.len() == words.len() && tokens.iter().zip(words).all(is_word),
+        Some(Value::String(cell)) => cell.split_whitespace().eq(words.iter().copied()),
+        _ => false,
+    }
+}
+
+/// The record as one object: what is ours, then its own fields that have other names.
+fn object(entry: &Entry, offsets: OffsetUnit) -> serde_json::Result<String> {
+    let (line, replaced) = Line::new(entry, offsets);
+    let mut object = serde_json::to_string(&line)?;
+    object.pop();
+    for (name, value) in entry.fields.iter().filter(|(name, _)| !replaced.contains(&name.as_str())) {
+        let exact = entry.exact.get(name).cloned();
+        let value = exact.map_or_else(|| serde_json::to_string(value), Ok)?;
+        object.push_str(&format!(",{}:{value}", serde_json::to_string(name)?));
+    }
+    Ok(object + "}")
 }
 
 impl Writer for Json {
     fn record(&mut self, entry: &Entry) -> Result<String> {
-        let line = Line::new(entry, self.offsets);
-        let object = serde_json::to_string(&line).context("cannot write the result as JSON")?;
+        let object = object(entry, self.offsets).context("cannot write the result as JSON")?;
         let first = std::mem::replace(&mut self.first, false);
         Ok(match (self.array, first) {
             (false, _) => object + "\n",
@@ -226,5 +250,49 @@ mod tests {
                 .cloned()
                 .unwrap();
         insta::assert_snapshot!(written(lines(OffsetUnit::Chars), &[entry]), @r##"{"text":"set a \"café\" alarm for 7 am","spans":[{"start":6,"end":12,"label":"name","text":"\"café\""},{"start":23,"end":27,"label":"date_time","text":"7 am"}],"tokens":["set","a","\"café\"","alarm","for","7","am"],"tags":["O","O","B-name","O","O","B-date_time","I-date_time"],"comments":["# one"],"id":7,"meta":{"b":1,"a":2}}"##);
+    }
+
+    fn fields(fields: Value) -> serde_json::Map<String, Value> {
+        fields.as_object().cloned().unwrap()
+    }
+
+    #[test]
+    fn tokens_agree_with_the_tags_beside_them() {
+        let written = |given: Value, has_words: bool| -> Value {
+            let mut entry = entry(1, Ok(tagged("a b", &["O", "B-x"], &[(2, 3, "x")])));
+            (entry.has_words, entry.words_unfit) = (has_words, !has_words);
+            entry.fields = fields(given);
+            serde_json::from_str(&written(lines(OffsetUnit::Chars), &[entry])).unwrap()
+        };
+        let (words, tags) = (json!(["a", "b"]), json!(["O", "B-x"]));
+        // The text was split instead: the tokens of the record are not those of the tags.
+        let found = written(json!({"tokens": ["ab"], "tags": ["B-y"], "id": 1}), false);
+        assert_eq!(
+            found,
+            json!({"text": "a b", "spans": found["spans"], "tokens": words, "tags": tags, "id": 1})
+        );
+        let found = written(json!({"words": "ab", "id": 1}), false);
+        assert_eq!((&found["tokens"], &found["tags"], &found["words"]), (&words, &tags, &json!("ab")));
+        // Tokens of white space have no tag.
+        let spaced = json!([{"text": "a", "start": 0}, {"text": " ", "start": 1}, {"text": "b", "start": 2}]);
+        assert_eq!(written(json!({ "tokens": spaced }), true)["tokens"], words);
+        // What agrees stays as it is.
+        for same in
+            [json!(["a", "b"]), json!([{"text": "a", "id": 0}, {"start": 2, "end": 3}]), json!("a  b")]
+        {
+            let found = written(json!({ "tokens": same }), true);
+            assert_eq!((&found["tokens"], &found["tags"]), (&same, &tags));
+            assert_eq!(written(json!({ "words": same }), true).get("tokens"), None);
+        }
+    }
+
+    #[test]
+    fn numbers_stay_as_they_are_written() {
+        let mut entry = entry(1, Ok(tagged("a", &["O"], &[])));
+        entry.fields = fields(json!({"n": null, "\"": 1, "m": 0.5}));
+        entry.exact.insert("n".to_owned(), "[1e400,12345678901234567890123]".to_owned());
+        let line = written(lines(OffsetUnit::Chars), &[entry]);
+        let expected = r#"{"text":"a","spans":[],"n":[1e400,12345678901234567890123],"\"":1,"m":0.5}"#;
+        assert_eq!(line, format!("{expected}\n"));
     }
 }

@@ -114,7 +114,7 @@ fn numbers_that_no_64_bits_hold_are_kept_as_they_are_written() {
         record.exact.iter().map(|(name, json)| (name.as_str(), json.as_str())).collect();
     assert_eq!(exact, [("m", "1e400"), ("n", r#"[12345678901234567890123,{"x":0.1234567890123456789}]"#)]);
     assert_eq!(
-        (&record.fields["k"], record.fields.keys().collect::<Vec<_>>()),
+        (&record.fields["k"], record.fields.keys().map(String::as_str).collect::<Vec<_>>()),
         (&json!(7), vec!["n", "m", "k"])
     );
     // Training does not pass fields on, and such a number is no label.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::lexicon_tagger;
+use common::{lexicon_bytes, lexicon_tagger, metadata};
+use hyperloader_core::format::tagger::TaggerMetadata;
 
 struct Place {
     folder: tempfile::TempDir,
@@ -414,7 +415,15 @@ fn an_output_is_not_continued_after_an_input_or_the_model_was_changed() {
         assert!(place.read("out.jsonl.partial") == kept && !place.path("out.jsonl").exists());
         std::fs::remove_file(place.path("out.jsonl.partial")).unwrap();
     }
+    // One more model is another output.
     begin(&place, &model);
+    let second = lexicon_bytes(&TaggerMetadata { task: "second".into(), ..metadata() });
+    std::fs::write(place.path("two.onnx"), second).unwrap();
+    let output = place.command_of(&model, &[&["--model", "two.onnx"][..], &args].concat()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "tasks was [\"lexicon\"], now it is [\"lexicon\",\"second\"]";
+    assert!(log(&output).contains(expected), "{}", log(&output));
+    std::fs::remove_file(place.path("two.onnx")).unwrap();
     let output = resume();
     assert_eq!(output.status.code(), Some(0), "{}", log(&output));
     assert_eq!(place.read("out.jsonl").iter().filter(|byte| **byte == b'\n').count(), 2);

@@ -14,12 +14,14 @@ pub(super) fn parse(text: &str) -> serde_json::Result<Value> {
         Ok(value) => return Ok(value),
         Err(error) => error,
     };
-    if !error.to_string().starts_with("number out of range") {
+    if !is_out_of_range(&error) {
         return Err(error);
     }
     let mut replaced = text.to_owned();
     for (start, token) in Tokens::new(text) {
-        if is_number(token) && serde_json::from_str::<Number>(token).is_err() {
+        if is_number(token)
+            && serde_json::from_str::<Number>(token).is_err_and(|error| is_out_of_range(&error))
+        {
             // Columns of further errors stay as they are.
             replaced.replace_range(
                 start..start + token.len(),
@@ -68,6 +70,10 @@ pub(super) fn exact_fields(text: &str) -> BTreeMap<String, String> {
         }
     }
     exact
+}
+
+fn is_out_of_range(error: &serde_json::Error) -> bool {
+    error.to_string().starts_with("number out of range")
 }
 
 fn is_number(token: &str) -> bool {

@@ -42,7 +42,8 @@ pub(crate) fn check(args: &TagArgs, outputs: &[PathBuf]) -> Result<()> {
 /// The files that are read, each with its role.
 fn read(args: &TagArgs) -> Vec<(&'static str, PathBuf)> {
     let reads_stdin = args.sentences.is_empty() && args.gold.is_none() && args.input.is_empty();
-    let mut files: Vec<(&'static str, PathBuf)> = vec![("the model", args.model.clone())];
+    let models = args.models.iter().map(|path| ("the model", path.clone()));
+    let mut files: Vec<(&'static str, PathBuf)> = models.collect();
     files.extend(args.compare.iter().map(|path| ("the model of `--compare`", path.clone())));
     for input in &args.input {
         match input.as_os_str() == "-" {
@@ -53,7 +54,7 @@ fn read(args: &TagArgs) -> Vec<(&'static str, PathBuf)> {
     if reads_stdin {
         files.push(("the redirected input", STDIN.into()));
     }
-    for gold in &args.gold {
+    if let Some(gold) = &args.gold {
         files.push(("the labelled file", gold.clone()));
         files.extend(["seq.in", "seq.out"].map(|name| ("the labelled file", gold.join(name))));
     }

@@ -1,6 +1,7 @@
 //! `hl-run`: tags sentences with an exported tagger.
 //!
-//! - [`args`] and [`values`]: the command line
+//! - [`args`] and [`values`]: the command line; [`command_line`]: models and sentences told apart
+//! - [`models`]: the taggers
 //! - [`tag`]: plain `hl-run`, which tags records
 //! - [`inputs`]: files and stdin as records, read by a thread of its own through a [`queue`]
 //! - [`entry`]: what is tagged of a record, and what came of it
@@ -11,6 +12,7 @@
 //! - [`doctor`]: `hl-run doctor`
 
 mod args;
+mod command_line;
 mod conflict;
 mod doctor;
 mod entry;
@@ -18,6 +20,7 @@ mod evaluate;
 mod formats;
 mod info;
 mod inputs;
+mod models;
 mod output;
 mod partial;
 mod progress;

@@ -163,7 +163,7 @@ impl Target {
         self,
         args: &TagArgs,
         inputs: &[Input],
-        tagger: &TaggerMetadata,
+        models: &[&TaggerMetadata],
         console: &'a Console,
         task: impl FnOnce() -> Task,
     ) -> Result<Output<'a>> {
@@ -171,9 +171,9 @@ impl Target {
             Place::Stdout => Destination::Stdout,
             Place::File(file) => Destination::File(file, args.output.clone().unwrap_or_default()),
             Place::Partial(path) => Destination::Partial(Partial::open(&path, task())?),
-            Place::Folder(path) => Destination::Folder(Brat::new(&path, inputs, tagger, args.offsets)?),
+            Place::Folder(path) => Destination::Folder(Brat::new(&path, inputs, models, args.offsets)?),
         };
-        let writer = formats::writer(self.format, args.offsets, tagger);
+        let writer = formats::writer(self.format, args.offsets, models);
         let styled = matches!(self.format, Format::Text | Format::Pretty);
         let marks = !matches!(self.format, Format::Json | Format::Jsonl);
         let mut output = Output { console, writer, styled, marks, destination };

@@ -1,17 +1,19 @@
 //! Plain `hl-run`: tags the records of arguments, files and stdin.
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use hyperloader_cli::{Console, Exit, stop_on_interrupt};
-use hyperloader_runtime::{ModelFile, Statistics, Tagger, Threshold, Word};
+use hyperloader_runtime::{Statistics, Tagged, Tagger, TaggerMetadata, Word};
 use serde_json::json;
 
 use crate::args::TagArgs;
 use crate::entry::{self, Entry};
 use crate::inputs::{self, Input, Item, Place, Reading};
+use crate::models::{self, named};
 use crate::output::{Output, target};
 use crate::partial::{Task, stamp};
 use crate::progress::Progress;
@@ -22,28 +24,23 @@ pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<Exit> {
     // What is wrong with input and output is said before a model is opened.
     let target = target(args, &inputs)?;
     let stop = stop_on_interrupt()?;
-    let tagger = Tagger::new(ModelFile::open(&args.model)?, &args.options())?;
-    for notice in tagger.backend().notices() {
-        console.note(notice);
-    }
-    console.note(format_args!("backend: {}", tagger.backend().description()));
-    if let Some(Threshold { score, bound, .. }) = tagger.threshold() {
-        console.note(format_args!(
-            "answering sentences with a score of at least {score}: at most {:.1} % of them have a wrong tag",
-            100.0 * bound
-        ));
-    }
+    let taggers = models::open(args, console)?;
+    let tasks: Vec<&TaggerMetadata> = taggers.iter().map(Tagger::metadata).collect();
     let began = Instant::now();
     let format = target.format;
-    let task = || task(args, &inputs, &tagger, &format.name());
-    let output = target.open(args, &inputs, tagger.metadata(), console, task)?;
+    let task = || task(args, &inputs, &tasks, &format.name());
+    let output = target.open(args, &inputs, &tasks, console, task)?;
     let visible = args.output.is_none() && io::stdout().is_terminal();
     let progress = Progress::new(console, &inputs, visible || !args.sentences.is_empty());
     let source = Source::new(args, &inputs, console)?;
-    let work = Work { tagger: &tagger, console, output, progress, counts: Counts::default(), stop };
+    let counts = Counts { abstained: vec![0; taggers.len()], ..Counts::default() };
+    let work = Work { taggers: &taggers, console, output, progress, counts, stop };
     let exit = work.run(source)?;
     if args.stats {
-        console.requested(statistics(tagger.statistics(), began.elapsed()));
+        for tagger in &taggers {
+            let statistics = statistics(tagger.statistics(), began.elapsed());
+            console.requested(format_args!("{}{statistics}", named(taggers.len() > 1, tagger.metadata())));
+        }
     }
     Ok(exit)
 }
@@ -62,18 +59,19 @@ fn check(args: &TagArgs) -> Result<Vec<Input>> {
 }
 
 /// What must be the same when an output is continued.
-fn task(args: &TagArgs, inputs: &[Input], tagger: &Tagger, format: &str) -> Task {
-    let metadata = tagger.metadata();
+fn task(args: &TagArgs, inputs: &[Input], models: &[&TaggerMetadata], format: &str) -> Task {
+    let of_models =
+        |of: fn(&TaggerMetadata) -> &String| models.iter().map(|model| of(model)).collect::<Vec<_>>();
     let pairs = [
-        ("task", json!(metadata.task)),
-        ("checkpoint", json!(metadata.checkpoint_sha256)),
+        ("tasks", json!(of_models(|model| &model.task))),
+        ("checkpoints", json!(of_models(|model| &model.checkpoint_sha256))),
         ("output format", json!(format)),
         ("options", json!(args.settings())),
         ("arguments", json!(args.sentences)),
         ("inputs", json!(inputs.iter().map(Input::name).collect::<Vec<_>>())),
     ];
     let pairs = pairs.map(|(name, value)| (name.to_owned(), value)).into_iter();
-    let files = inputs.iter().filter_map(Input::path).chain([args.model.as_path()]);
+    let files = inputs.iter().filter_map(Input::path).chain(args.models.iter().map(PathBuf::as_path));
     pairs.chain(files.flat_map(stamp)).collect()
 }
 
@@ -93,10 +91,10 @@ fn statistics(statistics: Statistics, elapsed: Duration) -> String {
 }
 
 /// A warning of a word that the model did not read: its number in the sentence, from 1, and its first characters.
-fn unread(place: &Place, (number, word): (usize, &Word)) -> String {
+fn unread(number: usize, word: &Word) -> String {
     let (shown, length) = (word.text.chars().take(20).collect::<String>(), word.end - word.start);
     format!(
-        "{place}: word {number} (`{}...`, {length} characters) takes more tokens than the tagger does: it was not read and \
+        "word {number} (`{}...`, {length} characters) takes more tokens than the tagger does: it was not read and \
          is tagged `O`",
         shown.escape_debug()
     )
@@ -133,12 +131,12 @@ struct Counts {
     records: usize,
     errors: usize,
     words_unfit: usize,
-    /// Those whose tags are withheld.
-    abstained: usize,
+    /// Those whose tags are withheld, of each model.
+    abstained: Vec<usize>,
 }
 
 struct Work<'a> {
-    tagger: &'a Tagger,
+    taggers: &'a [Tagger],
     console: &'a Console,
     output: Output<'a>,
     progress: Progress<'a>,
@@ -149,16 +147,18 @@ struct Work<'a> {
 impl Work<'_> {
     /// Tags each batch as its records arrive: memory is bounded, and a program that writes a line and waits gets an answer.
     fn run(mut self, mut source: Source) -> Result<Exit> {
+        // All taggers have the same options.
+        let window = self.taggers.first().map_or(1, Tagger::window);
         let (done, failed) = self.output.done();
-        self.skip(&mut source, done)?;
+        self.skip(&mut source, window, done)?;
         self.counts.errors = failed;
         loop {
-            let batch = source.batch(self.tagger.window(), self.stop)?;
+            let batch = source.batch(window, self.stop)?;
             if batch.is_empty() {
                 break;
             }
             let position = batch.last().map_or(0, |item| item.position);
-            for entry in entry::tag(self.tagger, batch, self.counts.records)? {
+            for entry in entry::tag(self.taggers, batch, self.counts.records)? {
                 self.entry(&entry)?;
             }
             self.output.flush(self.counts.records, self.counts.errors)?;
@@ -174,8 +174,11 @@ impl Work<'_> {
                 "{words_unfit} records have `tokens` that do not make up their text: the text was split into words instead"
             ));
         }
-        if self.tagger.threshold().is_some() {
-            self.console.note(format_args!("abstained on {abstained} of {records} records"));
+        for (tagger, abstained) in self.taggers.iter().zip(abstained) {
+            if tagger.threshold().is_some() {
+                let named = named(self.taggers.len() > 1, tagger.metadata());
+                self.console.note(format_args!("{named}abstained on {abstained} of {records} records"));
+            }
         }
         if self.stop.load(Ordering::Relaxed) {
             self.console
@@ -191,12 +194,12 @@ impl Work<'_> {
     }
 
     /// Passes over the records that an earlier call wrote.
-    fn skip(&mut self, source: &mut Source, done: usize) -> Result<()> {
+    fn skip(&mut self, source: &mut Source, window: usize, done: usize) -> Result<()> {
         if done > 0 {
             self.console.note(format_args!("continuing after {done} records"));
         }
         while self.counts.records < done {
-            let size = self.tagger.window().min(done - self.counts.records);
+            let size = window.min(done - self.counts.records);
             match source.batch(size, self.stop)?.len() {
                 0 if self.stop.load(Ordering::Relaxed) => break,
                 0 => anyhow::bail!(
@@ -213,24 +216,34 @@ impl Work<'_> {
     fn entry(&mut self, entry: &Entry) -> Result<()> {
         self.counts.records += 1;
         self.counts.words_unfit += usize::from(entry.words_unfit);
-        self.counts.abstained += usize::from(entry.result.as_ref().is_ok_and(|tagged| tagged.abstained));
         match &entry.result {
             Err(failure) => {
                 self.counts.errors += 1;
                 self.console.error_at(&entry.place.to_string(), failure, Exit::UserError);
             }
-            Ok(tagged) => {
-                if !tagged.complete {
-                    self.console.note(format_args!(
-                        "{}: the target reached its maximum length: the last words may have no tags",
-                        entry.place
-                    ));
-                }
-                for word in tagged.unread.iter().filter_map(|at| Some((at + 1, tagged.words.get(*at)?))) {
-                    self.console.warn(unread(&entry.place, word));
+            Ok(models) => {
+                for (at, tagged) in models.iter().enumerate() {
+                    self.tagged(&entry.place, at, tagged);
                 }
             }
         }
         self.output.record(entry)
+    }
+
+    /// Counts what the model `at` found, and says what of it may be missing.
+    fn tagged(&mut self, place: &Place, at: usize, tagged: &Tagged) {
+        let several = self.taggers.len() > 1;
+        let named = self.taggers.get(at).map(|tagger| named(several, tagger.metadata())).unwrap_or_default();
+        if let Some(count) = self.counts.abstained.get_mut(at) {
+            *count += usize::from(tagged.abstained);
+        }
+        if !tagged.complete {
+            self.console.note(format_args!(
+                "{place}: {named}the target reached its maximum length: the last words may have no tags"
+            ));
+        }
+        for (at, word) in tagged.unread.iter().filter_map(|at| Some((at + 1, tagged.words.get(*at)?))) {
+            self.console.warn(format_args!("{place}: {named}{}", unread(at, word)));
+        }
     }
 }

@@ -55,7 +55,8 @@ pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<()> {
     if let Some(path) = &args.output {
         check_file(args, path)?;
     }
-    let tagger = open(args, &args.model, console)?;
+    let model = args.only_model()?;
+    let tagger = open(args, model, console)?;
     let (sentences, read) = read(args, gold, &tagger)?;
     for note in read.notes() {
         console.note(format_args!("{}: {note}", gold.display()));
@@ -68,7 +69,7 @@ pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<()> {
         Some(other) => Some(compare(args, (gold, other), &sentences, &evaluation, console)?),
         None => None,
     };
-    let (model, gold) = (args.model.clone(), gold.clone());
+    let (model, gold) = (model.to_owned(), gold.clone());
     let results = Results { model, task, gold, read, evaluation, comparison, sentences };
     let page = match format {
         Format::Html => html::page(&results, args.shown),
@@ -98,7 +99,7 @@ fn format(args: &TagArgs) -> Result<Format> {
 }
 
 fn open(args: &TagArgs, model: &Path, console: &Console) -> Result<Tagger> {
-    let tagger = Tagger::new(ModelFile::open(model)?, &args.options())?;
+    let tagger = Tagger::new(ModelFile::open(model)?, &args.options(model))?;
     for notice in tagger.backend().notices() {
         console.note(notice);
     }
@@ -184,7 +185,11 @@ fn compare(
         .with_context(|| format!("cannot evaluate `{}`", model.display()))?;
     report_faults(&evaluation, gold, &tagger, Some((model, first)), console);
     if evaluation.unknown_labels != first.unknown_labels {
-        console.warn(format_args!("`{}` has other labels than `{}`", model.display(), args.model.display()));
+        console.warn(format_args!(
+            "`{}` has other labels than `{}`",
+            model.display(),
+            args.only_model()?.display()
+        ));
     }
     let comparison = Comparison::new(sentences, first, &evaluation, args.shown);
     Ok(Compared { model: model.to_owned(), evaluation, comparison })

@@ -57,7 +57,7 @@ pub fn write_atomic(
 /// What [`write_atomic`] would fail with.
 pub fn check_output(path: &Path) -> Result<(), FileError> {
     let target = target(path)?;
-    temporary_in(folder_of(&target)).map(drop).map_err(|e| FileError::new("write", path, e))
+    temporary_in(folder_of(&target), None).map(drop).map_err(|e| FileError::new("write", path, e))
 }
 
 /// Checks, before other work is done, that files can be created in `folder`, which need not exist yet.
@@ -67,7 +67,7 @@ pub fn check_output(path: &Path) -> Result<(), FileError> {
 pub fn check_output_folder(folder: &Path) -> Result<(), FileError> {
     let existing = folder.ancestors().find(|ancestor| ancestor.as_os_str().is_empty() || ancestor.exists());
     let existing = existing.filter(|ancestor| !ancestor.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    temporary_in(existing).map(drop).map_err(|e| FileError::new("write to", folder, e))
+    temporary_in(existing, None).map(drop).map_err(|e| FileError::new("write to", folder, e))
 }
 
 /// The folder of a file.
@@ -78,11 +78,32 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
+/// A temporary file with the permissions of `replaced`, or those of any new file.
+fn temporary_in(folder: &Path, replaced: Option<&Path>) -> io::Result<NamedTempFile> {
     let builder = &mut tempfile::Builder::new();
-    let temporary = builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder);
+    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
+    let kept = replaced.and_then(|path| fs::metadata(path).ok()).map(|about| about.permissions());
+    // Until it has those of the file that it replaces, it is private.
+    if kept.is_none() {
+        share(builder);
+    }
     // The reason alone: the name of the temporary file would not help the reader.
-    temporary.map_err(|e| e.kind().into())
+    let temporary = builder.tempfile_in(folder).map_err(|e| io::Error::from(e.kind()))?;
+    if let Some(kept) = kept {
+        temporary.as_file().set_permissions(kept)?;
+    }
+    Ok(temporary)
+}
+
+/// Gives `file`, which will replace the file at `path`, the permissions of that file, if there is one.
+///
+/// # Errors
+/// If the system does not allow it.
+pub fn keep_permissions(file: &File, path: &Path) -> Result<(), FileError> {
+    match fs::metadata(path) {
+        Ok(about) => file.set_permissions(about.permissions()).map_err(|e| FileError::new("write", path, e)),
+        Err(_) => Ok(()),
+    }
 }
 
 /// The file to write for `path`: `path` itself, or what it links to. A link stays a link.
@@ -182,7 +203,8 @@ impl AtomicFile {
     /// If `path` is there and not a regular file, or the folder does not take it.
     pub fn create(path: &Path) -> Result<Self, FileError> {
         let target = target(path)?;
-        let temporary = temporary_in(folder_of(&target)).map_err(|e| FileError::new("write", path, e))?;
+        let temporary =
+            temporary_in(folder_of(&target), Some(&target)).map_err(|e| FileError::new("write", path, e))?;
         let writer = BufWriter::with_capacity(1 << 20, temporary);
         Ok(Self { path: path.to_owned(), target, writer })
     }
@@ -206,7 +228,6 @@ impl AtomicFile {
         let failed = self.failed();
         self.writer.flush().map_err(&failed)?;
         let file = self.writer.get_ref().as_file();
-        share_permissions(file).map_err(&failed)?;
         file.sync_all().map_err(&failed)
     }
 
@@ -237,17 +258,16 @@ pub fn sync_folder(path: &Path) -> Result<(), FileError> {
     sync.map_err(|error| FileError::new("write", path, error))
 }
 
-/// Makes the file readable for all users, like any file that a program writes; temporary files are private by default.
+/// Gives the file the permissions of any file that a program creates, less those that the user's mask takes; temporary files are
+/// private by default.
 #[cfg(unix)]
-fn share_permissions(file: &File) -> io::Result<()> {
+fn share(builder: &mut tempfile::Builder<'_, '_>) {
     use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+    builder.permissions(fs::Permissions::from_mode(0o666));
 }
 
 #[cfg(not(unix))]
-fn share_permissions(_file: &File) -> io::Result<()> {
-    Ok(())
-}
+fn share(_builder: &mut tempfile::Builder<'_, '_>) {}
 
 /// The SHA-256 of a file's bytes, in lower-case hexadecimal.
 ///
@@ -305,6 +325,29 @@ mod tests {
         assert_eq!(failed.unwrap_err().source.to_string(), "disk full");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_new_file_has_the_usual_permissions_and_a_replaced_one_keeps_its_own() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let mode = |name: &str| fs::metadata(path(name)).unwrap().permissions().mode() & 0o7777;
+        File::create(path("usual")).unwrap();
+        write_atomic(&path("new"), |w| w.write_all(b"a")).unwrap();
+        assert_eq!(mode("new"), mode("usual"));
+        for kept in [0o600, 0o640, 0o666, 0o755, 0o400] {
+            fs::write(path("old"), "old").unwrap();
+            fs::set_permissions(path("old"), fs::Permissions::from_mode(kept)).unwrap();
+            let file = AtomicFile::create(&path("old")).unwrap();
+            let unfinished =
+                file.writer.get_ref().as_file().metadata().unwrap().permissions().mode() & 0o7777;
+            assert_eq!(unfinished, kept, "{kept:o}");
+            file.commit().unwrap();
+            assert_eq!(mode("old"), kept, "{kept:o}");
+            fs::remove_file(path("old")).unwrap();
+        }
     }
 
     #[test]

@@ -259,7 +259,7 @@ pub enum SentenceError {
     #[error("the sentence has no word")]
     NoWord,
     /// A word of a sentence that was given as words is empty or has white space in it.
-    #[error("word {index} is `{word}`, expected text without white space")]
+    #[error("word {} is `{word}`, expected one character or more, none of them white space", .index + 1)]
     Word {
         /// The word's index, from 0.
         index: usize,

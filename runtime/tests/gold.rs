@@ -4,9 +4,13 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
-use common::lexicon_tagger;
+use common::{lexicon_bytes, lexicon_tagger, metadata};
+use hyperloader_core::format::tagger::TaggerMetadata;
+use hyperloader_onnx::decode_model;
+use prost::Message;
 use serde_json::Value;
 
 /// Gold of texts with spans; `ne` is inside a word, and the tagger has no label `food`.
@@ -18,9 +22,13 @@ const GOLD: &str = concat!(
 );
 
 fn run(folder: &tempfile::TempDir, args: &[&str]) -> Output {
+    run_with(folder, lexicon_tagger(), args)
+}
+
+fn run_with(folder: &tempfile::TempDir, model: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hl-run"));
     command.current_dir(folder.path()).env("NO_COLOR", "1").args(["--backend", "tract", "--model"]);
-    command.arg(lexicon_tagger()).args(args).output().unwrap()
+    command.arg(model).args(args).output().unwrap()
 }
 
 fn folder() -> tempfile::TempDir {
@@ -80,4 +88,85 @@ fn another_file_is_compared_and_bad_gold_is_named() {
     let text: Vec<String> =
         errors.iter().map(|output| format!("{:?}\n{}", output.status.code(), text(&output.stderr))).collect();
     insta::assert_snapshot!("errors", text.join("\n"));
+}
+
+#[test]
+fn what_the_second_model_cannot_tag_is_an_error_too() {
+    let folder = folder();
+    let short = lexicon_bytes(&TaggerMetadata { max_source_len: 6, ..metadata() });
+    fs::write(folder.path().join("short.onnx"), short).unwrap();
+    let args = ["--gold", "gold.jsonl", "--compare", "short.onnx", "--no-split", "--quiet"];
+    let output = run(&folder, &args);
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    for line in [1, 2, 4] {
+        let place = format!("error: gold.jsonl:{line}: `short.onnx`: the sentence takes ");
+        assert!(log.contains(&place), "{log}");
+    }
+    // What both models lack is reported once.
+    assert_eq!(log.matches("has no label").count(), 1, "{log}");
+    // Its report is there nevertheless.
+    assert!(text(&output.stdout).contains("Compared with `short.onnx`"));
+    let output =
+        run_with(&folder, &folder.path().join("short.onnx"), &["--gold", "gold.jsonl", "--no-split"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("error: gold.jsonl:1: the sentence takes "));
+}
+
+/// A tagger whose graph fails at words that its table lacks.
+fn failing() -> Vec<u8> {
+    let mut model = decode_model(lexicon_bytes(&metadata()).into(), Path::new("lexicon.onnx")).unwrap();
+    let tables = &mut model.graph.as_mut().unwrap().initializer;
+    let table = tables.iter_mut().find(|tensor| tensor.name == "tag_of").unwrap();
+    let width = usize::try_from(table.dims[1]).unwrap();
+    table.dims[0] = 4;
+    table.raw_data = table.raw_data[..4 * width * 4].to_vec().into();
+    model.encode_to_vec()
+}
+
+#[test]
+fn a_backend_that_fails_is_our_fault_in_tagging_and_in_evaluating() {
+    let folder = folder();
+    let model = folder.path().join("failing.onnx");
+    fs::write(&model, failing()).unwrap();
+    let log = |output: &Output| text(&output.stderr);
+    for args in [&["set"][..], &["--gold", "gold.jsonl"]] {
+        let output = run_with(&folder, &model, args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", log(&output));
+        assert!(log(&output).contains("tract failed to run the graph"), "{}", log(&output));
+    }
+    let output = run(&folder, &["--gold", "gold.jsonl", "--compare", "failing.onnx"]);
+    assert_eq!(output.status.code(), Some(2), "{}", log(&output));
+    assert!(log(&output).contains("cannot evaluate `failing.onnx`"), "{}", log(&output));
+}
+
+#[test]
+fn the_place_of_the_report_is_checked_before_the_model_is_opened() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("folder")).unwrap();
+    for (output, message) in [
+        ("folder", "`folder` is a folder"),
+        ("absent/a.json", "cannot write `absent/a.json`"),
+        ("a.json.gz", "outputs are not compressed"),
+        ("gold.jsonl", "the labelled file `gold.jsonl`"),
+    ] {
+        let args = ["--gold", "gold.jsonl", "--output", output, "--output-format", "json"];
+        let output = run_with(&folder, Path::new("absent.onnx"), &args);
+        let log = text(&output.stderr);
+        assert!(output.status.code() == Some(1) && log.contains(message), "{log}");
+    }
+}
+
+#[test]
+fn cells_of_gold_are_separated_as_asked_for() {
+    let folder = folder();
+    let rows = "text|spans\ncall, paris|[[6, 11, \"place\"]]\nset|[]\n";
+    fs::write(folder.path().join("gold.csv"), rows).unwrap();
+    let args = ["--gold", "gold.csv", "--delimiter", "|", "--output-format", "json"];
+    let output = run(&folder, &args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["evaluation"]["scores"]["counts"]["gold"], 1);
+    assert_eq!(json["evaluation"]["scores"]["counts"]["correct"], 1);
+    assert_eq!(run(&folder, &["--gold", "gold.csv"]).status.code(), Some(1));
 }

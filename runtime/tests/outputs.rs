@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::lexicon_tagger;
+use common::{lexicon_bytes, lexicon_tagger, metadata};
+use hyperloader_core::format::tagger::TaggerMetadata;
 
 struct Place {
     folder: tempfile::TempDir,
@@ -24,9 +25,13 @@ impl Place {
     }
 
     fn command(&self, args: &[&str]) -> Command {
+        self.command_of(lexicon_tagger(), args)
+    }
+
+    fn command_of(&self, model: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hl-run"));
         command.current_dir(self.folder.path()).env("NO_COLOR", "1").stdin(Stdio::null());
-        command.arg("--model").arg(lexicon_tagger()).args(["--threads", "1", "--quiet"]).args(args);
+        command.arg("--model").arg(model).args(["--threads", "1", "--quiet"]).args(args);
         let libraries = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.native/onnxruntime/lib");
         if let Some(library) =
             std::fs::read_dir(libraries).ok().and_then(|mut files| files.find_map(Result::ok))
@@ -289,4 +294,155 @@ fn ctrl_c_writes_what_is_complete_and_says_how_far_it_got() {
     assert_eq!(output.status.code(), Some(130), "{}", log(&output));
     assert!(log(&output).contains("the output is not written\nhint: with `--resume`"), "{}", log(&output));
     assert_eq!(place.names(), Vec::<String>::new());
+}
+
+/// The output of a program, which is killed after a minute.
+fn within_a_minute(mut child: Child) -> Output {
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_short_record_before_one_that_fills_the_queue_is_tagged() {
+    let place = Place::new();
+    // White space, so that the record has no words and takes no time.
+    let long = " ".repeat(17 << 20);
+    std::fs::write(place.path("a.txt"), format!("set\n{long}\nparis\n")).unwrap();
+    let mut command = place.command(&["--input", "a.txt", "--output", "a.tsv"]);
+    let output = within_a_minute(command.stderr(Stdio::piped()).spawn().unwrap());
+    assert_eq!((output.status.code(), &*log(&output)), (Some(0), ""));
+    assert!(String::from_utf8(place.read("a.tsv")).unwrap().contains("\n3\t0\t5\tplace\tparis\t"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_read_is_not_replaced_by_the_output() {
+    let place = Place::new();
+    let model = place.path("m.onnx");
+    std::fs::copy(lexicon_tagger(), &model).unwrap();
+    for name in ["a.jsonl", "b.jsonl.partial", "g.jsonl", "out.txt"] {
+        std::fs::write(place.path(name), "{\"text\": \"set\", \"spans\": []}\n").unwrap();
+    }
+    std::os::unix::fs::symlink("a.jsonl", place.path("link.jsonl")).unwrap();
+    std::fs::hard_link(place.path("a.jsonl"), place.path("hard.jsonl")).unwrap();
+    std::fs::create_dir(place.path("out")).unwrap();
+    std::fs::rename(place.path("out.txt"), place.path("out/a.txt")).unwrap();
+    let before: Vec<Vec<u8>> = ["a.jsonl", "m.onnx", "out/a.txt"].map(|name| place.read(name)).into();
+    let cases = [
+        ("--input a.jsonl --output a.jsonl", "`a.jsonl`", "the input `a.jsonl`"),
+        ("--input a.jsonl --output ./a.jsonl", "`", "the input `a.jsonl`"),
+        ("--input link.jsonl --output a.jsonl", "`", "the input `link.jsonl`"),
+        ("--input a.jsonl --output link.jsonl", "`", "the input `a.jsonl`"),
+        ("--input a.jsonl --output hard.jsonl", "`", "the input `a.jsonl`"),
+        ("--input a.jsonl --output hard.jsonl --resume", "`", "the input `a.jsonl`"),
+        (
+            "--input b.jsonl.partial --input-format jsonl --output b.jsonl --resume",
+            "`b.jsonl.partial`",
+            "the input `b.jsonl.partial`",
+        ),
+        ("--input a.jsonl --output m.onnx --output-format jsonl", "`", "the model `"),
+        ("--output m.onnx --output-format jsonl set", "`", "the model `"),
+        ("--input out/a.txt --output out --output-format brat", "out/a.txt`", "the input `out/a.txt`"),
+        ("--gold g.jsonl --output g.jsonl", "`", "the labelled file `g.jsonl`"),
+        ("--gold g.jsonl --output m.onnx", "`", "the model `"),
+        ("--gold g.jsonl --compare a.jsonl --output a.jsonl", "`", "the model of `--compare` `a.jsonl`"),
+    ];
+    for (args, written, read) in cases {
+        let output = place.command_of(&model, &args.split(' ').collect::<Vec<_>>()).output().unwrap();
+        let log = log(&output);
+        assert_eq!(output.status.code(), Some(1), "{args}: {log}");
+        let expected = "would be replaced by the output: it is the same file as";
+        let (found, reason) = log.split_once(expected).unwrap_or_else(|| panic!("{args}: {log}"));
+        assert!(found.contains(written) && reason.contains(read), "{args}: {log}");
+        assert!(reason.contains("\nhint: name another file with `--output`"), "{args}: {log}");
+    }
+    // The file that stdin is redirected from is read, too.
+    let mut command = place.command(&["--input-format", "jsonl", "--output", "a.jsonl"]);
+    let output = command.stdin(std::fs::File::open(place.path("a.jsonl")).unwrap()).output().unwrap();
+    assert!(log(&output).contains("same file as the redirected input"), "{}", log(&output));
+    let after: Vec<Vec<u8>> = ["a.jsonl", "m.onnx", "out/a.txt"].map(|name| place.read(name)).into();
+    assert!(before == after);
+    // Files that are not read are replaced.
+    let output = place.command_of(&model, &["--output", "a.jsonl", "set"]).output().unwrap();
+    assert!(output.status.success() && place.read("a.jsonl") != before[0], "{}", log(&output));
+}
+
+/// Leaves an unfinished `out.jsonl` of `a.txt` and of an input that does not end.
+fn begin(place: &Place, model: &Path) {
+    let args = ["--input", "a.txt", "-", "--output", "out.jsonl", "--resume"];
+    let mut child =
+        place.command_of(model, &args).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let stdin = child.stdin.take().unwrap();
+    while std::fs::metadata(place.path("out.jsonl.partial")).is_err() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    interrupt(&child);
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    assert_eq!(output.status.code(), Some(130), "{}", log(&output));
+    assert!(!place.read("out.jsonl.partial").is_empty());
+}
+
+#[test]
+fn an_output_is_not_continued_after_an_input_or_the_model_was_changed() {
+    let place = Place::new();
+    let model = place.path("m.onnx");
+    std::fs::copy(lexicon_tagger(), &model).unwrap();
+    std::fs::write(place.path("a.txt"), "paris\nset\n").unwrap();
+    let args = ["--input", "a.txt", "-", "--output", "out.jsonl", "--resume"];
+    let resume = || place.command_of(&model, &args).output().unwrap();
+    let later = |path: &Path| {
+        let time = std::time::SystemTime::now() + Duration::from_secs(9);
+        std::fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+    };
+    for changed in [place.path("a.txt"), model.clone()] {
+        begin(&place, &model);
+        let kept = place.read("out.jsonl.partial");
+        later(&changed);
+        let output = resume();
+        assert_eq!(output.status.code(), Some(1), "{}", log(&output));
+        let name = changed.file_name().unwrap().to_str().unwrap();
+        let expected = format!("{name}` was changed after `out.jsonl.partial` was begun\nhint: remove `");
+        assert!(log(&output).contains(&expected), "{}", log(&output));
+        assert!(place.read("out.jsonl.partial") == kept && !place.path("out.jsonl").exists());
+        std::fs::remove_file(place.path("out.jsonl.partial")).unwrap();
+    }
+    // One more model is another output.
+    begin(&place, &model);
+    let second = lexicon_bytes(&TaggerMetadata { task: "second".into(), ..metadata() });
+    std::fs::write(place.path("two.onnx"), second).unwrap();
+    let output = place.command_of(&model, &[&["--model", "two.onnx"][..], &args].concat()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "tasks was [\"lexicon\"], now it is [\"lexicon\",\"second\"]";
+    assert!(log(&output).contains(expected), "{}", log(&output));
+    std::fs::remove_file(place.path("two.onnx")).unwrap();
+    let output = resume();
+    assert_eq!(output.status.code(), Some(0), "{}", log(&output));
+    assert_eq!(place.read("out.jsonl").iter().filter(|byte| **byte == b'\n').count(), 2);
+    assert_eq!(place.names(), ["a.txt", "m.onnx", "out.jsonl"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_replaced_output_keeps_its_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let mode = |name: &str| std::fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o777;
+    std::fs::File::create(place.path("usual")).unwrap();
+    for args in [&["--output", "a.jsonl", "set"][..], &["--output", "a.jsonl", "--resume", "set"]] {
+        assert!(place.run(args).status.success());
+        assert_eq!(mode("a.jsonl"), mode("usual"));
+        std::fs::set_permissions(place.path("a.jsonl"), std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(place.run(args).status.success());
+        assert_eq!(mode("a.jsonl"), 0o640);
+        std::fs::remove_file(place.path("a.jsonl")).unwrap();
+    }
 }

@@ -246,6 +246,8 @@ impl<'a> ColumnReader<'a> {
             Kind::BioColumns => match line.text.split('\t').collect::<Vec<_>>()[..] {
                 [tag, word] => {
                     let [tag, word] = [tag, word].map(|column| column.trim_matches(' ').to_owned());
+                    // Word first, as other columns are written and read.
+                    let kept = if self.to_tag { vec![word.clone(), tag.clone()] } else { Vec::new() };
                     Ok(Row { word, tag: Some(tag), index: None, columns: kept })
                 }
                 _ => {

@@ -217,6 +217,18 @@ pub enum Fault {
         /// What its offsets cut out.
         found: String,
     },
+    /// A token whose own text is not what its offsets cut out.
+    #[error("token {start}:{end} says that its text is `{own}`, but there the text has `{found}`")]
+    TokenText {
+        /// First character, byte or UTF-16 unit.
+        start: usize,
+        /// One past the last.
+        end: usize,
+        /// The token's own text.
+        own: String,
+        /// What its offsets cut out.
+        found: String,
+    },
     /// A span inside a word, though all spans would be whole words in another unit.
     #[error("span {start}:{end} (`{label}`) cuts a word")]
     CutsWord {
@@ -251,6 +263,17 @@ pub enum Fault {
          hint: name them, for instance `fields = {{ sentence = \"id\", tokens = \"word\", tags = \"ner\" }}`"
     )]
     Header { found: String },
+    /// Two columns of a table with one name.
+    #[error(
+        "the columns {first} and {second} of the table are both called `{name}`\nhint: rename one of them"
+    )]
+    ColumnName {
+        name: String,
+        /// Number of the first column, from 1.
+        first: usize,
+        /// Number of the other column.
+        second: usize,
+    },
     /// A table row that cannot be read.
     #[error("not a row of the table: {0}")]
     Row(String),

@@ -4,6 +4,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::error::Fault;
+use super::record::Record;
+use super::source::Line;
 
 /// Tokens and where they stand in the utterance.
 #[derive(Deserialize)]
@@ -17,6 +19,15 @@ pub(super) struct Tokens {
 struct TokenSpan {
     start: usize,
     length: usize,
+}
+
+/// Words and their places in the text, in characters.
+pub(super) type Words = (Vec<String>, Vec<(usize, usize)>);
+
+/// A record without gold.
+pub(super) fn record(line: &Line, text: &str, words: Option<Words>) -> Record {
+    let (words, offsets) = words.unzip();
+    Record { line: line.number, text: Some(text.to_owned()), words, offsets, ..Record::default() }
 }
 
 /// Reads a JSON value of `layout`.

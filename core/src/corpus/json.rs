@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::error::{Fault, LineFault};
+use super::numbers;
 use super::options::ReadOptions;
 use super::reader::Reader;
 use super::record::Record;
@@ -74,11 +75,15 @@ impl Reader for JsonReader<'_> {
             Ok(line) => line,
             Err(fault) => return Some(Err(fault)),
         };
-        let value = serde_json::from_str::<Value>(&text)
-            .map_err(|error| Fault::Json { layout: "jsonl", reason: reason(&error) });
+        let to_tag = self.options.to_tag;
+        let value = if to_tag { numbers::parse(&text) } else { serde_json::from_str::<Value>(&text) };
+        let value = value.map_err(|error| Fault::Json { layout: "jsonl", reason: reason(&error) });
         let record = value.and_then(|value| row::record(value, &self.options));
         Some(match record {
-            Ok(record) => Ok(Record { line: number, ..record }),
+            Ok(record) => {
+                let exact = if to_tag { numbers::exact_fields(&text) } else { record.exact };
+                Ok(Record { line: number, exact, ..record })
+            }
             Err(fault) => Err(LineFault::new(number, fault)),
         })
     }

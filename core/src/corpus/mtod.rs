@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::align::{parse_flat, tag_slots};
 use super::error::Fault;
-use super::facebook::{Tokens, columns, json};
+use super::facebook::{Tokens, Words, columns, json, record};
 use super::options::OffsetUnit;
 use super::record::{Gold, Record};
 use super::source::Line;
@@ -20,24 +20,30 @@ struct Tokenizations {
 
 pub(super) fn parse_line(line: Line) -> Result<Record, Fault> {
     let [_, slots, text, _, tokens] = columns(LAYOUT, "5", &line.text)?;
-    let tokenizations: Tokenizations = json(LAYOUT, tokens)?;
-    let tokens = tokenizations.tokenizations.into_iter().next().ok_or(Fault::NoWords)?;
     let characters = Offsets::new(text, OffsetUnit::Chars);
-    let offsets = tokens.spans()?;
-    for (start, end) in &offsets {
-        characters.characters("token", *start, *end)?;
-    }
+    let (words, offsets) = words(&characters, tokens)?;
     let slots = parse_flat(slots)?;
     for slot in &slots {
         characters.characters("slot", slot.start, slot.end)?;
     }
-    let tags = tag_slots(&offsets, slots)?;
-    Ok(Record {
-        line: line.number,
-        text: Some(text.to_owned()),
-        words: Some(tokens.tokens),
-        offsets: Some(offsets),
-        gold: Gold::Tags(tags),
-        ..Record::default()
-    })
+    let gold = Gold::Tags(tag_slots(&offsets, slots)?);
+    Ok(Record { gold, ..record(&line, text, Some((words, offsets))) })
+}
+
+/// The utterance and, unless their column is empty, its tokens. Slots are not read.
+pub(super) fn parse_to_tag(line: Line) -> Result<Record, Fault> {
+    let [_, _, text, _, tokens] = columns(LAYOUT, "5", &line.text)?;
+    let is_tokenized = !tokens.trim().is_empty();
+    let words = is_tokenized.then(|| words(&Offsets::new(text, OffsetUnit::Chars), tokens)).transpose()?;
+    Ok(record(&line, text, words))
+}
+
+fn words(characters: &Offsets, tokens: &str) -> Result<Words, Fault> {
+    let tokenizations: Tokenizations = json(LAYOUT, tokens)?;
+    let tokens = tokenizations.tokenizations.into_iter().next().ok_or(Fault::NoWords)?;
+    let offsets = tokens.spans()?;
+    for (start, end) in &offsets {
+        characters.characters("token", *start, *end)?;
+    }
+    Ok((tokens.tokens, offsets))
 }

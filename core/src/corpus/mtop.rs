@@ -3,7 +3,7 @@
 
 use super::align::{parse_flat, tag_slots};
 use super::error::Fault;
-use super::facebook::{Tokens, columns, json};
+use super::facebook::{Tokens, Words, columns, json, record};
 use super::options::OffsetUnit;
 use super::record::{Gold, Record};
 use super::source::Line;
@@ -13,22 +13,27 @@ const LAYOUT: &str = "mtop";
 
 pub(super) fn parse_line(line: Line) -> Result<Record, Fault> {
     let [_, _, slots, text, _, _, _, tokens] = columns(LAYOUT, "8", &line.text)?;
-    let tokens: Tokens = json(LAYOUT, tokens)?;
-    let spans = tokens.spans()?;
     let bytes = Offsets::new(text, OffsetUnit::Bytes);
-    let character = |(start, end)| bytes.characters("token", start, end);
-    let offsets = spans.into_iter().map(character).collect::<Result<Vec<_>, _>>()?;
+    let (words, offsets) = words(&bytes, tokens)?;
     let mut slots = parse_flat(slots)?;
     for slot in &mut slots {
         (slot.start, slot.end) = bytes.characters("slot", slot.start, slot.end)?;
     }
-    let tags = tag_slots(&offsets, slots)?;
-    Ok(Record {
-        line: line.number,
-        text: Some(text.to_owned()),
-        words: Some(tokens.tokens),
-        offsets: Some(offsets),
-        gold: Gold::Tags(tags),
-        ..Record::default()
-    })
+    let gold = Gold::Tags(tag_slots(&offsets, slots)?);
+    Ok(Record { gold, ..record(&line, text, Some((words, offsets))) })
+}
+
+/// The utterance and, unless their column is empty, its tokens. Slots are not read.
+pub(super) fn parse_to_tag(line: Line) -> Result<Record, Fault> {
+    let [_, _, _, text, _, _, _, tokens] = columns(LAYOUT, "8", &line.text)?;
+    let is_tokenized = !tokens.trim().is_empty();
+    let words = is_tokenized.then(|| words(&Offsets::new(text, OffsetUnit::Bytes), tokens)).transpose()?;
+    Ok(record(&line, text, words))
+}
+
+fn words(bytes: &Offsets, tokens: &str) -> Result<Words, Fault> {
+    let tokens: Tokens = json(LAYOUT, tokens)?;
+    let character = |(start, end)| bytes.characters("token", start, end);
+    let offsets = tokens.spans()?.into_iter().map(character).collect::<Result<Vec<_>, _>>()?;
+    Ok((tokens.tokens, offsets))
 }

@@ -1,5 +1,7 @@
 //! What readers yield: one record at a time, before tags are converted and spans are laid on words.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 /// One text or sentence of a file.
@@ -23,6 +25,9 @@ pub struct Record {
     pub further_annotations: usize,
     /// What else the record holds: fields of JSON objects, columns of tables. In file order.
     pub fields: Map<String, Value>,
+    /// JSON, without white space, of those fields that have numbers which `fields` does not hold as they are written in the file. Only
+    /// of JSON that is read to be tagged.
+    pub exact: BTreeMap<String, String>,
     /// Comment lines and `-DOCSTART-` lines before the sentence (CoNLL), as they are in the file.
     pub comments: Vec<String>,
     /// All columns of each word, if the file has a line per word and is read to be tagged.

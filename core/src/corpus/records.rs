@@ -37,8 +37,14 @@ impl<'a> Records<'a> {
                 let kind = options.columns.clone().map_or(Kind::Conll, Kind::Named);
                 Box::new(ColumnReader::new(source, kind, options))
             }
-            Layout::Mtop => Box::new(LineReader::new(source, mtop::parse_line)),
-            Layout::Mtod => Box::new(LineReader::new(source, mtod::parse_line)),
+            Layout::Mtop => {
+                let parse = if options.to_tag { mtop::parse_to_tag } else { mtop::parse_line };
+                Box::new(LineReader::new(source, parse))
+            }
+            Layout::Mtod => {
+                let parse = if options.to_tag { mtod::parse_to_tag } else { mtod::parse_line };
+                Box::new(LineReader::new(source, parse))
+            }
             Layout::Jsonl => Box::new(JsonReader::new(source, options)),
             Layout::Csv => Box::new(TableReader::new(source, options.separator.unwrap_or(b','), options)),
             Layout::Tsv => Box::new(TableReader::new(source, b'\t', options)),

@@ -4,10 +4,10 @@ use serde_json::{Map, Value};
 
 use super::error::Fault;
 use super::label_studio;
-use super::options::{Fields, ReadOptions};
+use super::options::{Fields, OffsetUnit, ReadOptions};
 use super::record::{Gold, LeftOut, Record};
 use super::row_spans::{self, describe};
-use super::units::{Offsets, resolve};
+use super::units::{Offsets, hinted, resolve};
 
 const TEXT: [&str; 2] = ["text", "data"];
 const TOKENS: [&str; 2] = ["tokens", "words"];
@@ -228,7 +228,20 @@ fn token_words(field: &str, tokens: &Value, text: &str, options: &ReadOptions) -
     if !of_objects(tokens) {
         return Ok((Some(words(field, tokens)?), None));
     }
-    let offsets = Offsets::new(text, options.offsets);
+    let places = |unit| token_places(field, tokens, text, unit);
+    let (words, places) = places(options.offsets)
+        .map_err(|fault| hinted(fault, options.offsets, |other| places(other).is_ok()))?;
+    Ok((Some(words), Some(places)))
+}
+
+/// Token objects in one unit. The text that a token says it has is compared with the one at its place.
+fn token_places(
+    field: &str,
+    tokens: &Value,
+    text: &str,
+    unit: OffsetUnit,
+) -> Result<(Vec<String>, Vec<(usize, usize)>), Fault> {
+    let offsets = Offsets::new(text, unit);
     let chars: Vec<char> = text.chars().collect();
     let (mut words, mut places) = (Vec::new(), Vec::new());
     for token in tokens.as_array().into_iter().flatten() {
@@ -237,14 +250,17 @@ fn token_words(field: &str, tokens: &Value, text: &str, options: &ReadOptions) -
             let (field, span) = (field.to_owned(), row_spans::short(token));
             return Err(Fault::Span { field, span, expected: "a token with `start` and `end`" });
         };
-        let (start, end) = offsets.characters("token", start, end)?;
-        let word: String = chars[start..end].iter().collect();
+        let place = offsets.characters("token", start, end)?;
+        let word: String = chars[place.0..place.1].iter().collect();
+        if let Some(own) = token.get("text").and_then(Value::as_str).filter(|own| *own != word) {
+            return Err(Fault::TokenText { start, end, own: own.to_owned(), found: word });
+        }
         if !word.trim().is_empty() {
             words.push(word);
-            places.push((start, end));
+            places.push(place);
         }
     }
-    Ok((Some(words), Some(places)))
+    Ok((words, places))
 }
 
 /// The keys of a record, for messages.

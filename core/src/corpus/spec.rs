@@ -122,6 +122,9 @@ pub struct CorpusSpec {
     /// What to do with spans that begin or end inside a word: `"expand"` (to whole words, counted; the default) or `"error"`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub span_alignment: SpanAlignment,
+    /// The byte between the cells of CSV, see [`ReadOptions::separator`]. It is not part of a configuration.
+    #[serde(skip)]
+    pub separator: Option<u8>,
 }
 
 fn one_tenth() -> f64 {
@@ -157,6 +160,7 @@ impl CorpusSpec {
             offsets: OffsetUnit::default(),
             overlap: Overlap::default(),
             span_alignment: SpanAlignment::default(),
+            separator: None,
         }
     }
 
@@ -182,7 +186,7 @@ impl CorpusSpec {
             label: self.label.clone(),
             overlap: self.overlap,
             alignment: self.span_alignment,
-            separator: None,
+            separator: self.separator,
             to_tag: false,
         }
     }

@@ -74,6 +74,7 @@ impl<'a> TableReader<'a> {
         let Some(header) = table.row() else { return Ok(None) };
         let Row { line, cells, .. } = header?;
         table.header = cells.into_iter().map(|cell| cell.trim().to_owned()).collect();
+        check_names(&table.header, &self.options).map_err(|fault| LineFault::new(line, fault))?;
         table.kind = kind(&table.header, &self.options).map_err(|fault| LineFault::new(line, fault))?;
         // Names of columns are compared without case, those of fields are not.
         let text = |name: &&String| name.eq_ignore_ascii_case("text");
@@ -82,6 +83,27 @@ impl<'a> TableReader<'a> {
         }
         Ok(Some(table))
     }
+}
+
+/// Checks that no two columns have one name, unless columns are named by their place. Names of which any case would do are compared
+/// without it.
+fn check_names(header: &[String], options: &ReadOptions) -> Result<(), Fault> {
+    if options.columns.is_some() {
+        return Ok(());
+    }
+    let of_any_case = |name: &str| {
+        let tags: &[&str] = if options.to_tag { &[] } else { &TAG };
+        let known = [&["text"][..], &WORD, &SENTENCE, tags];
+        known.into_iter().flatten().any(|known| known.eq_ignore_ascii_case(name))
+    };
+    for (at, name) in header.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+        let any_case = of_any_case(name);
+        let same = |other: &String| other == name || (any_case && other.eq_ignore_ascii_case(name));
+        if let Some(first) = header[..at].iter().position(same) {
+            return Err(Fault::ColumnName { name: name.clone(), first: first + 1, second: at + 1 });
+        }
+    }
+    Ok(())
 }
 
 /// The content of the rows.
@@ -194,6 +216,15 @@ impl Table<'_> {
             let (got, want) = (row.cells.len(), self.header.len());
             return Err(Fault::Row(format!("{got} cells under {want} column names")));
         }
+        let unnamed = self.header.iter().zip(&row.cells).enumerate().filter(|(_, (name, _))| name.is_empty());
+        let filled: Vec<usize> =
+            unnamed.filter(|(_, (_, cell))| !cell.trim().is_empty()).map(|(at, _)| at + 1).collect();
+        if let [first, second, ..] = filled[..] {
+            return Err(Fault::Row(format!("columns {first} and {second} have content and no name")));
+        }
+        // Of several columns without a name, the one with content counts.
+        let first = filled.first().copied();
+        let counts = |at: usize, name: &str| !name.is_empty() || first.is_none_or(|first| first == at + 1);
         let value = |(name, cell): (&String, String)| {
             // A text may begin with a bracket.
             let list = cell.starts_with('[') && !name.eq_ignore_ascii_case("text");
@@ -208,7 +239,8 @@ impl Table<'_> {
             };
             Ok((name.clone(), value))
         };
-        self.header.iter().zip(row.cells).map(value).collect()
+        let cells = self.header.iter().zip(row.cells).enumerate().filter(|(at, (name, _))| counts(*at, name));
+        cells.map(|(_, cell)| value(cell)).collect()
     }
 
     fn sentence(

@@ -78,11 +78,19 @@ pub(super) fn resolve(text: &str, spans: &[RawSpan], unit: OffsetUnit) -> Result
         },
         Err(fault) => fault,
     };
-    // Of the other units, one under which every span fits is worth a hint; for spans without a text that says little.
+    Err(hinted(failed, unit, |other| resolve_as(text, spans, other).is_ok()))
+}
+
+/// The fault of an offset or of a text that does not fit, with a hint. `fits` tells whether all offsets fit in another unit; for offsets
+/// without a text that says little.
+pub(super) fn hinted(failed: Fault, unit: OffsetUnit, fits: impl Fn(OffsetUnit) -> bool) -> Fault {
     let others = OffsetUnit::ALL.into_iter().filter(|other| *other != unit);
-    let fitting = others.filter(|other| resolve_as(text, spans, *other).is_ok()).collect::<Vec<_>>();
+    let fitting = others.filter(|other| fits(*other)).collect::<Vec<_>>();
     let hint = match (&failed, fitting.as_slice()) {
-        (Fault::SpanText { .. } | Fault::Range { .. } | Fault::CutsWord { .. }, [other]) => {
+        (
+            Fault::SpanText { .. } | Fault::TokenText { .. } | Fault::Range { .. } | Fault::CutsWord { .. },
+            [other],
+        ) => {
             format!("\nhint: the offsets fit as {}: set `offsets = \"{}\"`", other.words(), other.name())
         }
         (Fault::SpanText { .. }, _) => {
@@ -90,7 +98,7 @@ pub(super) fn resolve(text: &str, spans: &[RawSpan], unit: OffsetUnit) -> Result
         }
         _ => String::new(),
     };
-    Err(if hint.is_empty() { failed } else { Fault::Hinted { fault: Box::new(failed), hint } })
+    if hint.is_empty() { failed } else { Fault::Hinted { fault: Box::new(failed), hint } }
 }
 
 /// A span whose own text fits its offsets, but inside a word, where all spans would be whole words in another unit: short texts

@@ -38,6 +38,17 @@ pub enum EvaluationError {
     Withholds,
 }
 
+impl EvaluationError {
+    /// Whether the fault is the program's or the runtime's: the options and the files are in order.
+    pub fn is_internal(&self) -> bool {
+        match self {
+            Self::Backend(error) => error.is_internal(),
+            // Readers of corpora give a tag for each word.
+            Self::Metric(_) => true,
+        }
+    }
+}
+
 /// The scores of a tagger on labelled sentences.
 #[derive(Debug, Clone, Serialize)]
 pub struct Evaluation {

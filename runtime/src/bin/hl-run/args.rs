@@ -3,7 +3,9 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, Subcommand};
+use anyhow::{Result, bail};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Parser, Subcommand, ValueHint};
 use hyperloader_cli::{CommonArgs, Documents, choices};
 use hyperloader_core::corpus::{Columns, Fields, LabelPreset, OffsetUnit, ReadOptions};
 use hyperloader_runtime::{
@@ -22,6 +24,8 @@ use crate::values::{
 /// go to stdout or to `--output`, one for each record of the input and in its order; notes, warnings and errors go to
 /// stderr. A record that cannot be tagged is reported, its place in the output holds the error, and the exit code is
 /// then 1.
+///
+/// With several models, each record is tagged by all of them.
 #[derive(Debug, Parser)]
 #[command(
     name = "hl-run",
@@ -34,12 +38,20 @@ use crate::values::{
     disable_help_subcommand = true,
     after_long_help = EXAMPLES
 )]
-pub(crate) struct Args {
+pub(crate) struct Typed {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) tag: Option<TagArgs>,
     #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+/// The command line, with the words after `--model` where they belong.
+#[derive(Debug)]
+pub(crate) struct Args {
+    pub(crate) command: Option<Command>,
+    pub(crate) tag: Option<TagArgs>,
     pub(crate) common: CommonArgs,
 }
 
@@ -51,6 +63,8 @@ Examples:
     hl-run --model mtop.onnx --output-format jsonl < sentences.txt > spans.jsonl
   Tag files; the formats follow from their names:
     hl-run --model mtop.onnx --input a.jsonl b.csv.gz --output spans.jsonl
+  Tag with several models:
+    hl-run --model mtop.onnx snips.onnx \"play jazz at 7 am\"
   Show the task and the labels of a file:
     hl-run --model mtop.onnx --info
 
@@ -75,9 +89,12 @@ pub(crate) struct TagArgs {
     /// Sentences to tag [default: the lines of stdin]
     pub(crate) sentences: Vec<String>,
 
-    /// The tagger: an ONNX file that `hl-export` wrote
-    #[arg(long, value_name = "FILE")]
-    pub(crate) model: PathBuf,
+    /// The taggers: ONNX files that `hl-export` wrote, one for each task
+    ///
+    /// After the first file, words that end in `.onnx` are further files; from the first other word on, and after `--`, words are
+    /// sentences.
+    #[arg(id = "model", long = "model", value_name = "FILE", required = true, num_args = 1.., value_parser = word(), value_hint = ValueHint::FilePath)]
+    pub(crate) models: Vec<PathBuf>,
 
     /// Print the file's metadata and tag nothing
     #[arg(long, conflicts_with_all = ["sentences", "input", "output"])]
@@ -242,8 +259,13 @@ pub(crate) struct TagArgs {
     pub(crate) stats: bool,
 }
 
+/// Any word, also an empty one, which is a sentence.
+fn word() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
 /// A character that separates cells.
-fn delimiter(typed: &str) -> Result<u8, String> {
+fn delimiter(typed: &str) -> std::result::Result<u8, String> {
     match typed.as_bytes() {
         b"tab" | b"\\t" => Ok(b'\t'),
         [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(*byte),
@@ -259,10 +281,25 @@ impl TagArgs {
         self.threads.map(usize::from).or_else(share)
     }
 
-    /// The folder of `--cache`: without DIR, the model's.
-    fn cache(&self) -> Option<PathBuf> {
-        let models = || self.model.parent().unwrap_or(Path::new("")).to_owned();
+    /// The folder of `--cache`: without DIR, that of the model.
+    fn cache(&self, model: &Path) -> Option<PathBuf> {
+        let models = || model.parent().unwrap_or(Path::new("")).to_owned();
         Some(self.cache.clone()?.unwrap_or_else(models))
+    }
+
+    /// The model, where only one is used.
+    ///
+    /// # Errors
+    /// If there are several.
+    pub(crate) fn only_model(&self) -> Result<&Path> {
+        match &self.models[..] {
+            [model] => Ok(model),
+            models => bail!(
+                "`--gold` evaluates one model, and `--model` names {}\n\
+                 hint: `--compare FILE` evaluates another one on the same sentences",
+                models.len()
+            ),
+        }
     }
 
     /// Whether an option of evaluation is given.
@@ -309,15 +346,15 @@ impl TagArgs {
         limits.into_iter().find_map(|(of, limit)| Some(Guarantee { of, max_error: limit?, confidence }))
     }
 
-    /// How the tagger runs.
-    pub(crate) fn options(&self) -> TaggerOptions {
+    /// How the tagger of `model` runs.
+    pub(crate) fn options(&self, model: &Path) -> TaggerOptions {
         TaggerOptions {
             backend: BackendOptions {
                 kind: self.backend,
                 device: self.device,
                 threads: self.threads(),
                 ort_lib: self.ort_lib.clone(),
-                cache: self.cache(),
+                cache: self.cache(model),
             },
             batch_size: self.batch_size.get(),
             words: if self.input_format == Some(InputFormat::Words) {
@@ -336,7 +373,7 @@ impl TagArgs {
     }
 }
 
-fn inner_share(text: &str) -> Result<f64, String> {
+fn inner_share(text: &str) -> std::result::Result<f64, String> {
     match text.parse() {
         Ok(number) if number > 0.0 && number < 1.0 => Ok(number),
         _ => Err("expected a number between 0 and 1".to_owned()),
@@ -369,7 +406,7 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_library() {
-        let options = parse(&["--model", "a.onnx"]).tag.unwrap().options();
+        let options = parse(&["--model", "a.onnx"]).tag.unwrap().options(Path::new("a.onnx"));
         assert_eq!(format!("{options:?}"), format!("{:?}", TaggerOptions::default()));
     }
 

@@ -1,7 +1,7 @@
 //! Records on their way through the tagger: what is tagged of them, and what came of it.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
 use std::fmt;
 
@@ -19,7 +19,8 @@ pub(crate) struct Entry {
     /// Its number in the output, from 1.
     pub(crate) number: usize,
     pub(crate) place: Place,
-    pub(crate) result: Result<Tagged, Failure>,
+    /// What each model found, in the order of the models. The record fails if one of them fails.
+    pub(crate) result: Result<Vec<Tagged>, Failure>,
     /// Its text, if it could be read and not be tagged.
     pub(crate) text: Option<String>,
     /// Whether the record has words, rather than a text.
@@ -28,6 +29,8 @@ pub(crate) struct Entry {
     pub(crate) words_unfit: bool,
     /// Its other fields.
     pub(crate) fields: Map<String, Value>,
+    /// JSON of those that have numbers which `fields` does not hold as they are written.
+    pub(crate) exact: BTreeMap<String, String>,
     /// Comments before it.
     pub(crate) comments: Vec<String>,
     /// Columns of its words.
@@ -37,19 +40,23 @@ pub(crate) struct Entry {
 impl Entry {
     /// The same with `?` after each label that the tagger does not list, in spans and tags; `None` if there is none.
     pub(crate) fn with_marks(&self) -> Option<Self> {
-        let tagged = self.result.as_ref().ok()?;
-        let unknown: HashSet<&str> =
-            tagged.spans.iter().filter(|span| span.unknown).map(|span| span.label.as_str()).collect();
-        if unknown.is_empty() {
+        let models = self.result.as_ref().ok()?;
+        if models.iter().flat_map(|tagged| &tagged.spans).all(|span| !span.unknown) {
             return None;
         }
-        let mut marked = tagged.clone();
-        let tags = marked.tags.iter_mut();
-        tags.filter(|tag| tag.get(2..).is_some_and(|label| unknown.contains(label)))
-            .for_each(|tag| tag.push('?'));
-        marked.spans.iter_mut().filter(|span| span.unknown).for_each(|span| span.label.push('?'));
-        Some(Self { result: Ok(marked), ..self.clone() })
+        Some(Self { result: Ok(models.iter().map(marked).collect()), ..self.clone() })
     }
+}
+
+fn marked(tagged: &Tagged) -> Tagged {
+    let unknown: HashSet<&str> =
+        tagged.spans.iter().filter(|span| span.unknown).map(|span| span.label.as_str()).collect();
+    let mut marked = tagged.clone();
+    let tags = marked.tags.iter_mut();
+    tags.filter(|tag| tag.get(2..).is_some_and(|label| unknown.contains(label)))
+        .for_each(|tag| tag.push('?'));
+    marked.spans.iter_mut().filter(|span| span.unknown).for_each(|span| span.label.push('?'));
+    marked
 }
 
 /// Why a record could not be tagged.
@@ -105,9 +112,19 @@ impl From<LineFault> for Failure {
                 let columns = columns.replace(['[', ']', '"', ' '], "");
                 Self { message: format!("{got} columns do not fit `--columns {columns}`"), hint: None }
             }
+            // The unit of a configuration is not that of the input here.
+            Fault::Hinted { fault, .. } => Self {
+                message: fault.to_string(),
+                hint: Some("offsets of tokens count characters (Unicode code points)".to_owned()),
+            },
             fault => Self::new(fault.to_string()),
         }
     }
+}
+
+/// The failure of one of several models.
+fn of_task(tagger: &Tagger, failure: Failure) -> Failure {
+    Failure { message: format!("task `{}`: {}", tagger.metadata().task, failure.message), ..failure }
 }
 
 /// What is tagged of a record.
@@ -123,65 +140,84 @@ struct Anchors {
     places: Vec<(usize, usize)>,
 }
 
-/// Tags records. `before` were tagged before them.
+/// Tags records with each of `taggers`. `before` were tagged before them.
 ///
 /// # Errors
 /// If the backend fails.
-pub(crate) fn tag(tagger: &Tagger, items: Vec<Item>, before: usize) -> Result<Vec<Entry>, BackendError> {
-    let (mut requests, entries): (Vec<Request>, Vec<Entry>) =
+pub(crate) fn tag(taggers: &[Tagger], items: Vec<Item>, before: usize) -> Result<Vec<Entry>, BackendError> {
+    let (requests, mut entries): (Vec<Request>, Vec<Entry>) =
         (before + 1..).zip(items).map(|(number, item)| prepare(number, item)).unzip();
-    let texts: Vec<&str> = requests
-        .iter()
-        .filter_map(|request| match request {
-            Request::Text(text) => Some(text.as_str()),
-            _ => None,
-        })
-        .collect();
-    let mut texts = tagger.tag(&texts)?.into_iter();
-    let mut words = Vec::new();
-    for request in &mut requests {
-        if let Request::Words(given, _) = request {
-            words.push(std::mem::take(given));
+    for tagger in taggers {
+        let answers = answers(tagger, &requests)?;
+        for (entry, (result, text)) in entries.iter_mut().zip(answers) {
+            entry.text = entry.text.take().or(text);
+            let result = result.map_err(|failure| match taggers {
+                [_] => failure,
+                _ => of_task(tagger, failure),
+            });
+            match (&mut entry.result, result) {
+                (Ok(models), Ok(tagged)) => models.push(tagged),
+                (Ok(_), Err(failure)) => entry.result = Err(failure),
+                // The first model that fails is named.
+                (Err(_), _) => {}
+            }
         }
     }
-    let mut of_words = tagger.tag_words(&words)?.into_iter().zip(&words);
-    let finish = |(request, mut entry): (Request, Entry)| {
-        let (result, text) = match request {
-            Request::Failed(failure) => (Err(failure), None),
-            Request::Text(text) => match texts.next() {
-                Some(result) => settle(result, text),
-                None => (Err(Failure::new("it was not tagged".to_owned())), Some(text)),
-            },
-            Request::Words(_, anchors) => match of_words.next() {
-                Some((result, words)) => anchored(result, words, anchors),
-                None => (Err(Failure::new("it was not tagged".to_owned())), None),
-            },
-        };
-        entry.text = text.or(entry.text);
-        Entry { result, ..entry }
+    for (entry, request) in entries.iter_mut().zip(requests) {
+        if let Request::Failed(failure) = request {
+            entry.result = Err(failure);
+        }
+    }
+    Ok(entries)
+}
+
+/// A result, and the text of a record that could not be tagged.
+type Answer = (Result<Tagged, Failure>, Option<String>);
+
+/// The answer of one tagger to each request.
+fn answers(tagger: &Tagger, requests: &[Request]) -> Result<Vec<Answer>, BackendError> {
+    let texts = requests.iter().filter_map(|request| match request {
+        Request::Text(text) => Some(text.as_str()),
+        _ => None,
+    });
+    let words = requests.iter().filter_map(|request| match request {
+        Request::Words(words, _) => Some(words.iter().map(String::as_str).collect::<Vec<_>>()),
+        _ => None,
+    });
+    let mut of_texts = tagger.tag(&texts.collect::<Vec<_>>())?.into_iter();
+    let mut of_words = tagger.tag_words(&words.collect::<Vec<_>>())?.into_iter();
+    let untagged = || Err(Failure::new("it was not tagged".to_owned()));
+    let answer = |request: &Request| match request {
+        Request::Failed(failure) => (Err(failure.clone()), None),
+        Request::Text(text) => match of_texts.next() {
+            Some(result) => settle(result, text),
+            None => (untagged(), Some(text.clone())),
+        },
+        Request::Words(words, anchors) => match of_words.next() {
+            Some(result) => anchored(result, words, anchors.as_ref()),
+            None => (untagged(), None),
+        },
     };
-    Ok(requests.into_iter().zip(entries).map(finish).collect())
+    Ok(requests.iter().map(answer).collect())
 }
 
 /// A text without words has no spans, which is no error.
-fn settle(result: Result<Tagged, SentenceError>, text: String) -> (Result<Tagged, Failure>, Option<String>) {
+fn settle(result: Result<Tagged, SentenceError>, text: &str) -> Answer {
     match result {
         Ok(tagged) => (Ok(tagged), None),
-        Err(SentenceError::NoWord) => (Ok(Tagged { text, complete: true, ..Tagged::default() }), None),
-        Err(error) => (Err(error.into()), Some(text)),
+        Err(SentenceError::NoWord) => {
+            (Ok(Tagged { text: text.to_owned(), complete: true, ..Tagged::default() }), None)
+        }
+        Err(error) => (Err(error.into()), Some(text.to_owned())),
     }
 }
 
 /// The tagged words of a record as part of its own text.
-fn anchored(
-    result: Result<Tagged, SentenceError>,
-    words: &[String],
-    anchors: Option<Anchors>,
-) -> (Result<Tagged, Failure>, Option<String>) {
+fn anchored(result: Result<Tagged, SentenceError>, words: &[String], anchors: Option<&Anchors>) -> Answer {
     match anchors {
-        None => settle(result, words.join(" ")),
+        None => settle(result, &words.join(" ")),
         Some(Anchors { text, places }) => match result {
-            Ok(tagged) => (Ok(move_to(tagged, text, &places)), None),
+            Ok(tagged) => (Ok(move_to(tagged, text.clone(), places)), None),
             other => settle(other, text),
         },
     }
@@ -191,19 +227,20 @@ fn prepare(number: usize, Item { place, record, .. }: Item) -> (Request, Entry) 
     let mut entry = Entry {
         number,
         place,
-        result: Ok(Tagged::default()),
+        result: Ok(Vec::new()),
         text: None,
         has_words: false,
         words_unfit: false,
         fields: Map::new(),
+        exact: BTreeMap::new(),
         comments: Vec::new(),
         columns: Vec::new(),
     };
-    let Record { text, words, offsets, fields, comments, columns, .. } = match record {
+    let Record { text, words, offsets, fields, exact, comments, columns, .. } = match record {
         Ok(record) => record,
         Err(fault) => return (Request::Failed(fault.into()), entry),
     };
-    (entry.fields, entry.comments, entry.columns) = (fields, comments, columns);
+    (entry.fields, entry.exact, entry.comments, entry.columns) = (fields, exact, comments, columns);
     let request = match (text, words) {
         (None, None) => Request::Text(String::new()),
         (Some(text), None) => Request::Text(text),
@@ -239,8 +276,8 @@ fn places(
     match places.windows(2).position(|pair| pair[0].1 > pair[1].0) {
         None => Ok(Some(places)),
         Some(at) => Err(Failure::new(format!(
-            "token {} begins at {}, before the end of the token before it at {}",
-            at + 1,
+            "token {} begins at character {}, but the token before it ends at character {}",
+            at + 2,
             places[at + 1].0,
             places[at].1
         ))),

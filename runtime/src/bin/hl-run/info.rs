@@ -1,22 +1,35 @@
 //! `hl-run --info`: the metadata of a file.
 
 use anyhow::{Result, bail};
-use hyperloader_cli::Console;
+use hyperloader_cli::{Console, Records};
 use hyperloader_core::format::tagger::{TaggerKind, TaggerMetadata};
 use hyperloader_runtime::ModelFile;
 use serde_json::{Map, Value};
 
 use crate::args::TagArgs;
+use crate::models;
 use crate::values::Format;
 
-/// Prints the metadata as a table or as one JSON object. The tokenizer and the drafter appear by their sizes.
+/// Prints the metadata as a table or as one JSON object; of several files, one for each with the file's name. The tokenizer and the drafter appear by their sizes.
 pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<()> {
     let format = args.output_format.unwrap_or(Format::Text);
     let Some(format) = format.of_data() else {
         bail!("metadata cannot be printed as `{}`\nhint: use `text`, `json` or `jsonl`", format.name());
     };
-    let fields = fields(&ModelFile::open(&args.model)?)?;
-    console.record(format, &fields, || table(&fields))
+    let files = models::files(args)?;
+    if let [file] = &files[..] {
+        let fields = fields(file)?;
+        return console.record(format, &fields, || table(&fields));
+    }
+    let mut records = Records::new(console, format);
+    for (number, file) in files.iter().enumerate() {
+        let mut named = Map::new();
+        named.insert("file".into(), file.path().display().to_string().into());
+        named.extend(fields(file)?);
+        let blank = if number > 0 { "\n" } else { "" };
+        records.write(&named, || format!("{blank}{}", table(&named)))?;
+    }
+    records.finish()
 }
 
 fn fields(file: &ModelFile) -> Result<Map<String, Value>> {

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, bail};
 use hyperloader_core::corpus::{Layout, LineFault, ReadOptions, Record, Records, decompressed, layout_of};
 use hyperloader_core::files::FileError;
+use serde_json::Value;
 
 use crate::args::TagArgs;
 use crate::queue::Queue;
@@ -59,6 +60,11 @@ pub(crate) struct Input {
 }
 
 impl Input {
+    /// Path of the file; `None` is stdin.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// The name for messages.
     pub(crate) fn name(&self) -> String {
         self.path.as_ref().map_or(STDIN.to_owned(), |path| path.display().to_string())
@@ -96,7 +102,7 @@ pub(crate) fn inputs(args: &TagArgs) -> Result<Vec<Input>> {
         check(path)?;
         if args.input_format.is_none() && !args.names_columns() && is_conllu(path) {
             bail!(
-                "`{}` is CoNLL-U, whose columns must be named\nhint: `--columns _,word,*`; rows of several words (`1-2`) count as words",
+                "`{}` is CoNLL-U: say which of its columns is the word\nhint: `--columns _,word,*` takes the second one; a row of several words (`1-2`) is read as a word, too",
                 path.display()
             );
         }
@@ -237,10 +243,27 @@ impl Source {
 
 /// About the bytes that a record takes.
 fn weight(record: &Record) -> usize {
-    let words = record.words.iter().flatten().chain(record.columns.iter().flatten());
+    let words = record.words.iter().flatten().chain(record.columns.iter().flatten()).chain(&record.comments);
     let words: usize = words.map(|word| word.len() + size_of::<String>()).sum();
-    let texts = record.fields.values().map(|value| value.as_str().map_or(64, str::len));
-    256 + record.text.as_ref().map_or(0, String::len) + words + texts.sum::<usize>()
+    let places = record.offsets.as_ref().map_or(0, Vec::len) * size_of::<(usize, usize)>()
+        + record.word_lines.len() * size_of::<usize>();
+    let texts = record.text.iter().chain(record.exact.values()).map(String::len).sum::<usize>();
+    256 + texts + words + places + record.fields.iter().map(field_weight).sum::<usize>()
+}
+
+fn field_weight((name, value): (&String, &Value)) -> usize {
+    name.len() + size_of::<String>() + value_weight(value)
+}
+
+/// The bytes of a JSON value, with all that is in it. Readers bound its depth.
+fn value_weight(value: &Value) -> usize {
+    size_of::<Value>()
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(values) => values.iter().map(value_weight).sum(),
+            Value::Object(fields) => fields.iter().map(field_weight).sum(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        }
 }
 
 /// Bytes of a pipe or terminal, which says so when it waits for more.
@@ -293,4 +316,26 @@ pub(crate) fn arguments(sentences: &[String]) -> Vec<Item> {
         position: 0,
     };
     (1..).zip(sentences).map(item).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_record_weighs_what_all_of_its_fields_weigh() {
+        let of = |meta: Value| {
+            let fields = json!({ "meta": meta }).as_object().cloned().unwrap_or_default();
+            weight(&Record { fields, ..Record::default() })
+        };
+        let text = "x".repeat(10_000);
+        let light = of(json!(null));
+        for heavy in [json!(text), json!([[text]]), json!({"a": {"b": text}}), json!({ (text.as_str()): 1 })]
+        {
+            assert!(of(heavy.clone()) >= light + 10_000, "{heavy}");
+        }
+        assert!(of(json!(vec![0; 1000])) >= light + 1000);
+    }
 }

@@ -1,22 +1,26 @@
 //! `hl-run`: tags sentences with an exported tagger.
 //!
-//! - [`args`] and [`values`]: the command line
+//! - [`args`] and [`values`]: the command line; [`command_line`]: models and sentences told apart
+//! - [`models`]: the taggers
 //! - [`tag`]: plain `hl-run`, which tags records
 //! - [`inputs`]: files and stdin as records, read by a thread of its own through a [`queue`]
 //! - [`entry`]: what is tagged of a record, and what came of it
 //! - [`formats`]: the results as text, JSON, tables and pages
-//! - [`output`]: where results go; [`partial`]: an output that can be continued
+//! - [`output`]: where results go; [`conflict`]: that it is no file that is read; [`partial`]: an output that can be continued
 //! - [`progress`]: how far tagging got
 //! - [`info`]: `hl-run --info`
 //! - [`doctor`]: `hl-run doctor`
 
 mod args;
+mod command_line;
+mod conflict;
 mod doctor;
 mod entry;
 mod evaluate;
 mod formats;
 mod info;
 mod inputs;
+mod models;
 mod output;
 mod partial;
 mod progress;
@@ -28,7 +32,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use hyperloader_cli::{CommonArgs, Console, Exit, Program};
-use hyperloader_runtime::{BackendError, OpenError};
+use hyperloader_runtime::{BackendError, EvaluationError, OpenError};
 
 use crate::args::{Args, Command};
 
@@ -56,10 +60,9 @@ impl Program for Args {
 
     /// A backend that fails on a valid file is not the user's error.
     fn classify(error: &anyhow::Error) -> Exit {
-        let internal = match error.downcast_ref::<OpenError>() {
-            Some(error) => error.is_internal(),
-            None => error.downcast_ref().is_some_and(BackendError::is_internal),
-        };
+        let internal = error.downcast_ref().is_some_and(OpenError::is_internal)
+            || error.downcast_ref().is_some_and(BackendError::is_internal)
+            || error.downcast_ref().is_some_and(EvaluationError::is_internal);
         if internal { Exit::InternalError } else { Exit::UserError }
     }
 }

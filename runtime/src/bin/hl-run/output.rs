@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 use anstream::adapter::strip_str;
 use anyhow::{Result, bail};
 use hyperloader_cli::Console;
-use hyperloader_core::files::{AtomicFile, FileError};
+use hyperloader_core::files::{AtomicFile, FileError, check_output};
 use hyperloader_runtime::TaggerMetadata;
 
 use crate::args::TagArgs;
+use crate::conflict;
 use crate::entry::Entry;
-use crate::formats::{self, Writer, brat::Brat};
+use crate::formats::brat::{self, Brat};
+use crate::formats::{self, Writer};
 use crate::inputs::Input;
-use crate::partial::{Partial, Task};
+use crate::partial::{self, Partial, Task};
 use crate::values::Format;
 
 /// The place that is asked for, checked before the model is opened.
@@ -35,8 +37,8 @@ enum Place {
 /// The output that the command line asks for.
 ///
 /// # Errors
-/// If the format does not follow from the name, does not suit the place, or the place cannot be written.
-pub(crate) fn target(args: &TagArgs) -> Result<Target> {
+/// If the format does not follow from the name, does not suit the place, or the place cannot be written or is a file that is read.
+pub(crate) fn target(args: &TagArgs, inputs: &[Input]) -> Result<Target> {
     let Some(path) = &args.output else {
         let format = args.output_format.unwrap_or(Format::Text);
         return match format {
@@ -59,12 +61,36 @@ pub(crate) fn target(args: &TagArgs) -> Result<Target> {
         );
     }
     let path = followed(path, format)?;
+    conflict::check(args, &written(&path, format, args.resume, inputs))?;
     let place = match (format, args.resume) {
         (Format::Brat, _) => Place::Folder(path),
         (_, true) => Place::Partial(path),
         (_, false) => Place::File(AtomicFile::create(&path)?),
     };
     Ok(Target { format, place })
+}
+
+/// Checks that a single file can be written and is none that is read.
+///
+/// # Errors
+/// As [`target`].
+pub(crate) fn check_file(args: &TagArgs, path: &Path) -> Result<()> {
+    uncompressed(path)?;
+    let path = followed(path, Format::Text)?;
+    conflict::check(args, std::slice::from_ref(&path))?;
+    Ok(check_output(&path)?)
+}
+
+/// All files that are written.
+fn written(path: &Path, format: Format, resume: bool, inputs: &[Input]) -> Vec<PathBuf> {
+    let mut files = vec![path.to_owned()];
+    if resume {
+        files.extend(partial::files(path));
+    }
+    if format == Format::Brat {
+        files.extend(brat::files(path, inputs));
+    }
+    files
 }
 
 fn extension(path: &Path) -> String {
@@ -89,7 +115,7 @@ fn uncompressed(path: &Path) -> Result<()> {
         _ => return Ok(()),
     };
     bail!(
-        "`{}` would not be compressed\nhint: leave out `--output` and pipe into `{program}`",
+        "`{}` is the name of a compressed file, and outputs are not compressed\nhint: leave out `--output` and pipe the results into `{program}`",
         path.display()
     )
 }
@@ -104,7 +130,7 @@ fn followed(path: &Path, format: Format) -> Result<PathBuf> {
         }
         (_, true, _) => bail!("`{}` is a folder\nhint: name a file in it", path.display()),
         _ => bail!(
-            "`{}` is no file that could be replaced\nhint: leave out `--output` and redirect stdout",
+            "`{}` is a device or a pipe, expected a file\nhint: leave out `--output` and redirect stdout",
             path.display()
         ),
     }
@@ -137,7 +163,7 @@ impl Target {
         self,
         args: &TagArgs,
         inputs: &[Input],
-        tagger: &TaggerMetadata,
+        models: &[&TaggerMetadata],
         console: &'a Console,
         task: impl FnOnce() -> Task,
     ) -> Result<Output<'a>> {
@@ -145,9 +171,9 @@ impl Target {
             Place::Stdout => Destination::Stdout,
             Place::File(file) => Destination::File(file, args.output.clone().unwrap_or_default()),
             Place::Partial(path) => Destination::Partial(Partial::open(&path, task())?),
-            Place::Folder(path) => Destination::Folder(Brat::new(&path, inputs, tagger, args.offsets)?),
+            Place::Folder(path) => Destination::Folder(Brat::new(&path, inputs, models, args.offsets)?),
         };
-        let writer = formats::writer(self.format, args.offsets, tagger);
+        let writer = formats::writer(self.format, args.offsets, models);
         let styled = matches!(self.format, Format::Text | Format::Pretty);
         let marks = !matches!(self.format, Format::Json | Format::Jsonl);
         let mut output = Output { console, writer, styled, marks, destination };

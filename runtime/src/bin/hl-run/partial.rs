@@ -4,12 +4,12 @@
 //! between leaves bytes that do not count; the next call cuts them off.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
-use hyperloader_core::files::{FileError, sync_folder, write_atomic};
+use anyhow::{Context, Result, anyhow, bail};
+use hyperloader_core::files::{FileError, keep_permissions, sync_folder, write_atomic};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -42,6 +42,24 @@ pub(crate) struct Partial {
     bytes: u64,
 }
 
+/// How the names of times in a task begin.
+const CHANGE: &str = "last change of ";
+
+/// What tells whether a file is the one that an output was begun with: its size and the time of its last change. Of a pipe, nothing.
+pub(crate) fn stamp(path: &Path) -> Vec<(String, Value)> {
+    let about = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
+    let size = about.as_ref().map(std::fs::Metadata::len);
+    let changed = about.and_then(|about| about.modified().ok()?.duration_since(UNIX_EPOCH).ok());
+    let nanoseconds = changed.map(|time| time.as_nanos().to_string());
+    let name = format!("`{}`", path.display());
+    vec![(format!("size of {name}"), size.into()), (format!("{CHANGE}{name}"), nanoseconds.into())]
+}
+
+/// The files of an unfinished output of `path`: its records, and how far they got.
+pub(crate) fn files(path: &Path) -> [PathBuf; 2] {
+    [beside(path, ".partial"), beside(path, ".partial.json")]
+}
+
 fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
@@ -52,20 +70,33 @@ impl Partial {
     /// Opens the unfinished output of `path`, or begins one.
     ///
     /// # Errors
-    /// If it was written for another task, or files cannot be read and written.
+    /// If it was written for another task, is damaged, or files cannot be read and written.
     pub(crate) fn open(path: &Path, task: Task) -> Result<Self> {
-        let (partial, state_path) = (beside(path, ".partial"), beside(path, ".partial.json"));
+        let [partial, state_path] = files(path);
         let failed = |error| FileError::new("write", &partial, error);
-        let state = match partial.exists().then(|| std::fs::read(&state_path)) {
+        let begun = partial.try_exists().map_err(|error| FileError::new("read", &partial, error))?;
+        let state = match begun.then(|| std::fs::read(&state_path)) {
             Some(Ok(bytes)) => read(&bytes, &state_path, &partial, &task)?,
-            _ => State { records: 0, errors: 0, bytes: 0, task },
+            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
+                let error = FileError::new("read", &state_path, error);
+                return Err(error).with_context(|| anew(&partial));
+            }
+            // A program that was killed before its first state leaves nothing that counts.
+            None | Some(Err(_)) => State { records: 0, errors: 0, bytes: 0, task },
         };
-        let options = &mut OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(false).open(&partial).map_err(failed)?;
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+        let mut file = options.open(&partial).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
         if size < state.bytes {
             bail!(
                 "`{}` has {size} bytes, but {} were written to it\nhint: remove it to begin anew",
+                partial.display(),
+                state.bytes
+            );
+        }
+        if !ends_line(&mut file, state.bytes).map_err(|error| FileError::new("read", &partial, error))? {
+            bail!(
+                "`{}` was changed: its first {} bytes are not whole records\nhint: remove it to begin anew",
                 partial.display(),
                 state.bytes
             );
@@ -137,6 +168,7 @@ impl Partial {
     /// As [`Partial::write`].
     pub(crate) fn finish(mut self) -> Result<()> {
         self.flush()?;
+        keep_permissions(self.file.get_ref(), &self.path)?;
         std::fs::rename(&self.partial, &self.path)
             .map_err(|error| FileError::new("write", &self.path, error))?;
         sync_folder(&self.path)?;
@@ -159,23 +191,51 @@ impl Drop for Partial {
     }
 }
 
+/// The heading of an error after which nothing can be continued.
+fn anew(partial: &Path) -> String {
+    format!("cannot continue `{}`\nhint: remove it to begin anew", partial.display())
+}
+
+/// Whether the first `count` bytes are whole lines, as all records are.
+fn ends_line(file: &mut File, count: u64) -> io::Result<bool> {
+    let Some(last) = count.checked_sub(1) else { return Ok(true) };
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(last))?;
+    file.read_exact(&mut byte)?;
+    Ok(byte == *b"\n")
+}
+
 fn read(bytes: &[u8], path: &Path, partial: &Path, task: &Task) -> Result<State> {
     let state: State = serde_json::from_slice(bytes)
-        .with_context(|| format!("cannot read `{}`\nhint: remove it to begin anew", path.display()))?;
+        .with_context(|| format!("`{}` is damaged", path.display()))
+        .with_context(|| anew(partial))?;
+    if state.errors > state.records {
+        let State { records, errors, .. } = state;
+        return Err(anyhow!("`{}` is damaged: {errors} errors in {records} records", path.display()))
+            .with_context(|| anew(partial));
+    }
     let names = task.keys().chain(state.task.keys());
     for name in names {
         let (before, now) = (state.task.get(name), task.get(name));
-        if before != now {
-            let show = |value: Option<&Value>| value.map_or("nothing".to_owned(), Value::to_string);
+        if before == now {
+            continue;
+        }
+        if let (Some(file), Some(_), Some(_)) = (name.strip_prefix(CHANGE), before, now) {
             bail!(
-                "`{}` was begun with other settings: {name} was {}, now it is {}\n\
-                 hint: use the same settings, or remove `{}` to begin anew",
+                "{file} was changed after `{}` was begun\nhint: remove `{}` to begin anew",
                 partial.display(),
-                show(before),
-                show(now),
                 partial.display()
             );
         }
+        let show = |value: Option<&Value>| value.map_or("nothing".to_owned(), Value::to_string);
+        bail!(
+            "`{}` was begun with other settings: {name} was {}, now it is {}\n\
+             hint: use the same settings, or remove `{}` to begin anew",
+            partial.display(),
+            show(before),
+            show(now),
+            partial.display()
+        );
     }
     Ok(state)
 }
@@ -220,8 +280,61 @@ mod tests {
         std::fs::write(beside(&path, ".partial"), "on").unwrap();
         let message = Partial::open(&path, task("x")).unwrap_err().to_string();
         assert!(message.contains("has 2 bytes, but 4 were written"), "{message}");
-        // A program that was killed before its first state leaves nothing that counts.
+        // Without its state, nothing of it counts.
         std::fs::remove_file(beside(&path, ".partial.json")).unwrap();
         assert_eq!(Partial::open(&path, task("y")).unwrap().done(), (0, 0));
+    }
+
+    #[test]
+    fn a_state_that_is_damaged_or_cannot_be_read_is_an_error_and_nothing_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let [partial, state] = files(&path);
+        let mut first = Partial::open(&path, task("x")).unwrap();
+        first.write("one\n").unwrap();
+        first.keep(1, 0).unwrap();
+        drop(first);
+        let good = std::fs::read_to_string(&state).unwrap();
+        let fault = || format!("{:#}", Partial::open(&path, task("x")).unwrap_err());
+        for (content, message) in [
+            ("", "is damaged: EOF"),
+            ("{", "is damaged: EOF"),
+            ("[]", "is damaged: "),
+            (&*good.replace("\"records\":1", "\"records\":-1"), "is damaged: invalid value"),
+            (&*good.replace("\"errors\":0", "\"errors\":2"), "is damaged: 2 errors in 1 records"),
+            (&*good.replace("\"bytes\":4", "\"bytes\":3"), "its first 3 bytes are not whole records"),
+        ] {
+            std::fs::write(&state, content).unwrap();
+            let fault = fault();
+            assert!(
+                fault.contains(message) && fault.contains("hint: remove it to begin anew"),
+                "{content}: {fault}"
+            );
+            assert_eq!(std::fs::read_to_string(&partial).unwrap(), "one\n");
+        }
+        std::fs::remove_file(&state).unwrap();
+        std::fs::create_dir(&state).unwrap();
+        assert!(fault().contains("cannot read `"), "{}", fault());
+        assert_eq!(std::fs::read_to_string(&partial).unwrap(), "one\n");
+    }
+
+    #[test]
+    fn a_file_that_was_changed_in_between_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, input) = (folder.path().join("a.jsonl"), folder.path().join("in.txt"));
+        let task = || stamp(&input).into_iter().collect::<Task>();
+        std::fs::write(&input, "one").unwrap();
+        let mut first = Partial::open(&path, task()).unwrap();
+        first.write("one\n").unwrap();
+        first.keep(1, 0).unwrap();
+        drop(first);
+        assert_eq!(Partial::open(&path, task()).unwrap().done(), (1, 0));
+        let later = std::time::SystemTime::now() + Duration::from_secs(7);
+        File::options().append(true).open(&input).unwrap().set_modified(later).unwrap();
+        let message = Partial::open(&path, task()).unwrap_err().to_string();
+        assert!(message.contains("in.txt` was changed after `") && message.contains("\nhint: "), "{message}");
+        std::fs::write(&input, "three").unwrap();
+        let message = Partial::open(&path, task()).unwrap_err().to_string();
+        assert!(message.contains("size of `") && message.contains("was 3, now it is 5"), "{message}");
     }
 }

@@ -24,6 +24,8 @@ struct State<T> {
     weight: usize,
     /// The writer waits for input that may take long to come.
     starving: bool,
+    /// The writer has an item and waits for room: a batch that waits for more would wait forever.
+    blocked: bool,
     /// No more items will come.
     ended: bool,
     /// No more items are needed.
@@ -39,6 +41,7 @@ impl<T> Queue<T> {
             items: VecDeque::new(),
             weight: 0,
             starving: false,
+            blocked: false,
             ended: false,
             closed: false,
             wanted: 0,
@@ -54,9 +57,11 @@ impl<T> Queue<T> {
     pub(crate) fn push(&self, weight: usize, item: T) -> bool {
         let mut state = self.lock();
         while !state.closed && state.weight > 0 && state.weight.saturating_add(weight) > self.limit {
+            state.blocked = true;
             self.changed.notify_all();
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.blocked = false;
         if state.closed {
             return false;
         }
@@ -95,10 +100,10 @@ impl<T> Queue<T> {
         loop {
             let full = state.items.len() >= size || state.weight.saturating_mul(2) >= self.limit;
             let stopped = stop.load(Ordering::Relaxed);
-            if stopped || state.ended || (!state.items.is_empty() && (full || state.starving)) {
+            let ready = full || state.starving || state.blocked;
+            if stopped || state.ended || (!state.items.is_empty() && ready) {
                 break;
             }
-            // The writer wakes the reader when it waits for room, too.
             state.wanted = if state.starving { 1 } else { size };
             let waited = self.changed.wait_timeout(state, PATIENCE);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -180,6 +185,25 @@ mod tests {
             }
         }
         assert!(all.into_iter().eq(0..100));
+    }
+
+    #[test]
+    fn an_item_that_does_not_fit_after_a_light_one_does_not_stop_both_threads() {
+        let queue = Arc::new(Queue::new(100));
+        writer(&queue, |queue| {
+            assert!(queue.push(10, 0) && queue.push(95, 1) && queue.push(10, 2));
+            queue.end();
+        });
+        let (send, batches) = std::sync::mpsc::channel();
+        writer(&Arc::clone(&queue), move |queue| {
+            while let batch @ [_, ..] = &queue.batch(usize::MAX, &GO)[..] {
+                send.send(batch.to_vec()).unwrap();
+            }
+        });
+        let patience = Duration::from_secs(20);
+        let next = || batches.recv_timeout(patience).expect("both threads wait");
+        assert_eq!([next(), next(), next()], [[0], [1], [2]]);
+        assert!(batches.recv_timeout(patience).is_err());
     }
 
     #[test]

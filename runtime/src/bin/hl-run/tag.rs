@@ -1,53 +1,46 @@
 //! Plain `hl-run`: tags the records of arguments, files and stdin.
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use hyperloader_cli::{Console, Exit, stop_on_interrupt};
-use hyperloader_runtime::{ModelFile, Statistics, Tagger, Threshold, Unit, Word};
-use serde_json::{Value, json};
+use hyperloader_runtime::{Statistics, Tagged, Tagger, TaggerMetadata, Unit, Word};
+use serde_json::json;
 
 use crate::args::TagArgs;
 use crate::entry::{self, Entry};
 use crate::inputs::{self, Input, Item, Place, Reading};
+use crate::models::{self, named};
 use crate::output::{Output, target};
-use crate::partial::Task;
+use crate::partial::{Task, stamp};
 use crate::progress::Progress;
 use crate::values::InputFormat;
 
 pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<Exit> {
     let inputs = check(args)?;
     // What is wrong with input and output is said before a model is opened.
-    let target = target(args)?;
+    let target = target(args, &inputs)?;
     let stop = stop_on_interrupt()?;
-    let tagger = Tagger::new(ModelFile::open(&args.model)?, &args.options())?;
-    for notice in tagger.backend().notices() {
-        console.note(notice);
-    }
-    console.note(format_args!("backend: {}", tagger.backend().description()));
-    if let Some(Threshold { of, score, bound, .. }) = tagger.threshold() {
-        let (given, wrong) = match of {
-            Unit::Sentences => ("answering", "have a wrong tag"),
-            Unit::Spans => ("giving out", "are wrong"),
-        };
-        let percent = 100.0 * bound;
-        console.note(format_args!(
-            "{given} {of} with a score of at least {score}: at most {percent:.1} % of them {wrong}"
-        ));
-    }
+    let taggers = models::open(args, console)?;
+    let tasks: Vec<&TaggerMetadata> = taggers.iter().map(Tagger::metadata).collect();
     let began = Instant::now();
     let format = target.format;
-    let task = || task(args, &inputs, &tagger, &format.name());
-    let output = target.open(args, &inputs, tagger.metadata(), console, task)?;
+    let task = || task(args, &inputs, &tasks, &format.name());
+    let output = target.open(args, &inputs, &tasks, console, task)?;
     let visible = args.output.is_none() && io::stdout().is_terminal();
     let progress = Progress::new(console, &inputs, visible || !args.sentences.is_empty());
     let source = Source::new(args, &inputs, console)?;
-    let work = Work { tagger: &tagger, console, output, progress, counts: Counts::default(), stop };
+    let counts = Counts { withheld: vec![Withheld::default(); taggers.len()], ..Counts::default() };
+    let work = Work { taggers: &taggers, console, output, progress, counts, stop };
     let exit = work.run(source)?;
     if args.stats {
-        console.requested(statistics(tagger.statistics(), began.elapsed()));
+        for tagger in &taggers {
+            let statistics = statistics(tagger.statistics(), began.elapsed());
+            console.requested(format_args!("{}{statistics}", named(taggers.len() > 1, tagger.metadata())));
+        }
     }
     Ok(exit)
 }
@@ -66,20 +59,20 @@ fn check(args: &TagArgs) -> Result<Vec<Input>> {
 }
 
 /// What must be the same when an output is continued.
-fn task(args: &TagArgs, inputs: &[Input], tagger: &Tagger, format: &str) -> Task {
-    let metadata = tagger.metadata();
-    let size = |input: &Input| input.size().map_or(Value::Null, Value::from);
+fn task(args: &TagArgs, inputs: &[Input], models: &[&TaggerMetadata], format: &str) -> Task {
+    let of_models =
+        |of: fn(&TaggerMetadata) -> &String| models.iter().map(|model| of(model)).collect::<Vec<_>>();
     let pairs = [
-        ("task", json!(metadata.task)),
-        ("checkpoint", json!(metadata.checkpoint_sha256)),
-        ("model size", json!(std::fs::metadata(&args.model).map(|about| about.len()).ok())),
+        ("tasks", json!(of_models(|model| &model.task))),
+        ("checkpoints", json!(of_models(|model| &model.checkpoint_sha256))),
         ("output format", json!(format)),
         ("options", json!(args.settings())),
         ("arguments", json!(args.sentences)),
         ("inputs", json!(inputs.iter().map(Input::name).collect::<Vec<_>>())),
-        ("input sizes", json!(inputs.iter().map(size).collect::<Vec<_>>())),
     ];
-    pairs.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+    let pairs = pairs.map(|(name, value)| (name.to_owned(), value)).into_iter();
+    let files = inputs.iter().filter_map(Input::path).chain(args.models.iter().map(PathBuf::as_path));
+    pairs.chain(files.flat_map(stamp)).collect()
 }
 
 /// `9 sentences in 0.50 s: 18.0 per second; per sentence 1.20 decoder passes, ...`
@@ -98,10 +91,10 @@ fn statistics(statistics: Statistics, elapsed: Duration) -> String {
 }
 
 /// A warning of a word that the model did not read: its number in the sentence, from 1, and its first characters.
-fn unread(place: &Place, (number, word): (usize, &Word)) -> String {
+fn unread(number: usize, word: &Word) -> String {
     let (shown, length) = (word.text.chars().take(20).collect::<String>(), word.end - word.start);
     format!(
-        "{place}: word {number} (`{}...`, {length} characters) takes more tokens than the tagger does: it was not read and \
+        "word {number} (`{}...`, {length} characters) takes more tokens than the tagger does: it was not read and \
          is tagged `O`",
         shown.escape_debug()
     )
@@ -132,20 +125,29 @@ impl Source {
     }
 }
 
+/// What a model withheld so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Withheld {
+    /// Sentences whose tags are withheld.
+    sentences: usize,
+    /// Spans that are given out.
+    given: usize,
+    /// Spans that are withheld.
+    spans: usize,
+}
+
 /// Records so far.
 #[derive(Debug, Default)]
 struct Counts {
     records: usize,
     errors: usize,
     words_unfit: usize,
-    /// Those whose tags are withheld.
-    abstained: usize,
-    /// Spans that are given out, and that are withheld.
-    spans: [usize; 2],
+    /// What is withheld, of each model.
+    withheld: Vec<Withheld>,
 }
 
 struct Work<'a> {
-    tagger: &'a Tagger,
+    taggers: &'a [Tagger],
     console: &'a Console,
     output: Output<'a>,
     progress: Progress<'a>,
@@ -156,16 +158,18 @@ struct Work<'a> {
 impl Work<'_> {
     /// Tags each batch as its records arrive: memory is bounded, and a program that writes a line and waits gets an answer.
     fn run(mut self, mut source: Source) -> Result<Exit> {
+        // All taggers have the same options.
+        let window = self.taggers.first().map_or(1, Tagger::window);
         let (done, failed) = self.output.done();
-        self.skip(&mut source, done)?;
+        self.skip(&mut source, window, done)?;
         self.counts.errors = failed;
         loop {
-            let batch = source.batch(self.tagger.window(), self.stop)?;
+            let batch = source.batch(window, self.stop)?;
             if batch.is_empty() {
                 break;
             }
             let position = batch.last().map_or(0, |item| item.position);
-            for entry in entry::tag(self.tagger, batch, self.counts.records)? {
+            for entry in entry::tag(self.taggers, batch, self.counts.records)? {
                 self.entry(&entry)?;
             }
             self.output.flush(self.counts.records, self.counts.errors)?;
@@ -175,20 +179,23 @@ impl Work<'_> {
             }
         }
         drop(self.progress);
-        let Counts { records, errors, words_unfit, abstained, spans: [given, withheld] } = self.counts;
+        let Counts { records, errors, words_unfit, withheld } = self.counts;
         if words_unfit > 0 {
             self.console.warn(format_args!(
-                "{words_unfit} records have words that are not those of their text: the text was split instead"
+                "{words_unfit} records have `tokens` that do not make up their text: the text was split into words instead"
             ));
         }
-        match self.tagger.threshold().map(|threshold| threshold.of) {
-            Some(Unit::Sentences) => {
-                self.console.note(format_args!("abstained on {abstained} of {records} records"));
+        for (tagger, Withheld { sentences, given, spans }) in self.taggers.iter().zip(withheld) {
+            let named = named(self.taggers.len() > 1, tagger.metadata());
+            match tagger.threshold().map(|threshold| threshold.of) {
+                Some(Unit::Sentences) => {
+                    self.console.note(format_args!("{named}abstained on {sentences} of {records} records"));
+                }
+                Some(Unit::Spans) => {
+                    self.console.note(format_args!("{named}withheld {spans} of {} spans", given + spans));
+                }
+                None => {}
             }
-            Some(Unit::Spans) => {
-                self.console.note(format_args!("withheld {withheld} of {} spans", given + withheld));
-            }
-            None => {}
         }
         if self.stop.load(Ordering::Relaxed) {
             self.console
@@ -204,12 +211,12 @@ impl Work<'_> {
     }
 
     /// Passes over the records that an earlier call wrote.
-    fn skip(&mut self, source: &mut Source, done: usize) -> Result<()> {
+    fn skip(&mut self, source: &mut Source, window: usize, done: usize) -> Result<()> {
         if done > 0 {
             self.console.note(format_args!("continuing after {done} records"));
         }
         while self.counts.records < done {
-            let size = self.tagger.window().min(done - self.counts.records);
+            let size = window.min(done - self.counts.records);
             match source.batch(size, self.stop)?.len() {
                 0 if self.stop.load(Ordering::Relaxed) => break,
                 0 => anyhow::bail!(
@@ -226,26 +233,36 @@ impl Work<'_> {
     fn entry(&mut self, entry: &Entry) -> Result<()> {
         self.counts.records += 1;
         self.counts.words_unfit += usize::from(entry.words_unfit);
-        self.counts.abstained += usize::from(entry.result.as_ref().is_ok_and(|tagged| tagged.abstained));
         match &entry.result {
             Err(failure) => {
                 self.counts.errors += 1;
                 self.console.error_at(&entry.place.to_string(), failure, Exit::UserError);
             }
-            Ok(tagged) => {
-                let [given, withheld] = &mut self.counts.spans;
-                (*given, *withheld) = (*given + tagged.spans.len(), *withheld + tagged.withheld);
-                if !tagged.complete {
-                    self.console.note(format_args!(
-                        "{}: the target reached its maximum length: the last words may have no tags",
-                        entry.place
-                    ));
-                }
-                for word in tagged.unread.iter().filter_map(|at| Some((at + 1, tagged.words.get(*at)?))) {
-                    self.console.warn(unread(&entry.place, word));
+            Ok(models) => {
+                for (at, tagged) in models.iter().enumerate() {
+                    self.tagged(&entry.place, at, tagged);
                 }
             }
         }
         self.output.record(entry)
+    }
+
+    /// Counts what the model `at` found, and says what of it may be missing.
+    fn tagged(&mut self, place: &Place, at: usize, tagged: &Tagged) {
+        let several = self.taggers.len() > 1;
+        let named = self.taggers.get(at).map(|tagger| named(several, tagger.metadata())).unwrap_or_default();
+        if let Some(withheld) = self.counts.withheld.get_mut(at) {
+            withheld.sentences += usize::from(tagged.abstained);
+            withheld.given += tagged.spans.len();
+            withheld.spans += tagged.withheld;
+        }
+        if !tagged.complete {
+            self.console.note(format_args!(
+                "{place}: {named}the target reached its maximum length: the last words may have no tags"
+            ));
+        }
+        for (at, word) in tagged.unread.iter().filter_map(|at| Some((at + 1, tagged.words.get(*at)?))) {
+            self.console.warn(format_args!("{place}: {named}{}", unread(at, word)));
+        }
     }
 }

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use hyperloader_cli::{Console, Exit};
-use hyperloader_core::corpus::{CorpusSpec, Labels, Layout, ReadReport, Sentence};
+use hyperloader_core::corpus::{CorpusError, CorpusSpec, Labels, Layout, ReadReport, Sentence};
 use hyperloader_core::files::write_atomic;
-use hyperloader_runtime::{Comparison, Evaluation, ModelFile, Tagger, TaggerMetadata};
+use hyperloader_runtime::{Comparison, Evaluation, ModelFile, Tagger};
 use serde::Serialize;
 
 use crate::args::TagArgs;
+use crate::output::check_file;
 use crate::values::Format;
 
 /// An evaluation with what it is about.
@@ -50,20 +51,25 @@ pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<()> {
         bail!("`--compare` needs labelled sentences\nhint: name them with `--gold FILE`")
     };
     let format = format(args)?;
-    let tagger = open(args, &args.model, console)?;
+    // What is wrong with the output is said before a model is opened.
+    if let Some(path) = &args.output {
+        check_file(args, path)?;
+    }
+    let model = args.only_model()?;
+    let tagger = open(args, model, console)?;
     let (sentences, read) = read(args, gold, &tagger)?;
     for note in read.notes() {
         console.note(format_args!("{}: {note}", gold.display()));
     }
     let evaluation = Evaluation::new(&tagger, &sentences)?;
-    report_faults(&evaluation, gold, tagger.metadata(), console);
+    report_faults(&evaluation, gold, &tagger, None, console);
     let task = tagger.metadata().task.clone();
     drop(tagger);
     let comparison = match &args.compare {
-        Some(other) => Some(compare(args, other, &sentences, &evaluation, console)?),
+        Some(other) => Some(compare(args, (gold, other), &sentences, &evaluation, console)?),
         None => None,
     };
-    let (model, gold) = (args.model.clone(), gold.clone());
+    let (model, gold) = (model.to_owned(), gold.clone());
     let results = Results { model, task, gold, read, evaluation, comparison, sentences };
     let page = match format {
         Format::Html => html::page(&results, args.shown),
@@ -93,7 +99,7 @@ fn format(args: &TagArgs) -> Result<Format> {
 }
 
 fn open(args: &TagArgs, model: &Path, console: &Console) -> Result<Tagger> {
-    let tagger = Tagger::new(ModelFile::open(model)?, &args.options())?;
+    let tagger = Tagger::new(ModelFile::open(model)?, &args.options(model))?;
     for notice in tagger.backend().notices() {
         console.note(notice);
     }
@@ -113,46 +119,63 @@ fn read(args: &TagArgs, gold: &Path, tagger: &Tagger) -> Result<(Vec<Sentence>, 
         words: Some(tagger.splitting()),
         labels: Labels::Preset(args.gold_labels),
         columns: options.columns,
+        separator: options.separator,
         fields: options.fields,
         offsets: args.offsets,
         ..CorpusSpec::new(Layout::Jsonl, "", None, "")
     };
-    Ok(spec.read_file(gold)?)
+    match spec.read_file(gold) {
+        // Its hint names a key of a configuration.
+        Err(CorpusError::NoLayout { path, .. }) => bail!(
+            "the format of `{}` does not follow from its name\nhint: name it, for instance `--input-format conll`",
+            path.display()
+        ),
+        read => Ok(read?),
+    }
 }
 
-/// Says what of the gold was not tagged, or cannot be right.
-fn report_faults(evaluation: &Evaluation, gold: &Path, metadata: &TaggerMetadata, console: &Console) {
+/// Says what of the gold was not tagged, or cannot be right. `model` is the path of a second model, and the evaluation of the first:
+/// labels that both lack are reported once.
+fn report_faults(
+    evaluation: &Evaluation,
+    gold: &Path,
+    tagger: &Tagger,
+    second: Option<(&Path, &Evaluation)>,
+    console: &Console,
+) {
+    let by = second.map(|(model, _)| format!("`{}`: ", model.display())).unwrap_or_default();
     for sentence in &evaluation.untagged {
-        let error = anyhow::anyhow!("{}", sentence.error);
+        let error = anyhow::anyhow!("{by}{}", sentence.error);
         console.error_at(&format!("{}:{}", gold.display(), sentence.line), error.as_ref(), Exit::UserError);
     }
     let Evaluation { incomplete, unread_words, unknown_labels, .. } = evaluation;
     if *incomplete > 0 {
         console.warn(format_args!(
-            "{incomplete} targets reached their maximum length: their last words may have no tags"
+            "{by}{incomplete} targets reached their maximum length: their last words may have no tags"
         ));
     }
     if *unread_words > 0 {
         console.warn(format_args!(
-            "{unread_words} words take more tokens than the tagger does and were tagged `O`"
+            "{by}{unread_words} words take more tokens than the tagger does and were tagged `O`"
         ));
     }
-    if !unknown_labels.is_empty() {
+    let is_new = second.is_none_or(|(_, first)| first.unknown_labels != *unknown_labels);
+    if is_new && !unknown_labels.is_empty() {
         let listed = |labels: &mut dyn Iterator<Item = &String>| {
             labels.map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ")
         };
         console.warn(format_args!(
-            "the tagger has no label {}; all their spans are missed. Its labels are {}\n\
+            "{by}the tagger has no label {}; all their spans are missed. Its labels are {}\n\
              hint: `--gold-labels plain` or `reference` rewrites the labels of the corpora of the paper as training does",
             listed(&mut unknown_labels.iter()),
-            listed(&mut metadata.labels.iter()),
+            listed(&mut tagger.metadata().labels.iter()),
         ));
     }
 }
 
 fn compare(
     args: &TagArgs,
-    model: &Path,
+    (gold, model): (&Path, &Path),
     sentences: &[Sentence],
     first: &Evaluation,
     console: &Console,
@@ -160,8 +183,13 @@ fn compare(
     let tagger = open(args, model, console)?;
     let evaluation = Evaluation::new(&tagger, sentences)
         .with_context(|| format!("cannot evaluate `{}`", model.display()))?;
+    report_faults(&evaluation, gold, &tagger, Some((model, first)), console);
     if evaluation.unknown_labels != first.unknown_labels {
-        console.warn(format_args!("`{}` has other labels than `{}`", model.display(), args.model.display()));
+        console.warn(format_args!(
+            "`{}` has other labels than `{}`",
+            model.display(),
+            args.only_model()?.display()
+        ));
     }
     let comparison = Comparison::new(sentences, first, &evaluation, args.shown);
     Ok(Compared { model: model.to_owned(), evaluation, comparison })

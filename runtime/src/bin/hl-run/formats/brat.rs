@@ -19,13 +19,31 @@ pub(crate) struct Brat {
     folder: PathBuf,
     /// Name of each input.
     names: Vec<String>,
-    /// The type of each label.
-    types: HashMap<String, String>,
+    /// The type of each label, of each model.
+    types: Vec<HashMap<String, String>>,
+    /// What types begin with, of each model.
+    prefixes: Vec<String>,
     order: Vec<String>,
     /// Index of the next input that gets files.
     next: usize,
     document: Option<Document>,
 }
+
+/// The name of each input's files, without extension.
+fn names(inputs: &[Input]) -> Vec<String> {
+    match inputs {
+        [] => vec!["arguments".to_owned()],
+        inputs => inputs.iter().map(Input::stem).collect(),
+    }
+}
+
+/// All files that are written to `folder`.
+pub(crate) fn files(folder: &Path, inputs: &[Input]) -> Vec<PathBuf> {
+    let names = names(inputs).into_iter().flat_map(|name| [format!("{name}.txt"), format!("{name}.ann")]);
+    names.chain([CONFIGURATION.to_owned()]).map(|name| folder.join(name)).collect()
+}
+
+const CONFIGURATION: &str = "annotation.conf";
 
 /// The files of an input.
 struct Document {
@@ -45,30 +63,41 @@ impl Brat {
     pub(crate) fn new(
         folder: &Path,
         inputs: &[Input],
-        tagger: &TaggerMetadata,
+        models: &[&TaggerMetadata],
         offsets: OffsetUnit,
     ) -> Result<Self> {
         if offsets != OffsetUnit::Chars {
             bail!("offsets in brat's files are characters\nhint: leave out `--offsets {}`", offsets.name());
         }
-        let mut names: Vec<String> = inputs.iter().map(Input::stem).collect();
-        if names.is_empty() {
-            names.push("arguments".to_owned());
-        }
+        let names = names(inputs);
         let twice = |(at, name): &(usize, &String)| names[..*at].contains(name);
         if let Some((_, name)) = names.iter().enumerate().find(twice) {
             bail!(
                 "two inputs would be written to `{name}.ann`\nhint: rename one, or tag them one after the other"
             );
         }
-        let order: Vec<String> = tagger.labels.iter().map(|label| type_of(label)).collect();
-        if let Some((at, name)) = order.iter().enumerate().find(|(at, name)| order[..*at].contains(name)) {
-            let first = order.iter().position(|other| other == name).unwrap_or_default();
-            bail!("labels `{}` and `{}` are both `{name}` in brat", tagger.labels[first], tagger.labels[at]);
+        let prefix = |model: &&TaggerMetadata| match models {
+            [_] => String::new(),
+            _ => format!("{}-", model.task),
+        };
+        let prefixes: Vec<String> = models.iter().map(prefix).collect();
+        let types = |(model, prefix): (&&TaggerMetadata, &String)| -> Vec<(String, String)> {
+            let of = |label: &String| (label.clone(), type_of(&format!("{prefix}{label}")));
+            model.labels.iter().map(of).collect()
+        };
+        let types: Vec<Vec<(String, String)>> = models.iter().zip(&prefixes).map(types).collect();
+        let all: Vec<&(String, String)> = types.iter().flatten().collect();
+        for (at, (label, name)) in all.iter().enumerate() {
+            if let Some((first, _)) = all[..at].iter().find(|(_, other)| other == name) {
+                bail!(
+                    "labels `{first}` and `{label}` are both `{name}` in brat\nhint: use another format, such as `jsonl`"
+                );
+            }
         }
+        let order = all.into_iter().map(|(_, name)| name.clone()).collect();
         std::fs::create_dir_all(folder).map_err(|error| FileError::new("create", folder, error))?;
-        let types = tagger.labels.iter().cloned().zip(order.iter().cloned()).collect();
-        Ok(Self { folder: folder.to_owned(), names, types, order, next: 0, document: None })
+        let types = types.into_iter().map(HashMap::from_iter).collect();
+        Ok(Self { folder: folder.to_owned(), names, types, prefixes, order, next: 0, document: None })
     }
 
     /// Writes a record.
@@ -79,12 +108,17 @@ impl Brat {
         self.open(entry.place.input + 1)?;
         let Some(document) = &mut self.document else { return Ok(()) };
         match &entry.result {
-            Ok(tagged) => {
-                for span in &tagged.spans {
-                    let label = self.types.get(&span.label).cloned();
-                    document.span(&label.unwrap_or_else(|| type_of(&span.label)), span)?;
+            Ok(models) => {
+                for (tagged, (types, prefix)) in models.iter().zip(self.types.iter().zip(&self.prefixes)) {
+                    for span in &tagged.spans {
+                        let label = types.get(&span.label).cloned();
+                        document.span(
+                            &label.unwrap_or_else(|| type_of(&format!("{prefix}{}", span.label))),
+                            span,
+                        )?;
+                    }
                 }
-                document.text(&tagged.text)
+                document.text(models.first().map(|tagged| tagged.text.as_str()).unwrap_or_default())
             }
             Err(_) => document.text(entry.text.as_deref().unwrap_or_default()),
         }
@@ -98,7 +132,7 @@ impl Brat {
         self.open(self.names.len())?;
         self.close()?;
         let entities: String = self.order.iter().map(|name| format!("{name}\n")).collect();
-        let path = self.folder.join("annotation.conf");
+        let path = self.folder.join(CONFIGURATION);
         let configuration = format!("[entities]\n{entities}\n[relations]\n\n[events]\n\n[attributes]\n");
         let mut file = AtomicFile::create(&path)?;
         write(&mut file, &path, &configuration)?;

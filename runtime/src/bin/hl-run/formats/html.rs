@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use anyhow::Result;
 use hyperloader_core::evaluate::html::{Document, document};
-use hyperloader_runtime::TaggerMetadata;
-use maud::html;
+use hyperloader_runtime::{Tagged, TaggerMetadata};
+use maud::{Markup, html};
 
 use super::marks::pieces;
 use super::writer::Writer;
@@ -13,8 +13,8 @@ use crate::entry::Entry;
 
 /// Writes the page.
 pub(super) struct Html {
-    task: String,
-    labels: Vec<String>,
+    /// Task and labels of each model.
+    models: Vec<(String, Vec<String>)>,
     records: Cell<usize>,
     spans: Cell<usize>,
     errors: Cell<usize>,
@@ -31,14 +31,13 @@ h1 { font-size: 1.3rem; } nav { line-height: 2.2; } ol { padding-left: 3.5rem; }
 li { border-bottom: 1px solid var(--line); padding: .4rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 mark { color: inherit; background: hsl(var(--hue) 70% var(--pale)); border-radius: .3rem; padding: .1rem .3rem; }
 mark small { font-size: .7em; font-weight: 600; margin-inline-start: .4em; white-space: nowrap; }
-.error { color: var(--error); } footer { margin: 1rem 0; }
+.task { font-size: .7em; } .error { color: var(--error); } footer { margin: 1rem 0; }
 ";
 
 impl Html {
-    pub(super) fn new(tagger: &TaggerMetadata) -> Self {
+    pub(super) fn new(models: &[&TaggerMetadata]) -> Self {
         Self {
-            task: tagger.task.clone(),
-            labels: tagger.labels.clone(),
+            models: models.iter().map(|model| (model.task.clone(), model.labels.clone())).collect(),
             records: Cell::new(0),
             spans: Cell::new(0),
             errors: Cell::new(0),
@@ -46,7 +45,8 @@ impl Html {
     }
 
     fn title(&self) -> String {
-        format!("Spans of {}", self.task)
+        let tasks: Vec<&str> = self.models.iter().map(|(task, _)| task.as_str()).collect();
+        format!("Spans of {}", tasks.join(", "))
     }
 
     fn document(&self) -> Document {
@@ -54,9 +54,26 @@ impl Html {
     }
 
     /// A hue of its own for each label: the golden angle keeps neighbors apart.
-    fn style(&self, label: &str) -> String {
-        let place = self.labels.iter().position(|known| known == label).unwrap_or(self.labels.len());
+    fn style(&self, model: usize, label: &str) -> String {
+        let before: usize = self.models.iter().take(model).map(|(_, labels)| labels.len()).sum();
+        let labels = self.models.get(model).map(|(_, labels)| labels.as_slice()).unwrap_or_default();
+        let place = before + labels.iter().position(|known| known == label).unwrap_or(labels.len());
         format!("--hue:{}", (place * 137 + 100) % 360)
+    }
+
+    /// The text with the spans of one model marked.
+    fn marked(&self, model: usize, tagged: &Tagged) -> Markup {
+        count(&self.spans, tagged.spans.len());
+        html! {
+            @for (text, span) in pieces(tagged) {
+                @match span {
+                    Some(span) => mark style=(self.style(model, &span.label)) {
+                        (text) small { (span.label) }
+                    },
+                    None => (text),
+                }
+            }
+        }
     }
 }
 
@@ -66,10 +83,15 @@ fn count(cell: &Cell<usize>, more: usize) {
 
 impl Writer for Html {
     fn begin(&self) -> String {
+        let several = self.models.len() > 1;
         let legend = html! {
             h1 { (self.title()) }
-            nav aria-label="Labels" {
-                @for label in &self.labels { mark style=(self.style(label)) { (label) } " " }
+            @for (at, (task, labels)) in self.models.iter().enumerate() {
+                @let name = if several { format!("Labels of {task}") } else { "Labels".to_owned() };
+                nav aria-label=(name) {
+                    @if several { b { (task) } " " }
+                    @for label in labels { mark style=(self.style(at, label)) { (label) } " " }
+                }
             }
         };
         format!("{}{}\n<ol>\n", self.document().begin, legend.into_string())
@@ -78,21 +100,18 @@ impl Writer for Html {
     fn record(&mut self, entry: &Entry) -> Result<String> {
         count(&self.records, 1);
         let item = match &entry.result {
-            Ok(tagged) => {
-                count(&self.spans, tagged.spans.len());
-                html! {
-                    li dir="auto" {
-                        @for (text, span) in pieces(tagged) {
-                            @match span {
-                                Some(span) => mark style=(self.style(&span.label)) {
-                                    (text) small { (span.label) }
-                                },
-                                None => (text),
+            Ok(models) => html! {
+                li dir="auto" {
+                    @match &models[..] {
+                        [tagged] => (self.marked(0, tagged)),
+                        models => {
+                            @for (at, (tagged, (task, _))) in models.iter().zip(&self.models).enumerate() {
+                                div { b.task { (task) } " " (self.marked(at, tagged)) }
                             }
                         }
                     }
                 }
-            }
+            },
             Err(failure) => {
                 count(&self.errors, 1);
                 html! {
@@ -127,13 +146,15 @@ fn visible(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::examples::{entries, entry, tagged};
+    use super::super::examples::{entries, entry, model, of_two_models, tagged};
     use super::*;
 
     fn page(entries: &[Entry]) -> String {
-        let cell = || Cell::new(0);
-        let labels = vec!["date_time".to_owned(), "name".to_owned()];
-        let mut html = Html { task: "a & b".into(), labels, records: cell(), spans: cell(), errors: cell() };
+        page_of(&[&model("a & b", &["date_time", "name"])], entries)
+    }
+
+    fn page_of(models: &[&TaggerMetadata], entries: &[Entry]) -> String {
+        let mut html = Html::new(models);
         let records: String = entries.iter().map(|entry| html.record(entry).unwrap()).collect();
         format!("{}{records}{}", html.begin(), html.end())
     }
@@ -176,5 +197,25 @@ mod tests {
             }
         }
         assert!(open.is_empty(), "{open:?}");
+    }
+
+    #[test]
+    fn several_models_have_a_legend_and_a_line_each() {
+        let models = [model("alarms", &["date_time", "name"]), model("places", &["name", "place"])];
+        let page = page_of(&[&models[0], &models[1]], &of_two_models());
+        let body = page.split_once("<body>").unwrap().1;
+        insta::assert_snapshot!(body, @r#"
+        <h1>Spans of alarms, places</h1><nav aria-label="Labels of alarms"><b>alarms</b> <mark style="--hue:100">date_time</mark> <mark style="--hue:237">name</mark> </nav><nav aria-label="Labels of places"><b>places</b> <mark style="--hue:14">name</mark> <mark style="--hue:151">place</mark> </nav>
+        <ol>
+        <li dir="auto"><div><b class="task">alarms</b> set a <mark style="--hue:237">&quot;café&quot;<small>name</small></mark> alarm for <mark style="--hue:100">7 am<small>date_time</small></mark></div><div><b class="task">places</b> set a <mark style="--hue:151">&quot;café&quot; alarm<small>place</small></mark> for 7 am</div></li>
+        <li dir="auto"><div><b class="task">alarms</b> 😀 a <mark style="--hue:14">&lt;b&gt;<small>x/y</small></mark> &amp; &quot;c&quot;</div><div><b class="task">places</b> 😀 a &lt;b&gt; &amp; &quot;c&quot;</div></li>
+        <li dir="auto"><div><b class="task">alarms</b> </div><div><b class="task">places</b> </div></li>
+        <li dir="auto">bad
+        line <span class="error">error: argument 4: task `places`: the line	is bad</span></li>
+        </ol>
+        <footer>4 records, 4 spans, 1 errors</footer>
+        </body>
+        </html>
+        "#);
     }
 }

@@ -5,9 +5,13 @@
 //! - [`conll`] and [`tsv`]: tables
 //! - [`html`]: a page
 //! - [`brat`]: standoff files, one pair for each input
-//! - [`mod@writer`]: what all but the last have in common; [`marks`]: a text cut at its spans
+//! - [`mod@writer`]: what all but the last have in common; [`marks`]: a text cut at its spans; [`common_words`]: a text cut at the
+//!   words of several models
+//!
+//! Results of one model have no mark of it. Of several, each has the name of its task.
 
 pub(crate) mod brat;
+mod common_words;
 mod conll;
 #[cfg(test)]
 mod examples;
@@ -31,16 +35,17 @@ use crate::values::Format;
 pub(crate) fn writer(
     format: Format,
     offsets: OffsetUnit,
-    tagger: &TaggerMetadata,
+    models: &[&TaggerMetadata],
 ) -> Option<Box<dyn Writer>> {
+    let tasks = models.iter().map(|model| model.task.clone()).collect();
     Some(match format {
-        Format::Text => Box::new(text::Text { offsets }),
-        Format::Pretty => Box::new(pretty::Pretty::new(&tagger.labels)),
-        Format::Json => Box::new(json::Json { offsets, array: true, first: true }),
-        Format::Jsonl => Box::new(json::Json { offsets, array: false, first: true }),
-        Format::Conll => Box::new(conll::Conll),
-        Format::Tsv => Box::new(tsv::Tsv { offsets }),
-        Format::Html => Box::new(html::Html::new(tagger)),
+        Format::Text => Box::new(text::Text { offsets, tasks }),
+        Format::Pretty => Box::new(pretty::Pretty::new(models)),
+        Format::Json => Box::new(json::Json { offsets, tasks, array: true, first: true }),
+        Format::Jsonl => Box::new(json::Json { offsets, tasks, array: false, first: true }),
+        Format::Conll => Box::new(conll::Conll { tasks }),
+        Format::Tsv => Box::new(tsv::Tsv { offsets, tasks }),
+        Format::Html => Box::new(html::Html::new(models)),
         Format::Brat => return None,
     })
 }

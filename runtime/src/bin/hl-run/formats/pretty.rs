@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
+use hyperloader_runtime::{Tagged, TaggerMetadata};
 
 use super::marks::pieces;
 use super::text::printable;
@@ -21,7 +22,9 @@ const COLORS: [AnsiColor; 6] = [
 
 /// Writes marked text. Colors add to what is readable without.
 pub(super) struct Pretty {
-    /// All labels of the task: they fix the colors.
+    /// Tasks of the models.
+    tasks: Vec<String>,
+    /// All labels, with their tasks if there are several: they fix the colors.
     labels: Vec<String>,
     /// Spans of each label.
     counts: BTreeMap<String, usize>,
@@ -29,27 +32,22 @@ pub(super) struct Pretty {
 }
 
 impl Pretty {
-    pub(super) fn new(labels: &[String]) -> Self {
-        Self { labels: labels.to_vec(), counts: BTreeMap::new(), errors: 0 }
+    pub(super) fn new(models: &[&TaggerMetadata]) -> Self {
+        let tasks: Vec<String> = models.iter().map(|model| model.task.clone()).collect();
+        let several = tasks.len() > 1;
+        let named = |(task, label): (&String, &String)| full_name(several.then_some(task), label);
+        let labels = models.iter().flat_map(|model| model.labels.iter().map(|label| (&model.task, label)));
+        let labels = labels.map(named).collect();
+        Self { tasks, labels, counts: BTreeMap::new(), errors: 0 }
     }
 
     fn style(&self, label: &str) -> Style {
         let place = self.labels.iter().position(|known| known == label).unwrap_or(0);
         COLORS[place % COLORS.len()].on_default()
     }
-}
 
-impl Writer for Pretty {
-    fn record(&mut self, entry: &Entry) -> Result<String> {
-        let tagged = match &entry.result {
-            Ok(tagged) => tagged,
-            Err(failure) => {
-                self.errors += 1;
-                let red = AnsiColor::Red.on_default();
-                let message = lines(&failure.message);
-                return Ok(format!("{red}error:{red:#} {}: {message}\n", lines(&entry.place.to_string())));
-            }
-        };
+    /// The text with the spans of one model, which is named if there are several.
+    fn marked(&mut self, tagged: &Tagged, task: Option<&String>) -> String {
         let mut out = String::new();
         for (text, span) in pieces(tagged) {
             let text = lines(text);
@@ -57,12 +55,40 @@ impl Writer for Pretty {
                 out.push_str(&text);
                 continue;
             };
-            let (style, label) = (self.style(&span.label), lines(&span.label));
+            let name = full_name(task, &span.label);
+            let (style, label) = (self.style(&name), lines(&span.label));
             let bold = style.bold();
             out.push_str(&format!("{style}[{style:#}{bold}{text}{bold:#}{style}]({label}){style:#}"));
-            *self.counts.entry(span.label.clone()).or_default() += 1;
+            *self.counts.entry(name).or_default() += 1;
         }
-        Ok(out + "\n")
+        out + "\n"
+    }
+}
+
+/// `task.label`, or the label alone.
+fn full_name(task: Option<&String>, label: &str) -> String {
+    task.map_or_else(|| label.to_owned(), |task| format!("{task}.{label}"))
+}
+
+impl Writer for Pretty {
+    fn record(&mut self, entry: &Entry) -> Result<String> {
+        let models = match &entry.result {
+            Ok(models) => models,
+            Err(failure) => {
+                self.errors += 1;
+                let red = AnsiColor::Red.on_default();
+                let message = lines(&failure.message);
+                return Ok(format!("{red}error:{red:#} {}: {message}\n", lines(&entry.place.to_string())));
+            }
+        };
+        if let [tagged] = &models[..] {
+            return Ok(self.marked(tagged, None));
+        }
+        let tasks = self.tasks.clone();
+        let line = |(task, tagged): (&String, &Tagged)| {
+            format!("{}: {}", printable(task), self.marked(tagged, Some(task)))
+        };
+        Ok(tasks.iter().zip(models).map(line).collect())
     }
 
     fn end(&self) -> String {
@@ -93,11 +119,11 @@ fn lines(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::examples::{alarm, entries, entry, stripped, tagged, written};
+    use super::super::examples::{alarm, entries, entry, model, of_two_models, stripped, tagged, written};
     use super::*;
 
     fn pretty() -> Pretty {
-        Pretty::new(&["date_time".to_owned(), "name".to_owned()])
+        Pretty::new(&[&model("one", &["date_time", "name"])])
     }
 
     #[test]
@@ -119,5 +145,23 @@ mod tests {
         assert!(out.contains("\u{1b}[32m](date_time)") && out.contains("\u{1b}[36m](name)"), "{out:?}");
         let out = written(pretty(), &[entry(1, Ok(tagged("good\u{1b}[31m\n\tday", &["O", "O"], &[])))]);
         assert!(out.starts_with("good\\u{1b}[31m\n\tday\n"), "{out:?}");
+    }
+
+    #[test]
+    fn each_of_several_models_has_a_line_and_labels_of_its_own() {
+        let models = [model("alarms", &["date_time", "name"]), model("places", &["name", "place"])];
+        let out = written(Pretty::new(&[&models[0], &models[1]]), &of_two_models());
+        insta::assert_snapshot!(stripped(&out), @r#"
+        alarms: set a ["café"](name) alarm for [7 am](date_time)
+        places: set a ["café" alarm](place) for 7 am
+        alarms: 😀 a [<b>](x/y) & "c"
+        places: 😀 a <b> & "c"
+        alarms:
+        places:
+        error: argument 4: task `places`: the line	is bad
+
+        legend: alarms.date_time 1, alarms.name 1, alarms.x/y 1, places.place 1, errors 1
+        "#);
+        assert!(out.contains("\u{1b}[36m](name)") && out.contains("\u{1b}[35m](place)"), "{out:?}");
     }
 }

@@ -49,6 +49,19 @@ fn of_words(number: usize, tagged: Tagged) -> Entry {
     Entry { has_words: true, ..entry(number, Ok(tagged)) }
 }
 
+fn one_task() -> Vec<String> {
+    vec!["one".to_owned()]
+}
+
+fn lines(offsets: OffsetUnit) -> Json {
+    Json { offsets, tasks: one_task(), array: false, first: true }
+}
+
+/// What the only model found.
+fn found_in(entry: &Entry) -> &Tagged {
+    &entry.result.as_ref().unwrap()[0]
+}
+
 /// Formats that hold words and tags.
 #[derive(Debug, Clone, Copy)]
 enum Words {
@@ -61,9 +74,9 @@ impl Words {
     const ALL: [Self; 3] = [Self::Conll, Self::Jsonl, Self::Json];
 
     fn write(self, entries: &[Entry]) -> String {
-        let json = |array| Json { offsets: OffsetUnit::Chars, array, first: true };
+        let json = |array| Json { array, ..lines(OffsetUnit::Chars) };
         match self {
-            Self::Conll => written(Conll, entries),
+            Self::Conll => written(Conll { tasks: one_task() }, entries),
             Self::Jsonl => written(json(false), entries),
             Self::Json => written(json(true), entries),
         }
@@ -95,7 +108,7 @@ fn expected(entries: &[Entry]) -> Vec<Vec<CharSpan>> {
     let spans = |entry: &Entry| {
         let span =
             |span: &TaggedSpan| CharSpan { start: span.start, end: span.end, label: span.label.clone() };
-        entry.result.as_ref().unwrap().spans.iter().map(span).collect()
+        found_in(entry).spans.iter().map(span).collect()
     };
     entries.iter().map(spans).collect()
 }
@@ -135,7 +148,7 @@ fn corpora_survive_conll_and_json_and_offsets_in_all_units() {
         let second = Words::Conll.write(&Words::Jsonl.read(&Words::Jsonl.write(&Words::Conll.read(&first))));
         assert!(first == second, "{name}: CoNLL differs");
         let tags = Words::Conll.read(&second);
-        assert!(tags.iter().zip(&all).all(|(entry, s)| entry.result.as_ref().unwrap().tags == s.tags));
+        assert!(tags.iter().zip(&all).all(|(entry, s)| found_in(entry).tags == s.tags));
 
         let text = |(number, s): (usize, &Sentence)| {
             let tagged = match (&s.text, &s.offsets) {
@@ -146,7 +159,7 @@ fn corpora_survive_conll_and_json_and_offsets_in_all_units() {
         };
         let texts: Vec<Entry> = (1..).zip(&all).map(text).collect();
         for unit in OffsetUnit::ALL {
-            let lines = written(Json { offsets: unit, array: false, first: true }, &texts);
+            let lines = written(lines(unit), &texts);
             assert!(spans(&lines, unit) == expected(&texts), "{name}: spans differ in {unit:?}");
         }
         sentences += all.len();
@@ -211,7 +224,7 @@ proptest! {
                 let twice = second.read(&second.write(&once));
                 prop_assert_eq!(twice.len(), sentences.len());
                 for (entry, (words, tags)) in twice.iter().zip(&sentences) {
-                    let tagged = entry.result.as_ref().unwrap();
+                    let tagged = found_in(entry);
                     prop_assert_eq!(crate::entry::surfaces(tagged), words.iter().collect::<Vec<_>>());
                     prop_assert_eq!(&tagged.tags, tags);
                 }
@@ -233,9 +246,9 @@ proptest! {
         }
         let entries = [entry(1, Ok(tagged(text.clone(), &places, tags)))];
         for unit in OffsetUnit::ALL {
-            let lines = written(Json { offsets: unit, array: false, first: true }, &entries);
+            let lines = written(lines(unit), &entries);
             prop_assert_eq!(spans(&lines, unit), expected(&entries));
-            let table = rows(&written(Tsv { offsets: unit }, &entries));
+            let table = rows(&written(Tsv { offsets: unit, tasks: one_task() }, &entries));
             let found: serde_json::Value = serde_json::from_str(&lines).unwrap();
             for (row, span) in table.iter().zip(found["spans"].as_array().unwrap()) {
                 prop_assert_eq!(&row[1], &span["start"].to_string());

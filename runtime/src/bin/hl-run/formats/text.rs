@@ -11,16 +11,21 @@ use crate::entry::{Entry, spans_in};
 /// Columns that the table of words and tags takes at most.
 const WIDTH: usize = 100;
 
-/// Writes sentences with their words above their tags.
+/// Writes sentences with their words above their tags; of several models, only the spans.
 pub(super) struct Text {
     pub(super) offsets: OffsetUnit,
+    /// Tasks of the models.
+    pub(super) tasks: Vec<String>,
 }
 
 impl Writer for Text {
     fn record(&mut self, entry: &Entry) -> Result<String> {
         let blank = if entry.number > 1 { "\n" } else { "" };
         Ok(match &entry.result {
-            Ok(tagged) => format!("{blank}{}", text(tagged, self.offsets)),
+            Ok(models) => match &models[..] {
+                [tagged] => format!("{blank}{}", text(tagged, self.offsets)),
+                models => format!("{blank}{}", spans_by_task(models, &self.tasks, self.offsets)),
+            },
             Err(failure) => {
                 let text = entry.text.iter().map(|text| printable(text) + "\n").collect::<String>();
                 let (place, message) = (printable(&entry.place.to_string()), printable(&failure.message));
@@ -38,12 +43,35 @@ fn text(tagged: &Tagged, offsets: OffsetUnit) -> String {
     for columns in wrap(columns(tagged)) {
         out.push_str(&format!("  {}\n  {}\n", row(&columns, |c| &c.word), row(&columns, |c| &c.tag)));
     }
-    out.push_str(&match tagged.abstained {
+    out.push_str(&found(tagged, offsets));
+    out
+}
+
+fn found(tagged: &Tagged, offsets: OffsetUnit) -> String {
+    match tagged.abstained {
         true => "  abstained: the score is too low\n".to_owned(),
-        false => span_lines(&spans_in(tagged, offsets)),
-    });
-    if tagged.withheld > 0 {
-        out.push_str(&format!("  withheld: {} spans with a score that is too low\n", tagged.withheld));
+        false => span_lines(&spans_in(tagged, offsets)) + &withheld(tagged.withheld),
+    }
+}
+
+/// The line on spans that are not given out; empty if there are none.
+fn withheld(spans: usize) -> String {
+    match spans {
+        0 => String::new(),
+        spans => format!("  withheld: {spans} spans with a score that is too low\n"),
+    }
+}
+
+/// The sentence and the spans of each model, one a line with the task before it.
+fn spans_by_task(models: &[Tagged], tasks: &[String], offsets: OffsetUnit) -> String {
+    let mut out = models.first().map(|tagged| printable(&tagged.text) + "\n").unwrap_or_default();
+    let tasks: Vec<String> = tasks.iter().map(|task| printable(task)).collect();
+    let longest = tasks.iter().map(|task| width(task)).max().unwrap_or(0);
+    for (tagged, task) in models.iter().zip(&tasks) {
+        let gap = " ".repeat(longest - width(task));
+        for line in found(tagged, offsets).lines() {
+            out.push_str(&format!("  {}{gap}{line}\n", styled(task, AnsiColor::Cyan.on_default())));
+        }
     }
     out
 }
@@ -131,8 +159,36 @@ pub(super) fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::examples::{alarm, entries, entry, stripped, tagged, written};
+    use super::super::examples::{
+        alarm, entries, entry, of_two_models, stripped, tagged, two_tasks, written,
+    };
     use super::*;
+
+    fn lines(offsets: OffsetUnit) -> Text {
+        Text { offsets, tasks: vec!["one".to_owned()] }
+    }
+
+    #[test]
+    fn spans_of_several_models_have_their_tasks_before_them() {
+        let writer = Text { offsets: OffsetUnit::Chars, tasks: two_tasks() };
+        insta::assert_snapshot!(stripped(&written(writer, &of_two_models())), @r#"
+        set a "café" alarm for 7 am
+          alarms   6..12  name       "café"
+          alarms  23..27  date_time  7 am
+          places  6..18  place  "café" alarm
+
+        😀 a <b> & "c"
+          alarms  4..7  x/y  <b>
+          places  no spans
+
+
+          alarms  no spans
+          places  no spans
+
+        bad\nline
+          error: argument 4: task `places`: the line\tis bad
+        "#);
+    }
 
     fn plain(tagged: &Tagged) -> String {
         stripped(&text(tagged, OffsetUnit::Chars))
@@ -180,7 +236,7 @@ mod tests {
         );
         unlisted.spans[0].unknown = true;
         let marked = entry(1, Ok(unlisted)).with_marks().unwrap();
-        insta::assert_snapshot!(stripped(&written(Text { offsets: OffsetUnit::Chars }, &[marked])), @r#"
+        insta::assert_snapshot!(stripped(&written(lines(OffsetUnit::Chars), &[marked])), @r#"
         call rosa or lima
           call  rosa      or  lima
           O     B-plase?  O   B-name
@@ -192,7 +248,7 @@ mod tests {
 
     #[test]
     fn records_have_a_blank_line_between_them_and_errors_a_line() {
-        let out = stripped(&written(Text { offsets: OffsetUnit::Utf16 }, &entries()));
+        let out = stripped(&written(lines(OffsetUnit::Utf16), &entries()));
         insta::assert_snapshot!(out, @r#"
         set a "café" alarm for 7 am
           set  a  "café"  alarm  for  7            am

@@ -12,8 +12,8 @@ use hyperloader_runtime::TaggerMetadata;
 
 use crate::args::TagArgs;
 use crate::entry::Entry;
-use crate::formats::{self, Writer, brat::Brat};
-use crate::inputs::Input;
+use crate::formats::{self, Writer, brat::Brat, parquet::Table};
+use crate::inputs::{Input, needs_parquet};
 use crate::partial::{Partial, Task};
 use crate::values::Format;
 
@@ -40,6 +40,9 @@ pub(crate) fn target(args: &TagArgs) -> Result<Target> {
     let Some(path) = &args.output else {
         let format = args.output_format.unwrap_or(Format::Text);
         return match format {
+            Format::Parquet => {
+                bail!("`parquet` is written to a file\nhint: name it, for instance `--output tagged.parquet`")
+            }
             Format::Brat => {
                 bail!("`brat` has several files\nhint: name a folder for them, for instance `--output spans`")
             }
@@ -51,6 +54,9 @@ pub(crate) fn target(args: &TagArgs) -> Result<Target> {
         Some(format) => format,
         None => format_of(path)?,
     };
+    if format == Format::Parquet {
+        needs_parquet()?;
+    }
     if args.resume && !format.can_resume() {
         bail!(
             "`{}` cannot be continued: its parts depend on each other\n\
@@ -116,7 +122,7 @@ pub(crate) struct Output<'a> {
     writer: Option<Box<dyn Writer>>,
     /// Whether the text has colors, which files do not get. Data may have the same characters, and keeps them.
     styled: bool,
-    /// Whether `?` marks labels that the tagger does not list; JSON has a field for that.
+    /// Whether `?` marks labels that the tagger does not list; JSON and Parquet have a field for that.
     marks: bool,
     destination: Destination,
 }
@@ -126,6 +132,7 @@ enum Destination {
     File(AtomicFile, PathBuf),
     Partial(Partial),
     Folder(Brat),
+    Table(Table),
 }
 
 impl Target {
@@ -143,13 +150,18 @@ impl Target {
     ) -> Result<Output<'a>> {
         let destination = match self.place {
             Place::Stdout => Destination::Stdout,
+            Place::File(file) if self.format == Format::Parquet => Destination::Table(Table::new(
+                file,
+                args.output.as_deref().unwrap_or(Path::new("")),
+                args.offsets,
+            )?),
             Place::File(file) => Destination::File(file, args.output.clone().unwrap_or_default()),
             Place::Partial(path) => Destination::Partial(Partial::open(&path, task())?),
             Place::Folder(path) => Destination::Folder(Brat::new(&path, inputs, tagger, args.offsets)?),
         };
         let writer = formats::writer(self.format, args.offsets, tagger);
         let styled = matches!(self.format, Format::Text | Format::Pretty);
-        let marks = !matches!(self.format, Format::Json | Format::Jsonl);
+        let marks = !matches!(self.format, Format::Json | Format::Jsonl | Format::Parquet);
         let mut output = Output { console, writer, styled, marks, destination };
         if output.done() == (0, 0) {
             let begin = output.writer.as_ref().map(|writer| writer.begin());
@@ -177,6 +189,7 @@ impl Output<'_> {
         let entry = marked.as_ref().unwrap_or(entry);
         match (&mut self.writer, &mut self.destination) {
             (_, Destination::Folder(brat)) => brat.record(entry),
+            (_, Destination::Table(table)) => table.record(entry),
             (Some(writer), _) => {
                 let text = writer.record(entry)?;
                 self.write(&text)
@@ -198,7 +211,7 @@ impl Output<'_> {
                 Ok(written.map_err(|error| FileError::new("write", path, error))?)
             }
             Destination::Partial(partial) => partial.write(&plain),
-            Destination::Folder(_) => Ok(()),
+            Destination::Folder(_) | Destination::Table(_) => Ok(()),
         }
     }
 
@@ -210,7 +223,7 @@ impl Output<'_> {
         match &mut self.destination {
             Destination::Stdout => self.console.flush(),
             Destination::Partial(partial) => partial.keep(records, errors),
-            Destination::File(..) | Destination::Folder(_) => Ok(()),
+            Destination::File(..) | Destination::Folder(_) | Destination::Table(_) => Ok(()),
         }
     }
 
@@ -232,6 +245,7 @@ impl Output<'_> {
             Destination::File(..) => {
                 "the output is not written\nhint: with `--resume` an unfinished output is kept".to_owned()
             }
+            Destination::Table(_) => "the output is not written".to_owned(),
             Destination::Folder(_) => "the files of unfinished inputs are not written".to_owned(),
         }
     }
@@ -243,7 +257,10 @@ impl Output<'_> {
     pub(crate) fn interrupt(self) -> Result<()> {
         match self.destination {
             Destination::Stdout => self.finish(),
-            Destination::File(..) | Destination::Partial(_) | Destination::Folder(_) => Ok(()),
+            Destination::File(..)
+            | Destination::Partial(_)
+            | Destination::Folder(_)
+            | Destination::Table(_) => Ok(()),
         }
     }
 
@@ -260,6 +277,7 @@ impl Output<'_> {
             Destination::File(file, _) => Ok(file.commit()?),
             Destination::Partial(partial) => partial.finish(),
             Destination::Folder(brat) => brat.finish(),
+            Destination::Table(table) => table.finish(),
         }
     }
 }

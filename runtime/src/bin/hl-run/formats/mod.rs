@@ -4,8 +4,9 @@
 //! - [`json`]: JSON and JSON Lines
 //! - [`conll`] and [`tsv`]: tables
 //! - [`html`]: a page
+//! - [`parquet`]: a table of columns
 //! - [`brat`]: standoff files, one pair for each input
-//! - [`mod@writer`]: what all but the last have in common; [`marks`]: a text cut at its spans
+//! - [`mod@writer`]: what all but the last two have in common; [`marks`]: a text cut at its spans
 
 pub(crate) mod brat;
 mod conll;
@@ -14,6 +15,7 @@ mod examples;
 mod html;
 mod json;
 mod marks;
+pub(crate) mod parquet;
 mod pretty;
 #[cfg(test)]
 mod round_trips;
@@ -27,7 +29,7 @@ use hyperloader_runtime::TaggerMetadata;
 pub(crate) use self::writer::Writer;
 use crate::values::Format;
 
-/// The writer of a format; `None` for [`Format::Brat`], which has several files.
+/// The writer of a format; `None` for [`Format::Brat`], which has several files, and [`Format::Parquet`], which is no text.
 pub(crate) fn writer(
     format: Format,
     offsets: OffsetUnit,
@@ -41,6 +43,6 @@ pub(crate) fn writer(
         Format::Conll => Box::new(conll::Conll),
         Format::Tsv => Box::new(tsv::Tsv { offsets }),
         Format::Html => Box::new(html::Html::new(tagger)),
-        Format::Brat => return None,
+        Format::Brat | Format::Parquet => return None,
     })
 }

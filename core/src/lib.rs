@@ -12,6 +12,8 @@
 //! - [`device`]: `auto`, `cpu`, `cuda:N`
 //! - [`causes`]: an error and its causes on one line
 //! - [`files`]: hashes, and files that appear complete or not at all
+//! - [`parquet`]: Parquet files, if built in
+//! - [`panics`]: panics of other people's code become errors
 //! - [`suggest`]: the `hint: did you mean` of an unknown name
 
 pub mod backbone;
@@ -23,6 +25,8 @@ pub mod evaluate;
 pub mod files;
 pub mod format;
 pub mod method;
+pub mod panics;
+pub mod parquet;
 pub mod run;
 pub mod suggest;
 pub mod text;

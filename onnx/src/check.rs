@@ -3,15 +3,18 @@
 //! A backend allocates what a graph asks for, and some recurse or loop over the numbers in it. The limits are far above
 //! every graph that `hl-export` writes (docs/file-format.md#limits).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::element::ElementType;
 use crate::proto::{
     AttributeProto, DimensionValue, GraphProto, NodeProto, TensorProto, TypeValue, ValueInfoProto,
 };
+use crate::ranges::check_ranges;
 
 /// The operators of taggers: those that `hl-export` writes, and others whose output is no larger than their inputs
-/// imply. Operators that repeat data or run inner graphs are not among them.
+/// imply. Operators whose output is as large as a constant says (`ConstantOfShape`, `Expand`, `Tile`, `Pad`, `Resize`,
+/// `OneHot`) and those that run inner graphs are not among them. `Range` has limits of its own. What products, `Gather`,
+/// `Concat` and broadcasts compute from large inputs is not limited.
 const OPERATORS: [&str; 63] = [
     "Abs",
     "Add",
@@ -92,8 +95,8 @@ const MAX_ATTRIBUTES: usize = 16;
 const MAX_ATTRIBUTE: i64 = 1 << 16;
 /// The largest integer of a constant, such as a size or a position.
 const MAX_INTEGER: i64 = i32::MAX as i64;
-/// The largest constant bound of a `Range`, and so its most elements.
-const MAX_RANGE: i64 = 1 << 20;
+/// The largest dimension of a tensor without elements. Its size in the file does not limit what is computed from it.
+const MAX_EMPTY_DIMENSION: i64 = 1 << 16;
 /// The longest name of a dimension in bytes.
 const MAX_DIMENSION_NAME: usize = 64;
 
@@ -125,10 +128,18 @@ fn check_name(name: &str) -> Result<(), String> {
 }
 
 fn check_initializer(tensor: &TensorProto) -> Result<(), String> {
-    let TensorProto { name, dims, .. } = tensor;
+    let TensorProto { name, dims, data_type, .. } = tensor;
     check_name(name)?;
+    if ElementType::from_code(*data_type).is_none() {
+        return Err(format!("tensor `{name}` has elements of type {data_type}, which no tagger has"));
+    }
     if dims.len() > MAX_RANK {
         return Err(format!("tensor `{name}` has {} dimensions, at most {MAX_RANK} are read", dims.len()));
+    }
+    if dims.contains(&0) && dims.iter().any(|dim| *dim > MAX_EMPTY_DIMENSION) {
+        return Err(format!(
+            "tensor `{name}` of shape {dims:?} has no elements, its dimensions are read up to {MAX_EMPTY_DIMENSION}"
+        ));
     }
     match integers(tensor).find(|integer| integer.unsigned_abs() > MAX_INTEGER.unsigned_abs()) {
         Some(integer) => Err(format!("tensor `{name}` holds {integer}, at most {MAX_INTEGER} is read")),
@@ -136,8 +147,8 @@ fn check_initializer(tensor: &TensorProto) -> Result<(), String> {
     }
 }
 
-/// The elements of a tensor of 64-bit integers; none of other types.
-fn integers(tensor: &TensorProto) -> impl Iterator<Item = i64> + '_ {
+/// The elements of a tensor of 64-bit integers; none of other types. 32-bit integers are below every limit.
+pub(crate) fn integers(tensor: &TensorProto) -> impl Iterator<Item = i64> + '_ {
     let is_i64 = tensor.data_type == ElementType::I64.code();
     let raw = tensor.raw_data.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes));
     raw.chain(tensor.int64_data.iter().copied()).filter(move |_| is_i64)
@@ -225,26 +236,6 @@ fn check_order(graph: &GraphProto) -> Result<(), String> {
             return Err(format!("node `{}` reads `{input}`, which nothing before it computes", node.name));
         }
         known.extend(node.output.iter().map(String::as_str));
-    }
-    Ok(())
-}
-
-/// The constant bounds of a `Range` are small, and it counts up.
-fn check_ranges(graph: &GraphProto) -> Result<(), String> {
-    let constants: HashMap<&str, &TensorProto> =
-        graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-    for node in graph.node.iter().filter(|node| node.op_type == "Range") {
-        for (place, input) in node.input.iter().enumerate() {
-            let Some(tensor) = constants.get(input.as_str()) else { continue };
-            let lowest = if place == 2 { 1 } else { -MAX_RANGE };
-            let fits = |integer: i64| (lowest..=MAX_RANGE).contains(&integer);
-            if tensor.data_type != ElementType::I64.code() || !integers(tensor).all(fits) {
-                return Err(format!(
-                    "node `{}` counts by `{input}`, expected an integer from {lowest} to {MAX_RANGE}",
-                    node.name
-                ));
-            }
-        }
     }
     Ok(())
 }

@@ -11,6 +11,7 @@
 //! - [`mod@extract`]: the part of a model between named values, as a separate model
 //! - [`mod@summary`]: inputs, outputs and operators of a model as text
 //! - `check`: limits on a graph that are checked before a backend reads it
+//! - `ranges`: limits on `Range`
 //! - `limits`: sizes that the reader and the writer agree on
 
 pub mod builder;
@@ -21,6 +22,7 @@ pub mod extract;
 mod limits;
 mod operators;
 pub mod proto;
+mod ranges;
 pub mod read;
 pub mod summary;
 pub mod weight_file;

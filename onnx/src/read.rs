@@ -97,14 +97,23 @@ fn check_tensor(tensor: &TensorProto) -> Result<(), String> {
     }
     let count = tensor.element_count().ok_or_else(|| format!("tensor `{name}` has shape {dims:?}"))?;
     let Some(element_type) = ElementType::from_code(tensor.data_type) else {
-        // The runtime checks element types that HyperLoader does not write.
+        // `check_graph` refuses it.
         return Ok(());
     };
+    let [floats, int32s, int64s] =
+        [tensor.float_data.len(), tensor.int32_data.len(), tensor.int64_data.len()];
+    let (own, others) = match element_type {
+        ElementType::F32 => (floats, int32s + int64s),
+        ElementType::I64 => (int64s, floats + int32s),
+        _ => (int32s, floats + int64s),
+    };
+    if others > 0 || (own > 0 && !tensor.raw_data.is_empty()) {
+        return Err(format!("tensor `{name}` of type {element_type} also has elements in another form"));
+    }
     if tensor.raw_data.is_empty() {
-        let listed = tensor.float_data.len() + tensor.int32_data.len() + tensor.int64_data.len();
-        return match listed == count {
+        return match own == count {
             true => Ok(()),
-            false => Err(format!("tensor `{name}` of shape {dims:?} needs {count} elements, got {listed}")),
+            false => Err(format!("tensor `{name}` of shape {dims:?} needs {count} elements, got {own}")),
         };
     }
     let got = tensor.raw_data.len();

@@ -194,7 +194,7 @@ fn tail_len() -> usize {
 fn broken_models_are_refused_with_the_reason() {
     let whole = filled(&two_stage_model(Opset::default()));
     type Break = fn(&mut ModelProto);
-    let breaks: [(&str, Break); 7] = [
+    let breaks: [(&str, Break); 10] = [
         ("no graph", |model| model.graph = None),
         ("no opset", |model| model.opset_import.clear()),
         ("metadata twice", |model| model.metadata_props.extend(model.metadata_props.clone())),
@@ -204,6 +204,13 @@ fn broken_models_are_refused_with_the_reason() {
         }),
         ("negative shape", |model| model.graph.as_mut().unwrap().initializer[1].dims = vec![-3, 4]),
         ("huge shape", |model| model.graph.as_mut().unwrap().initializer[1].dims = vec![i64::MAX, i64::MAX]),
+        ("elements of another type", |model| {
+            let tensor = &mut model.graph.as_mut().unwrap().initializer[1];
+            (tensor.data_type, tensor.int32_data) = (ElementType::I64.code(), vec![1; 12]);
+            tensor.raw_data = Bytes::new();
+        }),
+        ("elements twice", |model| model.graph.as_mut().unwrap().initializer[1].float_data = vec![1.0; 12]),
+        ("an unknown type", |model| model.graph.as_mut().unwrap().initializer[1].data_type = 11),
         ("two of one name", |model| {
             let tensor = model.graph.as_ref().unwrap().initializer[1].clone();
             model.graph.as_mut().unwrap().initializer.push(tensor);
@@ -230,7 +237,7 @@ fn graphs_beyond_the_limits_are_refused_with_the_limit() {
         TensorProto::from_raw(name, ElementType::I64, &[numbers.len()], bytes.into())
     };
     let whole = filled(&two_stage_model(Opset::default()));
-    let changes: [(&str, Change); 14] = [
+    let changes: [(&str, Change); 15] = [
         ("an operator that repeats data", |graph| graph.node[0].op_type = "ConstantOfShape".into()),
         ("an operator of another domain", |graph| graph.node[0].domain = "com.example".into()),
         ("a cycle", |graph| {
@@ -255,6 +262,10 @@ fn graphs_beyond_the_limits_are_refused_with_the_limit() {
         ("many dimensions", |graph| {
             graph.initializer[0].dims = [graph.initializer[0].dims.clone(), vec![1; 17]].concat()
         }),
+        ("many dimensions of nothing", |graph| {
+            graph.initializer[0].dims = vec![0, 1 << 40];
+            graph.initializer[0].raw_data = Bytes::new();
+        }),
         ("a dimension that is a formula", |graph| rename_dimension(graph, "(a+b)*(c+d)")),
         ("a dimension with a long name", |graph| rename_dimension(graph, &"d".repeat(100))),
         ("a negative dimension", |graph| set_dimension(graph, DimensionValue::DimValue(-5))),
@@ -268,6 +279,11 @@ fn graphs_beyond_the_limits_are_refused_with_the_limit() {
         let mut graph = whole.graph.clone().unwrap();
         change(&mut graph);
         messages.push(format!("{what}: {}", refused(graph)));
+    }
+    for repeats in ["ConstantOfShape", "Expand", "Tile", "Pad", "Resize", "OneHot", "EyeLike", "Loop", "If"] {
+        let mut graph = whole.graph.clone().unwrap();
+        graph.node[0].op_type = repeats.into();
+        assert!(refused(graph).contains(&format!("has the operator `{repeats}`, which no tagger has")));
     }
     for (what, numbers) in
         [("a huge constant", [0, i64::MAX, 1]), ("a long range", [0, 1 << 21, 1]), ("no step", [0, 5, 0])]

@@ -63,6 +63,75 @@ fn init_writes_a_configuration_that_trains_unchanged() {
     assert!(!place.path("none.toml").exists());
 }
 
+/// Two short sentences and one of 300 words.
+fn long_sentence(place: &Workplace) {
+    let short = "Pay O\nAcme B-ORG\n\n".repeat(20);
+    place.write("long.conll", format!("{short}{}Acme B-ORG\n", "pay O\n".repeat(299)));
+}
+
+#[test]
+fn init_keeps_lengths_within_what_runs_on_the_backbone() {
+    let place = Workplace::new();
+    long_sentence(&place);
+    let written = |backbone: &str, file: &str| {
+        let backbone = fixture(&format!("backbones/{backbone}"));
+        let init =
+            format!("init --quiet --backbone {} --output {file} --data long.conll", backbone.display());
+        ok(&place, "hl-train", &init);
+        let train = format!("--config {file} --quiet --threads 1 --steps 1 --evaluate-every 1 --name {file}");
+        ok(&place, "hl-train", &train);
+        std::fs::read_to_string(place.path(file)).unwrap()
+    };
+    // A BERT has a fixed number of positions, no limit of words, and no targets of its own.
+    let bert = written("bert-tiny", "bert.toml");
+    assert!(
+        bert.contains("max_source_len = 128 # most tokens of a sentence; the longest here has "),
+        "{bert}"
+    );
+    assert!(!bert.contains("max_target_len"), "{bert}");
+    let window = "too_long = \"window\" # sentences that are too long (1 here) are cut into parts that fit\n";
+    assert!(bert.contains(window) && bert.contains("method = \"unipelt-bert\""), "{bert}");
+    // A T5 has a limit of words, and lengths that the file's author chooses.
+    let t5 = written("t5-nano", "t5.toml");
+    assert!(t5.contains("max_source_len = 512 # ") && t5.contains("max_target_len = 512 # "), "{t5}");
+    assert!(t5.contains(window), "{t5}");
+}
+
+#[test]
+fn init_says_that_lengths_are_not_counted_without_a_tokenizer() {
+    let place = Workplace::new();
+    invoices(&place);
+    let mut command = place.program("hl-train");
+    command.args(["init", "--data", "invoices.jsonl", "--backbone", "nobody/none"]);
+    let output = command.env("HF_HOME", place.path("cache")).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert!(log.contains("the backbone's tokenizer cannot be read: "), "{log}");
+    let text = std::fs::read_to_string(place.path("invoices.toml")).unwrap();
+    assert!(
+        text.contains(
+            "max_source_len = 128 # most tokens of a sentence; not counted: the backbone's tokenizer"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_corpora_of_a_bert_are_counted_in_its_tokens() {
+    let place = Workplace::new();
+    long_sentence(&place);
+    place.write(
+        "bert.toml",
+        format!(
+            "[backbone]\npath = \"{}\"\n[method]\nmethod = \"unipelt-bert\"\n[task.long]\ntrain = \"long.conll\"\n",
+            fixture("backbones/bert-tiny").display()
+        ),
+    );
+    let (out, _) = ok(&place, "hl-train", "corpora --config bert.toml");
+    assert!(out.contains("over 128 source tokens") && !out.contains("target tokens"), "{out}");
+    assert!(!out.contains(&usize::MAX.to_string()), "{out}");
+}
+
 #[test]
 fn sentences_are_shown_as_they_are_read() {
     let place = Workplace::new();

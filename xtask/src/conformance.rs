@@ -17,6 +17,8 @@ pub(crate) enum Check {
     Python,
     /// A crate outside the workspace tags a sentence with the library, and does not build clap
     Library,
+    /// The tests of Parquet pass, and pyarrow reads what `hl-run` writes
+    Parquet,
 }
 
 /// Runs `checks`, or all if there are none; the first failure ends it.
@@ -27,6 +29,7 @@ pub(crate) fn run(checks: &[Check]) -> Result<()> {
         match check {
             Check::Python => python()?,
             Check::Library => library()?,
+            Check::Parquet => parquet()?,
         }
     }
     Ok(())
@@ -114,6 +117,42 @@ fn library() -> Result<()> {
         ONLY_PROGRAMS.join(", "),
         printed.trim().replace('\n', "; ")
     );
+    Ok(())
+}
+
+/// Runs the tests that need the feature `parquet`, and lets pyarrow read a file of tagged sentences.
+fn parquet() -> Result<()> {
+    // With the features that the other tests use, so that few crates are compiled twice. The last command builds `hl-run`.
+    commands::run(cargo().args(["build", "--workspace"]))?;
+    let core = ["--package", "hyperloader-core", "--features", "parquet", "--lib", "parquet"];
+    commands::run(cargo().arg("test").args(core))?;
+    let features = ["--workspace", "--features", "hyperloader-core/parquet,hyperloader-runtime/parquet"];
+    commands::run(cargo().arg("test").args(features).args(["--bin", "hl-run", "--test", "parquet"]))?;
+
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name);
+    let mut export = program("hl-export");
+    let run = ["--run", "fixtures/runs/nano", "--task", "mtop", "--quiet", "--output"];
+    output(export.args(run).arg(path("mtop.onnx")))?;
+    let corpus = fs::read_to_string(root().join(SENTENCES[0].1)).context(SENTENCES[0].1)?;
+    let sentences = corpus.lines().take(100).filter_map(|line| line.split('\t').nth(SENTENCES[0].2));
+    let lines = sentences.map(|text| serde_json::json!({ "text": text, "id": text.len() }).to_string());
+    // A row that cannot be tagged, and one without words.
+    let others = ["{}".to_owned(), "{\"text\": \"\"}".to_owned()];
+    fs::write(path("sentences.jsonl"), lines.chain(others).collect::<Vec<_>>().join("\n") + "\n")?;
+    for name in ["tagged.parquet", "tagged.jsonl"] {
+        let mut tag = program("hl-run");
+        tag.args(["--quiet", "--scores", "--model"]).arg(path("mtop.onnx"));
+        tag.arg("--input").arg(path("sentences.jsonl")).arg("--output").arg(path(name));
+        // The row that cannot be tagged makes the exit status 1.
+        let status = tag.status().context("cannot run hl-run")?;
+        ensure!(status.code() == Some(1), "hl-run ended with {status}");
+    }
+    let folder = root().join("fixtures/parquet");
+    let python = environment(&folder.join("requirements.txt"))?;
+    let mut check = Command::new(&python);
+    check.arg(folder.join("check.py")).args([path("tagged.parquet"), path("tagged.jsonl")]);
+    eprintln!("pyarrow reads what hl-run wrote: {}", output(&mut check)?.trim());
     Ok(())
 }
 

@@ -26,6 +26,8 @@ pub enum Layout {
     Conll,
     /// JSON Lines or a JSON array: tokens and tags, or text and spans.
     Jsonl,
+    /// Parquet: rows with the fields of [`Layout::Jsonl`], as Hugging Face distributes data sets.
+    Parquet,
     /// A table with commas: one word per row, or one text per row.
     Csv,
     /// The same with tabs.
@@ -36,13 +38,14 @@ pub enum Layout {
 
 impl Layout {
     /// All layouts.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SeqInOut,
         Self::BioColumns,
         Self::Mtop,
         Self::Mtod,
         Self::Conll,
         Self::Jsonl,
+        Self::Parquet,
         Self::Csv,
         Self::Tsv,
         Self::Text,
@@ -57,6 +60,7 @@ impl Layout {
             Self::Mtod => "mtod",
             Self::Conll => "conll",
             Self::Jsonl => "jsonl",
+            Self::Parquet => "parquet",
             Self::Csv => "csv",
             Self::Tsv => "tsv",
             Self::Text => "text",
@@ -68,6 +72,7 @@ impl Layout {
         Some(match extension {
             "conll" | "conll03" | "conllu" | "iob" | "iob2" | "bioes" | "iobes" => Self::Conll,
             "jsonl" | "ndjson" | "json" => Self::Jsonl,
+            "parquet" => Self::Parquet,
             "csv" => Self::Csv,
             "tsv" => Self::Tsv,
             "txt" | "text" => Self::Text,
@@ -96,7 +101,9 @@ impl Layout {
             Self::SeqInOut | Self::BioColumns => (WordRule::Whitespace, true),
             Self::Mtop => (WordRule::Clitics, false),
             Self::Mtod => (WordRule::Punctuation, true),
-            Self::Conll | Self::Jsonl | Self::Csv | Self::Tsv | Self::Text => (WordRule::Punctuation, false),
+            Self::Conll | Self::Jsonl | Self::Parquet | Self::Csv | Self::Tsv | Self::Text => {
+                (WordRule::Punctuation, false)
+            }
         };
         WordSplitting { rule, lowercase }
     }

@@ -7,7 +7,7 @@
 //! | subject | modules |
 //! |---|---|
 //! | bytes to lines and values | `source` |
-//! | layouts | `conll` (and `bio-columns`), `json` with `row`, `row_spans`, `numbers` and `label_studio`, `table`, `plain`, `seq_in_out`, `mtop`, `mtod`, `facebook` |
+//! | layouts | `conll` (and `bio-columns`), `json` and `parquet` with `row`, `row_spans`, `numbers` and `label_studio`, `table`, `plain`, `seq_in_out`, `mtop`, `mtod`, `facebook` |
 //! | one record, all layouts | `record`, `reader`, `records`, `layout`, `options`, `units` |
 //! | records to sentences | `align`, `word_rule`, `transform`, `load`, `sentence`, `report`; `exact`: predictions compared with the file's spans |
 //! | whole corpora | `spec`, `draw`, [`known`], [`stats`] |
@@ -27,6 +27,7 @@ mod mtod;
 mod mtop;
 mod numbers;
 mod options;
+mod parquet;
 mod plain;
 mod reader;
 mod record;

@@ -8,6 +8,7 @@ use super::error::{CorpusError, LineFault};
 use super::json::JsonReader;
 use super::layout::Layout;
 use super::options::ReadOptions;
+use super::parquet::{NoStream, RowReader};
 use super::plain::LineReader;
 use super::reader::{Notes, Reader};
 use super::record::Record;
@@ -20,14 +21,16 @@ use crate::files::FileError;
 /// The records of a file, one at a time. A bad record is an error item, and reading goes on with the next one; after an error of
 /// the system, of decompression or of the encoding as a whole (UTF-16) there is no further item.
 ///
-/// Memory is bounded by the longest record (64 MiB a line) and, for CoNLL, 1,000 lines that are looked at before the first sentence.
+/// Memory is bounded by the longest record (64 MiB a line) and, for CoNLL, 1,000 lines that are looked at before the first
+/// sentence; for Parquet by the pages of a row group.
 pub struct Records<'a>(Box<dyn Reader + 'a>);
 
 impl<'a> Records<'a> {
     /// Records from `reader`, for instance standard input.
     ///
     /// # Panics
-    /// Never; [`Layout::SeqInOut`] is read as plain text here, for it needs two files ([`Records::open`]).
+    /// Never; [`Layout::SeqInOut`] is read as plain text here, for it needs two files ([`Records::open`]), and
+    /// [`Layout::Parquet`] is an error, for it needs a file.
     pub fn new(reader: impl BufRead + Send + 'a, layout: Layout, options: &ReadOptions) -> Self {
         let source = Source::new(reader);
         Self(match layout {
@@ -46,6 +49,7 @@ impl<'a> Records<'a> {
                 Box::new(LineReader::new(source, parse))
             }
             Layout::Jsonl => Box::new(JsonReader::new(source, options)),
+            Layout::Parquet => Box::new(NoStream(false)),
             Layout::Csv => Box::new(TableReader::new(source, options.separator.unwrap_or(b','), options)),
             Layout::Tsv => Box::new(TableReader::new(source, b'\t', options)),
         })
@@ -61,6 +65,9 @@ impl<'a> Records<'a> {
             if let (Some(words), Some(tags)) = (sources.next(), sources.next()) {
                 return Ok(Records(Box::new(PairReader::new(words?, tags?))));
             }
+        }
+        if layout == Layout::Parquet {
+            return Ok(Records(Box::new(RowReader::open(path, options)?)));
         }
         Ok(Records::new(source::open(path)?, layout, options))
     }

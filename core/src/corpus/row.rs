@@ -11,7 +11,7 @@ use super::units::{Offsets, hinted, resolve};
 
 const TEXT: [&str; 2] = ["text", "data"];
 const TOKENS: [&str; 2] = ["tokens", "words"];
-const TAGS: [&str; 3] = ["tags", "ner_tags", "labels"];
+pub(super) const TAGS: [&str; 3] = ["tags", "ner_tags", "labels"];
 const SPANS: [&str; 6] = ["spans", "label", "labels", "entities", "ents", "annotations"];
 
 /// The record of a JSON value; its line is not set.

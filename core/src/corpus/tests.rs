@@ -289,7 +289,7 @@ fn a_spec_is_read_from_toml_and_layouts_have_names() {
     }
     assert_eq!(
         "mtopp".parse::<Layout>().unwrap_err().to_string(),
-        "unknown layout `mtopp`; known are `seq-in-out`, `bio-columns`, `mtop`, `mtod`, `conll`, `jsonl`, `csv`, `tsv`, `text`\nhint: did you mean `mtop`?"
+        "unknown layout `mtopp`; known are `seq-in-out`, `bio-columns`, `mtop`, `mtod`, `conll`, `jsonl`, `parquet`, `csv`, `tsv`, `text`\nhint: did you mean `mtop`?"
     );
 }
 

@@ -32,7 +32,7 @@ use hyperloader_onnx::proto::ModelProto;
 
 pub use self::error::BackendError;
 pub use self::graph::Graph;
-pub use self::installation::Installed;
+pub use self::installation::{Installed, Versions};
 pub use self::options::{BackendKind, BackendOptions};
 use self::runtime::Runtime;
 pub use self::value::Value;

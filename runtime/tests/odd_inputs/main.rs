@@ -182,6 +182,15 @@ fn places_that_cannot_be_read_or_written_are_named_before_anything_is_tagged() {
         assert!(log.starts_with("error: ") && log.contains(message), "{args:?}: {log}");
         assert!(output.stdout.is_empty(), "{args:?}");
     }
+    if !hyperloader_core::parquet::IS_BUILT {
+        std::fs::write(folder.path().join("a.unknown"), "PAR1").unwrap();
+        for args in ["--input a.unknown --input-format parquet", "--input a.txt --output a.parquet"] {
+            let args: Vec<&str> = args.split(' ').collect();
+            let output = hl_run(folder.path(), lexicon_tagger(), &args).output().unwrap();
+            let message = "error: hl-run was built without Parquet\nhint: build with `--features parquet`\n";
+            assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(1), message), "{args:?}");
+        }
+    }
     // Nothing was written.
     let mut left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();

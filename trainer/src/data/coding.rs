@@ -39,6 +39,10 @@ pub trait Coding {
     /// The most words of a source.
     fn max_words(&self) -> usize;
 
+    /// Whether a target is a text of its own, which `training.max_target_len` limits. Otherwise it has one tag for each token
+    /// of the source.
+    fn writes_targets(&self) -> bool;
+
     /// The number of tokens that a word adds to a source. A source has two more.
     ///
     /// # Errors

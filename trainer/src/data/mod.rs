@@ -16,13 +16,3 @@ pub use batch::{Batch, IGNORED};
 pub use coding::{Coded, Coding, Limits, NO_TARGET};
 pub use example::Example;
 pub use task::{DataError, TaskData, load_task};
-
-use hyperloader_core::text::sentt::{SentT, SentTError};
-
-/// The length in tokens of the SentT' form of `words`, or of sBIO tags: one sentinel more than words, and `</s>`.
-///
-/// # Errors
-/// If the tokenizer fails.
-pub fn sentt_len<W: AsRef<str>>(codec: &SentT, words: &[W]) -> Result<usize, SentTError> {
-    words.iter().try_fold(2, |length, word| Ok(length + 1 + codec.word(word)?.len()))
-}

@@ -36,14 +36,31 @@ pub enum InitError {
         second: PathBuf,
     },
     /// A task has no training file.
-    #[error("task `{task}` has no training file, only `{}`\nhint: name it with `--data` too", found.display())]
+    #[error("task `{task}` has no training file, only {}\nhint: name it with `--data` too", listed(found))]
     NoTraining {
         /// Name of the task.
         task: String,
-        /// A file of the task.
-        found: PathBuf,
+        /// The files of the task.
+        found: Vec<PathBuf>,
+    },
+    /// A file's name has the words of two splits.
+    #[error(
+        "the name of `{}` has `{first}` and `{second}`, so it does not tell the split\nhint: rename the file",
+        path.display()
+    )]
+    TwoSplits {
+        /// The file.
+        path: PathBuf,
+        /// A word of its name.
+        first: String,
+        /// A word of its name that stands for another split.
+        second: String,
     },
     /// A value has no form in TOML.
     #[error("cannot write the configuration")]
     Toml(#[from] toml::ser::Error),
+}
+
+fn listed(files: &[PathBuf]) -> String {
+    files.iter().map(|file| format!("`{}`", file.display())).collect::<Vec<_>>().join(" and ")
 }

@@ -41,11 +41,11 @@ const COMPRESSED: [&str; 2] = ["gz", "zst"];
 /// The tasks of some files, in the order in which they are first named.
 ///
 /// # Errors
-/// If two files are for the same split of a task, or a task has no training file.
+/// If two files are for the same split of a task, a task has no training file, or a name tells two splits.
 pub fn tasks(files: &[PathBuf]) -> Result<Vec<TaskFiles>, InitError> {
     let mut found: Vec<(String, [Option<PathBuf>; 3])> = Vec::new();
     for file in files {
-        let (name, split) = named(file);
+        let (name, split) = named(file)?;
         let place = match found.iter().position(|(task, _)| *task == name) {
             Some(place) => place,
             None => {
@@ -61,32 +61,50 @@ pub fn tasks(files: &[PathBuf]) -> Result<Vec<TaskFiles>, InitError> {
     let task = |(name, [train, valid, test]): (String, [Option<PathBuf>; 3])| match (train, valid, test) {
         (Some(train), valid, test) => Ok(TaskFiles { name, train, valid, test }),
         (None, valid, test) => {
-            Err(InitError::NoTraining { task: name, found: valid.or(test).unwrap_or_default() })
+            Err(InitError::NoTraining { task: name, found: valid.into_iter().chain(test).collect() })
         }
     };
     found.into_iter().map(task).collect()
 }
 
 /// The task and the split (an index of [`SPLITS`]) that a file's name tells.
-fn named(file: &Path) -> (String, usize) {
+fn named(file: &Path) -> Result<(String, usize), InitError> {
     let stem = stem(file);
     let usable = |c: char| if c.is_alphanumeric() { c } else { ' ' };
     let plain: String = stem.chars().map(usable).collect();
     let words: Vec<&str> = plain.split_whitespace().collect();
+    let words = without_shard(&words);
     let split = |word: &&str| {
         let word = word.to_lowercase();
         SPLITS.iter().position(|(_, names)| names.contains(&word.as_str()))
     };
     let rest: Vec<&str> = words.iter().filter(|word| split(word).is_none()).copied().collect();
-    let split = words.iter().find_map(split).unwrap_or(0);
+    let mut told = words.iter().filter_map(|word| Some((word, split(word)?)));
+    let first = told.next();
+    if let Some((first, place)) = first
+        && let Some((second, _)) = told.find(|(_, other)| *other != place)
+    {
+        let (first, second) = ((*first).to_owned(), (*second).to_owned());
+        return Err(InitError::TwoSplits { path: file.to_owned(), first, second });
+    }
+    let split = first.map_or(0, |(_, split)| split);
     let folder = || {
         let parent = std::path::absolute(file).ok()?.parent()?.file_name()?.to_string_lossy().into_owned();
         let name: String = parent.chars().map(usable).collect();
         Some(name.split_whitespace().collect::<Vec<_>>().join("-")).filter(|name| !name.is_empty())
     };
-    match rest.is_empty() {
+    Ok(match rest.is_empty() {
         true => (folder().unwrap_or_else(|| "task".to_owned()), split),
         false => (rest.join("-"), split),
+    })
+}
+
+/// The words of a name without those that number the parts of a data set: `00000-of-00001`.
+fn without_shard<'a, 'b>(words: &'a [&'b str]) -> &'a [&'b str] {
+    let is_number = |word: &str| word.chars().all(|c| c.is_ascii_digit());
+    match words {
+        [name @ .., part, "of", parts] if is_number(part) && is_number(parts) => name,
+        _ => words,
     }
 }
 
@@ -119,6 +137,10 @@ mod tests {
             [("my-invoices".to_owned(), [true, false]), ("orders".to_owned(), [false, false])]
         );
         assert_eq!(names(&["caf\u{e9} 2.json"])[0].0, "caf\u{e9}-2");
+        assert_eq!(
+            names(&["ner/train-00000-of-00001.parquet", "ner/test-00000-of-00001.parquet"]),
+            [("ner".to_owned(), [false, true])]
+        );
     }
 
     #[test]
@@ -132,7 +154,22 @@ mod tests {
             twice.starts_with("`a.conll` and `a.jsonl` are both train files of task `a`\nhint: "),
             "{twice}"
         );
+        let valid = error(&["b.conll", "a.conll", "a-dev.conll", "x/a-val.conll"]);
+        assert!(
+            valid.starts_with("`a-dev.conll` and `x/a-val.conll` are both valid files of task `a`"),
+            "{valid}"
+        );
         let none = error(&["a-test.conll"]);
         assert!(none.starts_with("task `a` has no training file, only `a-test.conll`\nhint: "), "{none}");
+        let none = error(&["b.conll", "a-test.conll", "a-dev.conll"]);
+        assert!(
+            none.starts_with("task `a` has no training file, only `a-dev.conll` and `a-test.conll`"),
+            "{none}"
+        );
+        let two = error(&["train-Test.conll"]);
+        assert!(
+            two.starts_with("the name of `train-Test.conll` has `train` and `Test`, so it does not tell"),
+            "{two}"
+        );
     }
 }

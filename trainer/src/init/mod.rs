@@ -14,12 +14,15 @@ use hyperloader_core::backbone::BackboneKind;
 use hyperloader_core::backbone::registry::Architecture;
 use hyperloader_core::method::{HyperConfig, LoraConfig, MethodConfig, variant};
 use hyperloader_core::run::{HubReference, Run};
-use hyperloader_core::text::sentt::SentT;
 
 pub use self::error::InitError;
 use self::files::TaskFiles;
-use crate::config::{BackboneConfig, TrainingConfig};
-use crate::corpora::{Corpora, CorpusNumbers};
+use crate::config::{BackboneConfig, TooLong, TrainingConfig};
+use crate::corpora::{Corpora, CorpusNumbers, Lengths, TokenLengths};
+use crate::model::Tokens;
+
+/// The most tokens of a source or a target that a configuration asks for.
+const MAX_LENGTH: usize = 512;
 
 /// What a configuration is made for.
 #[derive(Debug)]
@@ -68,26 +71,45 @@ impl Plan {
     }
 
     /// The configuration of `tasks` as commented TOML, for a file in `folder`. Every file is read as a training would read it.
-    /// `codec` gives lengths in tokens.
+    /// `tokens` gives lengths in tokens, and the longest that run on the backbone.
     ///
     /// # Errors
     /// If a file cannot be read, or a path has no form relative to `folder`.
     pub fn configuration(
         &self,
         tasks: &[TaskFiles],
-        codec: Option<&SentT>,
+        tokens: Option<&Tokens>,
         folder: &Path,
     ) -> Result<String, InitError> {
-        let specs = tasks.iter().map(|task| (task.name.clone(), task.spec())).collect();
-        let counted = Corpora::count(specs, codec, &TrainingConfig::default()).corpora;
-        let mut numbers = Vec::new();
-        for (task, counted) in tasks.iter().zip(counted) {
-            match counted.result {
-                Ok(counted) => numbers.push((task, counted)),
-                Err(source) => return Err(InitError::Corpus { task: task.name.clone(), source }),
-            }
+        let unlimited = TrainingConfig {
+            max_source_len: usize::MAX,
+            max_target_len: usize::MAX,
+            ..TrainingConfig::default()
+        };
+        let counted = self.count(tasks, tokens, &unlimited)?;
+        let mut training = training(&counted, self, tokens);
+        // With the limits that were chosen.
+        let numbers = self.count(tasks, tokens, &training)?;
+        if too_long(&numbers) > 0 {
+            training.too_long = TooLong::Window;
         }
-        text::write(self, &numbers, folder)
+        text::write(self, &training, &numbers, folder)
+    }
+
+    fn count<'a>(
+        &self,
+        tasks: &'a [TaskFiles],
+        tokens: Option<&Tokens>,
+        training: &TrainingConfig,
+    ) -> Result<Vec<(&'a TaskFiles, CorpusNumbers)>, InitError> {
+        let specs = tasks.iter().map(|task| (task.name.clone(), task.spec())).collect();
+        let coding = tokens.map(|tokens| &*tokens.coding);
+        let counted = Corpora::count(specs, coding, training, &self.method).corpora;
+        let numbers = tasks.iter().zip(counted).map(|(task, counted)| match counted.result {
+            Ok(counted) => Ok((task, counted)),
+            Err(source) => Err(InitError::Corpus { task: task.name.clone(), source }),
+        });
+        numbers.collect()
     }
 
     /// Whether the model should be trained without regularization: a small one, for a short time.
@@ -110,18 +132,18 @@ fn plain(path: PathBuf) -> PathBuf {
 }
 
 /// Training values that suit the size of the corpora.
-fn training(numbers: &[(&TaskFiles, CorpusNumbers)], plan: &Plan) -> TrainingConfig {
+fn training(numbers: &[(&TaskFiles, CorpusNumbers)], plan: &Plan, tokens: Option<&Tokens>) -> TrainingConfig {
     let sentences: usize = numbers.iter().map(|(_, numbers)| numbers.stats.train.sentences).sum();
     let batch_size = if sentences < 64 { 8 } else { 16 };
     // Some 40 epochs of a small corpus, and no fewer updates than the learning rate needs.
     let steps = ((40 * sentences / batch_size) as u64).clamp(400, 20_000).next_multiple_of(100);
-    let longest = |length: fn(&CorpusNumbers) -> usize| {
-        let lengths = numbers.iter().map(|(_, numbers)| length(numbers));
-        // Room for sentences that are a little longer than those of the corpus.
-        lengths.max().map_or(128, |longest| (longest + longest / 4).next_multiple_of(16).clamp(32, 512))
-    };
-    let plain = plan.is_plain();
     let default = TrainingConfig::default();
+    // Room for sentences that are a little longer than those of the corpus.
+    let room = |longest: usize| (longest + longest / 4).next_multiple_of(16).clamp(32, MAX_LENGTH);
+    let most = tokens.and_then(|tokens| tokens.longest_source).unwrap_or(usize::MAX);
+    let source = longest(numbers, |tokens| Some(tokens.source.max));
+    let target = longest(numbers, |tokens| tokens.target.map(|target| target.max));
+    let plain = plan.is_plain();
     TrainingConfig {
         steps,
         batch_size,
@@ -130,17 +152,30 @@ fn training(numbers: &[(&TaskFiles, CorpusNumbers)], plan: &Plan) -> TrainingCon
         label_smoothing: if plain { 0.0 } else { default.label_smoothing },
         dropout: plain.then_some(0.0),
         learning_rate: if plain { 1e-3 } else { default.learning_rate },
-        max_source_len: longest(|numbers| longest_tokens(numbers, |tokens| tokens.0)),
-        max_target_len: longest(|numbers| longest_tokens(numbers, |tokens| tokens.1)),
+        max_source_len: source.map_or(default.max_source_len, room).min(most),
+        max_target_len: target.map_or(default.max_target_len, room),
         ..default
     }
 }
 
-/// The longest source or target of a corpus in tokens; 100 if they were not counted.
-fn longest_tokens(numbers: &CorpusNumbers, part: fn((usize, usize)) -> usize) -> usize {
-    let splits = [numbers.lengths.train, numbers.lengths.valid, numbers.lengths.test];
-    let longest = splits.iter().filter_map(|split| split.tokens).map(|t| part((t.source.max, t.target.max)));
-    longest.max().unwrap_or(100)
+fn splits(numbers: &[(&TaskFiles, CorpusNumbers)]) -> impl Iterator<Item = Lengths> {
+    numbers.iter().flat_map(|(_, numbers)| {
+        let lengths = numbers.lengths;
+        [lengths.train, lengths.valid, lengths.test]
+    })
+}
+
+/// The longest source or target of all sentences in tokens; `None` if they were not counted.
+fn longest(
+    numbers: &[(&TaskFiles, CorpusNumbers)],
+    part: fn(TokenLengths) -> Option<usize>,
+) -> Option<usize> {
+    splits(numbers).filter_map(|split| part(split.tokens?)).max()
+}
+
+/// The number of sentences over a limit.
+fn too_long(numbers: &[(&TaskFiles, CorpusNumbers)]) -> usize {
+    splits(numbers).map(|split| split.too_long).sum()
 }
 
 /// Whether a backbone is narrower than every published T5.

@@ -42,9 +42,9 @@ pub trait Base {
     /// The codec of the tokenizer.
     fn coding(&self) -> &dyn Coding;
 
-    /// Whether the shapes of a model's tensors depend on the labels of its tasks, so that a checkpoint fits only the same
-    /// labels.
-    fn has_classifiers(&self) -> bool;
+    /// The module of a task whose tensors depend on the labels of the task, so that they fit only the same labels; `None` if
+    /// there is none.
+    fn classifier(&self) -> Option<&'static str>;
 
     /// A model of `tasks` with `method`.
     ///

@@ -1,6 +1,7 @@
 //! Models: a frozen backbone with the weights that a method generates for each task.
 //!
-//! - `open`: [`open()`], the constructor, and the only place that tells the kinds of backbones apart.
+//! - `open`: [`open()`], the constructor, and [`tokens()`], the codec alone; the only place that tells the kinds of
+//!   backbones apart.
 //! - `base`: [`Base`], a backbone with its tokenizer, from which models are built.
 //! - `learner`: [`Learner`], what training and evaluation need of a model.
 //! - `scored`: [`Scored`], predicted tags with their scores.
@@ -23,7 +24,7 @@ pub mod t5;
 pub use base::{Base, OpenError, TaskLabels};
 pub use error::ModelError;
 pub use learner::{Decoding, Learner};
-pub use open::open;
+pub use open::{Tokens, open, tokens};
 pub use placement::{MatrixPrecision, Placement};
 pub use scored::{ExampleScores, Scored};
 pub use start::Start;

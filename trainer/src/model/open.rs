@@ -2,16 +2,47 @@
 
 use std::path::Path;
 
-use hyperloader_core::backbone::bert::BertBackbone;
+use hyperloader_core::backbone::bert::{BertBackbone, BertConfig};
 use hyperloader_core::backbone::registry::{self, OpenOptions};
 use hyperloader_core::backbone::t5::T5Backbone;
-use hyperloader_core::backbone::{Backbone, BackboneConfig};
+use hyperloader_core::backbone::{Backbone, BackboneConfig, BackboneError, BackboneKind, CONFIG, TOKENIZER};
 use hyperloader_core::method::TaskShape;
+use hyperloader_core::text::sentt::SentT;
+use hyperloader_core::text::wordpiece::{VOCABULARY, WordPiece};
 
 use super::base::{Base, OpenError};
 use super::bert::base::BertBase;
 use super::t5::base::T5Base;
 use crate::config::{Config, ConfigError};
+use crate::data::coding::Coding;
+
+/// The codec of a backbone whose weights are not read.
+pub struct Tokens {
+    /// The codec of the tokenizer.
+    pub coding: Box<dyn Coding>,
+    /// The most tokens of a source that run on the backbone, if there is a limit.
+    pub longest_source: Option<usize>,
+}
+
+/// Reads the tokenizer of the backbone in `folder`. A folder without `config.json` is read as that of a T5.
+///
+/// # Errors
+/// If the tokenizer is missing or unusable.
+pub fn tokens(folder: &Path) -> Result<Tokens, BackboneError> {
+    let json = folder.join(TOKENIZER);
+    match BackboneKind::of_folder(folder) {
+        Some(BackboneKind::Bert) => {
+            let config = BertConfig::from_file(&folder.join(CONFIG))?;
+            let text = folder.join(VOCABULARY);
+            let coding = WordPiece::from_file(if !json.exists() && text.exists() { &text } else { &json })?;
+            let longest_source = config.longest_source().map(|(_, most)| most);
+            Ok(Tokens { coding: Box::new(coding), longest_source })
+        }
+        Some(BackboneKind::T5) | None => {
+            Ok(Tokens { coding: Box::new(SentT::from_file(json)?), longest_source: None })
+        }
+    }
+}
 
 /// Opens the backbone in `folder` for the method and the tasks of `config`, and checks that they fit each other.
 /// `training.dropout` replaces the dropout rates of the backbone.

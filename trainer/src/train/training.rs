@@ -12,7 +12,7 @@ use hyperloader_core::run::{ResumePoint, Run, Snapshot, Which};
 use serde_json::json;
 
 use super::calibration::calibrate_all;
-use super::diagnosis::{START_SENTENCES, diverging, untrained};
+use super::diagnosis::{LossBefore, START_SENTENCES, untrained};
 use super::drafters::{fit_all, too_many_labels};
 use super::error::{BatchName, TrainError};
 use super::materials::Materials;
@@ -61,7 +61,7 @@ pub struct Training {
     seconds: f64,
     warnings: Vec<String>,
     /// The validation loss of each task before the first update, until one is found to diverge; empty in a resumed run.
-    start: BTreeMap<String, f64>,
+    start: BTreeMap<String, LossBefore>,
     /// What to say before the first update.
     notes: Vec<String>,
 }
@@ -142,7 +142,7 @@ impl Training {
         lock: File,
     ) -> Result<Self, TrainError> {
         let log = Log::open(&run.folder)?;
-        let drafts = config.training.drafter && !materials.base.has_classifiers();
+        let drafts = config.training.drafter && materials.base.classifier().is_none();
         let warnings = materials.data.iter().filter(|_| drafts).filter_map(too_many_labels).collect();
         let sampler = materials.sampler(&config);
         Ok(Self {
@@ -277,10 +277,10 @@ impl Training {
         for task in &self.materials.data {
             let evaluation = evaluate_task(&*self.learner, &task.name, &task.valid, &self.settings())?;
             observer.evaluated(self.done, &task.name, &evaluation);
-            let start = self.start.get(&task.name).copied();
             let rate = self.config.training.learning_rate;
+            let start = self.start.get(&task.name);
             let warning =
-                start.and_then(|start| diverging(&task.name, self.done, evaluation.loss, start, rate));
+                start.and_then(|start| start.diverging(&task.name, self.done, evaluation.loss, rate));
             if let Some(warning) = warning {
                 observer.warned(&warning);
                 // Once is enough.
@@ -294,10 +294,11 @@ impl Training {
     }
 
     /// The validation losses before the first update, by task, on some sentences of each.
-    fn start_losses(&self) -> Result<BTreeMap<String, f64>, TrainError> {
+    fn start_losses(&self) -> Result<BTreeMap<String, LossBefore>, TrainError> {
         let loss = |task: &TaskData| {
             let some = &task.valid[..task.valid.len().min(START_SENTENCES)];
-            Ok((task.name.clone(), loss_of(&*self.learner, &task.name, some, &self.settings())?))
+            let loss = loss_of(&*self.learner, &task.name, some, &self.settings())?;
+            Ok((task.name.clone(), LossBefore { loss, classes: self.learner.classes(&task.name) }))
         };
         self.materials.data.iter().map(loss).collect()
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use hyperloader_core::method::unipelt_bert::names::{CLASSIFIER, of_task};
+use hyperloader_core::method::names::of_task;
 use hyperloader_core::method::{MethodConfig, TaskShape, TrainableTensor};
 use hyperloader_core::run::{Manifest, Run, Task, Which};
 use hyperloader_core::text::labels::bio_tags;
@@ -132,9 +132,9 @@ fn relearned(materials: &Materials, tasks: &[Task]) -> BTreeSet<String> {
         let theirs = tasks.iter().find(|theirs| theirs.name == task.name);
         theirs.is_none_or(|theirs| !task.labels.iter().eq(theirs.labels.iter().map(String::as_str)))
     };
-    let has_classifiers = materials.base.has_classifiers();
-    let changed = materials.data.iter().filter(|_| has_classifiers).filter(differs);
-    changed.map(|task| of_task(&task.name, &format!("{CLASSIFIER}."))).collect()
+    let Some(classifier) = materials.base.classifier() else { return BTreeSet::new() };
+    let changed = materials.data.iter().filter(differs);
+    changed.map(|task| of_task(&task.name, &format!("{classifier}."))).collect()
 }
 
 fn quoted(names: &[impl AsRef<str>]) -> String {

@@ -54,7 +54,7 @@ fn libraries_in(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The version of the library at `path`, where its name, links followed, tells.
-pub(super) fn version_of(path: &Path) -> Option<String> {
+pub(in crate::backend) fn version_of(path: &Path) -> Option<String> {
     let path = path.canonicalize().ok()?;
     let numbers = version(path.file_name()?)?;
     let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();

@@ -31,7 +31,13 @@ use super::options::{BackendKind, BackendOptions};
 use super::runtime::Runtime;
 use super::value::{Elements, Storage, Value};
 
+pub(super) use self::library::version_of;
+
 const KIND: BackendKind = BackendKind::Ort;
+/// The version of ONNX Runtime whose API is used: the oldest that works.
+pub(super) const BUILT_FOR: (u32, u32) = (1, ort::MINOR_VERSION);
+/// The version that `cargo xtask setup` fetches, with which the tests run.
+pub(super) const TESTED_WITH: (u32, u32) = (1, 31);
 /// Key of a setting: threads stop spinning when a run ends. Encoder and decoder are two sessions with threads of their own;
 /// the spinning threads of one would keep the cores from the threads of the other.
 const STOP_SPINNING: &str = "session.force_spinning_stop";
@@ -68,7 +74,7 @@ impl Ort {
     /// Loads the library and chooses the device. Also says why `auto` does not use a GPU that the library supports.
     pub(super) fn load(options: &BackendOptions) -> Result<(Self, Option<String>), BackendError> {
         let (path, environment) = environment(options)?;
-        let version = library::version_of(&path);
+        let version = version_of(&path);
         let BackendOptions { device, threads, ref cache, .. } = *options;
         let mut ort = Self { environment, version, device, threads, cache: cache.clone() };
         if options.device != Device::Auto {
@@ -246,6 +252,16 @@ pub(super) fn loaded_library() -> Option<PathBuf> {
     loaded.as_ref().map(|(path, _)| path.clone())
 }
 
+/// The version of the loaded library: that of its name, else the branch that it was built from (`rel-1.31.1`).
+pub(super) fn loaded_version() -> Option<String> {
+    let path = loaded_library()?;
+    let branch = || {
+        let (_, rest) = ort::info().split_once("git-branch=rel-")?;
+        rest.split([',', ' ']).next().map(str::to_owned)
+    };
+    version_of(&path).or_else(branch)
+}
+
 /// The libraries that [`library::candidates`] finds; names that only the system's loader can resolve are left out.
 pub(super) fn found_libraries() -> Vec<PathBuf> {
     library::candidates().into_iter().filter(|path| path.is_file()).collect()
@@ -289,6 +305,11 @@ fn load_library(path: &Path) -> Result<Environment, String> {
             ort::LoadDynamicError::Dlopen { error, .. } => {
                 error.source().map_or_else(|| error.to_string(), ToString::to_string)
             }
+            ort::LoadDynamicError::BadVersion { version_str, .. } => {
+                let (major, minor) = BUILT_FOR;
+                format!("its version is {version_str}, the program is built for {major}.{minor} and newer")
+            }
+            ort::LoadDynamicError::MissingApi { .. } => "it is not a library of ONNX Runtime".to_owned(),
             _ => error.to_string(),
         })?
         .with_telemetry(false)

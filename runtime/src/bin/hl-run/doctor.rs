@@ -8,13 +8,13 @@ use clap::Args;
 use hyperloader_cli::{Console, Exit, OutputFormat};
 use hyperloader_core::causes::with_causes;
 use hyperloader_core::files::check_output_folder;
-use hyperloader_runtime::{Backend, BackendKind, BackendOptions, Installed};
+use hyperloader_runtime::{Backend, BackendKind, BackendOptions, Installed, Versions};
 use serde::Serialize;
 
 /// Report what is installed on this machine, and what is missing
 ///
-/// Lists the backends with their versions, libraries and devices, the threads, and whether a cache folder can be written.
-/// Nothing is tagged and nothing is changed. The exit code is 1 if no backend can run a model.
+/// Lists the backends with their versions, libraries and devices, whether ONNX Runtime's library has a version that fits the
+/// program, the number of threads, and whether a cache folder can be written. Nothing is tagged and nothing is changed. The exit code is 1 if no backend can run a model.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -58,7 +58,22 @@ struct BackendReport {
     library: Option<PathBuf>,
     /// Other libraries that were found.
     other_libraries: Vec<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    versions: Option<VersionReport>,
     notices: Vec<String>,
+}
+
+/// Versions of the library of a backend.
+#[derive(Debug, Serialize)]
+struct VersionReport {
+    built_for: String,
+    tested_with: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fits: Option<bool>,
+    /// All of this in words.
+    description: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -93,7 +108,7 @@ pub(crate) fn run(args: &DoctorArgs, console: &Console) -> Result<Exit> {
 
 /// The report on a backend; what it needs goes to `advice`.
 fn backend(installed: Installed, advice: &mut Vec<String>) -> BackendReport {
-    let Installed { kind, description, notices, libraries, loaded, devices } = installed;
+    let Installed { kind, description, notices, libraries, loaded, versions, devices } = installed;
     let usable = description.is_ok();
     let description = description.unwrap_or_else(|error| {
         let message = with_causes(&error);
@@ -108,7 +123,26 @@ fn backend(installed: Installed, advice: &mut Vec<String>) -> BackendReport {
         BackendKind::Tract => "tract",
         BackendKind::Auto => "auto",
     };
-    BackendReport { name, usable, description, devices, library: loaded, other_libraries, notices }
+    let versions = versions.map(version_report);
+    BackendReport { name, usable, description, devices, library: loaded, other_libraries, versions, notices }
+}
+
+fn version_report(versions: Versions) -> VersionReport {
+    let found = match (&versions.found, versions.fits) {
+        (Some(found), Some(true)) if versions.is_newer_than_tested() => {
+            format!("found {found}, which is newer than the tested version and should fit")
+        }
+        (Some(found), Some(true)) => format!("found {found}, which fits"),
+        (Some(found), Some(false)) => format!("found {found}, which is too old"),
+        (Some(found), None) => format!("found {found}"),
+        (None, Some(_)) => "found a library that fits, of unknown version".to_owned(),
+        (None, None) => "found none".to_owned(),
+    };
+    let Versions { built_for, tested_with, .. } = &versions;
+    let description =
+        format!("built for ONNX Runtime {built_for} and newer, tested with {tested_with}; {found}");
+    let Versions { built_for, tested_with, found, fits } = versions;
+    VersionReport { built_for, tested_with, found, fits, description }
 }
 
 fn cache(folder: PathBuf) -> CacheReport {
@@ -125,12 +159,13 @@ fn text(report: &Report) -> String {
     for backend in &report.backends {
         let mark = if backend.usable { "" } else { "not usable: " };
         lines.push(format!("{:<8} {mark}{}", backend.name, backend.description));
+        lines.extend(backend.versions.iter().map(|versions| format!("  version  {}", versions.description)));
         if !backend.devices.is_empty() {
             lines.push(format!("  devices  {}", backend.devices.join(", ")));
         }
         lines.extend(backend.library.iter().map(|library| format!("  library  {}", library.display())));
         lines.extend(
-            backend.other_libraries.iter().map(|library| format!("  also     {}", library.display())),
+            backend.other_libraries.iter().map(|library| format!("  not used {}", library.display())),
         );
         lines.extend(backend.notices.iter().map(|notice| format!("  note     {notice}")));
     }
@@ -140,4 +175,34 @@ fn text(report: &Report) -> String {
     }
     lines.extend(report.advice.iter().map(|advice| format!("to do    {advice}")));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(found: Option<&str>, fits: Option<bool>) -> String {
+        let (built_for, tested_with) = ("1.20".to_owned(), "1.31".to_owned());
+        let found = found.map(str::to_owned);
+        version_report(Versions { built_for, tested_with, found, fits }).description
+    }
+
+    #[test]
+    fn the_version_that_was_found_is_compared_with_the_one_that_the_program_is_built_for() {
+        let built = "built for ONNX Runtime 1.20 and newer, tested with 1.31; ";
+        let cases = [
+            (Some("1.31.1"), Some(true), "found 1.31.1, which fits"),
+            (
+                Some("1.40.0"),
+                Some(true),
+                "found 1.40.0, which is newer than the tested version and should fit",
+            ),
+            (Some("1.9.0"), Some(false), "found 1.9.0, which is too old"),
+            (None, Some(true), "found a library that fits, of unknown version"),
+            (None, None, "found none"),
+        ];
+        for (found, fits, expected) in cases {
+            assert_eq!(described(found, fits), format!("{built}{expected}"));
+        }
+    }
 }

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, bail};
 use hyperloader_core::corpus::{Layout, LineFault, ReadOptions, Record, Records, decompressed, layout_of};
 use hyperloader_core::files::FileError;
+use hyperloader_core::parquet;
 use serde_json::Value;
 
 use crate::args::TagArgs;
@@ -79,6 +80,11 @@ impl Input {
         if stem.is_empty() { "input".to_owned() } else { stem.into_owned() }
     }
 
+    /// The bytes that are read from the beginning to the end, if that is known: of a file that is not Parquet.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.size().filter(|_| self.layout != Layout::Parquet)
+    }
+
     /// Size of the file, if it is one.
     pub(crate) fn size(&self) -> Option<u64> {
         let about = std::fs::metadata(self.path.as_ref()?).ok()?;
@@ -93,7 +99,11 @@ impl Input {
 pub(crate) fn inputs(args: &TagArgs) -> Result<Vec<Input>> {
     let layout = args.input_format.map(InputFormat::layout);
     if args.input.is_empty() {
-        return Ok(vec![Input { path: None, layout: layout.unwrap_or(Layout::Text) }]);
+        let input = Input { path: None, layout: layout.unwrap_or(Layout::Text) };
+        if input.layout == Layout::Parquet {
+            check_parquet(&input)?;
+        }
+        return Ok(vec![input]);
     }
     let input = |path: &PathBuf| {
         if path.as_os_str() == "-" {
@@ -116,10 +126,31 @@ pub(crate) fn inputs(args: &TagArgs) -> Result<Vec<Input>> {
         Ok(Input { path: Some(path.clone()), layout })
     };
     let inputs: Vec<Input> = args.input.iter().map(input).collect::<Result<_>>()?;
+    inputs.iter().filter(|input| input.layout == Layout::Parquet).try_for_each(check_parquet)?;
     if inputs.iter().filter(|input| input.path.is_none()).count() > 1 {
         bail!("stdin can be read only once\nhint: name `-` once");
     }
     Ok(inputs)
+}
+
+/// Whether Parquet is built in, and the input can be read in any order.
+fn check_parquet(input: &Input) -> Result<()> {
+    needs_parquet()?;
+    match &input.path {
+        Some(_) => Ok(()),
+        None => bail!("Parquet cannot be read from stdin\nhint: name the file with `--input FILE`"),
+    }
+}
+
+/// Whether Parquet is built in.
+///
+/// # Errors
+/// If it is not.
+pub(crate) fn needs_parquet() -> Result<()> {
+    if !parquet::IS_BUILT {
+        bail!("hl-run was built without Parquet\nhint: build with `--features parquet`");
+    }
+    Ok(())
 }
 
 /// Whether a file is CoNLL-U by its name: its first column numbers words and ranges of words.
@@ -227,6 +258,9 @@ impl Source {
         let Some(path) = &input.path else {
             return Ok(Records::new(self.buffered(io::stdin(), true), input.layout, options));
         };
+        if input.layout == Layout::Parquet {
+            return Records::open(path, input.layout, options);
+        }
         let failed = |error| FileError::new("read", path, error);
         let file = File::open(path).map_err(failed)?;
         let may_wait = !file.metadata().map_err(failed)?.is_file();

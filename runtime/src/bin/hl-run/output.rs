@@ -14,8 +14,9 @@ use crate::args::TagArgs;
 use crate::conflict;
 use crate::entry::Entry;
 use crate::formats::brat::{self, Brat};
+use crate::formats::parquet::Table;
 use crate::formats::{self, Writer};
-use crate::inputs::Input;
+use crate::inputs::{Input, needs_parquet};
 use crate::partial::{self, Partial, Task};
 use crate::values::Format;
 
@@ -42,6 +43,9 @@ pub(crate) fn target(args: &TagArgs, inputs: &[Input]) -> Result<Target> {
     let Some(path) = &args.output else {
         let format = args.output_format.unwrap_or(Format::Text);
         return match format {
+            Format::Parquet => {
+                bail!("`parquet` is written to a file\nhint: name it, for instance `--output tagged.parquet`")
+            }
             Format::Brat => {
                 bail!("`brat` has several files\nhint: name a folder for them, for instance `--output spans`")
             }
@@ -53,6 +57,12 @@ pub(crate) fn target(args: &TagArgs, inputs: &[Input]) -> Result<Target> {
         Some(format) => format,
         None => format_of(path)?,
     };
+    if format == Format::Parquet {
+        needs_parquet()?;
+        if args.models.len() > 1 {
+            bail!("`parquet` has the tags of one model\nhint: use `jsonl`, or tag with one model after the other");
+        }
+    }
     if args.resume && !format.can_resume() {
         bail!(
             "`{}` cannot be continued: its parts depend on each other\n\
@@ -142,7 +152,7 @@ pub(crate) struct Output<'a> {
     writer: Option<Box<dyn Writer>>,
     /// Whether the text has colors, which files do not get. Data may have the same characters, and keeps them.
     styled: bool,
-    /// Whether `?` marks labels that the tagger does not list; JSON has a field for that.
+    /// Whether `?` marks labels that the tagger does not list; JSON and Parquet have a field for that.
     marks: bool,
     destination: Destination,
 }
@@ -152,6 +162,7 @@ enum Destination {
     File(AtomicFile, PathBuf),
     Partial(Partial),
     Folder(Brat),
+    Table(Table),
 }
 
 impl Target {
@@ -169,13 +180,18 @@ impl Target {
     ) -> Result<Output<'a>> {
         let destination = match self.place {
             Place::Stdout => Destination::Stdout,
+            Place::File(file) if self.format == Format::Parquet => Destination::Table(Table::new(
+                file,
+                args.output.as_deref().unwrap_or(Path::new("")),
+                args.offsets,
+            )?),
             Place::File(file) => Destination::File(file, args.output.clone().unwrap_or_default()),
             Place::Partial(path) => Destination::Partial(Partial::open(&path, task())?),
             Place::Folder(path) => Destination::Folder(Brat::new(&path, inputs, models, args.offsets)?),
         };
         let writer = formats::writer(self.format, args.offsets, models);
         let styled = matches!(self.format, Format::Text | Format::Pretty);
-        let marks = !matches!(self.format, Format::Json | Format::Jsonl);
+        let marks = !matches!(self.format, Format::Json | Format::Jsonl | Format::Parquet);
         let mut output = Output { console, writer, styled, marks, destination };
         if output.done() == (0, 0) {
             let begin = output.writer.as_ref().map(|writer| writer.begin());
@@ -203,6 +219,7 @@ impl Output<'_> {
         let entry = marked.as_ref().unwrap_or(entry);
         match (&mut self.writer, &mut self.destination) {
             (_, Destination::Folder(brat)) => brat.record(entry),
+            (_, Destination::Table(table)) => table.record(entry),
             (Some(writer), _) => {
                 let text = writer.record(entry)?;
                 self.write(&text)
@@ -224,7 +241,7 @@ impl Output<'_> {
                 Ok(written.map_err(|error| FileError::new("write", path, error))?)
             }
             Destination::Partial(partial) => partial.write(&plain),
-            Destination::Folder(_) => Ok(()),
+            Destination::Folder(_) | Destination::Table(_) => Ok(()),
         }
     }
 
@@ -236,7 +253,7 @@ impl Output<'_> {
         match &mut self.destination {
             Destination::Stdout => self.console.flush(),
             Destination::Partial(partial) => partial.keep(records, errors),
-            Destination::File(..) | Destination::Folder(_) => Ok(()),
+            Destination::File(..) | Destination::Folder(_) | Destination::Table(_) => Ok(()),
         }
     }
 
@@ -258,6 +275,7 @@ impl Output<'_> {
             Destination::File(..) => {
                 "the output is not written\nhint: with `--resume` an unfinished output is kept".to_owned()
             }
+            Destination::Table(_) => "the output is not written".to_owned(),
             Destination::Folder(_) => "the files of unfinished inputs are not written".to_owned(),
         }
     }
@@ -269,7 +287,10 @@ impl Output<'_> {
     pub(crate) fn interrupt(self) -> Result<()> {
         match self.destination {
             Destination::Stdout => self.finish(),
-            Destination::File(..) | Destination::Partial(_) | Destination::Folder(_) => Ok(()),
+            Destination::File(..)
+            | Destination::Partial(_)
+            | Destination::Folder(_)
+            | Destination::Table(_) => Ok(()),
         }
     }
 
@@ -286,6 +307,7 @@ impl Output<'_> {
             Destination::File(file, _) => Ok(file.commit()?),
             Destination::Partial(partial) => partial.finish(),
             Destination::Folder(brat) => brat.finish(),
+            Destination::Table(table) => table.finish(),
         }
     }
 }

@@ -26,7 +26,7 @@ impl<'a> Progress<'a> {
         if hidden {
             console.hide_bars();
         }
-        let size = inputs.iter().map(Input::size).sum::<Option<u64>>().filter(|size| *size > 0);
+        let size = inputs.iter().map(Input::length).sum::<Option<u64>>().filter(|size| *size > 0);
         Self { console, size, bar: None, began: Instant::now() }
     }
 

@@ -15,6 +15,8 @@ pub(crate) enum InputFormat {
     /// JSON Lines or a JSON array: objects with a text or with tokens; other fields are kept
     #[value(alias = "json")]
     Jsonl,
+    /// Rows of a Parquet file with the fields of `jsonl` (needs the feature `parquet`)
+    Parquet,
     /// One word per line, a blank line between sentences; further columns are kept
     Conll,
     /// A table with commas or semicolons and a header: a text per row or a word per row
@@ -35,6 +37,7 @@ impl InputFormat {
         match self {
             Self::Text | Self::Words => Layout::Text,
             Self::Jsonl => Layout::Jsonl,
+            Self::Parquet => Layout::Parquet,
             Self::Conll => Layout::Conll,
             Self::Csv => Layout::Csv,
             Self::Tsv => Layout::Tsv,
@@ -61,6 +64,8 @@ pub(crate) enum Format {
     Json,
     /// JSON Lines: one object per record, each on its own line
     Jsonl,
+    /// A Parquet file with a row per record (needs the feature `parquet` and `--output`)
+    Parquet,
     /// One word and its BIO tag per line, a blank line after each record
     Conll,
     /// A table with tabs and a header, one span per row
@@ -78,6 +83,7 @@ impl Format {
             "txt" | "text" => Self::Text,
             "json" => Self::Json,
             "jsonl" | "ndjson" => Self::Jsonl,
+            "parquet" => Self::Parquet,
             "conll" | "iob" | "iob2" => Self::Conll,
             "tsv" => Self::Tsv,
             "html" | "htm" => Self::Html,
@@ -101,7 +107,7 @@ impl Format {
             Self::Text => Some(OutputFormat::Text),
             Self::Json => Some(OutputFormat::Json),
             Self::Jsonl => Some(OutputFormat::Jsonl),
-            Self::Pretty | Self::Conll | Self::Tsv | Self::Brat | Self::Html => None,
+            Self::Pretty | Self::Parquet | Self::Conll | Self::Tsv | Self::Brat | Self::Html => None,
         }
     }
 }

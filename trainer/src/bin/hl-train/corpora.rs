@@ -9,9 +9,9 @@ use hyperloader_cli::{Console, Exit, FormatArgs, OutputFormat, Records};
 use hyperloader_core::backbone::TOKENIZER;
 use hyperloader_core::corpus::stats::Percentiles;
 use hyperloader_core::corpus::{CorpusSpec, FileReport, LabelPreset, Labels, known};
-use hyperloader_core::text::sentt::SentT;
 use hyperloader_trainer::config::{BackboneConfig, Config};
 use hyperloader_trainer::corpora::{Corpora, CorpusNumbers, Limits, SplitLengths};
+use hyperloader_trainer::model::{Tokens, tokens};
 
 use crate::shared::label_presets;
 use crate::show::show;
@@ -68,8 +68,9 @@ pub(crate) fn run(args: &CorporaArgs, console: &Console) -> Result<()> {
         return show(&specs, count, args.format.output_format, console);
     }
     let codec = codec(args, config.as_ref(), console)?;
-    let training = config.map(|config| config.training).unwrap_or_default();
-    let corpora = Corpora::count(specs, codec.as_ref(), &training);
+    let (training, method) = config.map(|config| (config.training, config.method)).unwrap_or_default();
+    let codec = codec.as_ref().map(|tokens| &*tokens.coding);
+    let corpora = Corpora::count(specs, codec, &training, &method);
     match args.format.output_format {
         OutputFormat::Jsonl => {
             let mut records = Records::new(console, OutputFormat::Jsonl);
@@ -106,19 +107,18 @@ fn specs(args: &CorporaArgs, config: Option<&Config>) -> Result<Vec<(String, Cor
 }
 
 /// The tokenizer. Without `--backbone`, a note tells if there is none.
-fn codec(args: &CorporaArgs, config: Option<&Config>, console: &Console) -> Result<Option<SentT>> {
+fn codec(args: &CorporaArgs, config: Option<&Config>, console: &Console) -> Result<Option<Tokens>> {
     if let Some(typed) = &args.backbone {
         let mut backbone = BackboneConfig::default();
         backbone.choose(typed)?;
         let folder = on_this_machine(&backbone).with_context(|| {
             format!("`{typed}` is neither a folder nor a model in the cache\nhint: name a folder with `{TOKENIZER}`, or let a training fetch the model")
         })?;
-        return Ok(Some(SentT::from_file(folder.join(TOKENIZER))?));
+        return Ok(Some(tokens(&folder)?));
     }
-    let tokenizer =
-        config.and_then(|config| on_this_machine(&config.backbone)).map(|folder| folder.join(TOKENIZER));
-    if let Some(path) = tokenizer.filter(|path| args.data.is_none() || path.exists()) {
-        return Ok(Some(SentT::from_file(path)?));
+    let folder = config.and_then(|config| on_this_machine(&config.backbone));
+    if let Some(folder) = folder.filter(|folder| args.data.is_none() || folder.join(TOKENIZER).exists()) {
+        return Ok(Some(tokens(&folder)?));
     }
     console.note(
         "no backbone on this machine: lengths in tokens are left out\nhint: name one with `--backbone`",
@@ -193,15 +193,21 @@ fn splits(numbers: &CorpusNumbers, limits: Limits) -> Table {
     add_row(&mut table, "words p50 p90 p99 max", stats.map(|split| percentiles(split.sentence_words)));
     let SplitLengths { train, valid, test } = numbers.lengths;
     let lengths = [train, valid, test];
-    add_row(&mut table, &format!("over {} words", limits.words), lengths.map(|split| split.over_words));
+    if let Some(most) = limits.words {
+        add_row(&mut table, &format!("over {most} words"), lengths.map(|split| split.over_words));
+    }
     if let [Some(train), Some(valid), Some(test)] = lengths.map(|split| split.tokens) {
         let tokens = [train, valid, test];
         add_row(&mut table, "source tokens p50 p90 p99 max", tokens.map(|split| percentiles(split.source)));
         let over = format!("over {} source tokens", limits.source_tokens);
         add_row(&mut table, &over, tokens.map(|split| split.over_source));
-        add_row(&mut table, "target tokens p50 p90 p99 max", tokens.map(|split| percentiles(split.target)));
-        let over = format!("over {} target tokens", limits.target_tokens);
-        add_row(&mut table, &over, tokens.map(|split| split.over_target));
+        if let (Some(most), [Some(train), Some(valid), Some(test)]) =
+            (limits.target_tokens, tokens.map(|split| split.target))
+        {
+            add_row(&mut table, "target tokens p50 p90 p99 max", [train, valid, test].map(percentiles));
+            let over = tokens.map(|split| split.over_target.unwrap_or(0));
+            add_row(&mut table, &format!("over {most} target tokens"), over);
+        }
     }
     table
 }

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use hyperloader_cli::{Console, FormatArgs};
-use hyperloader_core::backbone::{BackboneKind, TOKENIZER};
+use hyperloader_core::causes::with_causes;
 use hyperloader_core::files::{check_output, write_atomic};
 use hyperloader_core::run::Run;
-use hyperloader_core::text::sentt::SentT;
 use hyperloader_trainer::config::BackboneConfig;
 use hyperloader_trainer::init::{Plan, files};
+use hyperloader_trainer::model::{Tokens, tokens};
 use serde_json::json;
 
 /// Write a configuration for your own corpus
@@ -62,9 +62,9 @@ pub(crate) fn run(args: &InitArgs, console: &Console) -> Result<()> {
     }
     check_output(&output)?;
     let plan = plan(args)?;
-    let codec = codec(&plan.backbone, console);
+    let tokens = tokens_of(&plan.backbone, console);
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let text = plan.configuration(&tasks, codec.as_ref(), folder)?;
+    let text = plan.configuration(&tasks, tokens.as_ref(), folder)?;
     write_atomic(&output, |w| w.write_all(text.as_bytes()))?;
     let warm = plan.warm_start.iter().map(|run| format!(" --warm-start {run}")).collect::<String>();
     console.note(format_args!("`hl-train --config {}{warm}` trains with it", output.display()));
@@ -82,12 +82,16 @@ fn plan(args: &InitArgs) -> Result<Plan> {
     Ok(Plan::on(backbone))
 }
 
-/// The tokenizer of a T5 that is on this machine. Nothing is fetched for lengths alone.
-fn codec(backbone: &BackboneConfig, console: &Console) -> Option<SentT> {
-    let folder = backbone.locate_offline().ok()?.folder;
-    if BackboneKind::of_folder(&folder) == Some(BackboneKind::Bert) {
-        return None;
-    }
-    let codec = SentT::from_file(folder.join(TOKENIZER));
-    codec.map_err(|error| console.note(format_args!("lengths in tokens are left out: {error}"))).ok()
+/// The tokenizer of a backbone that is on this machine. Nothing is downloaded for lengths alone.
+fn tokens_of(backbone: &BackboneConfig, console: &Console) -> Option<Tokens> {
+    let found = match backbone.locate_offline() {
+        Ok(located) => tokens(&located.folder).map_err(|error| with_causes(&error)),
+        Err(error) => Err(with_causes(&error)),
+    };
+    let note = |why: String| {
+        console.note(format_args!(
+            "`max_source_len` and `max_target_len` are defaults, because the backbone's tokenizer cannot be read: {why}"
+        ));
+    };
+    found.map_err(note).ok()
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyperloader_core::backbone::bert::BertBackbone;
 use hyperloader_core::backbone::{Backbone, BackboneError, BackboneKind};
+use hyperloader_core::method::unipelt_bert::names::CLASSIFIER;
 use hyperloader_core::method::{MethodConfig, MethodError};
 use hyperloader_core::text::wordpiece::WordPiece;
 
@@ -38,8 +39,8 @@ impl Base for BertBase {
         &*self.codec
     }
 
-    fn has_classifiers(&self) -> bool {
-        true
+    fn classifier(&self) -> Option<&'static str> {
+        Some(CLASSIFIER)
     }
 
     fn learner(

@@ -19,6 +19,10 @@ impl Coding for WordPiece {
         usize::MAX
     }
 
+    fn writes_targets(&self) -> bool {
+        false
+    }
+
     fn word_tokens(&self, word: &str) -> Result<usize, CodingError> {
         Ok(self.word(word)?.len())
     }

@@ -40,8 +40,8 @@ impl Base for T5Base {
         &*self.codec
     }
 
-    fn has_classifiers(&self) -> bool {
-        false
+    fn classifier(&self) -> Option<&'static str> {
+        None
     }
 
     fn learner(

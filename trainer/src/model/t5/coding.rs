@@ -19,6 +19,10 @@ impl Coding for SentT {
         self.max_words()
     }
 
+    fn writes_targets(&self) -> bool {
+        true
+    }
+
     fn word_tokens(&self, word: &str) -> Result<usize, CodingError> {
         Ok(1 + self.word(&word)?.len())
     }

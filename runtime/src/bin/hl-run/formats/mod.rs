@@ -4,8 +4,9 @@
 //! - [`json`]: JSON and JSON Lines
 //! - [`conll`] and [`tsv`]: tables
 //! - [`html`]: a page
+//! - [`parquet`]: a table of columns
 //! - [`brat`]: standoff files, one pair for each input
-//! - [`mod@writer`]: what all but the last have in common; [`marks`]: a text cut at its spans; [`common_words`]: a text cut at the
+//! - [`mod@writer`]: what all but the last two have in common; [`marks`]: a text cut at its spans; [`common_words`]: a text cut at the
 //!   words of several models
 //!
 //! Results of one model have no mark of it. Of several, each has the name of its task.
@@ -18,6 +19,7 @@ mod examples;
 mod html;
 mod json;
 mod marks;
+pub(crate) mod parquet;
 mod pretty;
 #[cfg(test)]
 mod round_trips;
@@ -31,7 +33,7 @@ use hyperloader_runtime::TaggerMetadata;
 pub(crate) use self::writer::Writer;
 use crate::values::Format;
 
-/// The writer of a format; `None` for [`Format::Brat`], which has several files.
+/// The writer of a format; `None` for [`Format::Brat`], which has several files, and [`Format::Parquet`], which is no text.
 pub(crate) fn writer(
     format: Format,
     offsets: OffsetUnit,
@@ -46,6 +48,6 @@ pub(crate) fn writer(
         Format::Conll => Box::new(conll::Conll { tasks }),
         Format::Tsv => Box::new(tsv::Tsv { offsets, tasks }),
         Format::Html => Box::new(html::Html::new(models)),
-        Format::Brat => return None,
+        Format::Brat | Format::Parquet => return None,
     })
 }

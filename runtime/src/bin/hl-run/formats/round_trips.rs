@@ -169,6 +169,40 @@ fn corpora_survive_conll_and_json_and_offsets_in_all_units() {
     assert!(sentences > 100 && spans_compared > 100);
 }
 
+/// All words and tags of the corpora, written as a table of columns and read again.
+#[cfg(feature = "parquet")]
+#[test]
+fn corpora_survive_parquet() {
+    use hyperloader_core::files::AtomicFile;
+
+    use super::parquet::Table;
+
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("corpus.parquet");
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/corpora"));
+    let mut sentences = 0;
+    for (name, spec) in in_folder(&folder).unwrap() {
+        let splits = spec.load().unwrap();
+        let all: Vec<Sentence> = [splits.train, splits.valid, splits.test].concat();
+        let words: Vec<Entry> =
+            (1..).zip(&all).map(|(number, s)| of_words(number, joined(&s.words, s.tags.clone()))).collect();
+        let first = Words::Conll.write(&words);
+        let mut table = Table::new(AtomicFile::create(&path).unwrap(), &path, OffsetUnit::Chars).unwrap();
+        Words::Conll.read(&first).iter().for_each(|entry| table.record(entry).unwrap());
+        table.finish().unwrap();
+        let records = Records::open(&path, Layout::Parquet, &ReadOptions::default()).unwrap();
+        let entry = |(number, record): (usize, Result<Record, _>)| {
+            let record = record.unwrap_or_else(|fault| panic!("{name}: {fault}"));
+            let Gold::Tags(tags) = record.gold else { panic!("{name}: no tags") };
+            of_words(number, joined(&record.words.unwrap(), tags))
+        };
+        let second: Vec<Entry> = (1..).zip(records).map(entry).collect();
+        assert!(Words::Conll.write(&second) == first, "{name}: CoNLL differs");
+        sentences += all.len();
+    }
+    assert!(sentences > 100);
+}
+
 /// Words of all kinds of characters, but for white space, the byte order mark, and what begins a document.
 fn word() -> impl Strategy<Value = String> {
     let any = proptest::collection::vec(any::<char>(), 1..6).prop_map(String::from_iter);

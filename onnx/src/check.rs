@@ -12,7 +12,7 @@ use crate::proto::{
 
 /// The operators of taggers: those that `hl-export` writes, and others whose output is no larger than their inputs
 /// imply. Operators that repeat data or run inner graphs are not among them.
-const OPERATORS: [&str; 63] = [
+const OPERATORS: [&str; 64] = [
     "Abs",
     "Add",
     "And",
@@ -29,6 +29,7 @@ const OPERATORS: [&str; 63] = [
     "Erf",
     "Exp",
     "Flatten",
+    "Floor",
     "Gather",
     "GatherElements",
     "Gelu",

@@ -11,6 +11,7 @@ use hyperloader_core::text::wordpiece::WordPieceError;
 use hyperloader_onnx::{BuildError, WriteError};
 use hyperloader_runtime::BackendError;
 
+use crate::cost::{CostError, TooCostly};
 use crate::fold::FoldError;
 use crate::materialise::MaterialiseError;
 use crate::precision::Precision;
@@ -56,6 +57,14 @@ pub enum ExportError {
         "the exported model differs from the trained one\n{0}\nhint: no file was written; `--atol` and `--rtol` set the tolerance"
     )]
     Mismatch(Box<Ladder>),
+    /// The precision changes the tags too much.
+    #[error(
+        "{0}\nhint: no file was written; `--keep-f32` keeps matrices in float32, `--max-f1-drop` sets the limit"
+    )]
+    Cost(Box<TooCostly>),
+    /// The cost of the precision could not be measured.
+    #[error("cannot measure what the precision costs")]
+    Measure(#[from] CostError),
 }
 
 impl ExportError {
@@ -168,6 +177,14 @@ pub enum ModelError {
         "tensor `{0}` contains values that are not finite\nhint: training diverged; use an earlier checkpoint or a lower learning rate"
     )]
     NotFinite(String),
+    /// A matrix has elements that the precision cannot hold.
+    #[error(
+        "matrix `{name}` has elements beyond the range of float16\nhint: `--keep-f32 {name}`, or `--precision bf16`"
+    )]
+    Range {
+        /// Name of the matrix.
+        name: String,
+    },
     /// The attention mask and the ids have different shapes.
     #[error("the attention mask has shape {mask:?}, the ids have {ids:?}")]
     Mask {

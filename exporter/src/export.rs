@@ -9,15 +9,18 @@ use hyperloader_core::files::{FileError, sha256, write_checked};
 use hyperloader_core::format::tagger::{FORMAT, TaggerMetadata};
 use hyperloader_core::run::{Checkpoint, Run, Task, Which};
 use hyperloader_core::weights::tensors::Tensors;
-use hyperloader_onnx::{Opset, Weight, WriteError, check_size, write_model};
+use hyperloader_onnx::{External, Opset, Weight, check_size, write_model_beside};
 
 use crate::bert::models::BertModels;
-use crate::error::{ExportError, ModelError};
+use crate::cost::CostCheck;
+use crate::data::{DataFile, Digests, Placement, digests, of_write};
+use crate::error::ExportError;
 use crate::exportable::{Exportable, Interface, Models};
-use crate::precision::Precision;
+use crate::precision::compact::graph::expand_graph;
 use crate::precision::content::{FileGraph, elements, float32};
 use crate::precision::int8::graph::quantize_graph;
-use crate::precision::int8::matrix::QuantizedMatrices;
+use crate::precision::matrices::StoredMatrices;
+use crate::precision::{Precision, Storage};
 use crate::summary::{Exported, WeightGroup, weight_groups};
 use crate::t5::T5Model;
 use crate::t5::models::T5Models;
@@ -31,19 +34,32 @@ const PROGRAM: &str = "hl-export";
 pub struct Options {
     /// Operator set of the graph.
     pub opset: Opset,
-    /// Element type of the large matrices.
-    pub precision: Precision,
+    /// Element type of the large matrices, and those that keep float32.
+    pub storage: Storage,
+    /// Whether the large weights go into a file of their own also where they fit into the model file.
+    pub external_data: bool,
     /// How the file is verified before it gets its name; `None` writes a file that was never run.
     pub verification: Option<Verification>,
+    /// How the cost of a precision other than float32 is measured before the file gets its name; `None` does not measure.
+    pub cost: Option<CostCheck>,
+}
+
+impl Options {
+    /// Opset 18, float32, without any check.
+    pub fn unchecked() -> Self {
+        Self { verification: None, ..Self::default() }
+    }
 }
 
 impl Default for Options {
-    /// Opset 18, float32, verified in every available backend.
+    /// Opset 18, float32, verified in every available backend, without a measurement on sentences.
     fn default() -> Self {
         Self {
             opset: Opset::default(),
-            precision: Precision::default(),
+            storage: Storage::default(),
+            external_data: false,
             verification: Some(Verification::default()),
+            cost: None,
         }
     }
 }
@@ -60,9 +76,10 @@ pub struct Exporter {
 }
 
 /// A file that was written but not yet verified.
-struct Written {
+pub(crate) struct Written {
     weights: Vec<WeightGroup>,
     reference: Option<ReferenceRun>,
+    pub(crate) data: Option<PathBuf>,
 }
 
 impl Exporter {
@@ -102,9 +119,21 @@ impl Exporter {
         options: &Options,
         stage: &dyn Fn(&str),
     ) -> Result<Exported, ExportError> {
+        let placement = if options.external_data { Placement::Beside } else { Placement::Auto };
+        self.export_placed(task, path, options, placement, stage)
+    }
+
+    /// As [`Exporter::export`], with the weights placed by `placement`.
+    pub(crate) fn export_placed(
+        &self,
+        task: &str,
+        path: &Path,
+        options: &Options,
+        placement: Placement<'_>,
+        stage: &dyn Fn(&str),
+    ) -> Result<Exported, ExportError> {
         let task = self.run.task(task)?;
-        let write = |out: &mut dyn Write| self.write(task, options, out, stage);
-        let verify = |file: &Path, Written { weights, reference }: Written| {
+        let verify = |file: &Path, Written { weights, reference, data }: Written| {
             let ladder = match (&options.verification, reference) {
                 (Some(verification), Some(reference)) => Some(compare(reference, file, verification, stage)?),
                 _ => None,
@@ -112,7 +141,16 @@ impl Exporter {
             if let Some(ladder) = ladder.as_ref().filter(|ladder| !ladder.holds()) {
                 return Err(ExportError::Mismatch(Box::new(ladder.clone())));
             }
+            let cost = match &options.cost {
+                Some(check) if options.storage.precision != Precision::F32 => {
+                    Some(self.cost(task, file, options, check, stage)?)
+                }
+                _ => None,
+            };
             Ok(Exported {
+                precision: options.storage.precision,
+                cost,
+                data,
                 task: task.name.clone(),
                 file: path.to_owned(),
                 bytes: fs::metadata(file).map_err(|error| FileError::new("read", file, error))?.len(),
@@ -124,36 +162,99 @@ impl Exporter {
                 ladder,
             })
         };
-        write_checked(path, write, verify)
+        self.write_placed(task, path, options, placement, stage, verify)
     }
 
-    /// Runs the reference model, if the file is to be verified, and streams the file to `out`.
+    /// Writes the model file at `path`, and a data file beside it if `placement` asks for one. The model file gets its name
+    /// if `check` accepts it; otherwise the data file is removed.
+    pub(crate) fn write_placed<R>(
+        &self,
+        task: &Task,
+        path: &Path,
+        options: &Options,
+        placement: Placement<'_>,
+        stage: &dyn Fn(&str),
+        check: impl FnOnce(&Path, Written) -> Result<R, ExportError>,
+    ) -> Result<R, ExportError> {
+        // The file that is written, if `path` is a link: its data file lies beside it.
+        let model = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut data = None;
+        let write = |out: &mut dyn Write| self.write(task, options, placement, &model, &mut data, out, stage);
+        let written = write_checked(path, write, check);
+        match (&written, &data) {
+            (Ok(_), Some(data)) => data.supersede(&model),
+            (Err(_), Some(data)) => data.discard(),
+            (_, None) => {}
+        }
+        written
+    }
+
+    /// Runs the reference model, if the file is to be verified, writes a data file beside `model` if `placement` asks for
+    /// one, and streams the model file to `out`.
+    #[allow(clippy::too_many_arguments, reason = "the state of one step of an export")]
     fn write(
         &self,
         task: &Task,
         options: &Options,
+        placement: Placement<'_>,
+        model_path: &Path,
+        data: &mut Option<DataFile>,
         out: &mut dyn Write,
         stage: &dyn Fn(&str),
     ) -> Result<Written, ExportError> {
         let model = self.models.model(&self.run, &self.tensors, task)?;
-        if !model.precisions().contains(&options.precision) {
+        let precision = options.storage.precision;
+        if !model.precisions().contains(&precision) {
             let method = self.run.manifest.method.method();
-            return Err(ExportError::Precision { method, precision: options.precision });
+            return Err(ExportError::Precision { method, precision });
         }
-        let metadata = self.metadata_of(task, model.interface(&self.run.manifest)?, options.precision)?;
-        let graph = file_graph(&*model, &metadata, options.precision, options.opset)?;
-        check_size(&graph)?;
-        let quantized = QuantizedMatrices::default();
+        let metadata = self.metadata_of(task, model.interface(&self.run.manifest)?, precision)?;
+        let graph = file_graph(&*model, &metadata, &options.storage, options.opset)?;
+        let beside = match placement {
+            Placement::Beside => true,
+            Placement::Auto => check_size(&graph).is_err(),
+            Placement::Shared(_) => false,
+        };
+        let stored = StoredMatrices::new(options.storage.clone());
         let reference = match &options.verification {
             Some(_) => {
                 stage("running the reference model");
-                Some(model.reference_run(&self.run.manifest, task, options.precision, &quantized)?)
+                Some(model.reference_run(&self.run.manifest, task, &stored)?)
             }
             None => None,
         };
         stage("writing the file");
-        write_graph(out, &graph, &quantized)?;
-        Ok(Written { weights: weight_groups(&graph), reference })
+        if beside {
+            *data = Some(DataFile::write(&graph, &stored, model_path, |_| true)?);
+        }
+        let external = match (placement, &*data) {
+            (Placement::Shared(external), _) => external.clone(),
+            (_, Some(data)) => data.external.clone(),
+            (_, None) => External::default(),
+        };
+        write_graph(out, &graph, &external, &stored)?;
+        let data = data.as_ref().map(|data| data.path.clone());
+        Ok(Written { weights: weight_groups(&graph), reference, data })
+    }
+
+    /// The digests of the large weights in the file of `task`, for [`crate::bundle`].
+    pub(crate) fn digests(&self, task: &str, options: &Options) -> Result<Digests, ExportError> {
+        self.with_graph(task, options, |graph, stored| digests(graph, stored))
+    }
+
+    /// Calls `use_it` with the graph of the file of `task`.
+    pub(crate) fn with_graph<R>(
+        &self,
+        task: &str,
+        options: &Options,
+        use_it: impl FnOnce(&FileGraph<'_>, &StoredMatrices) -> Result<R, ExportError>,
+    ) -> Result<R, ExportError> {
+        let task = self.run.task(task)?;
+        let model = self.models.model(&self.run, &self.tensors, task)?;
+        let metadata =
+            self.metadata_of(task, model.interface(&self.run.manifest)?, options.storage.precision)?;
+        let graph = file_graph(&*model, &metadata, &options.storage, options.opset)?;
+        use_it(&graph, &StoredMatrices::new(options.storage.clone()))
     }
 
     /// The T5 of a task, with the task's drafter if there is one.
@@ -221,11 +322,12 @@ impl Exporter {
 pub fn write_t5(
     model: &T5Model,
     metadata: &TaggerMetadata,
-    precision: Precision,
+    storage: &Storage,
     path: &Path,
 ) -> Result<(), ExportError> {
-    let graph = file_graph(model, metadata, precision, Opset::default())?;
-    let write = |out: &mut dyn Write| write_graph(out, &graph, &QuantizedMatrices::default());
+    let graph = file_graph(model, metadata, storage, Opset::default())?;
+    let stored = StoredMatrices::new(storage.clone());
+    let write = |out: &mut dyn Write| write_graph(out, &graph, &External::default(), &stored);
     write_checked(path, write, |_, ()| Ok(()))
 }
 
@@ -233,32 +335,27 @@ pub fn write_t5(
 fn file_graph<'a>(
     model: &'a dyn Exportable,
     metadata: &TaggerMetadata,
-    precision: Precision,
+    storage: &Storage,
     opset: Opset,
 ) -> Result<FileGraph<'a>, ExportError> {
     let graph = model.graph(opset)?;
-    let graph = match precision {
+    let graph = match storage.precision {
         Precision::F32 => float32(graph),
-        Precision::Int8 => quantize_graph(graph, opset)?,
+        Precision::Int8 => quantize_graph(graph, storage, opset)?,
+        Precision::F16 | Precision::Bf16 | Precision::Int4 => expand_graph(graph, storage),
     };
     Ok(graph.with_producer(PROGRAM, env!("CARGO_PKG_VERSION")).with_metadata(metadata.to_properties()?))
 }
 
-/// Streams a file to `out`: the graph, then one weight after the other.
+/// Streams a file to `out`: the graph, then one weight after the other. Those in `external` are references.
 fn write_graph(
     mut out: &mut dyn Write,
     graph: &FileGraph<'_>,
-    quantized: &QuantizedMatrices,
+    external: &External,
+    stored: &StoredMatrices,
 ) -> Result<(), ExportError> {
-    let elements = |weight: &Weight<_>| elements(weight, quantized);
-    match write_model(&mut out, graph, elements) {
-        Ok(_) => Ok(()),
-        Err(WriteError::Source { name, source }) => Err(match source.downcast::<ModelError>() {
-            Ok(error) => ExportError::Model(*error),
-            Err(source) => ExportError::Write(WriteError::Source { name, source }),
-        }),
-        Err(error) => Err(error.into()),
-    }
+    let elements = |weight: &Weight<_>| elements(weight, stored);
+    write_model_beside(&mut out, graph, external, elements).map(drop).map_err(of_write)
 }
 
 #[cfg(test)]
@@ -277,22 +374,26 @@ mod tests {
             (narrow.clone(), Precision::F32, &[true, false, true][..]),
             // No matrix is large: all of the file is float32.
             (narrow, Precision::Int8, &[true, true, false, true][..]),
-            (wide, Precision::Int8, &[true, true, false, true][..]),
+            (wide.clone(), Precision::Int8, &[true, true, false, true][..]),
+            (wide.clone(), Precision::F16, &[true, true, false, true][..]),
+            (wide.clone(), Precision::Bf16, &[true, true, false][..]),
+            (wide, Precision::Int4, &[true, true, false, true][..]),
         ] {
             let folder = tempfile::tempdir().unwrap();
             let method = HyperConfig { reduction_factor: 4, ..HyperConfig::default() }.into();
             let run = random_run::write(folder.path(), &t5, &method, &["mtop", "snips"]);
             let exporter = Exporter::open(run, Which::Last, None).unwrap();
             let file = folder.path().join("snips.onnx");
-            let unverified = Options { precision, verification: None, ..Options::default() };
+            let storage = Storage::from(precision);
+            let unverified = Options { storage: storage.clone(), verification: None, ..Options::default() };
             exporter.export("snips", &file, &unverified, &|_| {}).unwrap();
 
             let ladder = |task: &str| {
                 let run = exporter.run();
                 let task = run.task(task).unwrap();
                 let model = exporter.models.model(run, &exporter.tensors, task).unwrap();
-                let quantized = QuantizedMatrices::default();
-                let reference = model.reference_run(&run.manifest, task, precision, &quantized).unwrap();
+                let stored = StoredMatrices::new(storage.clone());
+                let reference = model.reference_run(&run.manifest, task, &stored).unwrap();
                 compare(reference, &file, &Verification::default(), &|_| {}).unwrap()
             };
             let right = ladder("snips");

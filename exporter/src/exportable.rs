@@ -8,7 +8,7 @@ use hyperloader_onnx::Opset;
 
 use crate::error::{ExportError, GraphError, ModelError};
 use crate::precision::Precision;
-use crate::precision::int8::matrix::QuantizedMatrices;
+use crate::precision::matrices::StoredMatrices;
 use crate::verify::answers::ReferenceRun;
 use crate::weights::TaskGraph;
 
@@ -23,8 +23,8 @@ pub(crate) trait Exportable {
     /// The precisions that a file of this model can have.
     fn precisions(&self) -> &'static [Precision];
 
-    /// Runs the reference model in each form up to the one that `precision` writes. Quantized matrices are added to
-    /// `quantized`, so that the file can use them.
+    /// Runs the reference model in each form up to the one that a file of the precision of `stored` contains. Matrices
+    /// that are quantized are added to `stored`, so that the file can use them.
     ///
     /// # Errors
     /// Returns an error if a tensor or the tokenizer is unusable.
@@ -32,8 +32,7 @@ pub(crate) trait Exportable {
         &self,
         manifest: &Manifest,
         task: &Task,
-        precision: Precision,
-        quantized: &QuantizedMatrices,
+        stored: &StoredMatrices,
     ) -> Result<ReferenceRun, ModelError>;
 
     /// The metadata that a program needs to run the file.

@@ -6,6 +6,9 @@
 //!
 //! Entry:
 //! - `export`: [`Exporter`], [`Options`] and the steps of an export
+//! - `bundle`: several tasks with one file of shared weights
+//! - `data`: large weights in a file beside the model
+//! - `cost`: [`Cost`], what a precision changes on labelled sentences; `measure` measures it
 //! - `summary`: [`Exported`], what was written
 //! - `error`: [`ExportError`], [`ModelError`] and [`GraphError`]
 //!
@@ -17,7 +20,7 @@
 //!
 //! The file:
 //! - [`weights`]: the declaration of each weight of a graph
-//! - `precision`: [`Precision`] and the graph of an int8 file
+//! - `precision`: [`Precision`] and the graphs of files of lower precision
 //! - `verify`: the reference answers, the backends, and the [`Ladder`] of comparisons
 //!
 //! Helpers:
@@ -27,11 +30,15 @@
 
 mod arithmetic;
 pub mod bert;
+mod bundle;
+mod cost;
+mod data;
 mod error;
 mod export;
 mod exportable;
 mod fold;
 pub mod materialise;
+mod measure;
 mod operators;
 mod precision;
 mod summary;
@@ -40,10 +47,12 @@ mod tensor;
 mod verify;
 pub mod weights;
 
+pub use cost::{Cost, CostCheck, CostError, SentencesError, TooCostly, cost_sentences};
 pub use error::{ExportError, GraphError, ModelError};
 pub use export::{Exporter, Options, write_t5};
 pub use fold::FoldError;
-pub use precision::{Precision, UnknownPrecision};
+pub use glob::Pattern;
+pub use precision::{Precision, Storage, UnknownPrecision};
 pub use summary::{Exported, WeightGroup};
 pub use verify::{Demand, Ladder, NotRun, Rung, Tolerance, Verification};
 

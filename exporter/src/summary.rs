@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use crate::cost::Cost;
+use crate::precision::Precision;
 use crate::precision::content::FileGraph;
 use crate::verify::Ladder;
 use crate::weights::Part;
@@ -16,10 +18,15 @@ use crate::weights::Part;
 pub struct Exported {
     /// Name of the task.
     pub task: String,
+    /// Element type of the large matrices.
+    pub precision: Precision,
     /// Path of the file.
     pub file: PathBuf,
     /// Size of the file.
     pub bytes: u64,
+    /// The file beside it that holds the large weights, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,
     /// Name of the run that the weights come from.
@@ -32,6 +39,9 @@ pub struct Exported {
     pub weights: Vec<WeightGroup>,
     /// The result of the verification; `None` if there was none.
     pub ladder: Option<Ladder>,
+    /// What the precision costs; `None` for float32 and if it was not measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
 }
 
 /// The weights of one part of the model.
@@ -77,6 +87,12 @@ impl fmt::Display for Exported {
         let size = grouped(self.bytes as usize);
         writeln!(f, "wrote `{}`, {size} bytes: task `{task}` of run `{run}` at step {step}", file.display())?;
         writeln!(f, "sha256 {}", self.sha256)?;
+        if let Some(data) = &self.data {
+            writeln!(f, "its large weights are in `{}`; keep both files in one folder", data.display())?;
+        }
+        if let Some(cost) = &self.cost {
+            writeln!(f, "{}: {cost}", self.precision)?;
+        }
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header([
             "weights",

@@ -148,7 +148,7 @@ fn every_kind_of_t5_can_be_written_as_int8() {
         let folder = tempfile::tempdir().unwrap();
         let run = random_run::write(folder.path(), &t5, &method, &["mtop"]);
         let path = folder.path().join("mtop.onnx");
-        let options = Options { precision: Precision::Int8, opset, ..Options::default() };
+        let options = Options { storage: Precision::Int8.into(), opset, ..Options::default() };
         let exported = export(run, "mtop", &path, &options).unwrap();
         assert_eq!(unread_initializers(&path), Vec::<String>::new());
         let ladder = exported.ladder.unwrap();
@@ -178,7 +178,7 @@ fn unread_initializers(path: &Path) -> Vec<String> {
 fn int8_has_no_unread_constants_where_no_matrix_is_large() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mtop.onnx");
-    let options = Options { precision: Precision::Int8, ..unverified() };
+    let options = Options { storage: Precision::Int8.into(), ..unverified() };
     export(narrow_run(folder.path()), "mtop", &path, &options).unwrap();
     assert_eq!(unread_initializers(&path), Vec::<String>::new());
 }

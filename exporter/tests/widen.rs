@@ -14,7 +14,7 @@ use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig};
 use hyperloader_core::run::Which;
 use hyperloader_core::weights::tensors::Tensors;
 use hyperloader_exporter::t5::{Form, Reference, T5Model};
-use hyperloader_exporter::{Exporter, Precision, write_t5};
+use hyperloader_exporter::{Exporter, Storage, write_t5};
 use hyperloader_runtime::{BackendKind, BackendOptions, Tagger, TaggerOptions};
 use ndarray::{Array2, array, s};
 use wide::{WidenError, Widening};
@@ -141,7 +141,7 @@ fn the_file_of_a_widened_model_decodes_to_the_narrow_models_ids_in_every_backend
         metadata.max_target_len = TARGET_LEN;
         metadata.decoder_layers = wide_shape().num_decoder_layers.unwrap();
         let path = folder.path().join("mtop.onnx");
-        write_t5(&wide, &metadata, Precision::F32, &path).unwrap();
+        write_t5(&wide, &metadata, &Storage::default(), &path).unwrap();
 
         let (ids, mask) = sources();
         let rows = |ids: &Array2<i64>| -> Vec<Vec<u32>> {

@@ -15,7 +15,7 @@ use crate::ranges::check_ranges;
 /// imply. Operators whose output is as large as a constant says (`ConstantOfShape`, `Expand`, `Tile`, `Pad`, `Resize`,
 /// `OneHot`) and those that run inner graphs are not among them. `Range` has limits of its own. What products, `Gather`,
 /// `Concat` and broadcasts compute from large inputs is not limited.
-const OPERATORS: [&str; 63] = [
+const OPERATORS: [&str; 64] = [
     "Abs",
     "Add",
     "And",
@@ -32,6 +32,7 @@ const OPERATORS: [&str; 63] = [
     "Erf",
     "Exp",
     "Flatten",
+    "Floor",
     "Gather",
     "GatherElements",
     "Gelu",

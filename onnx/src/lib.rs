@@ -10,6 +10,7 @@
 //! - [`weight_file`]: a mapped model file, and models that refer to the weights in it
 //! - [`mod@extract`]: the part of a model between named values, as a separate model
 //! - [`mod@summary`]: inputs, outputs and operators of a model as text
+//! - [`external`]: weights in files beside the model file
 //! - `check`: limits on a graph that are checked before a backend reads it
 //! - `ranges`: limits on `Range`
 //! - `limits`: sizes that the reader and the writer agree on
@@ -18,6 +19,7 @@ pub mod builder;
 pub mod built;
 mod check;
 pub mod element;
+pub mod external;
 pub mod extract;
 mod limits;
 mod operators;
@@ -31,8 +33,9 @@ pub mod write;
 pub use builder::{BuildError, GraphBuilder, Opset, Value};
 pub use built::{BuiltModel, Weight};
 pub use element::{Dim, ElementType};
+pub use external::External;
 pub use extract::{ExtractError, extract};
 pub use prost::bytes::Bytes;
 pub use read::{ReadError, decode_model};
 pub use weight_file::{WeightFile, read_model};
-pub use write::{WriteError, check_size, write_model};
+pub use write::{WriteError, check_size, is_large, write_data, write_model, write_model_beside};

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use prost::Message;
 use prost::bytes::Bytes;
+use prost::{DecodeError, Message};
 
 use crate::check::check_graph;
 use crate::element::ElementType;
+use crate::external::{DataFile, resolve};
 use crate::limits::MAX_BYTES;
 use crate::proto::{GraphProto, ModelProto, TensorProto};
 
@@ -31,6 +32,29 @@ pub enum ReadError {
         /// Size of the file.
         bytes: u64,
     },
+    /// A file with weights of the model cannot be opened.
+    #[error(
+        "cannot read `{}`, which holds weights of `{}`\nhint: keep both files in one folder, under their names",
+        path.display(), model.display()
+    )]
+    Data {
+        /// Path of the data file.
+        path: PathBuf,
+        /// Path of the model file.
+        model: PathBuf,
+        /// The cause reported by the system.
+        source: io::Error,
+    },
+    /// A tensor's elements in another file cannot be used.
+    #[error("tensor `{tensor}` of `{}` cannot be read: {reason}", path.display())]
+    External {
+        /// Path of the model file.
+        path: PathBuf,
+        /// Name of the tensor.
+        tensor: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The graph exceeds a limit.
     #[error("`{}` exceeds the limits of a tagger: {reason}", path.display())]
     Limit {
@@ -49,16 +73,31 @@ pub enum ReadError {
     },
 }
 
-/// Decodes a model from `bytes`, which were read from the file `path`. The weights share the memory of `bytes`.
+/// Decodes a model from `bytes`, which were read from the file `path`. The weights share the memory of `bytes`; all of them
+/// must be there.
 ///
 /// # Errors
 /// Returns [`ReadError::NotAModel`] or [`ReadError::Limit`], which name the file and the tensor, node or field at fault.
 pub fn decode_model(bytes: Bytes, path: &Path) -> Result<ModelProto, ReadError> {
+    decode_with(bytes, &[], path)
+}
+
+/// As [`decode_model`], with weights in `files`.
+pub(crate) fn decode_with(bytes: Bytes, files: &[DataFile], path: &Path) -> Result<ModelProto, ReadError> {
+    let mut model = decode_unchecked(bytes, path)?;
+    if !files.is_empty() {
+        resolve(&mut model, files, path)?;
+    }
     let fail = |reason| ReadError::NotAModel { path: path.into(), reason };
-    let model = ModelProto::decode(bytes).map_err(|error| fail(error.to_string()))?;
     let graph = check(&model).map_err(fail)?;
     check_graph(graph).map_err(|reason| ReadError::Limit { path: path.into(), reason })?;
     Ok(model)
+}
+
+/// Decodes a model without any checks.
+pub(crate) fn decode_unchecked(bytes: Bytes, path: &Path) -> Result<ModelProto, ReadError> {
+    let fail = |error: DecodeError| ReadError::NotAModel { path: path.into(), reason: error.to_string() };
+    ModelProto::decode(bytes).map_err(fail)
 }
 
 fn check(model: &ModelProto) -> Result<&GraphProto, String> {

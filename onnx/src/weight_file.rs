@@ -1,4 +1,4 @@
-//! A model file that is mapped into memory, and models that refer to the weights in it.
+//! A model file and the data files beside it, mapped into memory, and models that refer to the weights in them.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -7,27 +7,27 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 use prost::bytes::Bytes;
 
+use crate::external::{DataFile, open_data, refer_to};
 use crate::limits::{ALIGNMENT, LARGE, MAX_BYTES};
-use crate::proto::{ModelProto, StringStringEntryProto, TensorProto};
-use crate::read::{ReadError, decode_model};
+use crate::proto::{ModelProto, TensorProto};
+use crate::read::{ReadError, decode_unchecked, decode_with};
 
-/// `TensorProto.DataLocation.EXTERNAL`: the elements of the tensor are in another file.
-const EXTERNAL: i32 = 1;
-
-/// A model file. It is mapped into memory, so that only the parts in use take memory.
+/// A model file and the data files that it refers to. They are mapped into memory, so that only the parts in use take memory.
 #[derive(Debug, Clone)]
 pub struct WeightFile {
     path: PathBuf,
     bytes: Bytes,
     /// False for a pipe, which cannot be mapped: its bytes were read, and [`WeightFile::refer`] returns `None`.
     mapped: bool,
+    data: Vec<DataFile>,
 }
 
 impl WeightFile {
-    /// Opens the file `path`.
+    /// Opens the file `path` and the data files that it refers to.
     ///
     /// # Errors
-    /// Returns [`ReadError`] if the file cannot be read or exceeds 2 GiB, the limit of an ONNX file.
+    /// Returns [`ReadError`] if a file cannot be read, the model file exceeds 2 GiB, the limit of an ONNX file, or a data file
+    /// is outside of the model's folder.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let io_error = |source| ReadError::Io { path: path.into(), source };
         let check = |bytes| match bytes > MAX_BYTES {
@@ -51,7 +51,8 @@ impl WeightFile {
                 bytes.into()
             }
         };
-        Ok(Self { path: path.into(), bytes, mapped })
+        let data = open_data(&decode_unchecked(bytes.clone(), path)?, path)?;
+        Ok(Self { path: path.into(), bytes, mapped, data })
     }
 
     /// Path of the file.
@@ -59,16 +60,21 @@ impl WeightFile {
         &self.path
     }
 
-    /// Decodes the model. Its weights share the mapped bytes of the file.
+    /// Paths of the model file and of all data files.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(self.path.as_path()).chain(self.data.iter().map(|file| file.path.as_path()))
+    }
+
+    /// Decodes the model. Its weights share the mapped bytes of the files.
     ///
     /// # Errors
     /// Returns [`ReadError`], which names the file and the tensor or field at fault.
     pub fn model(&self) -> Result<ModelProto, ReadError> {
-        decode_model(self.bytes.clone(), &self.path)
+        decode_with(self.bytes.clone(), &self.data, &self.path)
     }
 
-    /// Turns the large weights of `part`, a part of this file's model, into references to this file (ONNX's external data).
-    /// Returns the part and the folder that the references are relative to, or `None` if the file was not mapped.
+    /// Turns the large weights of `part`, a part of this file's model, into references to the files (ONNX's external data).
+    /// Returns the part and the folder that the references are relative to, or `None` if the model file was not mapped.
     ///
     /// Unaligned weights keep their elements, because runtimes use referenced elements in place. So do small ones, because
     /// runtimes read shapes and axes when they load a model.
@@ -78,29 +84,24 @@ impl WeightFile {
         let (folder, name) = (path.parent()?.to_str()?, path.file_name()?.to_str()?);
         let mut part = part.clone();
         for tensor in part.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
-            if let Some(offset) = self.offset(tensor) {
+            let in_model = offset(&self.bytes, tensor).map(|offset| (name, offset));
+            let in_data =
+                || self.data.iter().find_map(|file| Some((file.file_name()?, offset(&file.bytes, tensor)?)));
+            if let Some((location, offset)) = in_model.or_else(in_data) {
                 let length = std::mem::take(&mut tensor.raw_data).len();
-                let entries = [
-                    ("location", name.to_owned()),
-                    ("offset", offset.to_string()),
-                    ("length", length.to_string()),
-                ];
-                tensor.external_data =
-                    entries.map(|(key, value)| StringStringEntryProto { key: key.into(), value }).into();
-                tensor.data_location = EXTERNAL;
+                refer_to(tensor, location, offset as u64, length);
             }
         }
         Some((part, folder.into()))
     }
+}
 
-    /// Offset of a tensor's elements in the file, if they are part of it, large and aligned.
-    fn offset(&self, tensor: &TensorProto) -> Option<usize> {
-        let (file, elements) = (self.bytes.as_ptr_range(), tensor.raw_data.as_ptr_range());
-        let inside =
-            tensor.raw_data.len() >= LARGE && file.start <= elements.start && elements.end <= file.end;
-        let offset = inside.then(|| elements.start as usize - file.start as usize)?;
-        (offset % ALIGNMENT == 0).then_some(offset)
-    }
+/// Offset of a tensor's elements in the bytes of a file, if they are part of it, large and aligned.
+fn offset(file: &Bytes, tensor: &TensorProto) -> Option<usize> {
+    let (file, elements) = (file.as_ptr_range(), tensor.raw_data.as_ptr_range());
+    let inside = tensor.raw_data.len() >= LARGE && file.start <= elements.start && elements.end <= file.end;
+    let offset = inside.then(|| elements.start as usize - file.start as usize)?;
+    (offset % ALIGNMENT == 0).then_some(offset)
 }
 
 /// Opens the model in the file `path`. The weights share one map of the file.

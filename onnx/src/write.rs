@@ -4,7 +4,11 @@
 //! length before any element is known. prost encodes the graph without the weights; this module writes the weights as
 //! entries of `GraphProto.initializer`. The bytes equal prost's encoding of the whole model, except for spaces in
 //! `doc_string` that align the elements of large weights, so that a runtime can use them in place.
+//!
+//! Weights may also be written to a data file of their own ([`write_data`]), to which the model then refers
+//! ([`write_model_beside`]). A model that would exceed 2 GiB needs one.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Write};
 
@@ -13,6 +17,7 @@ use prost::bytes::Bytes;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use crate::built::{BuiltModel, Weight};
+use crate::external::{External, refer_to};
 use crate::limits::{ALIGNMENT, LARGE, MAX_BYTES};
 use crate::proto::{GraphProto, ModelProto, TensorProto};
 
@@ -50,7 +55,7 @@ pub enum WriteError {
     /// The file would exceed protobuf's limit of 2 GiB.
     #[error(
         "the model takes {bytes} bytes, but an ONNX file has at most {MAX_BYTES}\n\
-         hint: `--precision int8` takes a quarter of it"
+         hint: weights can be in a file of their own"
     )]
     TooLarge {
         /// Size that the file would have.
@@ -67,18 +72,35 @@ pub enum WriteError {
 pub fn write_model<S, E>(
     out: &mut impl Write,
     built: &BuiltModel<S>,
+    elements: impl FnMut(&Weight<S>) -> Result<Bytes, E>,
+) -> Result<u64, WriteError>
+where
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    write_model_beside(out, built, &External::default(), elements)
+}
+
+/// As [`write_model`], but the weights in `external` are references to its data file. `elements` is called for the others.
+///
+/// # Errors
+/// As [`write_model`].
+pub fn write_model_beside<S, E>(
+    out: &mut impl Write,
+    built: &BuiltModel<S>,
+    external: &External,
     mut elements: impl FnMut(&Weight<S>) -> Result<Bytes, E>,
 ) -> Result<u64, WriteError>
 where
     E: Into<Box<dyn Error + Send + Sync>>,
 {
-    let Pieces { head, graph_head, headers, graph_tail, model_tail, bytes } = pieces(built)?;
+    let Pieces { head, graph_head, headers, graph_tail, model_tail, bytes } = pieces(built, external)?;
     out.write_all(&head)?;
     out.write_all(&graph_head)?;
     for (weight, header) in built.weights.iter().zip(&headers) {
-        let raw_data = elements(weight)
-            .map_err(|source| WriteError::Source { name: weight.name.clone(), source: source.into() })?;
-        check_length(weight, &raw_data)?;
+        let raw_data = match external.offsets.contains_key(&weight.name) {
+            true => Bytes::new(),
+            false => checked(weight, elements(weight))?,
+        };
         write_entry(out, header, &raw_data)?;
     }
     out.write_all(&graph_tail)?;
@@ -86,12 +108,42 @@ where
     Ok(bytes)
 }
 
+/// Writes the elements of `weights` to the data file `out`, each at a multiple of 64 bytes, and returns their offsets.
+///
+/// # Errors
+/// Returns [`WriteError`] if the output fails, or `elements` fails or returns a wrong number of bytes.
+pub fn write_data<'a, S: 'a, E>(
+    out: &mut impl Write,
+    weights: impl Iterator<Item = &'a Weight<S>>,
+    mut elements: impl FnMut(&Weight<S>) -> Result<Bytes, E>,
+) -> Result<BTreeMap<String, u64>, WriteError>
+where
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    let (mut offsets, mut position) = (BTreeMap::new(), 0_usize);
+    for weight in weights {
+        let padding = position.next_multiple_of(ALIGNMENT) - position;
+        out.write_all(&[0; ALIGNMENT][..padding])?;
+        position += padding;
+        offsets.insert(weight.name.clone(), position as u64);
+        let raw_data = checked(weight, elements(weight))?;
+        out.write_all(&raw_data)?;
+        position += raw_data.len();
+    }
+    Ok(offsets)
+}
+
+/// Whether a weight is large enough to be in a data file. Smaller ones, such as shapes, are read when a model is loaded.
+pub fn is_large<S>(weight: &Weight<S>) -> bool {
+    weight.byte_count() >= LARGE
+}
+
 /// Checks, before any weight is computed, that [`write_model`] can write `built`.
 ///
 /// # Errors
 /// Returns [`WriteError::TooLarge`] if the file would exceed 2 GiB.
 pub fn check_size<S>(built: &BuiltModel<S>) -> Result<(), WriteError> {
-    pieces(built).map(drop)
+    pieces(built, &External::default()).map(drop)
 }
 
 /// All parts of a file but the elements of its weights.
@@ -110,12 +162,12 @@ struct Pieces {
     bytes: u64,
 }
 
-fn pieces<S>(built: &BuiltModel<S>) -> Result<Pieces, WriteError> {
+fn pieces<S>(built: &BuiltModel<S>, external: &External) -> Result<Pieces, WriteError> {
     let (model_head, model_tail) = split_model(&built.model);
     let (graph_head, graph_tail) = split_graph(built.model.graph.as_ref());
     let start = model_head.len() + prost::encoding::key_len(MODEL_GRAPH) + graph_head.len();
     let (headers, graph_bytes, length_len) =
-        headers(&built.weights, start, graph_head.len() + graph_tail.len());
+        headers(&built.weights, external, start, graph_head.len() + graph_tail.len());
 
     let mut head = model_head;
     encode_key(MODEL_GRAPH, WireType::LengthDelimited, &mut head);
@@ -161,7 +213,12 @@ fn split_graph(graph: Option<&GraphProto>) -> (Vec<u8>, Vec<u8>) {
 
 /// The headers of all weights, the length of the graph (`others` bytes besides the weights), and the number of bytes that
 /// this length is written in. The first weight begins at `start` plus that number.
-fn headers<S>(weights: &[Weight<S>], start: usize, others: usize) -> (Vec<Vec<u8>>, u64, usize) {
+fn headers<S>(
+    weights: &[Weight<S>],
+    external: &External,
+    start: usize,
+    others: usize,
+) -> (Vec<Vec<u8>>, u64, usize) {
     // The padding depends on the number of bytes of the graph's length, which in turn depends on the padding. Larger
     // numbers are tried until the length fits.
     let mut length_len = 1;
@@ -171,8 +228,11 @@ fn headers<S>(weights: &[Weight<S>], start: usize, others: usize) -> (Vec<Vec<u8
         let headers: Vec<Vec<u8>> = weights
             .iter()
             .map(|weight| {
-                let header = tensor_header(weight, position);
-                position += prefix_len(weight, &header) + header.len() + weight.byte_count();
+                let (header, elements) = match external.offsets.get(&weight.name) {
+                    Some(offset) => (reference(weight, &external.location, *offset), 0),
+                    None => (tensor_header(weight, position), weight.byte_count()),
+                };
+                position += prefix_len(header.len() + elements) + header.len() + elements;
                 header
             })
             .collect();
@@ -205,17 +265,24 @@ fn tensor_header<S>(weight: &Weight<S>, position: usize) -> Vec<u8> {
         }
         header
     };
-    let aligned =
-        |header: &Vec<u8>| (position + prefix_len(weight, header) + header.len()).is_multiple_of(ALIGNMENT);
+    let aligned = |header: &Vec<u8>| {
+        (position + prefix_len(header.len() + weight.byte_count()) + header.len()).is_multiple_of(ALIGNMENT)
+    };
     let mut candidates = std::iter::once(None).chain((0..2 * ALIGNMENT).map(Some)).map(with_padding);
     let large = weight.byte_count() >= LARGE;
     candidates.find(|header| !large || aligned(header)).unwrap_or_else(|| with_padding(None))
 }
 
-/// Number of bytes before the header of an entry: its key and its length.
-fn prefix_len<S>(weight: &Weight<S>, header: &[u8]) -> usize {
-    let tensor = (header.len() + weight.byte_count()) as u64;
-    prost::encoding::key_len(GRAPH_INITIALIZER) + encoded_len_varint(tensor)
+/// The `TensorProto` of a weight whose elements are at `offset` of the file `location`.
+fn reference<S>(weight: &Weight<S>, location: &str, offset: u64) -> Vec<u8> {
+    let mut tensor = TensorProto::from_raw(&weight.name, weight.element_type, &weight.dims, Bytes::new());
+    refer_to(&mut tensor, location, offset, weight.byte_count());
+    tensor.encode_to_vec()
+}
+
+/// Number of bytes before an entry of `length` bytes: its key and its length.
+fn prefix_len(length: usize) -> usize {
+    prost::encoding::key_len(GRAPH_INITIALIZER) + encoded_len_varint(length as u64)
 }
 
 fn write_entry(out: &mut impl Write, header: &[u8], raw_data: &[u8]) -> io::Result<()> {
@@ -227,9 +294,15 @@ fn write_entry(out: &mut impl Write, header: &[u8], raw_data: &[u8]) -> io::Resu
     out.write_all(raw_data)
 }
 
-fn check_length<S>(weight: &Weight<S>, raw_data: &[u8]) -> Result<(), WriteError> {
+/// The elements of `weight`, if they were supplied and fill its shape.
+fn checked<S, E>(weight: &Weight<S>, elements: Result<Bytes, E>) -> Result<Bytes, WriteError>
+where
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    let raw_data =
+        elements.map_err(|source| WriteError::Source { name: weight.name.clone(), source: source.into() })?;
     if raw_data.len() == weight.byte_count() {
-        return Ok(());
+        return Ok(raw_data);
     }
     Err(WriteError::Length {
         name: weight.name.clone(),

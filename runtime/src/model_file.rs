@@ -93,7 +93,9 @@ impl ModelFile {
 /// A hint follows if the file is damaged.
 fn unreadable(error: ReadError, path: &Path) -> ModelFileError {
     match error {
-        ReadError::Io { .. } => ModelFileError::Read(error),
+        ReadError::Io { .. } | ReadError::Data { .. } | ReadError::External { .. } => {
+            ModelFileError::Read(error)
+        }
         ReadError::TooLarge { .. } | ReadError::Limit { .. } | ReadError::NotAModel { .. } => {
             ModelFileError::NotAModel { path: path.to_owned(), source: error }
         }

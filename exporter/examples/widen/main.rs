@@ -88,7 +88,7 @@ fn main() -> Result<()> {
         .with_drafter(widening.drafter());
     let metadata = TaggerMetadata { decoder_layers: wide.config().layers(Stack::Decoder), ..metadata };
     let file = args.out.join(format!("{}.onnx", task.name));
-    Ok(write_t5(&wide, &metadata, args.precision, &file)?)
+    Ok(write_t5(&wide, &metadata, &args.precision.into(), &file)?)
 }
 
 /// Writes the files of a T5's folder that transformers, optimum and CTranslate2 require.

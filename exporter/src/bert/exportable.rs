@@ -11,7 +11,7 @@ use super::reference::BertReference;
 use crate::error::{GraphError, ModelError};
 use crate::exportable::{Exportable, Interface};
 use crate::precision::Precision;
-use crate::precision::int8::matrix::QuantizedMatrices;
+use crate::precision::matrices::StoredMatrices;
 use crate::verify::answers::{Answers, Choices, ReferenceRun};
 use crate::verify::sentences::{batch, sentences};
 use crate::weights::TaskGraph;
@@ -30,8 +30,7 @@ impl Exportable for BertModel {
         &self,
         manifest: &Manifest,
         task: &Task,
-        _: Precision,
-        _: &QuantizedMatrices,
+        _: &StoredMatrices,
     ) -> Result<ReferenceRun, ModelError> {
         let (input_ids, attention_mask) = self.inputs(manifest, task)?;
         let answers = |name: &str, prefixes: Vec<LayerPrefix>| -> Result<Answers, ModelError> {
@@ -52,7 +51,7 @@ impl Exportable for BertModel {
             passes: vec![vec![(INPUT_IDS, input_ids.clone()), (ATTENTION_MASK, attention_mask.clone())]],
             un_folded,
             folded,
-            int8: None,
+            lower: None,
         })
     }
 

@@ -2,10 +2,15 @@
 
 use std::rc::Rc;
 
+use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_onnx::{BuiltModel, Bytes, Weight};
+use ndarray::Ix2;
 
-use super::int8::matrix::QuantizedMatrices;
+use super::Precision;
+use super::compact::{blocks::BlockMatrix, halves};
+use super::matrices::StoredMatrices;
 use crate::error::ModelError;
+use crate::tensor::shaped;
 use crate::weights::{Part, Source, TaskGraph};
 
 /// The graph of a file in its precision.
@@ -16,6 +21,12 @@ pub(crate) type FileGraph<'a> = BuiltModel<Content<'a>>;
 pub(crate) enum Content<'a> {
     /// The elements of a weight as float32.
     Floats(Source<'a>),
+    /// The elements of a weight as float16 or bfloat16.
+    Halves(Source<'a>, Precision),
+    /// The 4-bit integers of a weight, two in a byte, `[out, in / 2]`.
+    Blocks(Rc<Weight<Source<'a>>>),
+    /// The scales of a weight's blocks, float16 `[out, in / 32, 1]`.
+    BlockScales(Rc<Weight<Source<'a>>>),
     /// The integers of a quantized weight, int8 in the weight's layout.
     Integers(Rc<Weight<Source<'a>>>),
     /// The scales of a quantized weight's output channels, float32 `[out]`.
@@ -23,11 +34,19 @@ pub(crate) enum Content<'a> {
 }
 
 impl Content<'_> {
+    /// Whether it is a weight as float32.
+    pub(crate) fn is_float32(&self) -> bool {
+        matches!(self, Self::Floats(_))
+    }
+
     /// Part of the model.
     pub(crate) fn part(&self) -> Part {
         match self {
-            Self::Floats(source) => source.part,
-            Self::Integers(weight) | Self::Scales(weight) => weight.source.part,
+            Self::Floats(source) | Self::Halves(source, _) => source.part,
+            Self::Blocks(weight)
+            | Self::BlockScales(weight)
+            | Self::Integers(weight)
+            | Self::Scales(weight) => weight.source.part,
         }
     }
 }
@@ -39,13 +58,24 @@ impl Content<'_> {
 /// Returns an error if the weight's source tensor is missing, misshapen or not finite.
 pub(crate) fn elements(
     initializer: &Weight<Content<'_>>,
-    quantized: &QuantizedMatrices,
+    stored: &StoredMatrices,
 ) -> Result<Bytes, ModelError> {
-    let matrix = |weight: &Weight<Source<'_>>| {
-        quantized.get(&weight.name, || Ok(weight.source.checked(&weight.name, &weight.dims)?.into_owned()))
+    let source = |weight: &Weight<Source<'_>>| -> Result<HostTensor, ModelError> {
+        Ok(weight.source.checked(&weight.name, &weight.dims)?.into_owned())
+    };
+    let matrix = |weight: &Weight<Source<'_>>| stored.integers(&weight.name, || source(weight));
+    let blocks = |weight: &Weight<Source<'_>>| {
+        BlockMatrix::new(&weight.name, &shaped::<_, Ix2>(&weight.name, source(weight)?)?.view())
     };
     match &initializer.source {
         Content::Floats(source) => source.elements(&initializer.name, &initializer.dims),
+        Content::Halves(source, precision) => {
+            let tensor = source.checked(&initializer.name, &initializer.dims)?;
+            let laid_out = source.layout.apply(tensor.view());
+            Ok(halves::encode(&initializer.name, *precision, laid_out.iter())?.into())
+        }
+        Content::Blocks(weight) => Ok(blocks(weight)?.packed().into()),
+        Content::BlockScales(weight) => Ok(blocks(weight)?.encoded_scales().into()),
         Content::Integers(weight) => {
             let matrix = matrix(weight)?;
             let integers = weight.source.layout.apply(matrix.integers.view().into_dyn());
@@ -53,7 +83,7 @@ pub(crate) fn elements(
         }
         Content::Scales(weight) => {
             let matrix = matrix(weight)?;
-            quantized.remove(&weight.name);
+            stored.remove(&weight.name);
             Ok(matrix.scales.iter().flat_map(|scale| scale.to_le_bytes()).collect())
         }
     }

@@ -1,11 +1,17 @@
 //! Precisions: what an exported file stores the large matrices of the backbone as.
 //!
 //! - [`Precision`]: the choices
+//! - [`Storage`]: which matrices of an export are stored in fewer bits, and the reference model's form of them
 //! - `content`: what each initializer of a written file contains
-//! - `int8`: integers with one scale for each output channel
+//! - `compact`: matrices that are stored in fewer bits and expanded to float32 when the file is opened
+//! - `int8`: integers with one scale for each output channel, also in products
 
 mod choice;
+pub(crate) mod compact;
 pub(crate) mod content;
 pub(crate) mod int8;
+pub(crate) mod matrices;
+mod storage;
 
 pub use choice::{Precision, UnknownPrecision};
+pub use storage::Storage;

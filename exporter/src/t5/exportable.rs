@@ -17,7 +17,7 @@ use super::reference::{Form, Reference, States};
 use crate::error::{GraphError, ModelError};
 use crate::exportable::{Exportable, Interface};
 use crate::precision::Precision;
-use crate::precision::int8::matrix::QuantizedMatrices;
+use crate::precision::matrices::StoredMatrices;
 use crate::verify::answers::{Answers, Choices, ReferenceRun};
 use crate::verify::sentences::{batch, sentences};
 use crate::weights::TaskGraph;
@@ -40,8 +40,7 @@ impl Exportable for T5Model {
         &self,
         manifest: &Manifest,
         task: &Task,
-        precision: Precision,
-        quantized: &QuantizedMatrices,
+        stored: &StoredMatrices,
     ) -> Result<ReferenceRun, ModelError> {
         let inputs = Inputs::new(self, manifest, task)?;
         let Inputs { input_ids, attention_mask, decoder_input_ids } = &inputs;
@@ -64,9 +63,11 @@ impl Exportable for T5Model {
             answers(name, &reference, &reference.encode(input_ids, attention_mask)?)
         };
         let folded = encoded_answers("folded", Reference::new(self, Form::Folded))?;
-        let int8 = match precision {
+        let lower = match stored.precision() {
             Precision::F32 => None,
-            Precision::Int8 => Some(encoded_answers("int8", Reference::int8(self, quantized))?),
+            precision => {
+                Some((precision, encoded_answers(precision.name(), Reference::in_precision(self, stored))?))
+            }
         };
         let rows = compared_rows(&greedy, self.config().eos_token_id);
         let pass = |decoder_input_ids: Array2<i64>| {
@@ -80,7 +81,7 @@ impl Exportable for T5Model {
             passes: vec![pass(decoder_input_ids.clone()), pass(prefixes)],
             un_folded,
             folded,
-            int8,
+            lower,
             choices: Choices { what: "greedy ids", pass: 1, rows },
         })
     }

@@ -2,6 +2,8 @@
 
 use ndarray::{Array2, ArrayView1};
 
+use crate::precision::Precision;
+
 /// Inputs of one run of a file, by name.
 pub(crate) type Pass = Vec<(&'static str, Array2<i64>)>;
 
@@ -14,8 +16,8 @@ pub(crate) struct ReferenceRun {
     pub(crate) un_folded: Answers,
     /// Answers of the reference model with the weights of a float32 file.
     pub(crate) folded: Answers,
-    /// Answers of the reference model with the weights of an int8 file, if the file is one.
-    pub(crate) int8: Option<Answers>,
+    /// Answers of the reference model with the weights of a file of lower precision, if the file is one.
+    pub(crate) lower: Option<(Precision, Answers)>,
     /// The rows whose best ids are compared.
     pub(crate) choices: Choices,
 }

@@ -8,6 +8,7 @@ use ndarray::Array2;
 use super::answers::{Answers, Pass, ReferenceRun};
 use super::ladder::{Comparison, Demand, Ladder, NotRun};
 use super::tolerance::Tolerance;
+use crate::precision::Precision;
 
 /// How an export is verified.
 #[derive(Debug, Clone, Default)]
@@ -29,20 +30,26 @@ pub(crate) fn compare(
     verification: &Verification,
     stage: &dyn Fn(&str),
 ) -> Result<Ladder, BackendError> {
-    let ReferenceRun { passes, un_folded, folded, int8, choices } = reference;
+    let ReferenceRun { passes, un_folded, folded, lower, choices } = reference;
     let comparison = Comparison::new(verification.tolerance, &un_folded, &choices);
     let (mut rungs, mut not_run) = (vec![comparison.rung(&un_folded, &folded, Demand::Equal)], Vec::new());
     let (mut last, mut demand) = (folded, Demand::Equal);
-    if let Some(int8) = int8 {
-        let rung = comparison.rung(&last, &int8, Demand::Finite);
-        // Where two implementations differ in the last digit, they may round an element to different integers. Their
-        // results may then differ by as much as rounding changes them at all, in either direction.
-        demand = Demand::Within(2.0 * rung.difference);
+    let precision = lower.as_ref().map_or(Precision::F32, |(precision, _)| *precision);
+    if let Some((_, lower)) = lower {
+        let rung = comparison.rung(&last, &lower, Demand::Finite);
+        // Where two implementations of int8 differ in the last digit, they may round an element of a token to different
+        // integers. Their results may then differ by as much as rounding changes them at all, in either direction.
+        // The other precisions round matrices only, which are the same for all.
+        demand = Demand::Within(if precision.is_expanded() { 0.0 } else { 2.0 * rung.difference });
         rungs.push(rung);
-        last = int8;
+        last = lower;
     }
     let mut file_was_run = false;
     for kind in [BackendKind::Ort, BackendKind::Tract] {
+        if let Some(reason) = precision.unsupported_by(kind) {
+            not_run.push(NotRun { backend: kind.to_string(), reason: reason.to_owned() });
+            continue;
+        }
         match Backend::load(&BackendOptions { kind, ..verification.backends.clone() }) {
             Ok(backend) => {
                 stage(&format!("running the file in {}", backend.description()));

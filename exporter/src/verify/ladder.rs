@@ -96,9 +96,9 @@ impl fmt::Display for Ladder {
         let width = self.rungs.iter().map(|rung| title(rung).len()).max().unwrap_or(0);
         for rung in &self.rungs {
             let verdict = match rung.holds(self.sentences) {
-                true if rung.demand == Demand::Finite => "the difference that int8 makes",
-                true => "ok",
-                false => "FAILED",
+                true if rung.demand == Demand::Finite => format!("the difference that {} makes", rung.to),
+                true => "ok".to_owned(),
+                false => "FAILED".to_owned(),
             };
             write!(f, "{:width$}  logits differ by {:.1e}", title(rung), rung.difference)?;
             if rung.demand != Demand::Finite {

@@ -90,11 +90,9 @@ impl Runtime for Tract {
     }
 
     fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError> {
-        let bytes = std::fs::read(path).map_err(|error| BackendError::Open {
-            kind: KIND,
-            source: format!("cannot read `{}`: {error}", path.display()).into(),
-        })?;
-        self.open_bytes(bytes.into())
+        let model = WeightFile::open(path).and_then(|file| file.model());
+        let model = model.map_err(|error| BackendError::Open { kind: KIND, source: error.into() })?;
+        self.open_bytes(model.encode_to_vec().into())
     }
 }
 

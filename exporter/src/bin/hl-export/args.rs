@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use hyperloader_cli::{CommonArgs, Documents, OutputFormat, choices};
+use hyperloader_core::corpus::Sentence;
 use hyperloader_core::run::Which;
-use hyperloader_exporter::{Options, Precision, Tolerance, Verification};
+use hyperloader_exporter::{CostCheck, Options, Pattern, Precision, Storage, Tolerance, Verification};
 use hyperloader_onnx::Opset;
 use hyperloader_runtime::{BackendKind, BackendOptions, Device};
 
@@ -40,6 +41,8 @@ Examples:
     hl-export --task mtop
   Export every task of a run as int8:
     hl-export --all --run runs/hyperloader-1 --precision int8
+  Export every task, with the weights that all have in one file:
+    hl-export --bundle taggers
   Print the summary of every file as JSON Lines:
     hl-export --all --output-format jsonl
 
@@ -57,7 +60,7 @@ pub(crate) enum Command {
 
 /// The options of plain `hl-export`, which exports.
 #[derive(Debug, clap::Args)]
-#[command(group = ArgGroup::new("tasks").args(["task", "all"]).required(true))]
+#[command(group = ArgGroup::new("tasks").args(["task", "all", "bundle"]).required(true))]
 pub(crate) struct ExportArgs {
     /// Export this task
     #[arg(long)]
@@ -86,6 +89,16 @@ pub(crate) struct ExportArgs {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
+    /// Write every task to `TASK.onnx` in DIR, and the weights that all tasks have to one file beside them
+    ///
+    /// Each `.onnx` file can be used alone, with the file of weights in the same folder.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "task", "all"])]
+    pub(crate) bundle: Option<PathBuf>,
+
+    /// Write large weights to a file of their own, also if the model has less than 2 GiB
+    #[arg(long, conflicts_with = "bundle")]
+    external_data: bool,
+
     /// Folder of the backbone [default: where the run found it]
     #[arg(long, value_name = "DIR")]
     pub(crate) backbone: Option<PathBuf>,
@@ -94,9 +107,29 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "N", default_value = "18", value_parser = opset)]
     opset: Opset,
 
-    /// Number format of the large matrices
+    /// Number format of the large matrices, or `auto`: the smallest file that `--max-f1-drop` accepts
     #[arg(long, default_value = "f32", value_name = "PRECISION", value_parser = choices(&PRECISIONS))]
-    precision: Precision,
+    pub(crate) precision: PrecisionChoice,
+
+    /// Matrices that keep 32-bit floats, by name, such as `decoder.block.0.*`
+    ///
+    /// `*` stands for any characters. The names are those of the initializers in the file, which Netron shows.
+    #[arg(long, value_name = "PATTERN", num_args = 1, value_parser = Pattern::new)]
+    keep_f32: Vec<Pattern>,
+
+    /// Refuse a precision that lowers F1 on validation sentences by more
+    ///
+    /// The float32 file and the other one tag at most 500 of the run's validation sentences.
+    #[arg(long, value_name = "X", default_value = "0.005", value_parser = share)]
+    pub(crate) max_f1_drop: f64,
+
+    /// Labelled file in place of the validation sentences that the run's configuration names
+    #[arg(long, value_name = "FILE", conflicts_with = "all")]
+    pub(crate) valid: Option<PathBuf>,
+
+    /// Do not measure what the precision costs
+    #[arg(long, conflicts_with_all = ["max_f1_drop", "valid"])]
+    pub(crate) no_cost: bool,
 
     /// Difference of two logits that verification accepts
     #[arg(long, value_name = "X", default_value = "1e-4", value_parser = tolerance)]
@@ -123,6 +156,23 @@ pub(crate) struct ExportArgs {
     pub(crate) output_format: OutputFormat,
 }
 
+/// A precision, or the choice of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PrecisionChoice {
+    Fixed(Precision),
+    Auto,
+}
+
+impl PrecisionChoice {
+    /// The precisions to try until one is accepted.
+    pub(crate) fn candidates(self) -> Vec<Precision> {
+        match self {
+            Self::Fixed(precision) => vec![precision],
+            Self::Auto => vec![Precision::Int4, Precision::Int8, Precision::F16, Precision::F32],
+        }
+    }
+}
+
 /// Which checkpoint of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Chosen {
@@ -135,13 +185,29 @@ enum Chosen {
     Last,
 }
 
-const PRECISIONS: [(Precision, &str, &str); 2] = [
-    (Precision::F32, "f32", "32-bit floats, as trained"),
+const PRECISIONS: [(PrecisionChoice, &str, &str); 6] = [
+    (PrecisionChoice::Fixed(Precision::F32), "f32", "32-bit floats, as trained"),
     (
-        Precision::Int8,
+        PrecisionChoice::Fixed(Precision::F16),
+        "f16",
+        "16-bit floats, computed with as 32-bit floats: half of the size",
+    ),
+    (
+        PrecisionChoice::Fixed(Precision::Bf16),
+        "bf16",
+        "16-bit floats of less precision and more range; tract cannot run them",
+    ),
+    (
+        PrecisionChoice::Fixed(Precision::Int8),
         "int8",
         "8-bit integers: a quarter of the size, faster in ONNX Runtime; tags may differ from the trained model's",
     ),
+    (
+        PrecisionChoice::Fixed(Precision::Int4),
+        "int4",
+        "4-bit integers in blocks of 32, computed with as 32-bit floats: a seventh of the size",
+    ),
+    (PrecisionChoice::Auto, "auto", "the smallest of int4, int8, f16 and f32 that `--max-f1-drop` accepts"),
 ];
 
 impl ExportArgs {
@@ -153,7 +219,8 @@ impl ExportArgs {
         }
     }
 
-    pub(crate) fn options(&self) -> Options {
+    pub(crate) fn options(&self, precision: Precision, sentences: Option<Vec<Sentence>>) -> Options {
+        let explains = self.precision != PrecisionChoice::Auto;
         let backends = BackendOptions {
             kind: BackendKind::Auto,
             device: Device::Cpu,
@@ -161,11 +228,19 @@ impl ExportArgs {
             ..BackendOptions::default()
         };
         let tolerance = Tolerance { atol: self.atol, rtol: self.rtol };
+        let cost = sentences.map(|sentences| CostCheck {
+            sentences,
+            max_f1_drop: self.max_f1_drop,
+            explains,
+            backend: backends.clone(),
+        });
         let verification = Verification { tolerance, backends };
         Options {
             opset: self.opset,
-            precision: self.precision,
+            storage: Storage { precision, keep_f32: self.keep_f32.clone() },
+            external_data: self.external_data,
             verification: (!self.no_verify).then_some(verification),
+            cost,
         }
     }
 }

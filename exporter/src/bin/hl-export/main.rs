@@ -4,16 +4,18 @@
 
 mod args;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use hyperloader_cli::{CommonArgs, Console, Exit, Program, Records};
-use hyperloader_core::files::check_output;
-use hyperloader_core::run::{Candidates, Run};
-use hyperloader_exporter::{ExportError, Exported, Exporter};
+use hyperloader_core::causes::with_causes;
+use hyperloader_core::corpus::Sentence;
+use hyperloader_core::files::{check_output, check_output_folder};
+use hyperloader_core::run::{Candidates, Run, Which};
+use hyperloader_exporter::{ExportError, Exported, Exporter, Precision, cost_sentences};
 
-use crate::args::{Args, Command, ExportArgs};
+use crate::args::{Args, Command, ExportArgs, PrecisionChoice};
 
 fn main() -> ExitCode {
     hyperloader_cli::main::<Args>()
@@ -48,6 +50,9 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
         Some(folder) => Run::open(folder)?,
         None => Run::newest(&args.runs, Candidates::Trained)?,
     };
+    if let Some(folder) = &args.bundle {
+        return export_bundle(args, run, folder, console);
+    }
     let tasks: Vec<String> = match &args.task {
         Some(task) => vec![run.task(task)?.name.clone()],
         None => run.manifest.tasks.iter().map(|task| task.name.clone()).collect(),
@@ -81,15 +86,86 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
     list.map_or(Ok(()), Records::finish)
 }
 
+/// Exports all tasks of `run` as a bundle.
+fn export_bundle(args: &ExportArgs, run: Run, folder: &Path, console: &Console) -> Result<()> {
+    let tasks: Vec<String> = run.manifest.tasks.iter().map(|task| task.name.clone()).collect();
+    let [precision] = args.precision.candidates()[..] else {
+        bail!("the tasks of a bundle have one precision\nhint: name one in place of `--precision auto`");
+    };
+    let Some(first) = tasks.first() else { bail!("the run has no tasks") };
+    let which = args.which(first);
+    if matches!(which, Which::BestOf(_)) {
+        bail!("the tasks of a bundle are of one checkpoint\nhint: leave out `--checkpoint task-best`");
+    }
+    check_output_folder(folder)?;
+    let exporter = Exporter::open(run, which, args.backbone.as_deref())?;
+    let stage = |task: &str, step: &str| console.note(format_args!("{task}: {step}"));
+    let exported = exporter.export_bundle(&tasks, folder, &args.options(precision, None), &stage)?;
+    let mut list = Records::new(console, args.output_format);
+    for exported in &exported {
+        report(exported, console);
+        list.write(exported, || exported.to_string())?;
+    }
+    list.finish()
+}
+
 /// Path of a task's file.
 fn output(args: &ExportArgs, task: &str) -> PathBuf {
     args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{task}.onnx")))
 }
 
+/// The sentences that the cost of a precision is measured on. `None`, with a warning, if they cannot be read.
+fn sentences(
+    args: &ExportArgs,
+    exporter: &Exporter,
+    task: &str,
+    console: &Console,
+) -> Result<Option<Vec<Sentence>>> {
+    let (run, file) = (exporter.run(), args.valid.as_deref());
+    match cost_sentences(run, run.task(task)?, file) {
+        Ok(sentences) => Ok(Some(sentences)),
+        Err(error) if file.is_some() || args.precision == PrecisionChoice::Auto => Err(error.into()),
+        Err(error) => {
+            console.warn(format_args!(
+                "{task}: what the precision costs was not measured: {}\nhint: name a labelled file with `--valid`",
+                with_causes(&error)
+            ));
+            Ok(None)
+        }
+    }
+}
+
 fn export(args: &ExportArgs, exporter: &Exporter, task: &str, console: &Console) -> Result<Exported> {
     let path = output(args, task);
     let stage = |message: &str| console.note(format_args!("{task}: {message}"));
-    let exported = exporter.export(task, &path, &args.options(), &stage)?;
+    let candidates = args.precision.candidates();
+    if args.no_cost && args.precision == PrecisionChoice::Auto {
+        bail!("`--precision auto` needs the measurement that `--no-cost` leaves out");
+    }
+    let sentences = match candidates[..] {
+        [Precision::F32] => None,
+        _ if args.no_cost => None,
+        _ => sentences(args, exporter, task, console)?,
+    };
+    let mut tried = candidates.into_iter().peekable();
+    let exported = loop {
+        let Some(precision) = tried.next() else { bail!("no precision to export task `{task}` in") };
+        let options = args.options(precision, sentences.clone());
+        match exporter.export(task, &path, &options, &stage) {
+            Err(ExportError::Cost(costly)) if tried.peek().is_some() => {
+                console.note(format_args!("{task}: {costly}"));
+            }
+            Err(ExportError::Precision { .. }) if tried.peek().is_some() => {}
+            result => break result?,
+        }
+    };
+    report(&exported, console);
+    Ok(exported)
+}
+
+/// Notes and warnings on the verification of a file.
+fn report(exported: &Exported, console: &Console) {
+    let Exported { task, file: path, .. } = exported;
     match &exported.ladder {
         None => console.warn(format_args!("`{}` was not verified, because of `--no-verify`", path.display())),
         Some(ladder) => {
@@ -102,5 +178,4 @@ fn export(args: &ExportArgs, exporter: &Exporter, task: &str, console: &Console)
             }
         }
     }
-    Ok(exported)
 }

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use hyperloader_onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use hyperloader_onnx::{BuiltModel, Bytes, ElementType, Opset, Weight};
 
-use super::matrix::{LEAST, LIMIT, is_large};
+use super::matrix::{LEAST, LIMIT};
 use crate::error::GraphError;
+use crate::precision::Storage;
 use crate::precision::content::{Content, FileGraph, floats};
 use crate::weights::{Source, TaskGraph};
 
@@ -23,16 +24,21 @@ const LAST_AXIS_NAME: &str = "const/int8/last_axis";
 /// Suffix of the initializer that contains the scales of a matrix.
 const SCALE: &str = ".scale";
 
-/// `graph` as a file in int8: its large quantizable weights as integers with scales, everything else as float32.
+/// `graph` as a file in int8: the weights that `storage` lowers as integers with scales, everything else as float32.
 ///
 /// # Errors
 /// Returns an error if a node reads such a weight in another way than as a matrix or a table of rows.
-pub(crate) fn quantize_graph(graph: TaskGraph<'_>, opset: Opset) -> Result<FileGraph<'_>, GraphError> {
+pub(crate) fn quantize_graph<'a>(
+    graph: TaskGraph<'a>,
+    storage: &Storage,
+    opset: Opset,
+) -> Result<FileGraph<'a>, GraphError> {
     let TaskGraph { mut model, weights } = graph;
     let mut matrices = HashSet::new();
     let mut initializers = Vec::new();
     for weight in weights {
-        if weight.source.quantizable && is_large(&weight.dims) {
+        let shape = weight.source.layout.of_shape(&weight.dims);
+        if weight.source.quantizable && storage.lowers(&weight.name, &shape) {
             matrices.insert(weight.name.clone());
             initializers.extend(integers_and_scales(weight));
         } else {

@@ -8,7 +8,7 @@
 //! Only large matrices of the backbone are stored so. Norms, adapters, generators and position tables stay in float32:
 //! they are small, and they make the difference between tasks. All operators are standard ONNX operators.
 //!
-//! - `matrix`: quantizes a matrix, and computes with quantized matrices as a file does
+//! - `matrix`: quantizes a matrix, and computes with it as a file does
 //! - `graph`: rewrites the nodes that read quantized matrices
 
 pub(crate) mod graph;

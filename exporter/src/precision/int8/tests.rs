@@ -8,10 +8,16 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::graph::quantize_graph;
-use super::matrix::{Matrix, QuantizedMatrices, QuantizedMatrix};
+use super::matrix::QuantizedMatrix;
 use crate::error::GraphError;
 use crate::precision::content::{FileGraph, elements};
+use crate::precision::matrices::{Matrix, StoredMatrices};
+use crate::precision::{Precision, Storage};
 use crate::weights::{Layout, Part, Source, TaskGraphBuilder, declare};
+
+fn int8() -> Storage {
+    Precision::Int8.into()
+}
 
 const WIDTH: usize = 128;
 const OUT: usize = 150;
@@ -64,11 +70,11 @@ fn built(opset: Opset) -> FileGraph<'static> {
     for (value, name, width) in outputs {
         graph.output(value, name, ElementType::F32, &[tokens.clone(), width.into()]);
     }
-    quantize_graph(graph.finish().unwrap(), opset).unwrap()
+    quantize_graph(graph.finish().unwrap(), &int8(), opset).unwrap()
 }
 
 fn opened(opset: Opset, kind: BackendKind, folder: &std::path::Path) -> Box<dyn Graph> {
-    let quantized = QuantizedMatrices::default();
+    let quantized = StoredMatrices::new(int8());
     let path = folder.join("products.onnx");
     let mut file = std::fs::File::create(&path).unwrap();
     write_model(&mut file, &built(opset), |weight: &_| elements(weight, &quantized)).unwrap();
@@ -133,7 +139,7 @@ fn a_quantized_matrix_is_within_half_a_step_of_the_original() {
 
 #[test]
 fn a_matrix_is_quantized_once_and_freed_after_it_was_written() {
-    let quantized = QuantizedMatrices::default();
+    let quantized = StoredMatrices::new(int8());
     let read = |name: &str| Matrix::read(name, Some(&quantized), || Ok(tensor(name).into_dyn())).unwrap();
     assert!(matches!(read("linear"), Matrix::Integers(_)));
     assert!(matches!(read("small"), Matrix::Floats(_)));
@@ -151,7 +157,7 @@ fn a_node_that_reads_a_matrix_in_another_way_is_an_error() {
     let linear = weight(&mut graph, "linear", Layout::Transposed, true);
     let sum = graph.add(linear, linear);
     graph.output(sum, "sum", ElementType::F32, &[WIDTH.into(), OUT.into()]);
-    let error = quantize_graph(graph.finish().unwrap(), Opset::default()).unwrap_err();
+    let error = quantize_graph(graph.finish().unwrap(), &int8(), Opset::default()).unwrap_err();
     assert!(matches!(&error, GraphError::Reader { weight, .. } if weight == "linear"), "{error}");
 }
 
@@ -162,7 +168,7 @@ fn both_runtimes_multiply_as_the_reference_model_does_and_each_token_by_itself()
     x.row_mut(3).mapv_inplace(|x| x * 1e4);
     let ids = [0, 149, 3, 3, 77];
     let folder = tempfile::tempdir().unwrap();
-    let quantized = QuantizedMatrices::default();
+    let quantized = StoredMatrices::new(int8());
     let matrix = |name: &str| Matrix::read(name, Some(&quantized), || Ok(tensor(name).into_dyn())).unwrap();
     for opset in [Opset::V17, Opset::V18] {
         for kind in [BackendKind::Ort, BackendKind::Tract] {

@@ -10,7 +10,7 @@ use super::generate::{GeneratedAdapter, generate};
 use super::states::States;
 use crate::arithmetic::{argmax, gelu_new, rms_norm, softmax};
 use crate::error::ModelError;
-use crate::precision::int8::matrix::{Matrix, QuantizedMatrices};
+use crate::precision::matrices::{Matrix, StoredMatrices};
 use crate::t5::model::T5Model;
 use crate::tensor::wide;
 
@@ -32,8 +32,8 @@ pub enum Form {
 pub struct Reference<'a> {
     model: &'a T5Model,
     form: Form,
-    /// The large matrices as integers, for the reference model of an int8 file.
-    quantized: Option<&'a QuantizedMatrices>,
+    /// The large matrices in the precision of a file.
+    stored: Option<&'a StoredMatrices>,
 }
 
 /// A stack, and the inputs of its attentions besides states and weights.
@@ -58,12 +58,12 @@ struct ScoreBias {
 impl<'a> Reference<'a> {
     /// The reference model of `model` in one of its forms.
     pub fn new(model: &'a T5Model, form: Form) -> Self {
-        Self { model, form, quantized: None }
+        Self { model, form, stored: None }
     }
 
-    /// The reference model of an int8 file: folded, with the large matrices in `quantized`.
-    pub(crate) fn int8(model: &'a T5Model, quantized: &'a QuantizedMatrices) -> Self {
-        Self { model, form: Form::Folded, quantized: Some(quantized) }
+    /// The reference model of a file of the precision of `stored`: folded, with the large matrices in that precision.
+    pub(crate) fn in_precision(model: &'a T5Model, stored: &'a StoredMatrices) -> Self {
+        Self { model, form: Form::Folded, stored: Some(stored) }
     }
 
     /// The encoder's output after its final norm, `[batch * source_len, d_model]`, for `input_ids` and `attention_mask`
@@ -287,7 +287,7 @@ impl<'a> Reference<'a> {
 
     /// The matrix `name` in the precision of the file, LoRA folded in.
     fn matrix(&self, name: &str) -> Result<Matrix, ModelError> {
-        Matrix::read(name, self.quantized, || self.model.folded_tensor(name))
+        Matrix::read(name, self.stored, || self.model.folded_tensor(name))
     }
 
     fn norm(&self, x: &mut Array2<f64>, name: &str) -> Result<(), ModelError> {

@@ -65,10 +65,13 @@ impl Entry {
         name.push(".cache");
         let folder = folder.join(name);
         let version = || {
-            let file = fs::metadata(weights.path())?;
-            let modified = file.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-            let path = fs::canonicalize(weights.path())?;
-            Ok((path, format!("{} {modified} {} {}", file.len(), ort::info(), processor())))
+            let mut version = format!("{} {}", ort::info(), processor());
+            for path in weights.paths() {
+                let file = fs::metadata(path)?;
+                let modified = file.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+                version.push_str(&format!(" {} {modified}", file.len()));
+            }
+            Ok((fs::canonicalize(weights.path())?, version))
         };
         let (path, version) = version().map_err(|error: io::Error| failed(&folder, error))?;
         let short = |bytes: &[u8]| hexadecimal(&Sha256::digest(bytes)[..8]);

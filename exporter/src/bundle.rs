@@ -1,0 +1,62 @@
+//! Bundles: several tasks of a run as one model file each, with one data file of the weights that all of them have.
+
+use std::path::Path;
+
+use hyperloader_core::files::FileError;
+
+use crate::data::{DataFile, Placement, shared};
+use crate::error::ExportError;
+use crate::export::{Exporter, Options};
+use crate::summary::Exported;
+
+/// Begins the name of the shared data file.
+const SHARED: &str = "shared";
+
+impl Exporter {
+    /// Writes each of `tasks` as `TASK.onnx` to `folder`, which is created, and the large weights that are the same in all of
+    /// them once, to `shared-HASH.weights`. Each model file can be used alone if the data file lies beside it. `stage`
+    /// receives a task and a description of each step.
+    ///
+    /// # Errors
+    /// Returns [`ExportError`] of the first task that cannot be exported. The files of tasks before it are complete.
+    pub fn export_bundle(
+        &self,
+        tasks: &[String],
+        folder: &Path,
+        options: &Options,
+        stage: &dyn Fn(&str, &str),
+    ) -> Result<Vec<Exported>, ExportError> {
+        std::fs::create_dir_all(folder).map_err(|error| FileError::new("create", folder, error))?;
+        let Some(first) = tasks.first() else { return Ok(Vec::new()) };
+        let digest = |task: &String| {
+            stage(task, "comparing its weights with those of the other tasks");
+            self.digests(task, options)
+        };
+        let names = shared(&tasks.iter().map(digest).collect::<Result<Vec<_>, _>>()?);
+        let data = self.with_graph(first, options, |graph, stored| {
+            DataFile::write(graph, stored, &folder.join(SHARED), |weight| names.contains(&weight.name))
+        })?;
+        let export = |task: &String| {
+            let path = folder.join(format!("{task}.onnx"));
+            let stage = |step: &str| stage(task, step);
+            let exported =
+                self.export_placed(task, &path, options, Placement::Shared(&data.external), &stage)?;
+            Ok(Exported { data: Some(data.path.clone()), ..exported })
+        };
+        let mut exported = Vec::new();
+        for task in tasks {
+            match export(task) {
+                Ok(task) => exported.push(task),
+                Err(error) => {
+                    // Nothing refers to the data file before the first task is complete.
+                    if exported.is_empty() {
+                        data.discard();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        data.supersede(&folder.join(SHARED));
+        Ok(exported)
+    }
+}

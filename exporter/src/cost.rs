@@ -1,0 +1,186 @@
+//! What a lower precision costs: F1 and changed tags on labelled sentences, next to the float32 file.
+
+use std::fmt;
+use std::path::Path;
+
+use glob::Pattern;
+use hyperloader_core::corpus::{CorpusError, CorpusSpec, Sentence, Split};
+use hyperloader_core::run::{Run, Task};
+use hyperloader_runtime::{BackendOptions, Evaluation, EvaluationError, OpenError, Tagger, TaggerOptions};
+use serde::Serialize;
+
+/// Largest number of sentences that are tagged.
+const MOST: usize = 500;
+
+/// How the cost of a lower precision is measured, and how much is accepted.
+#[derive(Debug, Clone)]
+pub struct CostCheck {
+    /// Labelled sentences, usually the task's validation sentences.
+    pub sentences: Vec<Sentence>,
+    /// The largest accepted difference of F1, from 0 to 1.
+    pub max_f1_drop: f64,
+    /// Whether to search for the matrices that are responsible, if it is too much.
+    pub explains: bool,
+    /// The backend that tags them.
+    pub backend: BackendOptions,
+}
+
+/// The cost of a file's precision.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Cost {
+    /// Number of sentences that were tagged.
+    pub sentences: usize,
+    /// Number of them with other tags than those of the float32 file.
+    pub changed: usize,
+    /// F1 of the float32 file, from 0 to 1.
+    pub f1_f32: f64,
+    /// F1 of the file.
+    pub f1: f64,
+}
+
+/// A precision that costs more than was accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TooCostly {
+    /// The precision, by name.
+    pub precision: &'static str,
+    /// What it costs.
+    pub cost: Cost,
+    /// The largest accepted difference of F1.
+    pub max_f1_drop: f64,
+    /// F1 with the matrices of each pattern in float32, best first; empty if they were not searched for.
+    pub kept: Vec<(&'static str, f64)>,
+}
+
+/// The cost of a precision could not be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum CostError {
+    /// A file could not be opened as a tagger.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The sentences could not be tagged.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluationError),
+}
+
+/// The validation sentences of a run's task cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SentencesError {
+    /// The run has no configuration, or an unusable one.
+    #[error("`{path}` does not say where the validation sentences of task `{task}` are")]
+    Configuration {
+        /// Path of the configuration.
+        path: String,
+        /// Name of the task.
+        task: String,
+        /// The reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A corpus is unusable.
+    #[error(transparent)]
+    Corpus(#[from] CorpusError),
+}
+
+/// The tags of a file and their score.
+pub(crate) struct Evaluated {
+    tags: Vec<Vec<String>>,
+    f1: f64,
+}
+
+impl CostCheck {
+    /// Tags the sentences with the tagger at `file`.
+    pub(crate) fn evaluate(&self, file: &Path) -> Result<Evaluated, CostError> {
+        let options = TaggerOptions { backend: self.backend.clone(), ..TaggerOptions::default() };
+        let evaluation = Evaluation::new(&Tagger::open(file, &options)?, &self.sentences)?;
+        Ok(Evaluated { f1: evaluation.scores.micro.f1, tags: evaluation.predicted })
+    }
+}
+
+impl Evaluated {
+    /// F1, from 0 to 1.
+    pub(crate) fn f1(&self) -> f64 {
+        self.f1
+    }
+
+    /// The cost of a file with these tags, next to the float32 file.
+    pub(crate) fn cost(&self, float32: &Self) -> Cost {
+        let changed = self.tags.iter().zip(&float32.tags).filter(|(one, other)| one != other).count();
+        Cost { sentences: self.tags.len(), changed, f1_f32: float32.f1, f1: self.f1 }
+    }
+}
+
+impl Cost {
+    /// By how much F1 is lower than that of the float32 file.
+    pub fn drop(&self) -> f64 {
+        self.f1_f32 - self.f1
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sentences, changed, f1_f32, f1 } = self;
+        write!(f, "F1 {f1:.4}, {f1_f32:.4} in f32; other tags in {changed} of {sentences} sentences")
+    }
+}
+
+impl fmt::Display for TooCostly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { precision, cost, max_f1_drop, kept } = self;
+        write!(f, "{precision} costs more than {max_f1_drop} F1: {cost}")?;
+        for (pattern, f1) in kept {
+            write!(f, "\nF1 {f1:.4} with `--keep-f32 {pattern}`")?;
+        }
+        Ok(())
+    }
+}
+
+/// The matrices that a precision may be too coarse for, as patterns of their names in a T5.
+const GROUPS: [&str; 7] = [
+    "shared.*",
+    "lm_head.*",
+    "encoder.*Attention*",
+    "encoder.*DenseReluDense*",
+    "decoder.*SelfAttention*",
+    "decoder.*EncDecAttention*",
+    "decoder.*DenseReluDense*",
+];
+
+/// The groups, as text and parsed.
+pub(crate) fn groups() -> impl Iterator<Item = (&'static str, Pattern)> {
+    GROUPS.into_iter().filter_map(|group| Some((group, Pattern::new(group).ok()?)))
+}
+
+/// Labelled sentences to measure a precision on: those of `file` if given, otherwise the validation sentences that the
+/// run's configuration names. At most 500, evenly spread.
+///
+/// # Errors
+/// Returns an error if the run has no readable configuration for the task, or the corpus is unusable.
+pub fn cost_sentences(run: &Run, task: &Task, file: Option<&Path>) -> Result<Vec<Sentence>, SentencesError> {
+    let mut spec = corpus_of(run, task)?;
+    // The train split, which the rule is derived from, is not read.
+    spec.words = Some(task.words);
+    if let Some(file) = file {
+        spec.valid = Some(file.to_owned());
+    }
+    let sentences = match &spec.valid {
+        Some(valid) => spec.read_file(valid)?.0,
+        None => spec.load_split(Split::Valid)?,
+    };
+    let step = sentences.len().div_ceil(MOST).max(1);
+    Ok(sentences.into_iter().step_by(step).collect())
+}
+
+/// The task's corpus in the run's configuration.
+fn corpus_of(run: &Run, task: &Task) -> Result<CorpusSpec, SentencesError> {
+    let path = run.folder.join("config.toml");
+    let fault = |source: Box<dyn std::error::Error + Send + Sync>| SentencesError::Configuration {
+        path: path.display().to_string(),
+        task: task.name.clone(),
+        source,
+    };
+    let text = std::fs::read_to_string(&path).map_err(|error| fault(error.into()))?;
+    let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| fault(error.into()))?;
+    let corpus = table.get_mut("task").and_then(|tasks| tasks.get_mut(&task.name));
+    let corpus = corpus.ok_or_else(|| fault("it has no such task".into()))?.clone();
+    let spec: CorpusSpec = corpus.try_into().map_err(|error: toml::de::Error| fault(error.into()))?;
+    Ok(spec.resolved(&run.folder))
+}

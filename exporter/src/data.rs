@@ -1,0 +1,123 @@
+//! Data files: large weights in a file beside the model, of one task or shared by several.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use hyperloader_core::files::{FileError, sha256, write_checked};
+use hyperloader_onnx::{External, Weight, WriteError, is_large, write_data};
+use sha2::{Digest, Sha256};
+
+use crate::error::{ExportError, ModelError};
+use crate::precision::content::{Content, FileGraph, elements};
+use crate::precision::matrices::StoredMatrices;
+
+/// Extension of data files.
+const EXTENSION: &str = "weights";
+/// Number of digits of the content's SHA-256 in a data file's name.
+const DIGITS: usize = 16;
+
+/// Where the large weights of a model file go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Placement<'a> {
+    /// Into the model file if it then has at most 2 GiB, otherwise into a data file beside it.
+    Auto,
+    /// Into a data file beside it.
+    Beside,
+    /// Some are in a data file already, the others go into the model file.
+    Shared(&'a External),
+}
+
+/// A data file that was written.
+#[derive(Debug, Clone)]
+pub(crate) struct DataFile {
+    pub(crate) path: PathBuf,
+    /// Whether there was no file of this name, which means of this content, before.
+    is_new: bool,
+    pub(crate) external: External,
+}
+
+impl DataFile {
+    /// Writes the large weights of `graph` that `wanted` chooses to the folder of `model`, a model file.
+    ///
+    /// The name is `STEM-HASH.weights`, with the first digits of the content's SHA-256: a file never changes its content, so a
+    /// model never refers to the weights of another.
+    pub(crate) fn write(
+        graph: &FileGraph<'_>,
+        stored: &StoredMatrices,
+        model: &Path,
+        wanted: impl Fn(&Weight<Content<'_>>) -> bool,
+    ) -> Result<Self, ExportError> {
+        let weights = || graph.weights.iter().filter(|weight| is_large(*weight) && wanted(weight));
+        let unnamed = model.with_extension(EXTENSION);
+        let fill = |mut out: &mut dyn Write| {
+            write_data(&mut out, weights(), |weight: &Weight<_>| elements(weight, stored)).map_err(of_write)
+        };
+        let (offsets, hash) = write_checked(&unnamed, fill, |file, offsets| Ok((offsets, sha256(file)?)))?;
+        let stem = model.file_stem().unwrap_or_default().to_string_lossy();
+        let location = format!("{stem}-{}.{EXTENSION}", &hash[..DIGITS]);
+        let path = model.with_file_name(&location);
+        let is_new = !path.exists();
+        fs::rename(&unnamed, &path).map_err(|error| FileError::new("write", &path, error))?;
+        Ok(Self { path, is_new, external: External { location, offsets } })
+    }
+
+    /// Removes the file, because the model that refers to it was not written. A file that was there before stays.
+    pub(crate) fn discard(&self) {
+        if self.is_new {
+            // The error that comes from the model matters more.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    /// Removes the data files of earlier models at the path `model`.
+    pub(crate) fn supersede(&self, model: &Path) {
+        let stem = model.file_stem().unwrap_or_default().to_string_lossy();
+        let earlier = |name: &str| {
+            let hash =
+                name.strip_prefix(&*stem)?.strip_prefix('-')?.strip_suffix(EXTENSION)?.strip_suffix('.')?;
+            (hash.len() == DIGITS && hash.bytes().all(|digit| digit.is_ascii_hexdigit())).then_some(())
+        };
+        let entries =
+            model.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+        for entry in entries.and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if *name != *self.external.location && name.to_str().and_then(earlier).is_some() {
+                // Another process may remove it, too.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// The error of a weight that could not be supplied as the model's own.
+pub(crate) fn of_write(error: WriteError) -> ExportError {
+    match error {
+        WriteError::Source { name, source } => match source.downcast::<ModelError>() {
+            Ok(error) => ExportError::Model(*error),
+            Err(source) => WriteError::Source { name, source }.into(),
+        },
+        error => error.into(),
+    }
+}
+
+/// The digests of the large weights of a graph, by name.
+pub(crate) type Digests = BTreeMap<String, [u8; 32]>;
+
+/// The digests of a graph's large weights.
+pub(crate) fn digests(graph: &FileGraph<'_>, stored: &StoredMatrices) -> Result<Digests, ExportError> {
+    let digest = |weight: &Weight<Content<'_>>| {
+        let bytes = elements(weight, stored)?;
+        Ok((weight.name.clone(), Sha256::digest(&bytes).into()))
+    };
+    graph.weights.iter().filter(|weight| is_large(*weight)).map(digest).collect()
+}
+
+/// The names of the weights that are the same in all graphs.
+pub(crate) fn shared(digests: &[Digests]) -> BTreeSet<String> {
+    let Some((first, others)) = digests.split_first() else { return BTreeSet::new() };
+    let in_all =
+        |(name, digest): &(&String, &[u8; 32])| others.iter().all(|other| other.get(*name) == Some(*digest));
+    first.iter().filter(in_all).map(|(name, _)| name.clone()).collect()
+}

@@ -1,22 +1,24 @@
 //! Weights in data files: read as if they were in the model file, and refused if they lie elsewhere or are cut short.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
-
 use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
 
-use common::counting_elements;
 use hyperloader_onnx::proto::{ModelProto, StringStringEntryProto};
 use hyperloader_onnx::{
-    BuiltModel, ElementType, External, GraphBuilder, Opset, WeightFile, decode_model, is_large, read_model,
-    write_data, write_model, write_model_beside,
+    BuiltModel, Bytes, ElementType, External, GraphBuilder, Opset, Weight, WeightFile, decode_model,
+    is_large, read_model, write_data, write_model, write_model_beside,
 };
 use prost::Message;
 use tempfile::TempDir;
 
 const COUNTS: [usize; 4] = [300, 3, 1000, 257];
+
+/// Elements 0, 1, 2, ...
+fn counting_elements(weight: &Weight) -> Bytes {
+    (0..weight.element_count()).flat_map(|index| (index as f32).to_le_bytes()).collect()
+}
 
 fn built() -> BuiltModel {
     let mut graph = GraphBuilder::new("weights", Opset::default());
@@ -127,7 +129,9 @@ fn references_that_leave_the_folder_or_the_file_are_refused() {
 fn links_are_followed_inside_the_folder_only() {
     let folder = TempDir::new().unwrap();
     let [store, snapshot, other] = ["store", "snapshot", "other"].map(|name| folder.path().join(name));
-    [&store, &snapshot, &other].map(|folder| fs::create_dir(folder).unwrap());
+    for folder in [&store, &snapshot, &other] {
+        fs::create_dir(folder).unwrap();
+    }
     write(&store);
     // A cache of downloads: both names are links to files of one folder.
     for name in ["model.onnx", "model.weights"] {

@@ -45,6 +45,7 @@ impl EvaluationError {
             Self::Backend(error) => error.is_internal(),
             // Readers of corpora give a tag for each word.
             Self::Metric(_) => true,
+            Self::Withholds => false,
         }
     }
 }

@@ -60,7 +60,9 @@ pub(crate) fn target(args: &TagArgs, inputs: &[Input]) -> Result<Target> {
     if format == Format::Parquet {
         needs_parquet()?;
         if args.models.len() > 1 {
-            bail!("`parquet` has the tags of one model\nhint: use `jsonl`, or tag with one model after the other");
+            bail!(
+                "`parquet` has the tags of one model\nhint: use `jsonl`, or tag with one model after the other"
+            );
         }
     }
     if args.resume && !format.can_resume() {

@@ -127,7 +127,7 @@ pub(crate) struct TagArgs {
     /// Labelled file to evaluate the model on, instead of tagging
     ///
     /// It is read as training reads corpora. The report is text, JSON or, with `--output-format html`, a page.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["sentences", "input", "info", "resume", "limit"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sentences", "input", "info", "resume", "max_error", "max_span_error"])]
     pub(crate) gold: Option<PathBuf>,
 
     /// Another tagger to evaluate and compare with on the same sentences

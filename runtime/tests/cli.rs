@@ -404,9 +404,9 @@ fn mistakes_on_the_command_line_are_user_errors() {
     stdout
     stderr
     error: the following required arguments were not provided:
-      --model <FILE>
+      --model <FILE>...
 
-    Usage: hl-run --model <FILE> <SENTENCES>...
+    Usage: hl-run --model <FILE>... <SENTENCES>...
 
     For more information, try '--help'.
     "#);

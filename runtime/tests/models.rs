@@ -71,28 +71,30 @@ fn all_formats_name_the_tasks() {
     };
     insta::assert_snapshot!(format("text"), @r"
     call café paris.
-      lexicon   5..9  place  café
+      lexicon    5..9  place  café
       lexicon  10..15  place  paris
-      blanks   5..9  place  café
+      blanks     5..9  place  café
+      blanks   10..16  place  paris.
     ");
     insta::assert_snapshot!(format("pretty"), @r"
     lexicon: call [café](place) [paris](place).
-    blanks: call [café](place) paris.
+    blanks: call [café](place) [paris.](place)
 
-    legend: blanks.place 1, lexicon.place 2
+    legend: blanks.place 2, lexicon.place 2
     ");
     insta::assert_snapshot!(format("conll"), @r"
     # tags: lexicon blanks
     call	O	O
     café	B-place	B-place
-    paris	B-place	O
-    .	O	O
+    paris	B-place	B-place
+    .	O	I-place
     ");
     insta::assert_snapshot!(format("tsv"), @r"
     record	task	start	end	label	text	error
     1	lexicon	5	9	place	café	
     1	lexicon	10	15	place	paris	
     1	blanks	5	9	place	café	
+    1	blanks	10	16	place	paris.	
     ");
     let page = format("html");
     assert!(
@@ -133,7 +135,7 @@ fn words_of_a_record_are_those_of_all_models() {
     insta::assert_snapshot!(input("conll"), @r"
     # tags: lexicon blanks
     call	VB	O	O
-    paris.	NN	O	O
+    paris.	NN	B-place	B-place
 
     new	X	B-place	B-place
     ");

@@ -39,7 +39,9 @@ fn sort(tag: &mut TagArgs, matches: &ArgMatches) -> Result<(), Error> {
     let mut places = matches.indices_of("model").into_iter().flatten();
     let (mut models, mut moved) = (Vec::new(), Vec::new());
     for words in matches.get_occurrences::<PathBuf>("model").into_iter().flatten() {
-        let words: Vec<(usize, &PathBuf)> = places.by_ref().zip(words).collect();
+        // The words come first: `zip` takes a place only if there is a word.
+        let words: Vec<(usize, &PathBuf)> =
+            words.zip(places.by_ref()).map(|(word, place)| (place, word)).collect();
         let count = 1 + words.iter().skip(1).take_while(|(_, word)| is_model(word)).count();
         let (files, sentences) = words.split_at(count.min(words.len()));
         models.extend(files.iter().map(|(_, file)| (*file).clone()));

@@ -72,8 +72,10 @@ pub(crate) fn target(args: &TagArgs, inputs: &[Input]) -> Result<Target> {
             format.name()
         );
     }
-    let path = followed(path, format)?;
-    conflict::check(args, &written(&path, format, args.resume, inputs))?;
+    // Messages have the name that was typed.
+    let typed = path;
+    let path = followed(typed, format)?;
+    conflict::check(args, &[vec![typed.clone()], further(&path, format, args.resume, inputs)].concat())?;
     let place = match (format, args.resume) {
         (Format::Brat, _) => Place::Folder(path),
         (_, true) => Place::Partial(path),
@@ -88,14 +90,14 @@ pub(crate) fn target(args: &TagArgs, inputs: &[Input]) -> Result<Target> {
 /// As [`target`].
 pub(crate) fn check_file(args: &TagArgs, path: &Path) -> Result<()> {
     uncompressed(path)?;
-    let path = followed(path, Format::Text)?;
-    conflict::check(args, std::slice::from_ref(&path))?;
-    Ok(check_output(&path)?)
+    followed(path, Format::Text)?;
+    conflict::check(args, &[path.to_owned()])?;
+    Ok(check_output(path)?)
 }
 
-/// All files that are written.
-fn written(path: &Path, format: Format, resume: bool, inputs: &[Input]) -> Vec<PathBuf> {
-    let mut files = vec![path.to_owned()];
+/// All files that are written besides the output itself.
+fn further(path: &Path, format: Format, resume: bool, inputs: &[Input]) -> Vec<PathBuf> {
+    let mut files = Vec::new();
     if resume {
         files.extend(partial::files(path));
     }

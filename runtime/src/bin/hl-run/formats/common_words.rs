@@ -10,6 +10,13 @@ pub(super) type Row = ((usize, usize), Vec<String>);
 /// The parts of the text between the edges of the words of all models. If all models have the same words, these are the parts; else
 /// words are cut, and a word's tag goes on over its parts, so that each model's spans stay as they are.
 pub(super) fn rows(models: &[Tagged]) -> Vec<Row> {
+    let places = |tagged: &Tagged| tagged.words.iter().map(|word| (word.start, word.end)).collect::<Vec<_>>();
+    let first = models.first().map(places).unwrap_or_default();
+    if models.iter().skip(1).all(|tagged| places(tagged) == first) {
+        let tag = |at: usize, tagged: &Tagged| tagged.tags.get(at).cloned().unwrap_or_else(|| "O".to_owned());
+        let row = |(at, place)| (place, models.iter().map(|tagged| tag(at, tagged)).collect());
+        return first.into_iter().enumerate().map(row).collect();
+    }
     let words = || models.iter().flat_map(|tagged| &tagged.words);
     let edges: BTreeSet<usize> = words().flat_map(|word| [word.start, word.end]).collect();
     let edges: Vec<usize> = edges.into_iter().collect();

@@ -86,7 +86,9 @@ impl Writer for Pretty {
         }
         let tasks = self.tasks.clone();
         let line = |(task, tagged): (&String, &Tagged)| {
-            format!("{}: {}", printable(task), self.marked(tagged, Some(task)))
+            let marked = self.marked(tagged, Some(task));
+            let gap = if marked == "\n" { "" } else { " " };
+            format!("{}:{gap}{marked}", printable(task))
         };
         Ok(tasks.iter().zip(models).map(line).collect())
     }

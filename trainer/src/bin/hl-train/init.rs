@@ -86,7 +86,11 @@ fn plan(args: &InitArgs) -> Result<Plan> {
 fn tokens_of(backbone: &BackboneConfig, console: &Console) -> Option<Tokens> {
     let found = match backbone.locate_offline() {
         Ok(located) => tokens(&located.folder).map_err(|error| with_causes(&error)),
-        Err(error) => Err(with_causes(&error)),
+        // The reason would name settings for downloads, which the user did not choose.
+        Err(_) => Err(
+            "it is not on this machine\nhint: let a training download it, then repeat `init` with `--force`"
+                .to_owned(),
+        ),
     };
     let note = |why: String| {
         console.note(format_args!(

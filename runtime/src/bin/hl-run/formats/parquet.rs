@@ -75,7 +75,7 @@ fn tagged_row(tagged: &Tagged, offsets: OffsetUnit) -> TaggedRow {
         end: span.end,
         label: span.label.clone(),
         text: span.text.clone(),
-        score: span.score.as_ref().map(|TagScore { score, .. }| *score),
+        score: span.score.as_ref().map(|TagScore { score, .. }| rounded(*score)),
         unknown: span.unknown,
     };
     TaggedRow {
@@ -83,13 +83,17 @@ fn tagged_row(tagged: &Tagged, offsets: OffsetUnit) -> TaggedRow {
         tokens: Some(surfaces(tagged).into_iter().map(str::to_owned).collect()),
         tags: Some(tagged.tags.clone()),
         spans: Some(spans_in(tagged, offsets).iter().map(span).collect()),
-        // Six decimals, as in JSON.
-        score: tagged.scores.as_ref().map(|scores| (scores.score * 1e6).round() / 1e6),
+        score: tagged.scores.as_ref().map(|scores| rounded(scores.score)),
         error: None,
         abstained: tagged.abstained,
         withheld: tagged.withheld,
         fields: None,
     }
+}
+
+/// Six decimals, as in JSON.
+fn rounded(score: f64) -> f64 {
+    (score * 1e6).round() / 1e6
 }
 
 /// The record's other fields and comments as a JSON object, if it has any.

@@ -25,7 +25,9 @@ fn every_task_in_float32_and_int8_has_the_same_tags_with_a_cache() {
         for precision in ["f32", "int8"] {
             let model = folder.path().join(format!("{task}.{precision}.onnx"));
             let mut export = Command::new(env!("CARGO_BIN_EXE_hl-export"));
-            export.args(["--task", task, "--precision", precision, "--no-verify", "--no-cost", "--output"]).arg(&model);
+            export
+                .args(["--task", task, "--precision", precision, "--no-verify", "--no-cost", "--output"])
+                .arg(&model);
             export.arg("--run").arg(fixture("runs/nano")).assert().success();
             let tag = |cache: Option<&Path>| -> Vec<Tagged> {
                 let cache = cache.map(Path::to_owned);

@@ -2,7 +2,7 @@
 //! done, on sentences with gold tags. Prints two tables in Markdown.
 //!
 //! ```text
-//! $ hl-export --run runs/hyperloader-1 --all --output models
+//! $ mkdir models && cd models && hl-export --run ../runs/hyperloader-1 --all && cd ..
 //! $ cargo run --release --package hyperloader-runtime --example selection -- --config hyperloader.toml --models models
 //! ```
 //!

@@ -205,7 +205,15 @@ fn every_option_with_a_value_tells_its_default() {
         }
         for option in described {
             // A flag takes no value and is off by default; these have no default.
-            let named = ["--model ", "--task ", "--gold ", "--compare ", "--max-error "];
+            let named = [
+                "--model ",
+                "--task ",
+                "--bundle ",
+                "--gold ",
+                "--compare ",
+                "--max-error ",
+                "--max-span-error ",
+            ];
             let exempt = !option.contains('<') || named.iter().any(|name| option.starts_with(name));
             assert!(exempt || option.contains("[default: "), "{command}: {option}");
         }

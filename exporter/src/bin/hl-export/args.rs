@@ -111,7 +111,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, default_value = "f32", value_name = "PRECISION", value_parser = choices(&PRECISIONS))]
     pub(crate) precision: PrecisionChoice,
 
-    /// Matrices that keep 32-bit floats, by name, such as `decoder.block.0.*`
+    /// Matrices that keep 32-bit floats, by name, such as `decoder.block.0.*` [default: none]
     ///
     /// `*` stands for any characters. The names are those of the initializers in the file, which Netron shows.
     #[arg(long, value_name = "PATTERN", num_args = 1, value_parser = Pattern::new)]
@@ -123,7 +123,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "X", default_value = "0.005", value_parser = share)]
     pub(crate) max_f1_drop: f64,
 
-    /// Labelled file in place of the validation sentences that the run's configuration names
+    /// Labelled file that the cost is measured on [default: the validation sentences that the run's configuration names]
     #[arg(long, value_name = "FILE", conflicts_with = "all")]
     pub(crate) valid: Option<PathBuf>,
 

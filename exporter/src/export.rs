@@ -239,7 +239,7 @@ impl Exporter {
 
     /// The digests of the large weights in the file of `task`, for [`crate::bundle`].
     pub(crate) fn digests(&self, task: &str, options: &Options) -> Result<Digests, ExportError> {
-        self.with_graph(task, options, |graph, stored| digests(graph, stored))
+        self.with_graph(task, options, digests)
     }
 
     /// Calls `use_it` with the graph of the file of `task`.

@@ -234,13 +234,11 @@ fn token_words(field: &str, tokens: &Value, text: &str, options: &ReadOptions) -
     Ok((Some(words), Some(places)))
 }
 
+/// Words, and where each begins and ends in characters.
+type Placed = (Vec<String>, Vec<(usize, usize)>);
+
 /// Token objects in one unit. The text that a token says it has is compared with the one at its place.
-fn token_places(
-    field: &str,
-    tokens: &Value,
-    text: &str,
-    unit: OffsetUnit,
-) -> Result<(Vec<String>, Vec<(usize, usize)>), Fault> {
+fn token_places(field: &str, tokens: &Value, text: &str, unit: OffsetUnit) -> Result<Placed, Fault> {
     let offsets = Offsets::new(text, unit);
     let chars: Vec<char> = text.chars().collect();
     let (mut words, mut places) = (Vec::new(), Vec::new());

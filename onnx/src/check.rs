@@ -142,17 +142,10 @@ fn check_initializer(tensor: &TensorProto) -> Result<(), String> {
             "tensor `{name}` of shape {dims:?} has no elements, its dimensions are read up to {MAX_EMPTY_DIMENSION}"
         ));
     }
-    match integers(tensor).find(|integer| integer.unsigned_abs() > MAX_INTEGER.unsigned_abs()) {
+    match tensor.i64s().find(|integer| integer.unsigned_abs() > MAX_INTEGER.unsigned_abs()) {
         Some(integer) => Err(format!("tensor `{name}` holds {integer}, at most {MAX_INTEGER} is read")),
         None => Ok(()),
     }
-}
-
-/// The elements of a tensor of 64-bit integers; none of other types. 32-bit integers are below every limit.
-pub(crate) fn integers(tensor: &TensorProto) -> impl Iterator<Item = i64> + '_ {
-    let is_i64 = tensor.data_type == ElementType::I64.code();
-    let raw = tensor.raw_data.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes));
-    raw.chain(tensor.int64_data.iter().copied()).filter(move |_| is_i64)
 }
 
 /// Names of dimensions are read as formulas by some backends.

@@ -11,8 +11,8 @@ use std::path::{Component, Path, PathBuf};
 use memmap2::Mmap;
 use prost::bytes::Bytes;
 
+use crate::error::ReadError;
 use crate::proto::{ModelProto, StringStringEntryProto, TensorProto};
-use crate::read::ReadError;
 
 /// `TensorProto.DataLocation.EXTERNAL`: the elements of the tensor are in another file.
 const EXTERNAL: i32 = 1;

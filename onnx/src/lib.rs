@@ -6,6 +6,7 @@
 //! - [`builder`]: [`GraphBuilder`] with its scopes, values, constants and weights; `operators` adds one method per operator
 //! - [`built`]: [`BuiltModel`], a finished graph whose weights are known by name, type and shape only
 //! - [`mod@write`]: streams a [`BuiltModel`] to a file with one weight in memory at a time
+//! - `error`: [`ReadError`]
 //! - [`read`]: decodes a model and checks every size in it
 //! - [`weight_file`]: a mapped model file, and models that refer to the weights in it
 //! - [`mod@extract`]: the part of a model between named values, as a separate model
@@ -19,6 +20,7 @@ pub mod builder;
 pub mod built;
 mod check;
 pub mod element;
+mod error;
 pub mod external;
 pub mod extract;
 mod limits;
@@ -33,9 +35,10 @@ pub mod write;
 pub use builder::{BuildError, GraphBuilder, Opset, Value};
 pub use built::{BuiltModel, Weight};
 pub use element::{Dim, ElementType};
+pub use error::ReadError;
 pub use external::External;
 pub use extract::{ExtractError, extract};
 pub use prost::bytes::Bytes;
-pub use read::{ReadError, decode_model};
+pub use read::decode_model;
 pub use weight_file::{WeightFile, read_model};
 pub use write::{WriteError, check_size, is_large, write_data, write_model, write_model_beside};

@@ -283,6 +283,13 @@ impl TensorProto {
         }
     }
 
+    /// The elements of a tensor of 64-bit integers; none of other types.
+    pub fn i64s(&self) -> impl Iterator<Item = i64> + '_ {
+        let is_i64 = self.data_type == ElementType::I64.code();
+        let raw = self.raw_data.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes));
+        raw.chain(self.int64_data.iter().copied()).filter(move |_| is_i64)
+    }
+
     /// Number of elements of the shape; `None` if a dimension is negative or the product overflows.
     pub fn element_count(&self) -> Option<usize> {
         self.dims.iter().try_fold(1_usize, |count, &dim| count.checked_mul(usize::try_from(dim).ok()?))

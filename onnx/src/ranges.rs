@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::check::integers;
 use crate::element::ElementType;
 use crate::proto::{GraphProto, NodeProto};
 
@@ -46,7 +45,7 @@ pub(crate) fn check_ranges(graph: &GraphProto) -> Result<(), String> {
         .initializer
         .iter()
         .filter(|tensor| tensor.data_type == ElementType::I64.code())
-        .map(|tensor| (tensor.name.as_str(), integers(tensor).collect()))
+        .map(|tensor| (tensor.name.as_str(), tensor.i64s().collect()))
         .collect();
     let others: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     let constant = |numbers: &Vec<i64>| {

@@ -1,77 +1,16 @@
 //! Decodes a model and checks every size in it, and all limits of its graph.
 
 use std::collections::HashSet;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use prost::bytes::Bytes;
 use prost::{DecodeError, Message};
 
 use crate::check::check_graph;
 use crate::element::ElementType;
+use crate::error::ReadError;
 use crate::external::{DataFile, resolve};
-use crate::limits::MAX_BYTES;
 use crate::proto::{GraphProto, ModelProto, TensorProto};
-
-/// A file could not be read as a model.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The file could not be read.
-    #[error("cannot read model `{}`", path.display())]
-    Io {
-        /// Path of the file.
-        path: PathBuf,
-        /// The cause reported by the system.
-        source: io::Error,
-    },
-    /// The file is larger than any ONNX file.
-    #[error("`{}` has {bytes} bytes, an ONNX model has at most {MAX_BYTES}", path.display())]
-    TooLarge {
-        /// Path of the file.
-        path: PathBuf,
-        /// Size of the file.
-        bytes: u64,
-    },
-    /// A file with weights of the model cannot be opened.
-    #[error(
-        "cannot read `{}`, which holds weights of `{}`\nhint: keep both files in one folder, under their names",
-        path.display(), model.display()
-    )]
-    Data {
-        /// Path of the data file.
-        path: PathBuf,
-        /// Path of the model file.
-        model: PathBuf,
-        /// The cause reported by the system.
-        source: io::Error,
-    },
-    /// A tensor's elements in another file cannot be used.
-    #[error("tensor `{tensor}` of `{}` cannot be read: {reason}", path.display())]
-    External {
-        /// Path of the model file.
-        path: PathBuf,
-        /// Name of the tensor.
-        tensor: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The graph exceeds a limit.
-    #[error("`{}` exceeds the limits of a tagger: {reason}", path.display())]
-    Limit {
-        /// Path of the file.
-        path: PathBuf,
-        /// The limit and what exceeds it.
-        reason: String,
-    },
-    /// The bytes are not an ONNX model, or end too soon.
-    #[error("`{}` is not a whole ONNX model: {reason}", path.display())]
-    NotAModel {
-        /// Path of the file.
-        path: PathBuf,
-        /// The first fault found.
-        reason: String,
-    },
-}
 
 /// Decodes a model from `bytes`, which were read from the file `path`. The weights share the memory of `bytes`; all of them
 /// must be there.

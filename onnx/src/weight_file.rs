@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 use prost::bytes::Bytes;
 
+use crate::error::ReadError;
 use crate::external::{DataFile, open_data, refer_to};
 use crate::limits::{ALIGNMENT, LARGE, MAX_BYTES};
 use crate::proto::{ModelProto, TensorProto};
-use crate::read::{ReadError, decode_unchecked, decode_with};
+use crate::read::{decode_unchecked, decode_with};
 
 /// A model file and the data files that it refers to. They are mapped into memory, so that only the parts in use take memory.
 #[derive(Debug, Clone)]

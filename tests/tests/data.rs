@@ -142,6 +142,17 @@ fn a_fraction_that_leaves_nothing_is_named() {
 }
 
 #[test]
+fn a_corpus_of_long_sentences_alone_is_refused_with_what_to_do() {
+    let [long, short] = [sentence(150, &["O"]), sentence(3, &["O"])];
+    let error =
+        load([&[long][..], std::slice::from_ref(&short), std::slice::from_ref(&short)], |_| {}).unwrap_err();
+    insta::assert_snapshot!(error, @r#"
+    task `task` has no usable training sentence: 1 are longer than `training.max_source_len` or `max_target_len`
+    hint: `too_long = "window"` in `[training]` cuts them into parts
+    "#);
+}
+
+#[test]
 fn labels_of_the_test_split_that_training_lacks_are_listed() {
     let line = |label: &str| sentence(2, &[&format!("B-{label}"), "O"]);
     let data = load([&[line("a")], &[line("b")], &[line("z"), line("b"), line("a")]], |_| ()).unwrap();

@@ -126,7 +126,10 @@ pub fn load_task(
         if examples.is_empty() {
             let reason = match skipped {
                 0 => format!(": `training.fraction` = {} leaves none of {all}", limits.fraction),
-                n => format!(": {n} are longer than `training.max_source_len` or `max_target_len`"),
+                n => format!(
+                    ": {n} are longer than `training.max_source_len` or `max_target_len`\n\
+                     hint: `too_long = \"window\"` in `[training]` cuts them into parts"
+                ),
             };
             return Err(DataError::Empty { task: name(), split, reason });
         }

@@ -136,6 +136,7 @@ fn written_rows_are_read_back_as_they_were() {
             tags: Some(vec![]),
             spans: Some(vec![]),
             abstained: true,
+            withheld: 3,
             ..TaggedRow::default()
         },
     ];
@@ -146,10 +147,10 @@ fn written_rows_are_read_back_as_they_were() {
                 {"start": 7, "end": 11, "label": "city", "text": "\u{141}\u{f3}d\u{17a}", "score": 0.5, "unknown": false},
                 {"start": 0, "end": 3, "label": "city", "text": "fly", "unknown": true},
             ],
-            "score": 0.25, "abstained": false, "fields": "{\"id\":7}",
+            "score": 0.25, "abstained": false, "withheld": 0, "fields": "{\"id\":7}",
         }),
-        json!({"error": "it is bad", "abstained": false}),
-        json!({"text": "", "tokens": [], "tags": [], "spans": [], "abstained": true}),
+        json!({"error": "it is bad", "abstained": false, "withheld": 0}),
+        json!({"text": "", "tokens": [], "tags": [], "spans": [], "abstained": true, "withheld": 3}),
     ];
     // More than a row group.
     let count = 70_000;

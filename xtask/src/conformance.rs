@@ -122,12 +122,14 @@ fn library() -> Result<()> {
 
 /// Runs the tests that need the feature `parquet`, and lets pyarrow read a file of tagged sentences.
 fn parquet() -> Result<()> {
-    // With the features that the other tests use, so that few crates are compiled twice. The last command builds `hl-run`.
-    commands::run(cargo().args(["build", "--workspace"]))?;
-    let core = ["--package", "hyperloader-core", "--features", "parquet", "--lib", "parquet"];
-    commands::run(cargo().arg("test").args(core))?;
+    // The other features are those of `cargo xtask test`, so that few crates are compiled twice. The tests of command lines
+    // need the programs, which are then built.
     let features = ["--workspace", "--features", "hyperloader-core/parquet,hyperloader-runtime/parquet"];
-    commands::run(cargo().arg("test").args(features).args(["--bin", "hl-run", "--test", "parquet"]))?;
+    for tests in
+        [&["--lib", "parquet"][..], &["--bin", "hl-run", "--test", "parquet"], &["--no-run", "--test", "cli"]]
+    {
+        commands::run(cargo().arg("test").args(features).args(tests))?;
+    }
 
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);

@@ -50,12 +50,13 @@ impl DataFile {
         wanted: impl Fn(&Weight<Content<'_>>) -> bool,
     ) -> Result<Self, ExportError> {
         let weights = || graph.weights.iter().filter(|weight| is_large(*weight) && wanted(weight));
-        let unnamed = model.with_extension(EXTENSION);
+        let stem = model.file_stem().unwrap_or_default().to_string_lossy();
+        // A name that no file of the user has: the hash is not known before the file is complete.
+        let unnamed = model.with_file_name(format!(".{stem}.{EXTENSION}.new"));
         let fill = |mut out: &mut dyn Write| {
             write_data(&mut out, weights(), |weight: &Weight<_>| elements(weight, stored)).map_err(of_write)
         };
         let (offsets, hash) = write_checked(&unnamed, fill, |file, offsets| Ok((offsets, sha256(file)?)))?;
-        let stem = model.file_stem().unwrap_or_default().to_string_lossy();
         let location = format!("{stem}-{}.{EXTENSION}", &hash[..DIGITS]);
         let path = model.with_file_name(&location);
         let is_new = !path.exists();

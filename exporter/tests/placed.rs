@@ -56,6 +56,7 @@ fn a_file_with_its_weights_beside_it_gives_the_same_tags() {
     let out = folder.path().join("out");
     fs::create_dir(&out).unwrap();
     let [one, two] = ["one.onnx", "two.onnx"].map(|name| out.join(name));
+    fs::write(out.join("two.weights"), "of the user").unwrap();
     exporter.export("snips", &one, &Options::unchecked(), &|_| {}).unwrap();
     let beside = Options { external_data: true, ..Options::default() };
     let exported = exporter.export("snips", &two, &beside, &|_| {}).unwrap();
@@ -74,9 +75,9 @@ fn a_file_with_its_weights_beside_it_gives_the_same_tags() {
 
     // Another export replaces both files.
     exporter.export("mtop", &two, &beside, &|_| {}).unwrap();
-    let weights = || names(&out).into_iter().filter(|name| name.ends_with(".weights")).collect::<Vec<_>>();
-    assert_eq!(weights().len(), 1);
-    assert_ne!(weights()[0], data.file_name().unwrap().to_str().unwrap());
+    let weights: Vec<String> = names(&out).into_iter().filter(|name| name.ends_with(".weights")).collect();
+    assert!(weights.len() == 2 && weights[0] != data.file_name().unwrap().to_str().unwrap(), "{weights:?}");
+    assert_eq!(fs::read_to_string(out.join("two.weights")).unwrap(), "of the user");
 }
 
 #[test]

@@ -70,8 +70,8 @@ pub fn check_output_folder(folder: &Path) -> Result<(), FileError> {
     temporary_in(existing, None).map(drop).map_err(|e| FileError::new("write to", folder, e))
 }
 
-/// The folder of a file.
-fn folder_of(path: &Path) -> &Path {
+/// The folder of a file: `.` for a name alone.
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -1,28 +1,30 @@
 //! What a lower precision costs: F1 and changed tags on labelled sentences, next to the float32 file.
 
+use std::error::Error;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use glob::Pattern;
 use hyperloader_core::corpus::{CorpusError, CorpusSpec, Sentence, Split};
-use hyperloader_core::run::{Run, Task};
+use hyperloader_core::files::read_text;
+use hyperloader_core::run::{CONFIG, Run, Task};
 use hyperloader_runtime::{BackendOptions, Evaluation, EvaluationError, OpenError, Tagger, TaggerOptions};
 use serde::Serialize;
 
 /// Largest number of sentences that are tagged.
 const MOST: usize = 500;
 
-/// How the cost of a lower precision is measured, and how much is accepted.
-#[derive(Debug, Clone)]
+/// How the cost of a task's precision is measured, and how much is accepted.
+#[derive(Debug)]
 pub struct CostCheck {
     /// Labelled sentences, usually the task's validation sentences.
-    pub sentences: Vec<Sentence>,
+    sentences: Vec<Sentence>,
     /// The largest accepted difference of F1, from 0 to 1.
-    pub max_f1_drop: f64,
-    /// Whether to search for the matrices that are responsible, if it is too much.
-    pub explains: bool,
+    pub(crate) max_f1_drop: f64,
     /// The backend that tags them.
-    pub backend: BackendOptions,
+    backend: BackendOptions,
+    /// The tags of the float32 file, which is written once for all precisions.
+    float32: OnceLock<Evaluated>,
 }
 
 /// The cost of a file's precision.
@@ -47,7 +49,7 @@ pub struct TooCostly {
     pub cost: Cost,
     /// The largest accepted difference of F1.
     pub max_f1_drop: f64,
-    /// F1 with the matrices of each pattern in float32, best first; empty if they were not searched for.
+    /// F1 with the matrices of each pattern in float32, best first.
     pub kept: Vec<(&'static str, f64)>,
 }
 
@@ -66,27 +68,55 @@ pub enum CostError {
 #[derive(Debug, thiserror::Error)]
 pub enum SentencesError {
     /// The run has no configuration, or an unusable one.
-    #[error("`{path}` does not say where the validation sentences of task `{task}` are")]
+    #[error("`{}` does not say where the validation sentences of task `{task}` are", path.display())]
     Configuration {
         /// Path of the configuration.
-        path: String,
+        path: PathBuf,
         /// Name of the task.
         task: String,
         /// The reason.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// A corpus is unusable.
     #[error(transparent)]
     Corpus(#[from] CorpusError),
+    /// There is nothing to measure on.
+    #[error("`{}` has no sentence", .0.display())]
+    Empty(PathBuf),
 }
 
 /// The tags of a file and their score.
+#[derive(Debug)]
 pub(crate) struct Evaluated {
     tags: Vec<Vec<String>>,
     f1: f64,
 }
 
 impl CostCheck {
+    /// Measures on `sentences`, and accepts F1 that is lower by at most `max_f1_drop`, from 0 to 1.
+    pub fn new(sentences: Vec<Sentence>, max_f1_drop: f64, backend: BackendOptions) -> Self {
+        Self { sentences, max_f1_drop, backend, float32: OnceLock::new() }
+    }
+
+    /// Number of sentences.
+    pub(crate) fn len(&self) -> usize {
+        self.sentences.len()
+    }
+
+    /// The tags of the float32 file, from `evaluate` at the first call.
+    pub(crate) fn float32<E>(
+        &self,
+        evaluate: impl FnOnce() -> Result<Evaluated, E>,
+    ) -> Result<&Evaluated, E> {
+        match self.float32.get() {
+            Some(known) => Ok(known),
+            None => {
+                let evaluated = evaluate()?;
+                Ok(self.float32.get_or_init(|| evaluated))
+            }
+        }
+    }
+
     /// Tags the sentences with the tagger at `file`.
     pub(crate) fn evaluate(&self, file: &Path) -> Result<Evaluated, CostError> {
         let options = TaggerOptions { backend: self.backend.clone(), ..TaggerOptions::default() };
@@ -110,7 +140,7 @@ impl Evaluated {
 
 impl Cost {
     /// By how much F1 is lower than that of the float32 file.
-    pub fn drop(&self) -> f64 {
+    pub fn f1_drop(&self) -> f64 {
         self.f1_f32 - self.f1
     }
 }
@@ -133,22 +163,6 @@ impl fmt::Display for TooCostly {
     }
 }
 
-/// The matrices that a precision may be too coarse for, as patterns of their names in a T5.
-const GROUPS: [&str; 7] = [
-    "shared.*",
-    "lm_head.*",
-    "encoder.*Attention*",
-    "encoder.*DenseReluDense*",
-    "decoder.*SelfAttention*",
-    "decoder.*EncDecAttention*",
-    "decoder.*DenseReluDense*",
-];
-
-/// The groups, as text and parsed.
-pub(crate) fn groups() -> impl Iterator<Item = (&'static str, Pattern)> {
-    GROUPS.into_iter().filter_map(|group| Some((group, Pattern::new(group).ok()?)))
-}
-
 /// Labelled sentences to measure a precision on: those of `file` if given, otherwise the validation sentences that the
 /// run's configuration names. At most 500, evenly spread.
 ///
@@ -156,28 +170,31 @@ pub(crate) fn groups() -> impl Iterator<Item = (&'static str, Pattern)> {
 /// Returns an error if the run has no readable configuration for the task, or the corpus is unusable.
 pub fn cost_sentences(run: &Run, task: &Task, file: Option<&Path>) -> Result<Vec<Sentence>, SentencesError> {
     let mut spec = corpus_of(run, task)?;
-    // The train split, which the rule is derived from, is not read.
+    // As in training: the training sentences, from which the rule was derived, are not read.
     spec.words = Some(task.words);
     if let Some(file) = file {
         spec.valid = Some(file.to_owned());
     }
-    let sentences = match &spec.valid {
-        Some(valid) => spec.read_file(valid)?.0,
-        None => spec.load_split(Split::Valid)?,
+    let (sentences, path) = match &spec.valid {
+        Some(valid) => (spec.read_file(valid)?.0, valid),
+        None => (spec.load_split(Split::Valid)?, &spec.train),
     };
-    let step = sentences.len().div_ceil(MOST).max(1);
+    if sentences.is_empty() {
+        return Err(SentencesError::Empty(path.clone()));
+    }
+    let step = sentences.len().div_ceil(MOST);
     Ok(sentences.into_iter().step_by(step).collect())
 }
 
 /// The task's corpus in the run's configuration.
 fn corpus_of(run: &Run, task: &Task) -> Result<CorpusSpec, SentencesError> {
-    let path = run.folder.join("config.toml");
-    let fault = |source: Box<dyn std::error::Error + Send + Sync>| SentencesError::Configuration {
-        path: path.display().to_string(),
+    let path = run.folder.join(CONFIG);
+    let fault = |source: Box<dyn Error + Send + Sync>| SentencesError::Configuration {
+        path: path.clone(),
         task: task.name.clone(),
         source,
     };
-    let text = std::fs::read_to_string(&path).map_err(|error| fault(error.into()))?;
+    let text = read_text(&path).map_err(|error| fault(error.into()))?;
     let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| fault(error.into()))?;
     let corpus = table.get_mut("task").and_then(|tasks| tasks.get_mut(&task.name));
     let corpus = corpus.ok_or_else(|| fault("it has no such task".into()))?.clone();

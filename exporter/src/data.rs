@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use hyperloader_core::files::{FileError, sha256, write_checked};
+use hyperloader_core::files::{FileError, folder_of, sha256, write_checked};
 use hyperloader_onnx::{External, Weight, WriteError, is_large, write_data};
 use sha2::{Digest, Sha256};
 
@@ -72,23 +72,23 @@ impl DataFile {
         }
     }
 
-    /// Removes the data files of earlier models at the path `model`.
-    pub(crate) fn supersede(&self, model: &Path) {
+    /// The data files of earlier models at the path `model`. They stay: another model may be a copy of an earlier one.
+    pub(crate) fn earlier(&self, model: &Path) -> Vec<PathBuf> {
         let stem = model.file_stem().unwrap_or_default().to_string_lossy();
-        let earlier = |name: &str| {
-            let hash =
-                name.strip_prefix(&*stem)?.strip_prefix('-')?.strip_suffix(EXTENSION)?.strip_suffix('.')?;
-            (hash.len() == DIGITS && hash.bytes().all(|digit| digit.is_ascii_hexdigit())).then_some(())
+        let is_earlier = |name: &str| {
+            let hash = name.strip_prefix(&*stem).and_then(|rest| rest.strip_prefix('-'));
+            let hash = hash.and_then(|rest| rest.strip_suffix(EXTENSION)?.strip_suffix('.'));
+            let is_hash =
+                |hash: &str| hash.len() == DIGITS && hash.bytes().all(|digit| digit.is_ascii_hexdigit());
+            name != self.external.location && hash.is_some_and(is_hash)
         };
-        let entries =
-            model.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
-        for entry in entries.and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            if *name != *self.external.location && name.to_str().and_then(earlier).is_some() {
-                // Another process may remove it, too.
-                let _ = fs::remove_file(entry.path());
-            }
-        }
+        let entries = fs::read_dir(folder_of(&self.path));
+        let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut earlier: Vec<PathBuf> = paths
+            .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_earlier))
+            .collect();
+        earlier.sort();
+        earlier
     }
 }
 

@@ -57,6 +57,16 @@ pub enum ExportError {
         "the exported model differs from the trained one\n{0}\nhint: no file was written; `--atol` and `--rtol` set the tolerance"
     )]
     Mismatch(Box<Ladder>),
+    /// A matrix that is to keep float32 is not in the model.
+    #[error(
+        "no matrix of the model has a name like `{pattern}`\nhint: names are those in the file, such as `{example}`"
+    )]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// A name that there is.
+        example: String,
+    },
     /// The precision changes the tags too much.
     #[error(
         "{0}\nhint: no file was written; `--keep-f32` keeps matrices in float32, `--max-f1-drop` sets the limit"

@@ -1,8 +1,10 @@
 //! From a run and the name of a task to a verified file.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use hyperloader_core::backbone::registry::Architecture;
 use hyperloader_core::files::{FileError, sha256, write_checked};
@@ -13,7 +15,7 @@ use hyperloader_onnx::{External, Opset, Weight, check_size, write_model_beside};
 
 use crate::bert::models::BertModels;
 use crate::cost::CostCheck;
-use crate::data::{DataFile, Digests, Placement, digests, of_write};
+use crate::data::{DataFile, Placement, of_write};
 use crate::error::ExportError;
 use crate::exportable::{Exportable, Interface, Models};
 use crate::precision::compact::graph::expand_graph;
@@ -29,6 +31,9 @@ use crate::verify::compare::{Verification, compare};
 
 const PROGRAM: &str = "hl-export";
 
+/// No weight is in a data file.
+static NOTHING: External = External { location: String::new(), offsets: BTreeMap::new() };
+
 /// How a task is exported.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -41,7 +46,9 @@ pub struct Options {
     /// How the file is verified before it gets its name; `None` writes a file that was never run.
     pub verification: Option<Verification>,
     /// How the cost of a precision other than float32 is measured before the file gets its name; `None` does not measure.
-    pub cost: Option<CostCheck>,
+    pub cost: Option<Rc<CostCheck>>,
+    /// Whether a precision that costs too much is followed by a search for the matrices that are responsible.
+    pub explain: bool,
 }
 
 impl Options {
@@ -60,6 +67,7 @@ impl Default for Options {
             external_data: false,
             verification: Some(Verification::default()),
             cost: None,
+            explain: true,
         }
     }
 }
@@ -79,7 +87,7 @@ pub struct Exporter {
 pub(crate) struct Written {
     weights: Vec<WeightGroup>,
     reference: Option<ReferenceRun>,
-    pub(crate) data: Option<PathBuf>,
+    pub(crate) data: Option<DataFile>,
 }
 
 impl Exporter {
@@ -150,7 +158,8 @@ impl Exporter {
             Ok(Exported {
                 precision: options.storage.precision,
                 cost,
-                data,
+                earlier_data: data.as_ref().map(|data| data.earlier(path)).unwrap_or_default(),
+                data: data.map(|data| data.path),
                 task: task.name.clone(),
                 file: path.to_owned(),
                 bytes: fs::metadata(file).map_err(|error| FileError::new("read", file, error))?.len(),
@@ -177,31 +186,45 @@ impl Exporter {
         check: impl FnOnce(&Path, Written) -> Result<R, ExportError>,
     ) -> Result<R, ExportError> {
         // The file that is written, if `path` is a link: its data file lies beside it.
-        let model = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let mut data = None;
-        let write = |out: &mut dyn Write| self.write(task, options, placement, &model, &mut data, out, stage);
-        let written = write_checked(path, write, check);
-        match (&written, &data) {
-            (Ok(_), Some(data)) => data.supersede(&model),
-            (Err(_), Some(data)) => data.discard(),
-            (_, None) => {}
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut data: Option<DataFile> = None;
+        let written = self.with_graph(task, options, |model, graph, stored| {
+            let reference = match &options.verification {
+                Some(_) => {
+                    stage("running the reference model");
+                    Some(model.reference_run(&self.run.manifest, task, stored)?)
+                }
+                None => None,
+            };
+            stage("writing the file");
+            let shared = match placement {
+                Placement::Shared(external) => Some(external),
+                Placement::Beside => None,
+                Placement::Auto if check_size(graph).is_err() => None,
+                Placement::Auto => Some(&NOTHING),
+            };
+            if shared.is_none() {
+                data = Some(DataFile::write(graph, stored, &target, |_| true)?);
+            }
+            let own = data.as_ref().map(|data| &data.external);
+            let external = shared.or(own).unwrap_or(&NOTHING);
+            let write = |out: &mut dyn Write| write_graph(out, graph, external, stored);
+            let written = Written { weights: weight_groups(graph), reference, data: data.clone() };
+            write_checked(path, write, |file, ()| check(file, written))
+        });
+        if let (Err(_), Some(data)) = (&written, &data) {
+            data.discard();
         }
         written
     }
 
-    /// Runs the reference model, if the file is to be verified, writes a data file beside `model` if `placement` asks for
-    /// one, and streams the model file to `out`.
-    #[allow(clippy::too_many_arguments, reason = "the state of one step of an export")]
-    fn write(
+    /// Calls `use_it` with the model of `task`, the graph of its file, and the matrices in the precision of the file.
+    pub(crate) fn with_graph<R>(
         &self,
         task: &Task,
         options: &Options,
-        placement: Placement<'_>,
-        model_path: &Path,
-        data: &mut Option<DataFile>,
-        out: &mut dyn Write,
-        stage: &dyn Fn(&str),
-    ) -> Result<Written, ExportError> {
+        use_it: impl FnOnce(&dyn Exportable, &FileGraph<'_>, &StoredMatrices) -> Result<R, ExportError>,
+    ) -> Result<R, ExportError> {
         let model = self.models.model(&self.run, &self.tensors, task)?;
         let precision = options.storage.precision;
         if !model.precisions().contains(&precision) {
@@ -210,51 +233,8 @@ impl Exporter {
         }
         let metadata = self.metadata_of(task, model.interface(&self.run.manifest)?, precision)?;
         let graph = file_graph(&*model, &metadata, &options.storage, options.opset)?;
-        let beside = match placement {
-            Placement::Beside => true,
-            Placement::Auto => check_size(&graph).is_err(),
-            Placement::Shared(_) => false,
-        };
-        let stored = StoredMatrices::new(options.storage.clone());
-        let reference = match &options.verification {
-            Some(_) => {
-                stage("running the reference model");
-                Some(model.reference_run(&self.run.manifest, task, &stored)?)
-            }
-            None => None,
-        };
-        stage("writing the file");
-        if beside {
-            *data = Some(DataFile::write(&graph, &stored, model_path, |_| true)?);
-        }
-        let external = match (placement, &*data) {
-            (Placement::Shared(external), _) => external.clone(),
-            (_, Some(data)) => data.external.clone(),
-            (_, None) => External::default(),
-        };
-        write_graph(out, &graph, &external, &stored)?;
-        let data = data.as_ref().map(|data| data.path.clone());
-        Ok(Written { weights: weight_groups(&graph), reference, data })
-    }
-
-    /// The digests of the large weights in the file of `task`, for [`crate::bundle`].
-    pub(crate) fn digests(&self, task: &str, options: &Options) -> Result<Digests, ExportError> {
-        self.with_graph(task, options, digests)
-    }
-
-    /// Calls `use_it` with the graph of the file of `task`.
-    pub(crate) fn with_graph<R>(
-        &self,
-        task: &str,
-        options: &Options,
-        use_it: impl FnOnce(&FileGraph<'_>, &StoredMatrices) -> Result<R, ExportError>,
-    ) -> Result<R, ExportError> {
-        let task = self.run.task(task)?;
-        let model = self.models.model(&self.run, &self.tensors, task)?;
-        let metadata =
-            self.metadata_of(task, model.interface(&self.run.manifest)?, options.storage.precision)?;
-        let graph = file_graph(&*model, &metadata, &options.storage, options.opset)?;
-        use_it(&graph, &StoredMatrices::new(options.storage.clone()))
+        check_patterns(&graph, &options.storage)?;
+        use_it(&*model, &graph, &StoredMatrices::new(options.storage.clone()))
     }
 
     /// The T5 of a task, with the task's drafter if there is one.
@@ -327,7 +307,7 @@ pub fn write_t5(
 ) -> Result<(), ExportError> {
     let graph = file_graph(model, metadata, storage, Opset::default())?;
     let stored = StoredMatrices::new(storage.clone());
-    let write = |out: &mut dyn Write| write_graph(out, &graph, &External::default(), &stored);
+    let write = |out: &mut dyn Write| write_graph(out, &graph, &NOTHING, &stored);
     write_checked(path, write, |_, ()| Ok(()))
 }
 
@@ -345,6 +325,22 @@ fn file_graph<'a>(
         Precision::F16 | Precision::Bf16 | Precision::Int4 => expand_graph(graph, storage),
     };
     Ok(graph.with_producer(PROGRAM, env!("CARGO_PKG_VERSION")).with_metadata(metadata.to_properties()?))
+}
+
+/// Checks that each name in `storage` is that of a matrix which the precision could store in fewer bits.
+fn check_patterns(graph: &FileGraph<'_>, storage: &Storage) -> Result<(), ExportError> {
+    if storage.precision == Precision::F32 {
+        return Ok(());
+    }
+    let names =
+        || graph.weights.iter().filter(|weight| weight.source.is_quantizable()).map(|weight| &weight.name);
+    match storage.keep_f32.iter().find(|pattern| !names().any(|name| pattern.matches(name))) {
+        Some(pattern) => Err(ExportError::Pattern {
+            pattern: pattern.to_string(),
+            example: names().next().cloned().unwrap_or_default(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Streams a file to `out`: the graph, then one weight after the other. Those in `external` are references.

@@ -23,6 +23,9 @@ pub(crate) trait Exportable {
     /// The precisions that a file of this model can have.
     fn precisions(&self) -> &'static [Precision];
 
+    /// Groups of matrices that a precision may be too coarse for, as patterns of their names.
+    fn groups(&self) -> &'static [&'static str];
+
     /// Runs the reference model in each form up to the one that a file of the precision of `stored` contains. Matrices
     /// that are quantized are added to `stored`, so that the file can use them.
     ///

@@ -27,6 +27,9 @@ pub struct Exported {
     /// The file beside it that holds the large weights, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    /// Files with weights of earlier models of this name, which are still there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub earlier_data: Vec<PathBuf>,
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,
     /// Name of the run that the weights come from.

@@ -50,6 +50,65 @@ fn a_precision_that_costs_too_much_is_refused_with_the_matrices_that_are_respons
 }
 
 #[test]
+fn a_name_that_no_matrix_has_is_an_error() {
+    let place = Workplace::new();
+    let message =
+        export(&place, &["--precision", "f16", "--keep-f32", "shared.*", "--keep-f32", "wte*"]).unwrap_err();
+    assert!(message.contains("no matrix of the model has a name like `wte*`"), "{message}");
+    assert!(message.contains("hint: names are those in the file, such as `"), "{message}");
+    let message = export(&place, &["--keep-f32", "shared.*"]).unwrap_err();
+    assert!(message.contains("no effect on a file in f32"), "{message}");
+}
+
+#[test]
+fn the_tasks_of_a_bundle_are_measured_and_the_first_that_costs_too_much_ends_it() {
+    let place = Workplace::new();
+    let mut export = place.program("hl-export");
+    export.args(["--bundle", "taggers", "--precision", "int8", "--max-f1-drop", "0.05", "--no-verify"]);
+    export.args(["--quiet", "--output-format", "jsonl", "--run"]).arg(fixture("runs/nano"));
+    let output = export.output().unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let costs = lines.lines().filter(|line| line.contains("\"cost\":{\"sentences\":300,")).count();
+    assert_eq!(costs, 3, "{lines}{}", String::from_utf8_lossy(&output.stderr));
+
+    let mut export = place.program("hl-export");
+    export.args(["--bundle", "none", "--precision", "int4", "--max-f1-drop", "0", "--quiet", "--run"]);
+    let output = export.arg(fixture("runs/nano")).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("int4 costs more than 0 F1"));
+    assert_eq!(
+        std::fs::read_dir(place.path("none")).unwrap().count(),
+        0,
+        "nothing refers to the shared weights"
+    );
+}
+
+#[test]
+fn sentences_of_which_f32_finds_none_right_give_a_warning_and_an_empty_file_is_an_error() {
+    let place = Workplace::new();
+    let corpus = |words: &str, tags: &str, labels: &str| {
+        let folder = place.path("valid");
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, text) in [("seq.in", words), ("seq.out", tags), ("label", labels)] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+    };
+    let arguments = ["--task", "snips", "--precision", "f16", "--no-verify", "--valid", "valid", "--run"];
+    let run = || {
+        let mut export = place.program("hl-export");
+        export.args(arguments).arg(fixture("runs/nano")).output().unwrap()
+    };
+    corpus("play jazz\n", "O B-nothing\n", "x\n");
+    let output = run();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && message.contains("what f16 costs is not known"), "{message}");
+    corpus("", "", "");
+    let output = run();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && message.contains("valid"), "{message}");
+}
+
+#[test]
 fn auto_writes_the_smallest_file_that_is_accepted() {
     let place = Workplace::new();
     assert_eq!(export(&place, &["--precision", "auto"]).unwrap()["precision"], "int8");

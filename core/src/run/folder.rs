@@ -9,6 +9,8 @@ use super::error::RunError;
 use super::manifest::{FORMAT, MANIFEST, Manifest, Task};
 use crate::files::{FileError, read_text, sha256, write_atomic};
 
+/// The name of the configuration in a run's folder.
+pub const CONFIG: &str = "config.toml";
 /// Folder of the checkpoints' files.
 pub(super) const CHECKPOINTS: &str = "checkpoints";
 /// In the name of an optimizer's state, after the name of its checkpoint.

@@ -30,7 +30,7 @@ pub use self::calibration::{Change, RunCalibration, TaskCalibration};
 pub use self::checkpoints::{ResumePoint, Snapshot, Which};
 pub use self::discovery::Candidates;
 pub use self::error::RunError;
-pub use self::folder::Run;
+pub use self::folder::{CONFIG, Run};
 pub use self::manifest::{BackboneReference, Checkpoint, FORMAT, HubReference, Manifest, StateFile, Task};
 
 #[cfg(test)]

@@ -25,6 +25,10 @@ impl Exportable for BertModel {
         &[Precision::F32]
     }
 
+    fn groups(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The folded form is the one with the prefix of a file: computed and rounded to float32.
     fn reference_run(
         &self,

@@ -39,6 +39,18 @@ impl Content<'_> {
         matches!(self, Self::Floats(_))
     }
 
+    /// Whether the weight is a matrix that a lower precision stores in fewer bits, or its scales.
+    pub(crate) fn is_quantizable(&self) -> bool {
+        match self {
+            Self::Floats(source) => source.quantizable,
+            Self::Halves(..)
+            | Self::Blocks(_)
+            | Self::BlockScales(_)
+            | Self::Integers(_)
+            | Self::Scales(_) => true,
+        }
+    }
+
     /// Part of the model.
     pub(crate) fn part(&self) -> Part {
         match self {

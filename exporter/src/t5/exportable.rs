@@ -25,6 +25,16 @@ use crate::weights::TaskGraph;
 /// Number of ids that greedy decoding generates for each sentence, with the start token.
 const GREEDY_LEN: usize = 16;
 
+const GROUPS: [&str; 7] = [
+    "shared.*",
+    "lm_head.*",
+    "encoder.*Attention*",
+    "encoder.*DenseReluDense*",
+    "decoder.*SelfAttention*",
+    "decoder.*EncDecAttention*",
+    "decoder.*DenseReluDense*",
+];
+
 impl Exportable for T5Model {
     fn graph(&self, opset: Opset) -> Result<TaskGraph<'_>, GraphError> {
         let parts =
@@ -34,6 +44,10 @@ impl Exportable for T5Model {
 
     fn precisions(&self) -> &'static [Precision] {
         &Precision::ALL
+    }
+
+    fn groups(&self) -> &'static [&'static str] {
+        &GROUPS
     }
 
     fn reference_run(

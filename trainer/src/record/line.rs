@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use hyperloader_core::run::CONFIG;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::Evaluation;
 
-/// The name of the configuration in a run folder.
-pub const CONFIG: &str = "config.toml";
 /// The name of the log in a run folder: a JSON object per line.
 pub const METRICS: &str = "metrics.jsonl";
 /// The name of the final evaluation in a run folder, with all details.

@@ -1,10 +1,10 @@
 //! The command line: as typed ([`Args`]) and as the library takes it ([`ExportArgs::options`]).
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use hyperloader_cli::{CommonArgs, Documents, OutputFormat, choices};
-use hyperloader_core::corpus::Sentence;
 use hyperloader_core::run::Which;
 use hyperloader_exporter::{CostCheck, Options, Pattern, Precision, Storage, Tolerance, Verification};
 use hyperloader_onnx::Opset;
@@ -115,7 +115,7 @@ pub(crate) struct ExportArgs {
     ///
     /// `*` stands for any characters. The names are those of the initializers in the file, which Netron shows.
     #[arg(long, value_name = "PATTERN", num_args = 1, value_parser = Pattern::new)]
-    keep_f32: Vec<Pattern>,
+    pub(crate) keep_f32: Vec<Pattern>,
 
     /// Refuse a precision that lowers F1 on validation sentences by more
     ///
@@ -124,7 +124,7 @@ pub(crate) struct ExportArgs {
     pub(crate) max_f1_drop: f64,
 
     /// Labelled file that the cost is measured on [default: the validation sentences that the run's configuration names]
-    #[arg(long, value_name = "FILE", conflicts_with = "all")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "bundle"])]
     pub(crate) valid: Option<PathBuf>,
 
     /// Do not measure what the precision costs
@@ -164,11 +164,11 @@ pub(crate) enum PrecisionChoice {
 }
 
 impl PrecisionChoice {
-    /// The precisions to try until one is accepted.
-    pub(crate) fn candidates(self) -> Vec<Precision> {
+    /// The precisions to try until one is accepted, and the last one.
+    pub(crate) fn candidates(self) -> (&'static [Precision], Precision) {
         match self {
-            Self::Fixed(precision) => vec![precision],
-            Self::Auto => vec![Precision::Int4, Precision::Int8, Precision::F16, Precision::F32],
+            Self::Fixed(precision) => (&[], precision),
+            Self::Auto => (&[Precision::Int4, Precision::Int8, Precision::F16], Precision::F32),
         }
     }
 }
@@ -219,28 +219,26 @@ impl ExportArgs {
         }
     }
 
-    pub(crate) fn options(&self, precision: Precision, sentences: Option<Vec<Sentence>>) -> Options {
-        let explains = self.precision != PrecisionChoice::Auto;
-        let backends = BackendOptions {
+    /// The backends that run a file.
+    pub(crate) fn backends(&self) -> BackendOptions {
+        BackendOptions {
             kind: BackendKind::Auto,
             device: Device::Cpu,
             ort_lib: self.ort_lib.clone(),
             ..BackendOptions::default()
-        };
+        }
+    }
+
+    pub(crate) fn options(&self, precision: Precision, cost: Option<Rc<CostCheck>>) -> Options {
         let tolerance = Tolerance { atol: self.atol, rtol: self.rtol };
-        let cost = sentences.map(|sentences| CostCheck {
-            sentences,
-            max_f1_drop: self.max_f1_drop,
-            explains,
-            backend: backends.clone(),
-        });
-        let verification = Verification { tolerance, backends };
+        let verification = Verification { tolerance, backends: self.backends() };
         Options {
             opset: self.opset,
             storage: Storage { precision, keep_f32: self.keep_f32.clone() },
             external_data: self.external_data,
             verification: (!self.no_verify).then_some(verification),
             cost,
+            explain: self.precision != PrecisionChoice::Auto,
         }
     }
 }

@@ -4,16 +4,17 @@
 
 mod args;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use anyhow::{Result, bail};
 use hyperloader_cli::{CommonArgs, Console, Exit, Program, Records};
 use hyperloader_core::causes::with_causes;
-use hyperloader_core::corpus::Sentence;
 use hyperloader_core::files::{check_output, check_output_folder};
 use hyperloader_core::run::{Candidates, Run, Which};
-use hyperloader_exporter::{ExportError, Exported, Exporter, Precision, cost_sentences};
+use hyperloader_exporter::{Cost, CostCheck, ExportError, Exported, Exporter, Precision, cost_sentences};
 
 use crate::args::{Args, Command, ExportArgs, PrecisionChoice};
 
@@ -50,6 +51,12 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
         Some(folder) => Run::open(folder)?,
         None => Run::newest(&args.runs, Candidates::Trained)?,
     };
+    if args.no_cost && args.precision == PrecisionChoice::Auto {
+        bail!("`--precision auto` needs the measurement that `--no-cost` leaves out");
+    }
+    if !args.keep_f32.is_empty() && args.precision == PrecisionChoice::Fixed(Precision::F32) {
+        bail!("`--keep-f32` has no effect on a file in f32\nhint: name a precision with `--precision`");
+    }
     if let Some(folder) = &args.bundle {
         return export_bundle(args, run, folder, console);
     }
@@ -89,7 +96,7 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
 /// Exports all tasks of `run` as a bundle.
 fn export_bundle(args: &ExportArgs, run: Run, folder: &Path, console: &Console) -> Result<()> {
     let tasks: Vec<String> = run.manifest.tasks.iter().map(|task| task.name.clone()).collect();
-    let [precision] = args.precision.candidates()[..] else {
+    let ([], precision) = args.precision.candidates() else {
         bail!("the tasks of a bundle have one precision\nhint: name one in place of `--precision auto`");
     };
     let Some(first) = tasks.first() else { bail!("the run has no tasks") };
@@ -100,7 +107,12 @@ fn export_bundle(args: &ExportArgs, run: Run, folder: &Path, console: &Console) 
     check_output_folder(folder)?;
     let exporter = Exporter::open(run, which, args.backbone.as_deref())?;
     let stage = |task: &str, step: &str| console.note(format_args!("{task}: {step}"));
-    let exported = exporter.export_bundle(&tasks, folder, &args.options(precision, None), &stage)?;
+    let mut checks = BTreeMap::new();
+    for task in &tasks {
+        checks.insert(task.as_str(), cost_check(args, &exporter, task, console)?);
+    }
+    let options = |task: &str| args.options(precision, checks.get(task).cloned().flatten());
+    let exported = exporter.export_bundle(&tasks, folder, &options, &stage)?;
     let mut list = Records::new(console, args.output_format);
     for exported in &exported {
         report(exported, console);
@@ -114,16 +126,19 @@ fn output(args: &ExportArgs, task: &str) -> PathBuf {
     args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{task}.onnx")))
 }
 
-/// The sentences that the cost of a precision is measured on. `None`, with a warning, if they cannot be read.
-fn sentences(
+/// How the cost of a precision is measured. `None` for float32 and, with a warning, if there are no sentences to measure on.
+fn cost_check(
     args: &ExportArgs,
     exporter: &Exporter,
     task: &str,
     console: &Console,
-) -> Result<Option<Vec<Sentence>>> {
+) -> Result<Option<Rc<CostCheck>>> {
+    if args.no_cost || args.precision == PrecisionChoice::Fixed(Precision::F32) {
+        return Ok(None);
+    }
     let (run, file) = (exporter.run(), args.valid.as_deref());
     match cost_sentences(run, run.task(task)?, file) {
-        Ok(sentences) => Ok(Some(sentences)),
+        Ok(sentences) => Ok(Some(Rc::new(CostCheck::new(sentences, args.max_f1_drop, args.backends())))),
         Err(error) if file.is_some() || args.precision == PrecisionChoice::Auto => Err(error.into()),
         Err(error) => {
             console.warn(format_args!(
@@ -138,34 +153,37 @@ fn sentences(
 fn export(args: &ExportArgs, exporter: &Exporter, task: &str, console: &Console) -> Result<Exported> {
     let path = output(args, task);
     let stage = |message: &str| console.note(format_args!("{task}: {message}"));
-    let candidates = args.precision.candidates();
-    if args.no_cost && args.precision == PrecisionChoice::Auto {
-        bail!("`--precision auto` needs the measurement that `--no-cost` leaves out");
-    }
-    let sentences = match candidates[..] {
-        [Precision::F32] => None,
-        _ if args.no_cost => None,
-        _ => sentences(args, exporter, task, console)?,
-    };
-    let mut tried = candidates.into_iter().peekable();
-    let exported = loop {
-        let Some(precision) = tried.next() else { bail!("no precision to export task `{task}` in") };
-        let options = args.options(precision, sentences.clone());
-        match exporter.export(task, &path, &options, &stage) {
-            Err(ExportError::Cost(costly)) if tried.peek().is_some() => {
-                console.note(format_args!("{task}: {costly}"));
-            }
-            Err(ExportError::Precision { .. }) if tried.peek().is_some() => {}
-            result => break result?,
+    let check = cost_check(args, exporter, task, console)?;
+    let export = |precision| exporter.export(task, &path, &args.options(precision, check.clone()), &stage);
+    let (candidates, last) = args.precision.candidates();
+    let accepted = candidates.iter().find_map(|precision| match export(*precision) {
+        Err(ExportError::Cost(costly)) => {
+            console.note(format_args!("{task}: {costly}"));
+            None
         }
-    };
+        Err(ExportError::Precision { .. }) => None,
+        result => Some(result),
+    });
+    let exported = accepted.unwrap_or_else(|| export(last))?;
     report(&exported, console);
     Ok(exported)
 }
 
-/// Notes and warnings on the verification of a file.
+/// Notes and warnings on a file that was written.
 fn report(exported: &Exported, console: &Console) {
-    let Exported { task, file: path, .. } = exported;
+    let Exported { task, file: path, precision, .. } = exported;
+    for earlier in &exported.earlier_data {
+        console.note(format_args!(
+            "`{}` has weights of an earlier export; remove it if no model needs it",
+            earlier.display()
+        ));
+    }
+    if let Some(Cost { sentences, .. }) = exported.cost.filter(|cost| cost.f1_f32 == 0.0) {
+        console.warn(format_args!(
+            "{task}: what {precision} costs is not known, because f32 finds no right span in the {sentences} sentences\n\
+             hint: name a labelled file of the task with `--valid`"
+        ));
+    }
     match &exported.ladder {
         None => console.warn(format_args!("`{}` was not verified, because of `--no-verify`", path.display())),
         Some(ladder) => {

@@ -8,6 +8,7 @@ use hyperloader_onnx::{BuiltModel, ElementType, Weight};
 
 use super::blocks::{BLOCK, OFFSET};
 use crate::precision::content::{Content, FileGraph, floats};
+use crate::precision::node::{node, output_name};
 use crate::precision::{Precision, Storage};
 use crate::weights::{Layout, Source, TaskGraph};
 
@@ -103,20 +104,11 @@ impl Expansion {
         ]
     }
 
-    /// Adds the node `name` for the weight `weight` and returns the name of its output. The operator is `name` up to an
-    /// underscore.
+    /// Adds the node `name` for the weight `weight` and returns the name of its output.
     fn add(&mut self, weight: &str, name: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {
-        let name_in_graph = format!("/expanded/{weight}/{name}");
-        let output = format!("{name_in_graph}_output_0");
-        self.nodes.push(NodeProto {
-            name: name_in_graph,
-            op_type: name.split('_').next().unwrap_or(name).to_owned(),
-            input: inputs.iter().map(|&input| input.to_owned()).collect(),
-            output: vec![output.clone()],
-            attribute,
-            ..NodeProto::default()
-        });
-        output
+        let scope = format!("/expanded/{weight}");
+        self.nodes.push(node(&scope, name, inputs, attribute));
+        output_name(&scope, name)
     }
 
     fn scalar(&mut self, name: &str, number: f32) {

@@ -10,6 +10,7 @@ use super::matrix::{LEAST, LIMIT};
 use crate::error::GraphError;
 use crate::precision::Storage;
 use crate::precision::content::{Content, FileGraph, floats};
+use crate::precision::node::{node, output_name};
 use crate::weights::{Source, TaskGraph};
 
 /// The integer that a token's 0 becomes. Runtimes on x86 multiply unsigned by signed bytes, so tokens are unsigned.
@@ -212,22 +213,9 @@ impl Rewriting {
         names.into()
     }
 
-    /// Adds the node `name` in `scope` and returns the name of its output. The operator is `name` up to an underscore.
+    /// Adds the node `name` in `scope` and returns the name of its output.
     fn add(&mut self, scope: &str, name: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {
-        let output = output_name(scope, name);
-        self.nodes.push(NodeProto {
-            name: format!("{scope}/{name}"),
-            op_type: name.split('_').next().unwrap_or(name).to_owned(),
-            input: inputs.iter().map(|&input| input.to_owned()).collect(),
-            output: vec![output.clone()],
-            attribute,
-            ..NodeProto::default()
-        });
-        output
+        self.nodes.push(node(scope, name, inputs, attribute));
+        output_name(scope, name)
     }
-}
-
-/// Name of the output of the node `name` in `scope`.
-fn output_name(scope: &str, name: &str) -> String {
-    format!("{scope}/{name}_output_0")
 }

@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 use std::thread;
 
-/// The names of threads whose panics print nothing begin so: those that such code starts.
-pub const SILENT_THREADS: &str = "hl-backend";
+/// Prefix of the names of threads that such code starts. Their panics print nothing.
+pub const SILENT_THREADS: &str = "hl-silent";
 
 thread_local! {
     static AT_WORK: Cell<bool> = const { Cell::new(false) };

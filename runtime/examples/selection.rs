@@ -220,7 +220,7 @@ impl Rule {
             }
             Unit::Spans => {
                 let table = SpanTable::new(choose_by, test_on);
-                Some(Self { score: table.threshold(guarantee)?.score, most: table.most })
+                Some(Self { score: table.threshold(guarantee)?.score, most: table.most.get() })
             }
         }
     }

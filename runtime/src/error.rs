@@ -185,7 +185,7 @@ pub enum GuaranteeFault {
     },
     /// Texts that the tagger takes whole are cut.
     #[error(
-        "splitting of texts `{split}` tags parts of texts, and whole sentences were calibrated\n\
+        "`--split {split}` tags parts of texts, but the calibration counted whole ones\n\
          hint: leave out `--split`, and give one sentence per record"
     )]
     Split {
@@ -194,8 +194,8 @@ pub enum GuaranteeFault {
     },
     /// The counts prove no threshold.
     #[error(
-        "no threshold gives an error rate of at most {percent} % with a confidence of {confidence} %, as {count} \
-         validation {of} show\n\
+        "{count} validation {of} do not prove an error rate of at most {percent} % with {confidence} % confidence, \
+         whatever the threshold\n\
          hint: allow a higher rate, or calibrate with more validation sentences"
     )]
     NoThreshold {

@@ -20,7 +20,7 @@
 //! - `pool`: batches and workers
 //! - `decode`: target ids from source ids, for T5
 //! - `scores`: scores of tags, spans and sentences
-//! - `output`: [`Tagged`] sentences with spans
+//! - `output`: [`Tagged`] sentences with spans, and `answer`: them as JSON
 //! - `withholding`: which tags are withheld for a guarantee
 //! - `evaluate`: the [`Evaluation`] of a tagger on labelled sentences, and the [`Comparison`] of two
 //!
@@ -32,6 +32,7 @@
 //!
 //! Features: `ort` and `tract` are the backends, `cli` is the program `hl-run`. The library needs none of them to compile.
 
+mod answer;
 mod architecture;
 mod backend;
 mod decode;
@@ -56,6 +57,7 @@ mod withholding;
 mod common;
 
 pub use hyperloader_core::calibration::selection::{Guarantee, Threshold, Unit};
+pub use hyperloader_core::corpus::OffsetUnit;
 pub use hyperloader_core::device::Device;
 pub use hyperloader_core::format::tagger::{MetadataError, TaggerKind, TaggerMetadata};
 pub use hyperloader_core::text::source::CodingError;
@@ -64,6 +66,7 @@ pub use hyperloader_core::text::words::{Word, WordRule, WordSplitting};
 pub use hyperloader_onnx::proto::ModelProto;
 pub use hyperloader_onnx::{Bytes, ReadError, WeightFile};
 
+pub use answer::Answer;
 pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Graph, Installed, Value, Versions};
 pub use error::{GraphError, GuaranteeFault, ModelFileError, OpenError, SentenceError, TagError};
 pub use evaluate::{Comparison, Difference, Evaluation, EvaluationError, Untagged};

@@ -88,7 +88,7 @@ pub struct TaggerOptions {
     pub draft_from: DraftFrom,
     /// Whether to compute [`Tagged::scores`](crate::Tagged::scores). It changes no tag.
     pub scores: bool,
-    /// Withhold the tags of sentences or of spans whose score is too low for this guarantee; see
+    /// Withhold the tags of sentences or of spans for which this guarantee does not hold; see
     /// [`Tagged::abstained`](crate::Tagged::abstained) and [`Tagged::withheld`](crate::Tagged::withheld). The sentences are
     /// scored.
     pub guarantee: Option<Guarantee>,

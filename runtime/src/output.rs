@@ -1,7 +1,10 @@
 //! A tagged sentence: tags by word, and spans with the characters of the text.
 
+use std::borrow::Cow;
+
 use hyperloader_core::calibration::map::ScoreMaps;
 use hyperloader_core::calibration::spans::highest;
+use hyperloader_core::corpus::{OffsetUnit, Offsets};
 use hyperloader_core::text::scores::Score;
 use hyperloader_core::text::spans::{SpanMode, bio_to_spans};
 use hyperloader_core::text::words::Word;
@@ -49,12 +52,39 @@ pub struct Tagged {
     /// Whether the sentence's score is too low for [`TaggerOptions::guarantee`](crate::TaggerOptions::guarantee), or it was
     /// tagged in parts, for which nothing is guaranteed. Its tags are withheld: all are `O`, and there is no span.
     pub abstained: bool,
-    /// Number of spans whose score is too low for a [`TaggerOptions::guarantee`](crate::TaggerOptions::guarantee) of spans. They
-    /// are not in `spans`, and their tags are `O`.
+    /// Number of spans for which a [`TaggerOptions::guarantee`](crate::TaggerOptions::guarantee) of spans does not hold: their
+    /// score is too low, others of the sentence have higher ones, or the text was tagged in parts. They are not in `spans`, and
+    /// their tags are `O`.
     pub withheld: usize,
 }
 
 impl Tagged {
+    /// A text without words: it has no tags and no spans.
+    pub fn without_words(text: impl Into<String>) -> Self {
+        Self { text: text.into(), complete: true, ..Self::default() }
+    }
+
+    /// The spans with offsets in `unit`.
+    pub fn spans_in(&self, unit: OffsetUnit) -> Cow<'_, [TaggedSpan]> {
+        if unit == OffsetUnit::Chars || self.spans.is_empty() {
+            return Cow::Borrowed(&self.spans);
+        }
+        let offsets = Offsets::new(&self.text, unit);
+        let of = |span: &TaggedSpan| TaggedSpan {
+            start: offsets.of_character(span.start),
+            end: offsets.of_character(span.end),
+            ..span.clone()
+        };
+        self.spans.iter().map(of).collect()
+    }
+
+    /// The words as they are in the text: the model may read them in lower case.
+    pub fn surfaces(&self) -> Vec<&str> {
+        let bytes = Offsets::new(&self.text, OffsetUnit::Bytes);
+        let place = |word: &Word| bytes.of_character(word.start)..bytes.of_character(word.end);
+        self.words.iter().map(|word| self.text.get(place(word)).unwrap_or_default()).collect()
+    }
+
     /// The sentence with one well-formed BIO tag for each of `words`.
     pub(crate) fn new(text: String, words: Vec<Word>, tags: Vec<String>, complete: bool) -> Self {
         let spans = spans(&text, &words, &tags);

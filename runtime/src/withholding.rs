@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hyperloader_core::calibration::selection::{Guarantee, Threshold, Unit};
-use hyperloader_core::format::tagger::TaggerMetadata;
+use hyperloader_core::format::tagger::{TaggerKind, TaggerMetadata};
 
 use crate::error::{GuaranteeFault, OpenError};
 use crate::input::Reader;
@@ -60,11 +60,14 @@ fn given(
 ) -> Result<Withholding, GuaranteeFault> {
     let calibration = metadata.calibration.as_ref().ok_or(GuaranteeFault::NotCalibrated)?;
     let sentences = calibration.selection.as_ref().ok_or(GuaranteeFault::OtherPrecision)?;
-    if !matches!(options.mode, Mode::Greedy | Mode::Verified) {
-        return Err(GuaranteeFault::Mode { mode: options.mode });
-    }
-    if options.align != calibration.alignment {
-        return Err(GuaranteeFault::Alignment);
+    // Token classifiers decode nothing, and ignore both options.
+    if metadata.kind == TaggerKind::EncoderDecoder {
+        if !matches!(options.mode, Mode::Greedy | Mode::Verified) {
+            return Err(GuaranteeFault::Mode { mode: options.mode });
+        }
+        if options.align != calibration.alignment {
+            return Err(GuaranteeFault::Alignment);
+        }
     }
     // Words that are given as words are taken as those of the corpus, as `Tagger::tag_words` takes them.
     let splitting = Reader::new(options.words, metadata.words).splitting();
@@ -88,7 +91,7 @@ fn given(
         Unit::Spans => {
             let spans = calibration.spans.as_ref().ok_or(GuaranteeFault::NoSpans)?;
             let threshold = spans.threshold(guarantee).ok_or_else(|| none(spans.table.count()))?;
-            Ok(Withholding::Spans { threshold, most: spans.most })
+            Ok(Withholding::Spans { threshold, most: spans.most.get() })
         }
     }
 }

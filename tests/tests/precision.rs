@@ -71,6 +71,18 @@ fn the_tasks_of_a_bundle_are_measured_and_the_first_that_costs_too_much_ends_it(
     let costs = lines.lines().filter(|line| line.contains("\"cost\":{\"sentences\":300,")).count();
     assert_eq!(costs, 3, "{lines}{}", String::from_utf8_lossy(&output.stderr));
 
+    // The shared weights are read: no output replaces them.
+    let names = std::fs::read_dir(place.path("taggers")).unwrap().map(|file| file.unwrap().path());
+    let weights =
+        names.into_iter().find(|path| path.extension().is_some_and(|end| end == "weights")).unwrap();
+    let before = std::fs::metadata(&weights).unwrap().len();
+    let mut run = place.program("hl-run");
+    run.args(["--model", "taggers/snips.onnx", "--output-format", "jsonl", "--output"]).arg(&weights);
+    let output = run.arg("play jazz").output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("it is the same file as weights of the model"), "{message}");
+    assert_eq!((output.status.code(), std::fs::metadata(&weights).unwrap().len()), (Some(1), before));
+
     let mut export = place.program("hl-export");
     export.args(["--bundle", "none", "--precision", "int4", "--max-f1-drop", "0", "--quiet", "--run"]);
     let output = export.arg(fixture("runs/nano")).output().unwrap();

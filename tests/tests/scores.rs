@@ -118,7 +118,12 @@ fn a_calibration_goes_from_training_to_the_file_and_holds_for_its_weights_only()
     let output = limited.args(["--model", "movie.onnx", "--max-error", "0.1", "a film"]).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(error.contains("as 10 validation sentences show"), "{error}");
+    assert!(
+        error.contains(
+            "10 validation sentences do not prove an error rate of at most 10 % with 90 % confidence"
+        ),
+        "{error}"
+    );
 
     // The report of a run whose calibration is that of other weights does not show it.
     let mut run = run;

@@ -9,7 +9,7 @@ use hyperloader_core::calibration::selection::SelectionTable;
 use hyperloader_core::calibration::spans::SpanTable;
 use hyperloader_core::calibration::{Calibration, Judged, Outcome, temperature};
 use hyperloader_core::run::{Change, TaskCalibration};
-use hyperloader_core::text::scores::Score;
+use hyperloader_core::text::scores::{Score, rounded};
 use hyperloader_core::text::spans::{Span, SpanMode, bio_to_spans};
 
 use crate::data::Example;
@@ -75,11 +75,11 @@ struct Fit {
 impl Fit {
     /// The fit on `sentences`, which are scored at temperature 1 and at the one with the least log loss. The second is used if
     /// it lowers the expected calibration error of the tags; a lower log loss does not always.
-    fn new(sentences: &[SentenceScores]) -> Self {
+    fn new(sentences: &[ScoredSentence]) -> Self {
         let [one, other] = [0, 1].map(|temperature| Self { temperature, ..Self::default() });
         let is_better = other.tags(sentences).error() < one.tags(sentences).error();
         let temperature = usize::from(is_better);
-        let tags = |sentence: &SentenceScores| -> Vec<Judged> {
+        let tags = |sentence: &ScoredSentence| -> Vec<Judged> {
             let tags = sentence.tags(temperature);
             tags.map(|(score, is_correct)| (score.probability(), is_correct)).collect()
         };
@@ -92,19 +92,19 @@ impl Fit {
     }
 
     /// The reliability of the tags of `sentences`.
-    fn tags(&self, sentences: &[SentenceScores]) -> Reliability {
+    fn tags(&self, sentences: &[ScoredSentence]) -> Reliability {
         let tags = sentences.iter().flat_map(|sentence| sentence.tags(self.temperature));
         tags.map(|(score, is_correct)| (self.maps.of_tag(score.probability()), is_correct)).collect()
     }
 
     /// The outcomes of those of `sentences` that are tagged whole.
-    fn sentences(&self, sentences: &[SentenceScores]) -> Vec<Outcome> {
+    fn sentences(&self, sentences: &[ScoredSentence]) -> Vec<Outcome> {
         let mapped = |raw: Outcome| Outcome { score: self.maps.of_sentence(raw.score), ..raw };
         sentences.iter().filter_map(|sentence| sentence.outcome(self.temperature)).map(mapped).collect()
     }
 
     /// The outcomes of the spans of those of `sentences` that are tagged whole.
-    fn spans(&self, sentences: &[SentenceScores]) -> Vec<Vec<Outcome>> {
+    fn spans(&self, sentences: &[ScoredSentence]) -> Vec<Vec<Outcome>> {
         let mapped = |raw: &Outcome| Outcome { score: self.maps.of_tag(raw.score), ..*raw };
         let spans = sentences.iter().filter_map(|sentence| sentence.spans(self.temperature));
         spans.map(|spans| spans.iter().map(mapped).collect()).collect()
@@ -120,7 +120,7 @@ struct Scorer<'a> {
 }
 
 /// A sentence with its gold tags, in windows.
-struct SentenceScores<'a> {
+struct ScoredSentence<'a> {
     windows: Vec<(&'a Example, Scored)>,
 }
 
@@ -136,8 +136,7 @@ impl Scorer<'_> {
             tags.map(|(score, is_correct)| temperature::loss(score.log_probability, is_correct)).sum()
         };
         let losses: Vec<f64> = (0..candidates.len()).map(loss).collect();
-        // As many digits as any conversion to text keeps.
-        Ok((temperature::best(&losses) * 1e6).round() / 1e6)
+        Ok(rounded(temperature::best(&losses)))
     }
 
     /// The scores of `sentences` at each of `temperatures`, in order.
@@ -145,7 +144,7 @@ impl Scorer<'_> {
         &self,
         sentences: &[&'s [Example]],
         temperatures: &[f64],
-    ) -> Result<Vec<SentenceScores<'s>>, ModelError> {
+    ) -> Result<Vec<ScoredSentence<'s>>, ModelError> {
         let examples: Vec<&Example> = sentences.iter().copied().flatten().collect();
         // Batches of similar length have less padding, and their rows end at similar steps.
         let mut order: Vec<usize> = (0..examples.len()).collect();
@@ -160,12 +159,12 @@ impl Scorer<'_> {
         }
         let mut pairs = examples.into_iter().zip(scored.into_iter().flatten());
         let sentence =
-            |windows: &&[Example]| SentenceScores { windows: pairs.by_ref().take(windows.len()).collect() };
+            |windows: &&[Example]| ScoredSentence { windows: pairs.by_ref().take(windows.len()).collect() };
         Ok(sentences.iter().map(sentence).collect())
     }
 }
 
-impl SentenceScores<'_> {
+impl ScoredSentence<'_> {
     /// The score of each tag at the temperature of this index, and whether the tag is that of gold.
     fn tags(&self, temperature: usize) -> impl Iterator<Item = (Score, bool)> {
         self.windows.iter().flat_map(move |(example, scored)| {
@@ -182,7 +181,7 @@ impl SentenceScores<'_> {
     }
 
     /// The score of each predicted span at the temperature of this index, and whether gold does not have the span. `None` as
-    /// for [`SentenceScores::outcome`].
+    /// for [`ScoredSentence::outcome`].
     fn spans(&self, temperature: usize) -> Option<Vec<Outcome>> {
         let (example, tags, scores) = self.whole(temperature)?;
         let [gold, predicted] = [&example.tags, tags].map(|tags| bio_to_spans(tags, SpanMode::Default));
@@ -235,12 +234,12 @@ mod tests {
     fn only_sentences_that_are_tagged_whole_have_an_outcome() {
         let right = window("O B-a", "O B-a", 0.5);
         let wrong = window("O O I-a", "O O O", 0.25);
-        let both = SentenceScores { windows: vec![(&right.0, right.1.clone()), (&wrong.0, wrong.1.clone())] };
+        let both = ScoredSentence { windows: vec![(&right.0, right.1.clone()), (&wrong.0, wrong.1.clone())] };
         assert_eq!(both.outcome(0), None);
         let correct: Vec<bool> = both.tags(0).map(|(_, is_correct)| is_correct).collect();
         assert_eq!(correct, [true, true, true, true, false]);
         let outcome = |(example, scored): &(Example, Scored)| {
-            SentenceScores { windows: vec![(example, scored.clone())] }.outcome(0)
+            ScoredSentence { windows: vec![(example, scored.clone())] }.outcome(0)
         };
         assert_eq!(outcome(&right).map(|outcome| outcome.is_wrong), Some(false));
         let of_wrong = outcome(&wrong).unwrap();
@@ -252,7 +251,7 @@ mod tests {
     #[test]
     fn a_span_has_the_product_over_its_words_and_is_wrong_unless_gold_has_it() {
         let (example, scored) = window("B-a I-a O B-b B-c", "B-a I-a B-a B-a B-c", 0.5);
-        let sentence = SentenceScores { windows: vec![(&example, scored)] };
+        let sentence = ScoredSentence { windows: vec![(&example, scored)] };
         let spans = sentence.spans(0).unwrap();
         assert_eq!(spans.iter().map(|span| span.is_wrong).collect::<Vec<_>>(), [false, true, true, false]);
         for (span, expected) in spans.iter().zip([0.25, 0.5, 0.5, 0.5]) {
@@ -272,7 +271,7 @@ mod tests {
         let half = [("O", "O"), ("O", "B-a")];
         for (scores, expected) in [([0.9, 0.5], 1), ([0.5, 0.9], 0), ([0.7, 0.7], 0)] {
             let (example, scored) = sentence(half, scores);
-            let sentences = [SentenceScores { windows: vec![(&example, scored)] }];
+            let sentences = [ScoredSentence { windows: vec![(&example, scored)] }];
             assert_eq!(Fit::new(&sentences).temperature, expected, "{scores:?}");
         }
     }

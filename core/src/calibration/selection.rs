@@ -13,11 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::binomial::{ln_cdf, upper_bound};
 use super::outcome::Outcome;
+use crate::text::scores::RESOLUTION;
 
 /// Most thresholds of a table.
 const THRESHOLDS: usize = 100;
-/// Thresholds are multiples of its reciprocal, so that they are the same after any number of conversions to text.
-const RESOLUTION: f64 = 1e6;
 
 /// Sentences or spans whose score reaches a threshold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +55,7 @@ struct Counts {
 
 /// A table whose rows contradict each other.
 #[derive(Debug, thiserror::Error)]
-#[error("row {0} of the table of scores contradicts the row before it or itself")]
+#[error("row {} of the table of scores contradicts the row before it or itself", .0 + 1)]
 pub struct TableError(usize);
 
 /// What a guarantee counts.
@@ -99,7 +98,7 @@ impl Guarantee {
 /// A threshold that gives a [`Guarantee`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Threshold {
-    /// What has the score.
+    /// Whether the score is that of sentences or of spans.
     pub of: Unit,
     /// The least score that is answered.
     pub score: f64,

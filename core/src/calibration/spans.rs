@@ -7,6 +7,8 @@
 //! rank is counted, if it has so many (rejection in sampling proportional to size, Lahiri 1951). The spans that are counted
 //! are independent draws from all spans, and the tests of [`super::selection`] hold for them.
 
+use std::num::NonZeroUsize;
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -23,7 +25,7 @@ const SURPLUS: f64 = 0.05;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SpanTable {
     /// Most spans of a sentence that are given out: those with the highest scores.
-    pub most: usize,
+    pub most: NonZeroUsize,
     /// Right and wrong spans by score.
     pub table: SelectionTable,
 }
@@ -35,7 +37,7 @@ impl SpanTable {
         let all: Vec<Outcome> = choose_by.iter().flat_map(|spans| best(spans, most)).collect();
         let mut random = ChaCha8Rng::seed_from_u64(SEED);
         let drawn = test_on.iter().filter_map(|spans| {
-            let slot = random.random_range(0..most as u64) as usize;
+            let slot = random.random_range(0..most.get() as u64) as usize;
             best(spans, most).get(slot).copied()
         });
         let drawn: Vec<Outcome> = drawn.collect();
@@ -57,17 +59,18 @@ pub fn highest(scores: &[f64], most: usize) -> Vec<usize> {
 }
 
 /// The spans of a sentence that may be given out.
-fn best(spans: &[Outcome], most: usize) -> Vec<Outcome> {
+fn best(spans: &[Outcome], most: NonZeroUsize) -> Vec<Outcome> {
     let scores: Vec<f64> = spans.iter().map(|span| span.score).collect();
-    highest(&scores, most).into_iter().map(|at| spans[at]).collect()
+    highest(&scores, most.get()).into_iter().map(|at| spans[at]).collect()
 }
 
 /// The least number of spans, at least one, so that few spans of `sentences` have a higher rank in their sentence.
-fn most(sentences: &[Vec<Outcome>]) -> usize {
+fn most(sentences: &[Vec<Outcome>]) -> NonZeroUsize {
     let count: usize = sentences.iter().map(Vec::len).sum();
     let surplus = |most: usize| sentences.iter().map(|spans| spans.len().saturating_sub(most)).sum::<usize>();
-    let longest = sentences.iter().map(Vec::len).max().unwrap_or(0).max(1);
-    (1..longest).find(|most| surplus(*most) as f64 <= SURPLUS * count as f64).unwrap_or(longest)
+    let longest = sentences.iter().map(Vec::len).max().unwrap_or(0);
+    let most = (1..longest).find(|most| surplus(*most) as f64 <= SURPLUS * count as f64).unwrap_or(longest);
+    NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN)
 }
 
 #[cfg(test)]
@@ -134,12 +137,12 @@ mod tests {
     #[test]
     fn few_spans_have_a_rank_after_the_last() {
         let sentence = |spans: usize| vec![Outcome { score: 0.5, is_wrong: false }; spans];
-        assert_eq!(most(&[]), 1);
-        assert_eq!(most(&[sentence(0), sentence(0)]), 1);
-        assert_eq!(most(&[sentence(1), sentence(3)]), 3);
+        assert_eq!(most(&[]).get(), 1);
+        assert_eq!(most(&[sentence(0), sentence(0)]).get(), 1);
+        assert_eq!(most(&[sentence(1), sentence(3)]).get(), 3);
         // 3 of 101 spans have a rank after 2.
         let many: Vec<_> = [1; 48].into_iter().chain([2; 24]).chain([5]).map(sentence).collect();
-        assert_eq!(most(&many), 2);
+        assert_eq!(most(&many).get(), 2);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::array::Place;
 use super::error::{Fault, LineFault};
 use super::numbers;
 use super::options::ReadOptions;
@@ -21,8 +22,8 @@ pub(super) struct JsonReader<'a> {
 enum Mode {
     /// A record per line; blank lines are skipped.
     Lines,
-    /// Values, in an array or one after the other; whether the array was entered.
-    Values { inside: bool },
+    /// Values, in an array or one after the other.
+    Values(Place),
 }
 
 impl<'a> JsonReader<'a> {
@@ -41,7 +42,8 @@ impl<'a> JsonReader<'a> {
             Some(b'[') => beginning[1..].trim_ascii_start().first() != Some(&b'"'),
             _ => false,
         };
-        Ok(if values { Mode::Values { inside: beginning.first() != Some(&b'[') } } else { Mode::Lines })
+        let place = if beginning.first() == Some(&b'[') { Place::Before } else { Place::Loose };
+        Ok(if values { Mode::Values(place) } else { Mode::Lines })
     }
 
     fn line(&mut self) -> Option<Result<Line, LineFault>> {
@@ -55,9 +57,9 @@ impl<'a> JsonReader<'a> {
                     Err(fault) => return Some(Err(fault)),
                 },
                 Some(Mode::Lines) => self.source.line(),
-                Some(Mode::Values { mut inside }) => {
-                    let value = self.source.value(&mut inside);
-                    self.mode = Some(Mode::Values { inside });
+                Some(Mode::Values(mut place)) => {
+                    let value = self.source.value(&mut place);
+                    self.mode = Some(Mode::Values(place));
                     value
                 }
             };

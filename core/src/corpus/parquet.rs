@@ -44,7 +44,7 @@ impl Reader for RowReader {
     }
 }
 
-/// What is read of a stream: nothing, for a Parquet file has its index at its end.
+/// Reader of a stream: returns one error, because the index of a Parquet file is at its end.
 pub(super) struct NoStream(pub(super) bool);
 
 impl Reader for NoStream {

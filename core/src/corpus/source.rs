@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use super::array::Place;
 use super::error::{Fault, LineFault};
 use crate::files::FileError;
 
@@ -154,9 +155,9 @@ impl<'a> Source<'a> {
         Ok(buffer.trim_ascii_start())
     }
 
-    /// The next JSON value, whether values stand in an array (whose brackets and commas are skipped) or one after the other.
-    /// `inside` tells whether the array was entered.
-    pub(super) fn value(&mut self, inside: &mut bool) -> Option<Result<Line, LineFault>> {
+    /// The next JSON value, whether values stand in an array or one after the other; `place` follows. An array that does not
+    /// end is a fault, for a file that was cut off must not pass as a whole one.
+    pub(super) fn value(&mut self, place: &mut Place) -> Option<Result<Line, LineFault>> {
         if let Err(fault) = self.start()? {
             return Some(Err(fault));
         }
@@ -165,18 +166,21 @@ impl<'a> Source<'a> {
         loop {
             let byte = match self.byte() {
                 Ok(Some(byte)) => byte,
-                Ok(None) if scanner.bytes.is_empty() => return None,
+                Ok(None) if scanner.bytes.is_empty() => {
+                    let fault = place.end().err()?;
+                    return Some(Err(self.end(self.line + 1, fault)));
+                }
                 Ok(None) => break,
                 Err(error) => return Some(Err(self.end(self.line + 1, Fault::Read(error)))),
             };
             if scanner.bytes.is_empty() {
-                match byte {
-                    b'[' if !*inside => *inside = true,
-                    b' ' | b'\t' | b'\r' | b'\n' | b',' | b']' => {}
-                    _ => {
+                match place.step(byte) {
+                    Ok(false) => {}
+                    Ok(true) => {
                         (number, begin) = (self.line + 1, self.position - 1);
                         scanner.push(byte);
                     }
+                    Err(fault) => return Some(Err(self.end(self.line + 1, fault))),
                 }
             } else if scanner.ends_before(byte) {
                 break;

@@ -306,7 +306,7 @@ mod tests {
         let bad = r#"{"temperature":1.25,"maps":{"sentence":{"a":-1,"b":0,"c":0}}}"#;
         properties.insert("hyperloader.calibration".into(), bad.into());
         let error = with_causes(&TaggerMetadata::from_properties(&properties).unwrap_err());
-        assert!(error.contains("are no map of scores"), "{error}");
+        assert!(error.contains("invalid score map"), "{error}");
     }
 
     #[test]

@@ -56,10 +56,11 @@ impl Rows {
         result(opened).map_err(failed)
     }
 
-    /// The names that the file gives the numbers in `column`, alone or in lists (`ClassLabel` of `datasets`).
+    /// The names that the file gives the numbers in the lists of `column` (a list of `ClassLabel` in `datasets`). Numbers
+    /// alone, such as the class of a text, are no tags.
     pub fn class_names(&self, column: &str) -> Option<Vec<String>> {
         let described = &self.features[column];
-        let of_elements = [described, &described["feature"], &described[0]];
+        let of_elements = [&described["feature"], &described[0]];
         let labels = of_elements.into_iter().find(|feature| feature["_type"] == "ClassLabel")?;
         labels["names"].as_array()?.iter().map(|name| Some(name.as_str()?.to_owned())).collect()
     }

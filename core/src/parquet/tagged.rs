@@ -15,9 +15,9 @@ pub struct TaggedRow {
     pub score: Option<f64>,
     /// Why the text could not be tagged.
     pub error: Option<String>,
-    /// Whether the tags are withheld, because the score is too low.
+    /// Whether the tags are withheld, because a guarantee does not hold for them.
     pub abstained: bool,
-    /// Number of spans that are withheld, because their scores are too low.
+    /// Number of spans that are withheld, because a guarantee does not hold for them.
     pub withheld: usize,
     /// What else its record has, as a JSON object.
     pub fields: Option<String>,

@@ -28,7 +28,7 @@ pub struct RunCalibration {
 pub struct TaskCalibration {
     /// The part that is exported.
     pub calibration: Calibration,
-    /// Number of validation sentences that the temperature was fitted on.
+    /// Number of validation sentences in the half that the temperature (at most 500 of them) and the maps were fitted on.
     pub fitted_on: usize,
     /// Number of other validation sentences: those that all other numbers were counted on.
     pub tested_on: usize,

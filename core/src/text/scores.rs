@@ -6,6 +6,15 @@
 
 use std::ops::Range;
 
+/// Numbers that are stored or shown are multiples of its reciprocal: the same after any number of conversions to text, and
+/// without digits that are noise of float32.
+pub const RESOLUTION: f64 = 1e6;
+
+/// The nearest multiple of the [resolution](RESOLUTION).
+pub fn rounded(number: f64) -> f64 {
+    (number * RESOLUTION).round() / RESOLUTION
+}
+
 /// An id as the model chose it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct IdScore {

@@ -2,19 +2,23 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::error::BackendError;
 use super::options::BackendKind;
 
 /// The versions of a library that is loaded when the program runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Versions {
     /// The version that the program is built for, which is the oldest that works: `1.20`.
     pub built_for: String,
     /// The version that the tests of the program run with: `1.31`.
     pub tested_with: String,
     /// The version of the library that was found, as far as the library or its name tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
     /// Whether the library can be used: it is as new as [`Versions::built_for`]. `None` if its version is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fits: Option<bool>,
 }
 

@@ -43,6 +43,19 @@ pub enum InitError {
         /// The files of the task.
         found: Vec<PathBuf>,
     },
+    /// A file is one of several parts of a data set.
+    #[error(
+        "`{}` is part {part} of {parts} of a data set by its name, and a split has one file\nhint: join the parts",
+        path.display()
+    )]
+    Part {
+        /// The file.
+        path: PathBuf,
+        /// The number of the part, as in the name.
+        part: String,
+        /// The number of parts, as in the name.
+        parts: String,
+    },
     /// A file's name has the words of two splits.
     #[error(
         "the name of `{}` has `{first}` and `{second}`, so it does not tell the split\nhint: rename the file",

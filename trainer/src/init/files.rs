@@ -73,7 +73,17 @@ fn named(file: &Path) -> Result<(String, usize), InitError> {
     let usable = |c: char| if c.is_alphanumeric() { c } else { ' ' };
     let plain: String = stem.chars().map(usable).collect();
     let words: Vec<&str> = plain.split_whitespace().collect();
-    let words = without_shard(&words);
+    let words = match words[..] {
+        // Data sets number their parts: `train-00000-of-00001`.
+        [ref name @ .., part, "of", parts] if is_number(part) && is_number(parts) => {
+            if parts.trim_start_matches('0') != "1" {
+                let [part, parts] = [part, parts].map(str::to_owned);
+                return Err(InitError::Part { path: file.to_owned(), part, parts });
+            }
+            name
+        }
+        ref all => all,
+    };
     let split = |word: &&str| {
         let word = word.to_lowercase();
         SPLITS.iter().position(|(_, names)| names.contains(&word.as_str()))
@@ -99,13 +109,8 @@ fn named(file: &Path) -> Result<(String, usize), InitError> {
     })
 }
 
-/// The words of a name without those that number the parts of a data set: `00000-of-00001`.
-fn without_shard<'a, 'b>(words: &'a [&'b str]) -> &'a [&'b str] {
-    let is_number = |word: &str| word.chars().all(|c| c.is_ascii_digit());
-    match words {
-        [name @ .., part, "of", parts] if is_number(part) && is_number(parts) => name,
-        _ => words,
-    }
+fn is_number(word: &str) -> bool {
+    word.chars().all(|c| c.is_ascii_digit())
 }
 
 /// The name of a file without its extensions.
@@ -165,6 +170,11 @@ mod tests {
         assert!(
             none.starts_with("task `a` has no training file, only `a-dev.conll` and `a-test.conll`"),
             "{none}"
+        );
+        let part = error(&["train-00001-of-00003.parquet"]);
+        assert!(
+            part.starts_with("`train-00001-of-00003.parquet` is part 00001 of 00003 of a data set"),
+            "{part}"
         );
         let two = error(&["train-Test.conll"]);
         assert!(

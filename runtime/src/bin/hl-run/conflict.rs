@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use hyperloader_runtime::WeightFile;
 
 use crate::args::TagArgs;
 
-/// What tells two files apart; links to one file have the same.
+/// Identity of a file. All links to a file have the same one.
 #[cfg(unix)]
 fn identity(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
@@ -14,6 +15,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     Some((about.dev(), about.ino()))
 }
 
+/// Identity of a file. All symbolic links to a file have the same one.
 #[cfg(not(unix))]
 fn identity(path: &Path) -> Option<PathBuf> {
     std::fs::canonicalize(path).ok().filter(|path| path.is_file())
@@ -42,9 +44,16 @@ pub(crate) fn check(args: &TagArgs, outputs: &[PathBuf]) -> Result<()> {
 /// The files that are read, each with its role.
 fn read(args: &TagArgs) -> Vec<(&'static str, PathBuf)> {
     let reads_stdin = args.sentences.is_empty() && args.gold.is_none() && args.input.is_empty();
-    let models = args.models.iter().map(|path| ("the model", path.clone()));
-    let mut files: Vec<(&'static str, PathBuf)> = models.collect();
-    files.extend(args.compare.iter().map(|path| ("the model of `--compare`", path.clone())));
+    let mut files: Vec<(&'static str, PathBuf)> = Vec::new();
+    let models = args.models.iter().map(|path| ("the model", path));
+    for (role, model) in models.chain(args.compare.iter().map(|path| ("the model of `--compare`", path))) {
+        files.push((role, model.clone()));
+        // A model that cannot be opened is reported when it is.
+        let opened = WeightFile::open(model);
+        files.extend(
+            opened.iter().flat_map(WeightFile::paths).map(|path| ("weights of the model", path.to_owned())),
+        );
+    }
     for input in &args.input {
         match input.as_os_str() == "-" {
             true => files.push(("the redirected input", STDIN.into())),

@@ -66,12 +66,8 @@ struct BackendReport {
 /// Versions of the library of a backend.
 #[derive(Debug, Serialize)]
 struct VersionReport {
-    built_for: String,
-    tested_with: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    found: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fits: Option<bool>,
+    #[serde(flatten)]
+    versions: Versions,
     /// All of this in words.
     description: String,
 }
@@ -117,17 +113,19 @@ fn backend(installed: Installed, advice: &mut Vec<String>) -> BackendReport {
         advice.extend(hints.iter().map(|hint| hint.trim_start_matches("hint: ").to_owned()));
         reason.join(" ")
     });
+    let found_one = !libraries.is_empty();
     let other_libraries = libraries.into_iter().filter(|library| Some(library) != loaded.as_ref()).collect();
     let name = match kind {
         BackendKind::Ort => "ort",
         BackendKind::Tract => "tract",
         BackendKind::Auto => "auto",
     };
-    let versions = versions.map(version_report);
+    let versions = versions.map(|versions| version_report(versions, found_one));
     BackendReport { name, usable, description, devices, library: loaded, other_libraries, versions, notices }
 }
 
-fn version_report(versions: Versions) -> VersionReport {
+/// `found_one` says whether there is any library.
+fn version_report(versions: Versions, found_one: bool) -> VersionReport {
     let found = match (&versions.found, versions.fits) {
         (Some(found), Some(true)) if versions.is_newer_than_tested() => {
             format!("found {found}, which is newer than the tested version and should fit")
@@ -136,13 +134,13 @@ fn version_report(versions: Versions) -> VersionReport {
         (Some(found), Some(false)) => format!("found {found}, which is too old"),
         (Some(found), None) => format!("found {found}"),
         (None, Some(_)) => "found a library that fits, of unknown version".to_owned(),
+        (None, None) if found_one => "found a library of unknown version that cannot be loaded".to_owned(),
         (None, None) => "found none".to_owned(),
     };
     let Versions { built_for, tested_with, .. } = &versions;
     let description =
         format!("built for ONNX Runtime {built_for} and newer, tested with {tested_with}; {found}");
-    let Versions { built_for, tested_with, found, fits } = versions;
-    VersionReport { built_for, tested_with, found, fits, description }
+    VersionReport { versions, description }
 }
 
 fn cache(folder: PathBuf) -> CacheReport {
@@ -181,10 +179,10 @@ fn text(report: &Report) -> String {
 mod tests {
     use super::*;
 
-    fn described(found: Option<&str>, fits: Option<bool>) -> String {
+    fn described(found: Option<&str>, fits: Option<bool>, found_one: bool) -> String {
         let (built_for, tested_with) = ("1.20".to_owned(), "1.31".to_owned());
         let found = found.map(str::to_owned);
-        version_report(Versions { built_for, tested_with, found, fits }).description
+        version_report(Versions { built_for, tested_with, found, fits }, found_one).description
     }
 
     #[test]
@@ -202,7 +200,9 @@ mod tests {
             (None, None, "found none"),
         ];
         for (found, fits, expected) in cases {
-            assert_eq!(described(found, fits), format!("{built}{expected}"));
+            assert_eq!(described(found, fits, found.is_some()), format!("{built}{expected}"));
         }
+        let unknown = described(None, None, true);
+        assert_eq!(unknown, format!("{built}found a library of unknown version that cannot be loaded"));
     }
 }

@@ -1,12 +1,11 @@
 //! Records on their way through the tagger: what is tagged of them, and what came of it.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
 use std::fmt;
 
 use hyperloader_core::causes::with_causes;
-use hyperloader_core::corpus::{Fault, LineFault, OffsetUnit, Offsets, Record};
+use hyperloader_core::corpus::{Fault, LineFault, Record};
 use hyperloader_core::text::words::is_whitespace;
 use hyperloader_runtime::{BackendError, SentenceError, Tagged, TaggedSpan, Tagger, Word};
 use serde_json::{Map, Value};
@@ -45,6 +44,25 @@ impl Entry {
             return None;
         }
         Some(Self { result: Ok(models.iter().map(marked).collect()), ..self.clone() })
+    }
+
+    /// The name of the field that readers take for the tokens, if there is one.
+    pub(crate) fn tokens_field(&self) -> Option<&'static str> {
+        ["tokens", "words"].into_iter().find(|name| self.fields.contains_key(*name))
+    }
+
+    /// The record's own fields as `"name":value` in JSON, without those named `replaced`. Numbers are as they were written.
+    ///
+    /// # Errors
+    /// If a value cannot be written as JSON.
+    pub(crate) fn other_fields(&self, replaced: &[&str]) -> serde_json::Result<Vec<String>> {
+        let others = self.fields.iter().filter(|(name, _)| !replaced.contains(&name.as_str()));
+        let field = |(name, value): (&String, &Value)| {
+            let exact = self.exact.get(name).cloned();
+            let value = exact.map_or_else(|| serde_json::to_string(value), Ok)?;
+            Ok(format!("{}:{value}", serde_json::to_string(name)?))
+        };
+        others.map(field).collect()
     }
 }
 
@@ -131,7 +149,8 @@ fn of_task(tagger: &Tagger, failure: Failure) -> Failure {
 enum Request {
     Text(String),
     Words(Vec<String>, Option<Anchors>),
-    Failed(Failure),
+    /// The record failed already.
+    Nothing,
 }
 
 /// The text of a record with words, and where they are in it, in characters.
@@ -149,23 +168,15 @@ pub(crate) fn tag(taggers: &[Tagger], items: Vec<Item>, before: usize) -> Result
         (before + 1..).zip(items).map(|(number, item)| prepare(number, item)).unzip();
     for tagger in taggers {
         let answers = answers(tagger, &requests)?;
-        for (entry, (result, text)) in entries.iter_mut().zip(answers) {
-            entry.text = entry.text.take().or(text);
-            let result = result.map_err(|failure| match taggers {
-                [_] => failure,
-                _ => of_task(tagger, failure),
-            });
-            match (&mut entry.result, result) {
-                (Ok(models), Ok(tagged)) => models.push(tagged),
-                (Ok(_), Err(failure)) => entry.result = Err(failure),
-                // The first model that fails is named.
-                (Err(_), _) => {}
+        for (entry, answer) in entries.iter_mut().zip(answers) {
+            // The first model that fails is named.
+            let (Some((result, text)), Ok(models)) = (answer, &mut entry.result) else { continue };
+            match result {
+                Ok(tagged) => models.push(tagged),
+                Err(failure) if taggers.len() > 1 => entry.result = Err(of_task(tagger, failure)),
+                Err(failure) => entry.result = Err(failure),
             }
-        }
-    }
-    for (entry, request) in entries.iter_mut().zip(requests) {
-        if let Request::Failed(failure) = request {
-            entry.result = Err(failure);
+            entry.text = entry.text.take().or(text);
         }
     }
     Ok(entries)
@@ -174,8 +185,8 @@ pub(crate) fn tag(taggers: &[Tagger], items: Vec<Item>, before: usize) -> Result
 /// A result, and the text of a record that could not be tagged.
 type Answer = (Result<Tagged, Failure>, Option<String>);
 
-/// The answer of one tagger to each request.
-fn answers(tagger: &Tagger, requests: &[Request]) -> Result<Vec<Answer>, BackendError> {
+/// The answer of one tagger to each request; none to [`Request::Nothing`].
+fn answers(tagger: &Tagger, requests: &[Request]) -> Result<Vec<Option<Answer>>, BackendError> {
     let texts = requests.iter().filter_map(|request| match request {
         Request::Text(text) => Some(text.as_str()),
         _ => None,
@@ -188,15 +199,15 @@ fn answers(tagger: &Tagger, requests: &[Request]) -> Result<Vec<Answer>, Backend
     let mut of_words = tagger.tag_words(&words.collect::<Vec<_>>())?.into_iter();
     let untagged = || Err(Failure::new("it was not tagged".to_owned()));
     let answer = |request: &Request| match request {
-        Request::Failed(failure) => (Err(failure.clone()), None),
-        Request::Text(text) => match of_texts.next() {
+        Request::Nothing => None,
+        Request::Text(text) => Some(match of_texts.next() {
             Some(result) => settle(result, text),
             None => (untagged(), Some(text.clone())),
-        },
-        Request::Words(words, anchors) => match of_words.next() {
+        }),
+        Request::Words(words, anchors) => Some(match of_words.next() {
             Some(result) => anchored(result, words, anchors.as_ref()),
             None => (untagged(), None),
-        },
+        }),
     };
     Ok(requests.iter().map(answer).collect())
 }
@@ -205,9 +216,7 @@ fn answers(tagger: &Tagger, requests: &[Request]) -> Result<Vec<Answer>, Backend
 fn settle(result: Result<Tagged, SentenceError>, text: &str) -> Answer {
     match result {
         Ok(tagged) => (Ok(tagged), None),
-        Err(SentenceError::NoWord) => {
-            (Ok(Tagged { text: text.to_owned(), complete: true, ..Tagged::default() }), None)
-        }
+        Err(SentenceError::NoWord) => (Ok(Tagged::without_words(text)), None),
         Err(error) => (Err(error.into()), Some(text.to_owned())),
     }
 }
@@ -238,7 +247,10 @@ fn prepare(number: usize, Item { place, record, .. }: Item) -> (Request, Entry) 
     };
     let Record { text, words, offsets, fields, exact, comments, columns, .. } = match record {
         Ok(record) => record,
-        Err(fault) => return (Request::Failed(fault.into()), entry),
+        Err(fault) => {
+            entry.result = Err(fault.into());
+            return (Request::Nothing, entry);
+        }
     };
     (entry.fields, entry.exact, entry.comments, entry.columns) = (fields, exact, comments, columns);
     let request = match (text, words) {
@@ -258,8 +270,8 @@ fn prepare(number: usize, Item { place, record, .. }: Item) -> (Request, Entry) 
                 Request::Text(text)
             }
             Err(failure) => {
-                entry.text = Some(text);
-                Request::Failed(failure)
+                (entry.text, entry.result) = (Some(text), Err(failure));
+                Request::Nothing
             }
         },
     };
@@ -318,26 +330,4 @@ fn move_to(tagged: Tagged, text: String, places: &[(usize, usize)]) -> Tagged {
         |(word, (start, end)): (&Word, &(usize, usize))| Word { start: *start, end: *end, ..word.clone() };
     let words = tagged.words.iter().zip(places).map(place).collect();
     Tagged { text, spans, words, ..tagged }
-}
-
-/// The spans with offsets in `unit`.
-pub(crate) fn spans_in(tagged: &Tagged, unit: OffsetUnit) -> Cow<'_, [TaggedSpan]> {
-    if unit == OffsetUnit::Chars || tagged.spans.is_empty() {
-        return Cow::Borrowed(&tagged.spans);
-    }
-    let offsets = Offsets::new(&tagged.text, unit);
-    let of = |span: &TaggedSpan| TaggedSpan {
-        start: offsets.of_character(span.start),
-        end: offsets.of_character(span.end),
-        ..span.clone()
-    };
-    tagged.spans.iter().map(of).collect()
-}
-
-/// The words as they are in the text: the model may read them in lower case.
-pub(crate) fn surfaces(tagged: &Tagged) -> Vec<&str> {
-    let text = &tagged.text;
-    let bytes = Offsets::new(text, OffsetUnit::Bytes);
-    let surface = |word: &Word| text.get(bytes.of_character(word.start)..bytes.of_character(word.end));
-    tagged.words.iter().map(|word| surface(word).unwrap_or_default()).collect()
 }

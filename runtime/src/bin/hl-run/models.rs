@@ -45,7 +45,7 @@ pub(crate) fn open(args: &TagArgs, console: &Console) -> Result<Vec<Tagger>> {
         let notices = backend.notices();
         let notes = notices.iter().map(ToString::to_string);
         for note in notes.chain([format!("backend: {}", backend.description())]) {
-            // Of all models, mostly one.
+            // Most notes are the same for all models; each is printed once.
             if !noted.contains(&note) {
                 console.note(&note);
                 noted.push(note);

@@ -3,7 +3,7 @@
 //! Records are written first, then `FILE.partial.json` is replaced, which names their number and size. A program that is killed in
 //! between leaves bytes that do not count; the next call cuts them off.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -28,6 +28,19 @@ struct State {
     task: Task,
 }
 
+/// How the names of times in a task begin.
+const CHANGE: &str = "last change of ";
+
+/// Size and modification time of a file that the output depends on. Both are null for a pipe.
+pub(crate) fn stamp(path: &Path) -> Vec<(String, Value)> {
+    let about = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
+    let size = about.as_ref().map(std::fs::Metadata::len);
+    let changed = about.and_then(|about| about.modified().ok()?.duration_since(UNIX_EPOCH).ok());
+    let nanoseconds = changed.map(|time| time.as_nanos().to_string());
+    let name = format!("`{}`", path.display());
+    vec![(format!("size of {name}"), size.into()), (format!("{CHANGE}{name}"), nanoseconds.into())]
+}
+
 /// An unfinished output.
 #[derive(Debug)]
 pub(crate) struct Partial {
@@ -40,19 +53,6 @@ pub(crate) struct Partial {
     done: (usize, usize),
     kept: Instant,
     bytes: u64,
-}
-
-/// How the names of times in a task begin.
-const CHANGE: &str = "last change of ";
-
-/// What tells whether a file is the one that an output was begun with: its size and the time of its last change. Of a pipe, nothing.
-pub(crate) fn stamp(path: &Path) -> Vec<(String, Value)> {
-    let about = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
-    let size = about.as_ref().map(std::fs::Metadata::len);
-    let changed = about.and_then(|about| about.modified().ok()?.duration_since(UNIX_EPOCH).ok());
-    let nanoseconds = changed.map(|time| time.as_nanos().to_string());
-    let name = format!("`{}`", path.display());
-    vec![(format!("size of {name}"), size.into()), (format!("{CHANGE}{name}"), nanoseconds.into())]
 }
 
 /// The files of an unfinished output of `path`: its records, and how far they got.
@@ -84,8 +84,9 @@ impl Partial {
             // A program that was killed before its first state leaves nothing that counts.
             None | Some(Err(_)) => State { records: 0, errors: 0, bytes: 0, task },
         };
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
-        let mut file = options.open(&partial).map_err(failed)?;
+        let mut file = open_locked(&partial, path)?;
+        // Before anything is written: the file that is replaced may be private.
+        keep_permissions(&file, path)?;
         let size = file.metadata().map_err(failed)?.len();
         if size < state.bytes {
             bail!(
@@ -168,7 +169,6 @@ impl Partial {
     /// As [`Partial::write`].
     pub(crate) fn finish(mut self) -> Result<()> {
         self.flush()?;
-        keep_permissions(self.file.get_ref(), &self.path)?;
         std::fs::rename(&self.partial, &self.path)
             .map_err(|error| FileError::new("write", &self.path, error))?;
         sync_folder(&self.path)?;
@@ -188,6 +188,27 @@ impl Drop for Partial {
         if self.partial.exists() {
             drop(self.store());
         }
+    }
+}
+
+/// Opens or creates the records `partial` of an unfinished output, which one program at a time writes. They are private if
+/// there is a file at `path`, the permissions of which they then get.
+fn open_locked(partial: &Path, path: &Path) -> Result<File> {
+    let failed = |error| FileError::new("write", partial, error);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, if path.exists() { 0o600 } else { 0o666 });
+    let file = options.open(partial).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!(
+                "`{}` is written by another hl-run\nhint: wait for it, or name another output",
+                partial.display()
+            )
+        }
+        Err(TryLockError::Error(error)) => Err(failed(error).into()),
     }
 }
 

@@ -185,14 +185,19 @@ impl Work<'_> {
                 "{words_unfit} records have `tokens` that do not make up their text: the text was split into words instead"
             ));
         }
+        // An earlier call, which this one continues, has said what it withheld.
+        let now = if done > 0 { " in this call" } else { "" };
+        let tagged = (records - errors).saturating_sub(done - failed);
         for (tagger, Withheld { sentences, given, spans }) in self.taggers.iter().zip(withheld) {
             let named = named(self.taggers.len() > 1, tagger.metadata());
             match tagger.threshold().map(|threshold| threshold.of) {
                 Some(Unit::Sentences) => {
-                    self.console.note(format_args!("{named}abstained on {sentences} of {records} records"));
+                    self.console
+                        .note(format_args!("{named}abstained on {sentences} of {tagged} records{now}"));
                 }
                 Some(Unit::Spans) => {
-                    self.console.note(format_args!("{named}withheld {spans} of {} spans", given + spans));
+                    self.console
+                        .note(format_args!("{named}withheld {spans} of {} spans{now}", given + spans));
                 }
                 None => {}
             }

@@ -1,15 +1,13 @@
 //! JSON: one object per record, in an array or on lines of their own.
 
-use std::borrow::Cow;
-
 use anyhow::Context;
 use hyperloader_core::corpus::OffsetUnit;
-use hyperloader_runtime::{SentenceScores, TagScore, Tagged, TaggedSpan};
+use hyperloader_runtime::{Answer, Tagged};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::writer::Writer;
-use crate::entry::{Entry, spans_in, surfaces};
+use crate::entry::Entry;
 
 /// Writes an array, or lines.
 pub(super) struct Json {
@@ -20,72 +18,14 @@ pub(super) struct Json {
     pub(super) first: bool,
 }
 
-/// A tag with its score.
-#[derive(Serialize)]
-struct ScoredTag<'a> {
-    tag: &'a str,
-    #[serde(flatten)]
-    score: TagScore,
-}
-
-/// What is known of a sentence besides its spans.
-#[derive(Default, Serialize)]
-struct Scored<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    score: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tag_scores: Option<Vec<ScoredTag<'a>>>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    abstained: bool,
-    /// Number of spans that are withheld, if any are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    withheld: Option<usize>,
-}
-
-impl<'a> Scored<'a> {
-    const FIELDS: [&'static str; 4] = ["score", "tag_scores", "abstained", "withheld"];
-
-    fn new(tagged: &'a Tagged) -> Self {
-        let tag = |(tag, score): (&'a String, &TagScore)| ScoredTag { tag, score: *score };
-        let tags = |scores: &SentenceScores| tagged.tags.iter().zip(&scores.tags).map(tag).collect();
-        Self {
-            // Six decimals, as all scores.
-            score: tagged.scores.as_ref().map(|scores| (scores.score * 1e6).round() / 1e6),
-            // Scores of tags that are withheld are not those of `O`.
-            tag_scores: tagged
-                .scores
-                .as_ref()
-                .filter(|_| !tagged.abstained && tagged.withheld == 0)
-                .map(tags),
-            abstained: tagged.abstained,
-            withheld: Some(tagged.withheld).filter(|withheld| *withheld > 0),
-        }
-    }
-}
-
-/// What a model found in a record.
-#[derive(Serialize)]
-struct Answer<'a> {
-    spans: Cow<'a, [TaggedSpan]>,
-    #[serde(flatten)]
-    scored: Scored<'a>,
-    /// The words that the tags belong to, if the record was given as words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tokens: Option<Vec<&'a str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tags: Option<&'a [String]>,
-}
-
-impl<'a> Answer<'a> {
-    fn new(tagged: &'a Tagged, offsets: OffsetUnit, entry: &Entry) -> Self {
-        let has_tags = entry.has_words || entry.words_unfit;
-        Self {
-            spans: spans_in(tagged, offsets),
-            scored: Scored::new(tagged),
-            // Models may split a text differently.
-            tokens: entry.words_unfit.then(|| surfaces(tagged)),
-            tags: has_tags.then_some(tagged.tags.as_slice()),
-        }
+/// What a model found in `entry`.
+fn answer<'a>(tagged: &'a Tagged, offsets: OffsetUnit, entry: &Entry) -> Answer<'a> {
+    let has_tags = entry.has_words || entry.words_unfit;
+    Answer {
+        // Models may split a text differently.
+        tokens: entry.words_unfit.then(|| tagged.surfaces()),
+        tags: has_tags.then_some(tagged.tags.as_slice()),
+        ..Answer::new(tagged, offsets)
     }
 }
 
@@ -158,12 +98,12 @@ impl<'a> Line<'a> {
         offsets: OffsetUnit,
         replaced: &mut Vec<&'static str>,
     ) {
-        let mut answer = Answer::new(tagged, offsets, entry);
+        let mut answer = answer(tagged, offsets, entry);
         if tagged.scores.is_some() {
-            replaced.extend(Scored::FIELDS);
+            replaced.extend(Answer::SCORE_FIELDS);
         }
         if answer.tags.is_some() {
-            let words = surfaces(tagged);
+            let words = tagged.surfaces();
             replaced.push("tags");
             let is_there = has_tokens(entry, &words);
             answer.tokens = (!is_there).then_some(words);
@@ -180,22 +120,21 @@ impl<'a> Line<'a> {
         offsets: OffsetUnit,
         replaced: &mut Vec<&'static str>,
     ) {
-        let words = models.first().filter(|_| entry.has_words).map(surfaces);
+        let words = models.first().filter(|_| entry.has_words).map(Tagged::surfaces);
         if entry.words_unfit || words.as_ref().is_some_and(|words| !has_tokens(entry, words)) {
             replaced.push("tokens");
             // Annotation of other words than those that were tagged.
             replaced.extend(entry.words_unfit.then_some("tags"));
             self.tokens = words;
         }
-        let answer =
-            |(task, tagged): (&'a String, &'a Tagged)| (&**task, Answer::new(tagged, offsets, entry));
-        self.tasks = Some(Tasks(tasks.iter().zip(models).map(answer).collect()));
+        let answers = |(task, tagged): (&'a String, &'a Tagged)| (&**task, answer(tagged, offsets, entry));
+        self.tasks = Some(Tasks(tasks.iter().zip(models).map(answers).collect()));
     }
 }
 
 /// Whether the field of the record that readers take for its tokens has the words that were tagged.
 fn has_tokens(entry: &Entry, words: &[&str]) -> bool {
-    let field = ["tokens", "words"].iter().find_map(|name| entry.fields.get(*name));
+    let field = entry.tokens_field().and_then(|name| entry.fields.get(name));
     let is_word = |(token, word): (&Value, &&str)| match token {
         Value::String(token) => token == word,
         Value::Object(token) => token.get("text").is_none_or(|text| text.as_str() == Some(word)),
@@ -213,10 +152,9 @@ fn object(entry: &Entry, offsets: OffsetUnit, tasks: &[String]) -> serde_json::R
     let (line, replaced) = Line::new(entry, offsets, tasks);
     let mut object = serde_json::to_string(&line)?;
     object.pop();
-    for (name, value) in entry.fields.iter().filter(|(name, _)| !replaced.contains(&name.as_str())) {
-        let exact = entry.exact.get(name).cloned();
-        let value = exact.map_or_else(|| serde_json::to_string(value), Ok)?;
-        object.push_str(&format!(",{}:{value}", serde_json::to_string(name)?));
+    for field in entry.other_fields(&replaced)? {
+        object.push(',');
+        object.push_str(&field);
     }
     Ok(object + "}")
 }
@@ -243,6 +181,7 @@ impl Writer for Json {
 
 #[cfg(test)]
 mod tests {
+    use hyperloader_runtime::{SentenceScores, TagScore};
     use serde_json::json;
 
     use super::super::examples::{alarm, entries, entry, of_two_models, tagged, two_tasks, written};

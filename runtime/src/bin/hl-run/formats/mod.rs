@@ -9,7 +9,7 @@
 //! - [`mod@writer`]: what all but the last two have in common; [`marks`]: a text cut at its spans; [`common_words`]: a text cut at the
 //!   words of several models
 //!
-//! Results of one model have no mark of it. Of several, each has the name of its task.
+//! With one model, the output does not name the task. With several, each result has the name of its task.
 
 pub(crate) mod brat;
 mod common_words;

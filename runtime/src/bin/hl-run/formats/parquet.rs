@@ -6,15 +6,16 @@ use anyhow::{Context, Result};
 use hyperloader_core::corpus::OffsetUnit;
 use hyperloader_core::files::{AtomicFile, FileError};
 use hyperloader_core::parquet::{SpanCell, TableWriter, TaggedRow};
+use hyperloader_core::text::scores::rounded;
 use hyperloader_runtime::{TagScore, Tagged, TaggedSpan};
-use serde_json::{Map, Value};
 
-use crate::entry::{Entry, spans_in, surfaces};
+use crate::entry::Entry;
 
 const PROGRAM: &str = concat!("hl-run version ", env!("CARGO_PKG_VERSION"));
 
-/// Columns of ours that a record's own fields do not repeat.
-const OURS: [&str; 6] = ["text", "spans", "error", "tags", "abstained", "withheld"];
+/// Columns that a record's own fields do not repeat, and those that only a tagged record has.
+const OURS: [&str; 4] = ["text", "error", "abstained", "withheld"];
+const OURS_IF_TAGGED: [&str; 2] = ["spans", "tags"];
 
 /// Writes a file that appears when it is complete.
 pub(crate) struct Table {
@@ -80,9 +81,9 @@ fn tagged_row(tagged: &Tagged, offsets: OffsetUnit) -> TaggedRow {
     };
     TaggedRow {
         text: Some(tagged.text.clone()),
-        tokens: Some(surfaces(tagged).into_iter().map(str::to_owned).collect()),
+        tokens: Some(tagged.surfaces().into_iter().map(str::to_owned).collect()),
         tags: Some(tagged.tags.clone()),
-        spans: Some(spans_in(tagged, offsets).iter().map(span).collect()),
+        spans: Some(tagged.spans_in(offsets).iter().map(span).collect()),
         score: tagged.scores.as_ref().map(|scores| rounded(scores.score)),
         error: None,
         abstained: tagged.abstained,
@@ -91,25 +92,23 @@ fn tagged_row(tagged: &Tagged, offsets: OffsetUnit) -> TaggedRow {
     }
 }
 
-/// Six decimals, as in JSON.
-fn rounded(score: f64) -> f64 {
-    (score * 1e6).round() / 1e6
-}
-
 /// The record's other fields and comments as a JSON object, if it has any.
 fn others(entry: &Entry) -> Result<Option<String>> {
-    let mut fields: Map<String, Value> = entry.fields.clone();
-    OURS.iter().for_each(|name| drop(fields.shift_remove(*name)));
-    if entry.has_words {
-        ["tokens", "words"].iter().for_each(|name| drop(fields.shift_remove(*name)));
+    let mut ours: Vec<&str> = OURS.into();
+    if entry.result.is_ok() {
+        ours.extend(OURS_IF_TAGGED);
+        // The column `tokens` has the words that were tagged.
+        ours.extend(entry.tokens_field().filter(|_| entry.has_words || entry.words_unfit));
     }
-    if !entry.comments.is_empty() && !fields.contains_key("comments") {
-        fields.insert("comments".to_owned(), entry.comments.clone().into());
-    }
-    match fields.is_empty() {
-        true => Ok(None),
-        false => serde_json::to_string(&fields).map(Some).context("cannot write the record's fields as JSON"),
-    }
+    let other_fields = || -> serde_json::Result<Vec<String>> {
+        let mut fields = entry.other_fields(&ours)?;
+        if !entry.comments.is_empty() && !entry.fields.contains_key("comments") {
+            fields.push(format!("\"comments\":{}", serde_json::to_string(&entry.comments)?));
+        }
+        Ok(fields)
+    };
+    let fields = other_fields().context("cannot write the record's fields as JSON")?;
+    Ok((!fields.is_empty()).then(|| format!("{{{}}}", fields.join(","))))
 }
 
 #[cfg(test)]
@@ -150,6 +149,25 @@ mod tests {
             json!({"id": 7, "tokens": ["x"], "tags": ["O"], "text": "x"}).as_object().cloned().unwrap();
         let found = row(&entry, OffsetUnit::Chars).unwrap();
         assert_eq!(found.fields.as_deref(), Some(r##"{"id":7,"comments":["# one"]}"##));
+    }
+
+    #[test]
+    fn other_fields_keep_numbers_as_written_and_failed_records_keep_their_tags() {
+        let mut failed = entries().remove(3);
+        failed.fields = json!({"n": 0, "tags": ["O"], "words": 12}).as_object().cloned().unwrap();
+        failed.exact.insert("n".to_owned(), "1e400".to_owned());
+        let found = row(&failed, OffsetUnit::Chars).unwrap();
+        assert_eq!(found.fields.as_deref(), Some(r#"{"n":1e400,"tags":["O"],"words":12}"#));
+
+        let mut tagged = entry(1, Ok(alarm()));
+        tagged.has_words = true;
+        tagged.fields = json!({"tokens": ["x"], "words": 12}).as_object().cloned().unwrap();
+        let found = row(&tagged, OffsetUnit::Chars).unwrap();
+        assert_eq!(
+            found.fields.as_deref(),
+            Some(r#"{"words":12}"#),
+            "only the field that was read is replaced"
+        );
     }
 
     #[test]

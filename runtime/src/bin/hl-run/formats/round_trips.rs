@@ -259,7 +259,7 @@ proptest! {
                 prop_assert_eq!(twice.len(), sentences.len());
                 for (entry, (words, tags)) in twice.iter().zip(&sentences) {
                     let tagged = found_in(entry);
-                    prop_assert_eq!(crate::entry::surfaces(tagged), words.iter().collect::<Vec<_>>());
+                    prop_assert_eq!(tagged.surfaces(), words.iter().collect::<Vec<_>>());
                     prop_assert_eq!(&tagged.tags, tags);
                 }
             }

@@ -6,7 +6,7 @@ use hyperloader_core::corpus::OffsetUnit;
 use hyperloader_runtime::{Tagged, TaggedSpan, Word};
 
 use super::writer::Writer;
-use crate::entry::{Entry, spans_in};
+use crate::entry::Entry;
 
 /// Columns that the table of words and tags takes at most.
 const WIDTH: usize = 100;
@@ -49,16 +49,16 @@ fn text(tagged: &Tagged, offsets: OffsetUnit) -> String {
 
 fn found(tagged: &Tagged, offsets: OffsetUnit) -> String {
     match tagged.abstained {
-        true => "  abstained: the score is too low\n".to_owned(),
-        false => span_lines(&spans_in(tagged, offsets)) + &withheld(tagged.withheld),
+        true => "  abstained: the guarantee does not hold\n".to_owned(),
+        false => span_lines(&tagged.spans_in(offsets)) + &withheld(tagged.withheld),
     }
 }
 
-/// The line on spans that are not given out; empty if there are none.
+/// The line on spans that are withheld; empty if there are none.
 fn withheld(spans: usize) -> String {
     match spans {
         0 => String::new(),
-        spans => format!("  withheld: {spans} spans with a score that is too low\n"),
+        spans => format!("  withheld: {spans} spans, for which the guarantee does not hold\n"),
     }
 }
 

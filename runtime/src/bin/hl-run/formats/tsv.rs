@@ -5,7 +5,7 @@ use hyperloader_core::corpus::OffsetUnit;
 use hyperloader_runtime::TaggedSpan;
 
 use super::writer::Writer;
-use crate::entry::{Entry, spans_in};
+use crate::entry::Entry;
 
 /// Writes the table. Tabs, line ends and backslashes of texts are written `\t`, `\n`, `\r` and `\\`.
 pub(super) struct Tsv {
@@ -33,7 +33,7 @@ impl Writer for Tsv {
                 let mut rows = String::new();
                 for (tagged, task) in models.iter().zip(&self.tasks) {
                     let task = self.task(task);
-                    for TaggedSpan { start, end, label, text, .. } in spans_in(tagged, self.offsets).iter() {
+                    for TaggedSpan { start, end, label, text, .. } in tagged.spans_in(self.offsets).iter() {
                         let (label, text) = (escaped(label), escaped(text));
                         rows.push_str(&format!("{number}\t{task}{start}\t{end}\t{label}\t{text}\t\n"));
                     }

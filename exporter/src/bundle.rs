@@ -42,7 +42,7 @@ impl Exporter {
         let export = |task: &Task| {
             let path = folder.join(format!("{}.onnx", task.name));
             let stage = |step: &str| stage(&task.name, step);
-            let placement = Placement::Shared(&data.external);
+            let placement = Placement::Shared(&data);
             let exported = self.export_placed(&task.name, &path, &options(&task.name), placement, &stage)?;
             Ok(Exported { data: Some(data.path.clone()), ..exported })
         };

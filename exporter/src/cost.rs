@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 
 use hyperloader_core::corpus::{CorpusError, CorpusSpec, Sentence, Split};
 use hyperloader_core::files::read_text;
+pub use hyperloader_core::format::proof::Cost;
 use hyperloader_core::run::{CONFIG, Run, Task};
 use hyperloader_runtime::{BackendOptions, Evaluation, EvaluationError, OpenError, Tagger, TaggerOptions};
-use serde::Serialize;
 
 /// Largest number of sentences that are tagged.
 const MOST: usize = 500;
@@ -25,19 +25,6 @@ pub struct CostCheck {
     backend: BackendOptions,
     /// The tags of the float32 file, which is written once for all precisions.
     float32: OnceLock<Evaluated>,
-}
-
-/// The cost of a file's precision.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Cost {
-    /// Number of sentences that were tagged.
-    pub sentences: usize,
-    /// Number of them with other tags than those of the float32 file.
-    pub changed: usize,
-    /// F1 of the float32 file, from 0 to 1.
-    pub f1_f32: f64,
-    /// F1 of the file.
-    pub f1: f64,
 }
 
 /// A precision that costs more than was accepted.
@@ -138,20 +125,6 @@ impl Evaluated {
     }
 }
 
-impl Cost {
-    /// By how much F1 is lower than that of the float32 file.
-    pub fn f1_drop(&self) -> f64 {
-        self.f1_f32 - self.f1
-    }
-}
-
-impl fmt::Display for Cost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sentences, changed, f1_f32, f1 } = self;
-        write!(f, "F1 {f1:.4}, {f1_f32:.4} in f32; other tags in {changed} of {sentences} sentences")
-    }
-}
-
 impl fmt::Display for TooCostly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { precision, cost, max_f1_drop, kept } = self;
@@ -169,7 +142,12 @@ impl fmt::Display for TooCostly {
 /// # Errors
 /// Returns an error if the run has no readable configuration for the task, or the corpus is unusable.
 pub fn cost_sentences(run: &Run, task: &Task, file: Option<&Path>) -> Result<Vec<Sentence>, SentencesError> {
-    let mut spec = corpus_of(run, task)?;
+    let mut spec = match (corpus_of(run, task), file) {
+        (Ok(spec), _) => spec,
+        // A run that came without its configuration.
+        (Err(_), Some(file)) => CorpusSpec::of_file(file),
+        (Err(error), None) => return Err(error),
+    };
     // As in training: the training sentences, from which the rule was derived, are not read.
     spec.words = Some(task.words);
     if let Some(file) = file {

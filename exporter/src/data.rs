@@ -6,8 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use hyperloader_core::files::{FileError, folder_of, sha256, write_checked};
-use hyperloader_onnx::{External, Weight, WriteError, is_large, write_data};
-use sha2::{Digest, Sha256};
+use hyperloader_onnx::{Bytes, Digest, External, Weight, WriteError, is_large, weight_digest, write_data};
 
 use crate::error::{ExportError, ModelError};
 use crate::precision::content::{Content, FileGraph, elements};
@@ -25,8 +24,8 @@ pub(crate) enum Placement<'a> {
     Auto,
     /// Into a data file beside it.
     Beside,
-    /// Some are in a data file already, the others go into the model file.
-    Shared(&'a External),
+    /// Some are in this data file already, the others go into the model file.
+    Shared(&'a DataFile),
 }
 
 /// A data file that was written.
@@ -36,6 +35,8 @@ pub(crate) struct DataFile {
     /// Whether there was no file of this name, which means of this content, before.
     is_new: bool,
     pub(crate) external: External,
+    /// The digests of its weights.
+    pub(crate) digests: Digests,
 }
 
 impl DataFile {
@@ -53,15 +54,16 @@ impl DataFile {
         let stem = model.file_stem().unwrap_or_default().to_string_lossy();
         // A name that no file of the user has: the hash is not known before the file is complete.
         let unnamed = model.with_file_name(format!(".{stem}.{EXTENSION}.new"));
+        let mut digests = Digests::new();
         let fill = |mut out: &mut dyn Write| {
-            write_data(&mut out, weights(), |weight: &Weight<_>| elements(weight, stored)).map_err(of_write)
+            write_data(&mut out, weights(), |weight| digested(weight, stored, &mut digests)).map_err(of_write)
         };
         let (offsets, hash) = write_checked(&unnamed, fill, |file, offsets| Ok((offsets, sha256(file)?)))?;
         let location = format!("{stem}-{}.{EXTENSION}", &hash[..DIGITS]);
         let path = model.with_file_name(&location);
         let is_new = !path.exists();
         fs::rename(&unnamed, &path).map_err(|error| FileError::new("write", &path, error))?;
-        Ok(Self { path, is_new, external: External { location, offsets } })
+        Ok(Self { path, is_new, external: External { location, offsets }, digests })
     }
 
     /// Removes the file, because the model that refers to it was not written. A file that was there before stays.
@@ -103,22 +105,33 @@ pub(crate) fn of_write(error: WriteError) -> ExportError {
     }
 }
 
-/// The digests of the large weights of a graph, by name.
-pub(crate) type Digests = BTreeMap<String, [u8; 32]>;
+/// Digests of weights, by name.
+pub(crate) type Digests = BTreeMap<String, Digest>;
+
+/// The elements of a weight. Its digest goes into `digests`.
+pub(crate) fn digested(
+    weight: &Weight<Content<'_>>,
+    stored: &StoredMatrices,
+    digests: &mut Digests,
+) -> Result<Bytes, ModelError> {
+    let bytes = elements(weight, stored)?;
+    digests.insert(weight.name.clone(), weight_digest(weight, &bytes));
+    Ok(bytes)
+}
 
 /// The digests of a graph's large weights.
 pub(crate) fn digests(graph: &FileGraph<'_>, stored: &StoredMatrices) -> Result<Digests, ExportError> {
-    let digest = |weight: &Weight<Content<'_>>| {
-        let bytes = elements(weight, stored)?;
-        Ok((weight.name.clone(), Sha256::digest(&bytes).into()))
-    };
-    graph.weights.iter().filter(|weight| is_large(*weight)).map(digest).collect()
+    let mut digests = Digests::new();
+    for weight in graph.weights.iter().filter(|weight| is_large(*weight)) {
+        digested(weight, stored, &mut digests)?;
+    }
+    Ok(digests)
 }
 
 /// The names of the weights that are the same in all graphs.
 pub(crate) fn shared(digests: &[Digests]) -> BTreeSet<String> {
     let Some((first, others)) = digests.split_first() else { return BTreeSet::new() };
     let in_all =
-        |(name, digest): &(&String, &[u8; 32])| others.iter().all(|other| other.get(*name) == Some(*digest));
+        |(name, digest): &(&String, &Digest)| others.iter().all(|other| other.get(*name) == Some(*digest));
     first.iter().filter(in_all).map(|(name, _)| name.clone()).collect()
 }

@@ -8,7 +8,7 @@ use hyperloader_core::method::{Method, MethodError};
 use hyperloader_core::run::RunError;
 use hyperloader_core::text::sentt::SentTError;
 use hyperloader_core::text::wordpiece::WordPieceError;
-use hyperloader_onnx::{BuildError, WriteError};
+use hyperloader_onnx::{BuildError, ReadError, WriteError};
 use hyperloader_runtime::BackendError;
 
 use crate::cost::{CostError, TooCostly};
@@ -49,6 +49,9 @@ pub enum ExportError {
     /// The metadata of the file could not be encoded.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// The written file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A backend cannot run the written file.
     #[error("cannot verify the written file")]
     Backend(#[from] BackendError),

@@ -1,6 +1,5 @@
 //! From a run and the name of a task to a verified file.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,21 +7,23 @@ use std::rc::Rc;
 
 use hyperloader_core::backbone::registry::Architecture;
 use hyperloader_core::files::{FileError, sha256, write_checked};
+use hyperloader_core::format::proof::Proof;
 use hyperloader_core::format::tagger::{FORMAT, TaggerMetadata};
 use hyperloader_core::run::{Checkpoint, Run, Task, Which};
 use hyperloader_core::weights::tensors::Tensors;
-use hyperloader_onnx::{External, Opset, Weight, check_size, write_model_beside};
+use hyperloader_onnx::{Opset, Weight, check_size, write_model_beside};
 
 use crate::bert::models::BertModels;
 use crate::cost::CostCheck;
-use crate::data::{DataFile, Placement, of_write};
+use crate::data::{DataFile, Digests, Placement, digested, of_write};
 use crate::error::ExportError;
 use crate::exportable::{Exportable, Interface, Models};
 use crate::precision::compact::graph::expand_graph;
-use crate::precision::content::{FileGraph, elements, float32};
+use crate::precision::content::{FileGraph, float32};
 use crate::precision::int8::graph::quantize_graph;
 use crate::precision::matrices::StoredMatrices;
 use crate::precision::{Precision, Storage};
+use crate::proof::{append, proof};
 use crate::summary::{Exported, WeightGroup, weight_groups};
 use crate::t5::T5Model;
 use crate::t5::models::T5Models;
@@ -30,9 +31,6 @@ use crate::verify::answers::ReferenceRun;
 use crate::verify::compare::{Verification, compare};
 
 const PROGRAM: &str = "hl-export";
-
-/// No weight is in a data file.
-static NOTHING: External = External { location: String::new(), offsets: BTreeMap::new() };
 
 /// How a task is exported.
 #[derive(Debug, Clone)]
@@ -88,6 +86,8 @@ pub(crate) struct Written {
     weights: Vec<WeightGroup>,
     reference: Option<ReferenceRun>,
     pub(crate) data: Option<DataFile>,
+    /// Without the answers and the cost, which are not known before the file is checked.
+    proof: Proof,
 }
 
 impl Exporter {
@@ -141,10 +141,13 @@ impl Exporter {
         stage: &dyn Fn(&str),
     ) -> Result<Exported, ExportError> {
         let task = self.run.task(task)?;
-        let verify = |file: &Path, Written { weights, reference, data }: Written| {
-            let ladder = match (&options.verification, reference) {
-                (Some(verification), Some(reference)) => Some(compare(reference, file, verification, stage)?),
-                _ => None,
+        let verify = |file: &Path, Written { weights, reference, data, mut proof }: Written| {
+            let (ladder, vectors) = match (&options.verification, reference) {
+                (Some(verification), Some(reference)) => {
+                    let (ladder, vectors) = compare(reference, file, verification, stage)?;
+                    (Some(ladder), Some(vectors))
+                }
+                _ => (None, None),
             };
             if let Some(ladder) = ladder.as_ref().filter(|ladder| !ladder.holds()) {
                 return Err(ExportError::Mismatch(Box::new(ladder.clone())));
@@ -155,6 +158,8 @@ impl Exporter {
                 }
                 _ => None,
             };
+            (proof.vectors, proof.cost) = (vectors, cost);
+            append(&proof, file)?;
             Ok(Exported {
                 precision: options.storage.precision,
                 cost,
@@ -197,20 +202,23 @@ impl Exporter {
                 None => None,
             };
             stage("writing the file");
-            let shared = match placement {
-                Placement::Shared(external) => Some(external),
-                Placement::Beside => None,
-                Placement::Auto if check_size(graph).is_err() => None,
-                Placement::Auto => Some(&NOTHING),
+            let has_own = match placement {
+                Placement::Shared(_) => false,
+                Placement::Beside => true,
+                Placement::Auto => check_size(graph).is_err(),
             };
-            if shared.is_none() {
+            if has_own {
                 data = Some(DataFile::write(graph, stored, &target, |_| true)?);
             }
-            let own = data.as_ref().map(|data| &data.external);
-            let external = shared.or(own).unwrap_or(&NOTHING);
-            let write = |out: &mut dyn Write| write_graph(out, graph, external, stored);
-            let written = Written { weights: weight_groups(graph), reference, data: data.clone() };
-            write_checked(path, write, |file, ()| check(file, written))
+            let beside = match placement {
+                Placement::Shared(data) => Some(data),
+                _ => data.as_ref(),
+            };
+            let write = |out: &mut dyn Write| write_graph(out, graph, beside, stored);
+            write_checked(path, write, |file, digests| {
+                let proof = proof(graph, &digests);
+                check(file, Written { weights: weight_groups(graph), reference, data: data.clone(), proof })
+            })
         });
         if let (Err(_), Some(data)) = (&written, &data) {
             data.discard();
@@ -307,8 +315,8 @@ pub fn write_t5(
 ) -> Result<(), ExportError> {
     let graph = file_graph(model, metadata, storage, Opset::default())?;
     let stored = StoredMatrices::new(storage.clone());
-    let write = |out: &mut dyn Write| write_graph(out, &graph, &NOTHING, &stored);
-    write_checked(path, write, |_, ()| Ok(()))
+    let write = |out: &mut dyn Write| write_graph(out, &graph, None, &stored);
+    write_checked(path, write, |_, _| Ok(()))
 }
 
 /// The graph of a model's file in a precision, with metadata.
@@ -343,15 +351,19 @@ fn check_patterns(graph: &FileGraph<'_>, storage: &Storage) -> Result<(), Export
     }
 }
 
-/// Streams a file to `out`: the graph, then one weight after the other. Those in `external` are references.
+/// Streams a file to `out`: the graph, then one weight after the other. Those in the data file `beside` are references.
+/// Returns the digests of all weights.
 fn write_graph(
     mut out: &mut dyn Write,
     graph: &FileGraph<'_>,
-    external: &External,
+    beside: Option<&DataFile>,
     stored: &StoredMatrices,
-) -> Result<(), ExportError> {
-    let elements = |weight: &Weight<_>| elements(weight, stored);
-    write_model_beside(&mut out, graph, external, elements).map(drop).map_err(of_write)
+) -> Result<Digests, ExportError> {
+    let (external, mut digests) =
+        beside.map(|data| (data.external.clone(), data.digests.clone())).unwrap_or_default();
+    let elements = |weight: &Weight<_>| digested(weight, stored, &mut digests);
+    write_model_beside(&mut out, graph, &external, elements).map_err(of_write)?;
+    Ok(digests)
 }
 
 #[cfg(test)]
@@ -390,7 +402,7 @@ mod tests {
                 let model = exporter.models.model(run, &exporter.tensors, task).unwrap();
                 let stored = StoredMatrices::new(storage.clone());
                 let reference = model.reference_run(&run.manifest, task, &stored).unwrap();
-                compare(reference, &file, &Verification::default(), &|_| {}).unwrap()
+                compare(reference, &file, &Verification::default(), &|_| {}).unwrap().0
             };
             let right = ladder("snips");
             assert!(right.holds(), "{right}");

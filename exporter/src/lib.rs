@@ -21,6 +21,8 @@
 //! The file:
 //! - [`weights`]: the declaration of each weight of a graph
 //! - `precision`: [`Precision`] and the graphs of files of lower precision
+//! - `proof`: digests and answers that the file carries
+//! - `test_data`: inputs and outputs of a file for other programs
 //! - `verify`: the reference answers, the backends, and the [`Ladder`] of comparisons
 //!
 //! Helpers:
@@ -41,9 +43,11 @@ pub mod materialise;
 mod measure;
 mod operators;
 mod precision;
+mod proof;
 mod summary;
 pub mod t5;
 mod tensor;
+mod test_data;
 mod verify;
 pub mod weights;
 
@@ -54,6 +58,7 @@ pub use fold::FoldError;
 pub use glob::Pattern;
 pub use precision::{Precision, Storage, UnknownPrecision};
 pub use summary::{Exported, WeightGroup};
+pub use test_data::write_test_data;
 pub use verify::{Demand, Ladder, NotRun, Rung, Tolerance, Verification};
 
 #[cfg(test)]

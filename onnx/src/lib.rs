@@ -11,6 +11,7 @@
 //! - [`weight_file`]: a mapped model file, and models that refer to the weights in it
 //! - [`mod@extract`]: the part of a model between named values, as a separate model
 //! - [`mod@summary`]: inputs, outputs and operators of a model as text
+//! - [`digest`]: digests of weights and of all the rest
 //! - [`external`]: weights in files beside the model file
 //! - `check`: limits on a graph that are checked before a backend reads it
 //! - `ranges`: limits on `Range`
@@ -19,6 +20,7 @@
 pub mod builder;
 pub mod built;
 mod check;
+pub mod digest;
 pub mod element;
 mod error;
 pub mod external;
@@ -34,11 +36,16 @@ pub mod write;
 
 pub use builder::{BuildError, GraphBuilder, Opset, Value};
 pub use built::{BuiltModel, Weight};
+pub use digest::{Digest, graph_digest, initializer_digest, text_digest, weight_digest};
 pub use element::{Dim, ElementType};
 pub use error::ReadError;
 pub use external::External;
 pub use extract::{ExtractError, extract};
+pub use limits::MAX_BYTES;
 pub use prost::bytes::Bytes;
 pub use read::decode_model;
 pub use weight_file::{WeightFile, read_model};
-pub use write::{WriteError, check_size, is_large, write_data, write_model, write_model_beside};
+pub use write::{
+    WriteError, check_size, encode_tensor, is_large, write_data, write_model, write_model_beside,
+    write_property,
+};

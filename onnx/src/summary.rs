@@ -47,7 +47,8 @@ fn summary_with(model: &ModelProto, weights: usize, elements: usize) -> String {
     lines.join("\n")
 }
 
-fn operators(graph: &GraphProto) -> BTreeMap<&str, usize> {
+/// The operators of a graph, each with its number of nodes.
+pub fn operators(graph: &GraphProto) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
     for node in &graph.node {
         *counts.entry(node.op_type.as_str()).or_default() += 1;
@@ -55,8 +56,8 @@ fn operators(graph: &GraphProto) -> BTreeMap<&str, usize> {
     counts
 }
 
-/// `name f32 [batch, 3]`, with a question mark for an unknown type or dimension.
-fn describe(value: &ValueInfoProto) -> String {
+/// An input or output: `name f32 [batch, 3]`, with a question mark for an unknown type or dimension.
+pub fn describe(value: &ValueInfoProto) -> String {
     let mut text = value.name.clone();
     let Some(tensor) = value.tensor_type() else {
         return text + " ?";

@@ -19,7 +19,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use crate::built::{BuiltModel, Weight};
 use crate::external::{External, refer_to};
 use crate::limits::{ALIGNMENT, LARGE, MAX_BYTES};
-use crate::proto::{GraphProto, ModelProto, TensorProto};
+use crate::proto::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
 
 const MODEL_GRAPH: u32 = 7;
 const GRAPH_INITIALIZER: u32 = 5;
@@ -131,6 +131,19 @@ where
         position += raw_data.len();
     }
     Ok(offsets)
+}
+
+/// Appends the encoding of a property to `out`. Appended to the file of a model, it becomes a property of the model: the
+/// encoding of a message is the concatenation of those of its fields.
+pub fn write_property(key: &str, value: &str, out: &mut Vec<u8>) {
+    let property = StringStringEntryProto { key: key.into(), value: value.into() };
+    let model = ModelProto { metadata_props: vec![property], ..ModelProto::default() };
+    out.extend(model.encode_to_vec());
+}
+
+/// The encoding of a tensor alone, as in the `.pb` files of ONNX's test data.
+pub fn encode_tensor(tensor: &TensorProto) -> Vec<u8> {
+    tensor.encode_to_vec()
 }
 
 /// Whether a weight is large enough to be in a data file. Smaller ones, such as shapes, are read when a model is loaded.

@@ -21,6 +21,7 @@
 //! - `decode`: target ids from source ids, for T5
 //! - `scores`: scores of tags, spans and sentences
 //! - `output`: [`Tagged`] sentences with spans, and `answer`: them as JSON
+//! - `proof`: checks a file against the proof that it carries
 //! - `withholding`: which tags are withheld for a guarantee
 //! - `evaluate`: the [`Evaluation`] of a tagger on labelled sentences, and the [`Comparison`] of two
 //!
@@ -46,6 +47,7 @@ mod names;
 mod options;
 mod output;
 mod pool;
+mod proof;
 mod scores;
 mod split;
 mod statistics;
@@ -74,6 +76,7 @@ pub use model_file::ModelFile;
 pub use names::UnknownName;
 pub use options::{DraftFrom, Mode, Split, TaggerOptions, Words};
 pub use output::{Tagged, TaggedSpan};
+pub use proof::{Check, ProofError, ProofReport};
 pub use scores::{SentenceScores, TagScore};
 pub use statistics::Statistics;
 pub use tagger::Tagger;

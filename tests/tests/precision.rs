@@ -6,7 +6,9 @@ use serde_json::Value;
 
 fn export(place: &Workplace, arguments: &[&str]) -> Result<Value, String> {
     let mut export = place.program("hl-export");
-    export.args(["--task", "snips", "--quiet", "--output-format", "json", "--run"]).arg(fixture("runs/nano"));
+    export
+        .args(["--task", "snips", "--quiet", "--force", "--output-format", "json", "--run"])
+        .arg(fixture("runs/nano"));
     let output = export.args(arguments).output().unwrap();
     match output.status.code() {
         Some(0) => Ok(serde_json::from_slice(&output.stdout).unwrap()),

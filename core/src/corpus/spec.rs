@@ -143,11 +143,16 @@ impl CorpusSpec {
         valid: Option<PathBuf>,
         test: impl Into<PathBuf>,
     ) -> Self {
+        Self { layout: Some(layout), valid, test: Some(test.into()), ..Self::of_file(train) }
+    }
+
+    /// A corpus of one file with the default settings.
+    pub fn of_file(train: impl Into<PathBuf>) -> Self {
         Self {
-            layout: Some(layout),
+            layout: None,
             train: train.into(),
-            valid,
-            test: Some(test.into()),
+            valid: None,
+            test: None,
             holdout: one_tenth(),
             seed: 0,
             labels: Labels::default(),

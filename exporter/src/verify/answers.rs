@@ -1,5 +1,6 @@
 //! Inputs of a verification and the answers of the reference model: data without a backend.
 
+use hyperloader_core::format::tagger::{ATTENTION_MASK, INPUT_IDS};
 use ndarray::{Array2, ArrayView1};
 
 use crate::precision::Precision;
@@ -42,26 +43,20 @@ pub(crate) struct Choices {
     pub(crate) rows: Vec<Vec<usize>>,
 }
 
-/// The largest value of a row, its id, and how far it is ahead.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Best {
-    /// Index of the largest value; of equal values the first.
-    pub(crate) id: usize,
-    /// Difference between the largest and the second largest value; infinite in a row of one value.
-    pub(crate) margin: f64,
+impl ReferenceRun {
+    /// The ids of each source, without padding.
+    pub(crate) fn sources(&self) -> Vec<Vec<u32>> {
+        let input = |name| self.passes.first().and_then(|pass| input(pass, name));
+        let (Some(ids), Some(mask)) = (input(INPUT_IDS), input(ATTENTION_MASK)) else { return Vec::new() };
+        let row = |(ids, mask): (ArrayView1<'_, i64>, ArrayView1<'_, i64>)| {
+            let tokens = ids.iter().zip(mask).filter(|(_, mask)| **mask == 1);
+            tokens.map(|(id, _)| u32::try_from(*id).unwrap_or_default()).collect()
+        };
+        ids.outer_iter().zip(mask.outer_iter()).map(row).collect()
+    }
 }
 
-impl Best {
-    /// The best id of a row of logits.
-    pub(crate) fn of(row: &ArrayView1<'_, f64>) -> Self {
-        let (mut id, mut best, mut second) = (0, f64::NEG_INFINITY, f64::NEG_INFINITY);
-        for (index, value) in row.iter().enumerate() {
-            if *value > best {
-                (id, best, second) = (index, *value, best);
-            } else if *value > second {
-                second = *value;
-            }
-        }
-        Self { id, margin: best - second }
-    }
+/// An input of a pass.
+pub(crate) fn input<'a>(pass: &'a Pass, name: &str) -> Option<&'a Array2<i64>> {
+    pass.iter().find(|(found, _)| *found == name).map(|(_, ids)| ids)
 }

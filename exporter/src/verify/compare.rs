@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use hyperloader_core::format::proof::TestVectors;
 use hyperloader_runtime::{Backend, BackendError, BackendKind, BackendOptions, Graph, Value};
 use ndarray::Array2;
 
 use super::answers::{Answers, Pass, ReferenceRun};
 use super::ladder::{Comparison, Demand, Ladder, NotRun};
 use super::tolerance::Tolerance;
+use super::vectors::test_vectors;
 use crate::precision::Precision;
 
 /// How an export is verified.
@@ -20,7 +22,8 @@ pub struct Verification {
 }
 
 /// Runs the file at `path` in every backend that can be loaded, one at a time, and compares neighbors: the forms of the
-/// reference model, then the backends. `stage` receives a description of each step.
+/// reference model, then the backends. Also returns the last answers of the reference model, for programs that check the file
+/// later. `stage` receives a description of each step.
 ///
 /// # Errors
 /// Returns an error if a backend was loaded but cannot run the file.
@@ -29,7 +32,8 @@ pub(crate) fn compare(
     path: &Path,
     verification: &Verification,
     stage: &dyn Fn(&str),
-) -> Result<Ladder, BackendError> {
+) -> Result<(Ladder, TestVectors), BackendError> {
+    let sources = reference.sources();
     let ReferenceRun { passes, un_folded, folded, lower, choices } = reference;
     let comparison = Comparison::new(verification.tolerance, &un_folded, &choices);
     let (mut rungs, mut not_run) = (vec![comparison.rung(&un_folded, &folded, Demand::Equal)], Vec::new());
@@ -44,6 +48,9 @@ pub(crate) fn compare(
         rungs.push(rung);
         last = lower;
     }
+    let vectors = test_vectors(&passes, &last, &choices, sources, |row| {
+        verification.tolerance.limit(row) + demand.more()
+    });
     let mut file_was_run = false;
     for kind in [BackendKind::Ort, BackendKind::Tract] {
         if let Some(reason) = precision.unsupported_by(kind) {
@@ -65,7 +72,7 @@ pub(crate) fn compare(
             Err(error) => not_run.push(NotRun { backend: kind.to_string(), reason: error.to_string() }),
         }
     }
-    Ok(comparison.ladder(rungs, not_run, file_was_run))
+    Ok((comparison.ladder(rungs, not_run, file_was_run), vectors))
 }
 
 /// The output of a file for the inputs of one run: the logits as `[rows, width]`.

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use hyperloader_core::format::proof::Best;
 use serde::Serialize;
 
-use super::answers::{Answers, Best, Choices};
+use super::answers::{Answers, Choices};
 use super::tolerance::{Tolerance, largest_magnitude};
 
 /// Requirement on two neighbors on the ladder.
@@ -17,6 +18,13 @@ pub enum Demand {
     Within(f64),
     /// Finite logits: the two are different models, and their difference is only reported.
     Finite,
+}
+
+impl Demand {
+    /// What is added to the tolerance.
+    pub(crate) fn more(self) -> f64 {
+        if let Self::Within(more) = self { more } else { 0.0 }
+    }
 }
 
 /// A comparison of two neighbors on the ladder.
@@ -146,7 +154,7 @@ impl Comparison {
     pub(crate) fn new(tolerance: Tolerance, un_folded: &Answers, choices: &Choices) -> Self {
         let chosen = |row: &usize| {
             let logits = un_folded.logits[choices.pass].row(*row);
-            Chosen { row: *row, best: Best::of(&logits), limit: tolerance.limit(&logits) }
+            Chosen { row: *row, best: Best::of(logits.iter().copied()), limit: tolerance.limit(&logits) }
         };
         let rows = un_folded.logits.iter().flat_map(|logits| logits.outer_iter());
         Self {
@@ -160,7 +168,6 @@ impl Comparison {
 
     /// Compares two neighbors on the ladder.
     pub(crate) fn rung(&self, from: &Answers, to: &Answers, demand: Demand) -> Rung {
-        let more = if let Demand::Within(more) = demand { more } else { 0.0 };
         let (mut difference, mut share) = (0.0_f64, 0.0_f64);
         for (from, to) in from.logits.iter().zip(&to.logits) {
             if from.dim() != to.dim() {
@@ -172,7 +179,7 @@ impl Comparison {
                 let largest =
                     differences.fold(0.0, |most, d| if d.is_nan() { f64::INFINITY } else { d.max(most) });
                 difference = difference.max(largest);
-                share = share.max(largest / (self.tolerance.limit(&from) + more));
+                share = share.max(largest / (self.tolerance.limit(&from) + demand.more()));
             }
         }
         let (mut equal, mut near_ties) = (0, 0);
@@ -208,6 +215,6 @@ impl Chosen {
     /// Whether `answers` has the same best id in this row. A row that is missing has none.
     fn is_best_of(&self, answers: &Answers, pass: usize) -> bool {
         let logits = answers.logits.get(pass).filter(|logits| self.row < logits.nrows());
-        logits.is_some_and(|logits| Best::of(&logits.row(self.row)).id == self.best.id)
+        logits.is_some_and(|logits| Best::of(logits.row(self.row).iter().copied()).id == self.best.id)
     }
 }

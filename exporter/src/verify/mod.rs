@@ -5,6 +5,7 @@
 //! - `answers`: [`ReferenceRun`], their ids and the answers of the reference model
 //! - `tolerance`: [`Tolerance`] of two logits, relative to the row that they belong to
 //! - `ladder`: [`Ladder`], the comparisons and whether they hold
+//! - `vectors`: the answers that are stored in the file
 //! - `compare`: runs a file in the backends and builds the ladder
 
 pub(crate) mod answers;
@@ -14,6 +15,7 @@ pub(crate) mod sentences;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tolerance;
+mod vectors;
 
 pub use compare::Verification;
 pub use ladder::{Demand, Ladder, NotRun, Rung};

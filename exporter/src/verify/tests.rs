@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, array};
 
-use super::answers::{Answers, Best, Choices};
+use super::answers::{Answers, Choices};
 use super::ladder::{Comparison, Demand};
 use super::tolerance::Tolerance;
 
@@ -84,10 +84,4 @@ fn the_ladder_prints_differences_scale_and_the_smallest_margin() {
          ort was not run: no library\n\
          tolerance 1e-4 + 1e-5 x the largest logit of the row; largest logit 5.0e1, smallest margin 5.0e-5"
     );
-}
-
-#[test]
-fn the_best_id_is_the_first_of_equal_ones() {
-    assert_eq!(Best::of(&array![1.0, 3.0, 3.0].view()), Best { id: 1, margin: 0.0 });
-    assert_eq!(Best::of(&array![2.0].view()).margin, f64::INFINITY);
 }

@@ -62,6 +62,13 @@ pub enum BackendError {
         /// The backend's reason.
         source: Cause,
     },
+    /// The backend lacks what the file needs.
+    #[error("{kind} cannot run the file: {reason}\nhint: ONNX Runtime can, with `--backend ort`")]
+    Unsupported {
+        kind: BackendKind,
+        /// What it lacks.
+        reason: &'static str,
+    },
     /// The backend failed while it ran the graph.
     #[error("{kind} failed to run the graph")]
     Run {
@@ -101,6 +108,7 @@ impl BackendError {
             | Self::Library { .. }
             | Self::Device { .. }
             | Self::Cache { .. }
+            | Self::Unsupported { .. }
             | Self::NotFinite => false,
             Self::Open { .. }
             | Self::Run { .. }
@@ -111,7 +119,7 @@ impl BackendError {
     }
 
     /// The message with those of all causes, and the hints after them.
-    pub(super) fn in_full(&self) -> String {
+    pub(crate) fn in_full(&self) -> String {
         let causes = std::iter::successors(self.source(), |&cause| cause.source());
         let messages: Vec<String> =
             std::iter::once(self.to_string()).chain(causes.map(<dyn Error>::to_string)).collect();

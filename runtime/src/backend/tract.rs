@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hyperloader_core::device::Device;
 use hyperloader_onnx::proto::ModelProto;
-use hyperloader_onnx::{Bytes, WeightFile};
+use hyperloader_onnx::{Bytes, ElementType, WeightFile};
 use prost::Message;
 use tract_linalg::multithread::Executor;
 use tract_onnx::prelude::{
@@ -48,6 +48,15 @@ impl Tract {
         Ok(Self { executor })
     }
 
+    fn open_model(&self, model: &ModelProto) -> Result<Box<dyn Graph>, BackendError> {
+        let bfloat16 = ElementType::BF16.code();
+        let mut initializers = model.graph.iter().flat_map(|graph| &graph.initializer);
+        match initializers.any(|tensor| tensor.data_type == bfloat16) {
+            true => Err(BackendError::Unsupported { kind: KIND, reason: "it has no bfloat16" }),
+            false => self.open_bytes(model.encode_to_vec().into()),
+        }
+    }
+
     /// Dimensions stay symbolic: one plan serves all batch sizes and lengths.
     fn open_bytes(&self, bytes: Bytes) -> Result<Box<dyn Graph>, BackendError> {
         let options = RunOptions { executor: Some(self.executor.clone()), ..RunOptions::default() };
@@ -86,13 +95,13 @@ impl Runtime for Tract {
         model: &ModelProto,
         _: Option<&WeightFile>,
     ) -> Result<(Box<dyn Graph>, Option<String>), BackendError> {
-        Ok((self.open_bytes(model.encode_to_vec().into())?, None))
+        Ok((self.open_model(model)?, None))
     }
 
     fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError> {
         let model = WeightFile::open(path).and_then(|file| file.model());
         let model = model.map_err(|error| BackendError::Open { kind: KIND, source: error.into() })?;
-        self.open_bytes(model.encode_to_vec().into())
+        self.open_model(&model)
     }
 }
 

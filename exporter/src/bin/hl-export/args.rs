@@ -10,6 +10,8 @@ use hyperloader_exporter::{CostCheck, Options, Pattern, Precision, Storage, Tole
 use hyperloader_onnx::Opset;
 use hyperloader_runtime::{BackendKind, BackendOptions, Device};
 
+use crate::inspect::InspectArgs;
+
 /// Write a trained task as one ONNX file
 ///
 /// Reads the newest run in `runs/` and its best checkpoint, computes the task's weights, folds LoRA into the matrices
@@ -54,6 +56,8 @@ Exit codes:
 /// What `hl-export` can do besides exporting.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Print inputs, outputs, operators, weights and metadata of an ONNX file
+    Inspect(InspectArgs),
     #[command(flatten)]
     Documents(Documents),
 }
@@ -84,10 +88,15 @@ pub(crate) struct ExportArgs {
 
     /// File to write [default: `TASK.onnx` in the current folder]
     ///
-    /// An older file is replaced. A symbolic link stays, and the file that it leads to is replaced. Folders, pipes and
-    /// devices are refused.
+    /// Folders, pipes and devices are refused.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+
+    /// Replace files that are there already
+    ///
+    /// A symbolic link stays, and the file that it leads to is replaced.
+    #[arg(short, long)]
+    pub(crate) force: bool,
 
     /// Write every task to `TASK.onnx` in DIR, and the weights that all tasks have to one file beside them
     ///
@@ -107,6 +116,12 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "N", default_value = "18", value_parser = opset)]
     opset: Opset,
 
+    /// Write the inputs of the verification and the file's outputs to DIR, as ONNX's model tests have them
+    ///
+    /// Each run of the graph is a folder `test_data_set_N` with `input_N.pb` and `output_N.pb`.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["all", "bundle", "no_verify"])]
+    pub(crate) test_data: Option<PathBuf>,
+
     /// Number format of the large matrices, or `auto`: the smallest file that `--max-f1-drop` accepts
     #[arg(long, default_value = "f32", value_name = "PRECISION", value_parser = choices(&PRECISIONS))]
     pub(crate) precision: PrecisionChoice,
@@ -117,11 +132,12 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "PATTERN", num_args = 1, value_parser = Pattern::new)]
     pub(crate) keep_f32: Vec<Pattern>,
 
-    /// Refuse a precision that lowers F1 on validation sentences by more
+    /// Refuse a precision that lowers F1 on validation sentences by more [default: 0.005]
     ///
-    /// The float32 file and the other one tag at most 500 of the run's validation sentences.
-    #[arg(long, value_name = "X", default_value = "0.005", value_parser = share)]
-    pub(crate) max_f1_drop: f64,
+    /// The float32 file and the other one tag at most 500 of the run's validation sentences. If it is named, the cost must be
+    /// measured.
+    #[arg(long, value_name = "X", value_parser = share)]
+    pub(crate) max_f1_drop: Option<f64>,
 
     /// Labelled file that the cost is measured on [default: the validation sentences that the run's configuration names]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "bundle"])]
@@ -155,6 +171,9 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) output_format: OutputFormat,
 }
+
+/// The default of `--max-f1-drop`.
+pub(crate) const MAX_F1_DROP: f64 = 0.005;
 
 /// A precision, or the choice of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

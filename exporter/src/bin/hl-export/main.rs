@@ -1,10 +1,12 @@
 //! `hl-export`: writes a trained task as one ONNX file.
 //!
 //! - [`args`]: the command line
+//! - [`inspect`]: `hl-export inspect`
 
 mod args;
+mod inspect;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -12,11 +14,14 @@ use std::rc::Rc;
 use anyhow::{Result, bail};
 use hyperloader_cli::{CommonArgs, Console, Exit, Program, Records};
 use hyperloader_core::causes::with_causes;
+use hyperloader_core::corpus::Sentence;
 use hyperloader_core::files::{check_output, check_output_folder};
-use hyperloader_core::run::{Candidates, Run, Which};
-use hyperloader_exporter::{Cost, CostCheck, ExportError, Exported, Exporter, Precision, cost_sentences};
+use hyperloader_core::run::{Candidates, Run, Task, Which};
+use hyperloader_exporter::{
+    Cost, CostCheck, ExportError, Exported, Exporter, Precision, cost_sentences, write_test_data,
+};
 
-use crate::args::{Args, Command, ExportArgs, PrecisionChoice};
+use crate::args::{Args, Command, ExportArgs, MAX_F1_DROP, PrecisionChoice};
 
 fn main() -> ExitCode {
     hyperloader_cli::main::<Args>()
@@ -29,6 +34,7 @@ impl Program for Args {
 
     fn run(self, console: &Console) -> Result<Exit> {
         match (self.command, self.export) {
+            (Some(Command::Inspect(args)), _) => inspect::run(&args, console)?,
             (Some(Command::Documents(documents)), _) => documents.print::<Self>(console)?,
             (None, Some(args)) => export_tasks(&args, console)?,
             // clap requires `--task` or `--all` without a command.
@@ -54,8 +60,14 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
     if args.no_cost && args.precision == PrecisionChoice::Auto {
         bail!("`--precision auto` needs the measurement that `--no-cost` leaves out");
     }
-    if !args.keep_f32.is_empty() && args.precision == PrecisionChoice::Fixed(Precision::F32) {
-        bail!("`--keep-f32` has no effect on a file in f32\nhint: name a precision with `--precision`");
+    let of_precisions = [
+        ("--keep-f32", !args.keep_f32.is_empty()),
+        ("--max-f1-drop", args.max_f1_drop.is_some()),
+        ("--valid", args.valid.is_some()),
+    ];
+    let given = of_precisions.iter().find(|(_, is_given)| *is_given);
+    if let Some((option, _)) = given.filter(|_| args.precision == PrecisionChoice::Fixed(Precision::F32)) {
+        bail!("`{option}` has no effect on a file in f32\nhint: name a precision with `--precision`");
     }
     if let Some(folder) = &args.bundle {
         return export_bundle(args, run, folder, console);
@@ -68,8 +80,8 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
     let mut list = args.all.then(|| Records::new(console, format));
     let mut opened: Option<(u64, Exporter)> = None;
     for task in &tasks {
-        if let Err(error) = check_output(&output(args, task)) {
-            console.error(&error, Exit::UserError);
+        if let Err(error) = check_new(&output(args, task), args.force) {
+            console.error(error.as_ref(), Exit::UserError);
             continue;
         }
         // One checkpoint serves all tasks, unless each has its own best.
@@ -105,6 +117,9 @@ fn export_bundle(args: &ExportArgs, run: Run, folder: &Path, console: &Console) 
         bail!("the tasks of a bundle are of one checkpoint\nhint: leave out `--checkpoint task-best`");
     }
     check_output_folder(folder)?;
+    for task in &tasks {
+        check_in_bundle(folder, &format!("{task}.onnx"), args.force)?;
+    }
     let exporter = Exporter::open(run, which, args.backbone.as_deref())?;
     let stage = |task: &str, step: &str| console.note(format_args!("{task}: {step}"));
     let mut checks = BTreeMap::new();
@@ -119,6 +134,29 @@ fn export_bundle(args: &ExportArgs, run: Run, folder: &Path, console: &Console) 
         list.write(exported, || exported.to_string())?;
     }
     list.finish()
+}
+
+/// Checks, before other work is done, that the file can be written, and that it is not there unless `force`.
+fn check_new(path: &Path, force: bool) -> Result<()> {
+    if !force && path.exists() {
+        bail!("`{}` is there already\nhint: `--force` replaces it", path.display());
+    }
+    Ok(check_output(path)?)
+}
+
+/// As [`check_new`]. A link must not lead out of the bundle, whose data file would not lie beside the model.
+fn check_in_bundle(folder: &Path, name: &str, force: bool) -> Result<()> {
+    let path = folder.join(name);
+    check_new(&path, force)?;
+    let (found, expected) = (path.canonicalize(), folder.canonicalize());
+    match (found, expected) {
+        (Ok(found), Ok(expected)) if found.parent() != Some(&expected) => bail!(
+            "`{}` leads out of the bundle, to `{}`\nhint: remove the link",
+            path.display(),
+            found.display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Path of a task's file.
@@ -137,9 +175,14 @@ fn cost_check(
         return Ok(None);
     }
     let (run, file) = (exporter.run(), args.valid.as_deref());
+    let needs_cost = file.is_some() || args.max_f1_drop.is_some() || args.precision == PrecisionChoice::Auto;
     match cost_sentences(run, run.task(task)?, file) {
-        Ok(sentences) => Ok(Some(Rc::new(CostCheck::new(sentences, args.max_f1_drop, args.backends())))),
-        Err(error) if file.is_some() || args.precision == PrecisionChoice::Auto => Err(error.into()),
+        Ok(sentences) => {
+            warn_of_labels(run.task(task)?, &sentences, console);
+            let max_f1_drop = args.max_f1_drop.unwrap_or(MAX_F1_DROP);
+            Ok(Some(Rc::new(CostCheck::new(sentences, max_f1_drop, args.backends()))))
+        }
+        Err(error) if needs_cost => Err(error.into()),
         Err(error) => {
             console.warn(format_args!(
                 "{task}: what the precision costs was not measured: {}\nhint: name a labelled file with `--valid`",
@@ -147,6 +190,21 @@ fn cost_check(
             ));
             Ok(None)
         }
+    }
+}
+
+/// Warns of labels of the sentences that the task does not have: the tagger cannot find them.
+fn warn_of_labels(task: &Task, sentences: &[Sentence], console: &Console) {
+    let tags = sentences.iter().flat_map(|sentence| &sentence.tags);
+    let labels: BTreeSet<&str> = tags.filter_map(|tag| tag.get(2..)).collect();
+    let unknown: Vec<&str> =
+        labels.into_iter().filter(|label| !task.labels.iter().any(|known| known == label)).collect();
+    if !unknown.is_empty() {
+        console.warn(format_args!(
+            "{}: the sentences have labels that the task lacks, whose spans count as not found: {}",
+            task.name,
+            unknown.join(", ")
+        ));
     }
 }
 
@@ -166,6 +224,11 @@ fn export(args: &ExportArgs, exporter: &Exporter, task: &str, console: &Console)
     });
     let exported = accepted.unwrap_or_else(|| export(last))?;
     report(&exported, console);
+    if let Some(folder) = &args.test_data {
+        for folder in write_test_data(&path, folder, &args.backends())? {
+            console.note(format_args!("{task}: wrote `{}`", folder.display()));
+        }
+    }
     Ok(exported)
 }
 

@@ -17,6 +17,7 @@ use crate::doctor::DoctorArgs;
 use crate::values::{
     ALIGNMENTS, BACKENDS, DRAFTS, Format, InputFormat, LABELS, MODES, OFFSETS, SPLITS, WORDS,
 };
+use crate::verify::VerifyArgs;
 
 /// Tag text with a model that `hl-export` wrote
 ///
@@ -79,6 +80,8 @@ Exit codes:
 pub(crate) enum Command {
     /// Report what is installed on this machine, and what is missing
     Doctor(DoctorArgs),
+    /// Check that files are as they were exported
+    Verify(VerifyArgs),
     #[command(flatten)]
     Documents(Documents),
 }

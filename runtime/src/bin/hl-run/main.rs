@@ -9,7 +9,7 @@
 //! - [`output`]: where results go; [`conflict`]: that it is no file that is read; [`partial`]: an output that can be continued
 //! - [`progress`]: how far tagging got
 //! - [`info`]: `hl-run --info`
-//! - [`doctor`]: `hl-run doctor`
+//! - [`doctor`]: `hl-run doctor`; [`verify`]: `hl-run verify`
 
 mod args;
 mod command_line;
@@ -27,6 +27,7 @@ mod progress;
 mod queue;
 mod tag;
 mod values;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,7 @@ impl Program for Args {
     fn run(self, console: &Console) -> Result<Exit> {
         match (self.command, self.tag) {
             (Some(Command::Doctor(args)), _) => return doctor::run(&args, console),
+            (Some(Command::Verify(args)), _) => return verify::run(&args, console),
             (Some(Command::Documents(documents)), _) => documents.print::<Self>(console)?,
             (None, Some(args)) if args.info => info::run(&args, console)?,
             (None, Some(args)) if args.is_evaluation() => evaluate::run(&args, console)?,

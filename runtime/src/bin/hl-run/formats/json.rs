@@ -21,12 +21,11 @@ pub(super) struct Json {
 /// What a model found in `entry`.
 fn answer<'a>(tagged: &'a Tagged, offsets: OffsetUnit, entry: &Entry) -> Answer<'a> {
     let has_tags = entry.has_words || entry.words_unfit;
-    Answer {
-        // Models may split a text differently.
-        tokens: entry.words_unfit.then(|| tagged.surfaces()),
-        tags: has_tags.then_some(tagged.tags.as_slice()),
-        ..Answer::new(tagged, offsets)
-    }
+    let mut answer = Answer::new(tagged, offsets);
+    // Models may split a text differently.
+    answer.tokens = entry.words_unfit.then(|| tagged.surfaces());
+    answer.tags = has_tags.then_some(tagged.tags.as_slice());
+    answer
 }
 
 /// The answers of several models by their tasks, in the order of the command line.

@@ -1,0 +1,135 @@
+//! Checks a file against the proof that it carries: the digests of its parts, and the answers of the reference model.
+//!
+//! - `parts`: graph, weights and properties by their digests
+//! - `answers`: what each backend answers to the stored inputs
+
+mod answers;
+mod parts;
+
+use std::path::{Path, PathBuf};
+
+use hyperloader_core::format::proof::{Cost, PROOF, Proof};
+use serde::Serialize;
+
+use crate::backend::{Backend, BackendError, BackendOptions};
+use crate::error::ModelFileError;
+use crate::model_file::ModelFile;
+
+/// A file cannot be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum ProofError {
+    /// The file is not a tagger.
+    #[error(transparent)]
+    File(#[from] ModelFileError),
+    /// The file carries no proof.
+    #[error(
+        "`{}` carries no proof: an earlier version exported it, or its metadata was removed\n\
+         hint: export it again",
+        .0.display()
+    )]
+    Missing(PathBuf),
+    /// The proof cannot be read.
+    #[error("metadata `{PROOF}` of `{}` is malformed\nhint: export the file again", path.display())]
+    Malformed {
+        /// Path of the file.
+        path: PathBuf,
+        /// Description of the fault.
+        source: serde_json::Error,
+    },
+}
+
+/// The result of checking a file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProofReport {
+    /// What was checked.
+    pub checks: Vec<Check>,
+    /// Backends that did not run the file, each with the reason.
+    pub not_run: Vec<Check>,
+    /// What the file's precision costs, as it was measured when it was exported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What is checked: `graph`, `weights`, `metadata` or a backend.
+    pub what: String,
+    /// Whether it is as it was exported.
+    pub holds: bool,
+    /// What was found.
+    pub found: String,
+}
+
+impl ProofReport {
+    /// Checks the file at `path`, and runs it in every backend that can be loaded; `options.kind` is ignored. `stage` receives a
+    /// description of each step.
+    ///
+    /// # Errors
+    /// [`ProofError`] if the file cannot be opened or carries no proof. What is not as it was exported is a check that does not hold.
+    pub fn new(path: &Path, options: &BackendOptions, stage: &dyn Fn(&str)) -> Result<Self, ProofError> {
+        let file = ModelFile::open(path)?;
+        let model = file.parts().model;
+        let proof: Proof = match model.metadata().get(PROOF) {
+            None => return Err(ProofError::Missing(path.to_owned())),
+            Some(text) => serde_json::from_str(text)
+                .map_err(|source| ProofError::Malformed { path: path.to_owned(), source })?,
+        };
+        stage("comparing graph, weights and metadata with their digests");
+        let mut checks = vec![
+            parts::graph(model, &proof),
+            parts::weights(model, &proof),
+            parts::properties(model, &proof),
+        ];
+        let mut not_run = Vec::new();
+        match &proof.vectors {
+            None => not_run
+                .push(Check::fails("backends", "the file was exported without verification".to_owned())),
+            Some(vectors) => {
+                for (kind, backend) in Backend::available(options) {
+                    let backend = backend.map_err(|error| error.in_full());
+                    match backend {
+                        Err(reason) => not_run.push(Check::fails(kind.to_string(), reason)),
+                        Ok(backend) => {
+                            stage(&format!("running the file in {}", backend.description()));
+                            match answers::check(&file, &backend, options, vectors) {
+                                Ok(check) => checks.push(check),
+                                Err(error @ BackendError::Unsupported { .. }) => {
+                                    not_run.push(Check::fails(kind.to_string(), error.in_full()));
+                                }
+                                Err(error) => {
+                                    checks.push(Check::fails(backend.description(), error.in_full()))
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(Self { checks, not_run, cost: proof.cost })
+    }
+
+    /// Whether all that was checked is as it was exported.
+    pub fn holds(&self) -> bool {
+        self.checks.iter().all(|check| check.holds)
+    }
+}
+
+impl Check {
+    fn holds(what: impl Into<String>, found: String) -> Self {
+        Self { what: what.into(), holds: true, found }
+    }
+
+    fn fails(what: impl Into<String>, found: String) -> Self {
+        Self { what: what.into(), holds: false, found }
+    }
+
+    /// Holds if there is no fault; of several, the first is named.
+    fn of(what: &str, faults: &[String], right: String) -> Self {
+        match faults {
+            [] => Self::holds(what, right),
+            [fault] => Self::fails(what, fault.clone()),
+            [fault, others @ ..] => Self::fails(what, format!("{fault}; {} more like it", others.len())),
+        }
+    }
+}

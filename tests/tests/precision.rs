@@ -107,7 +107,8 @@ fn sentences_of_which_f32_finds_none_right_give_a_warning_and_an_empty_file_is_a
             std::fs::write(folder.join(name), text).unwrap();
         }
     };
-    let arguments = ["--task", "snips", "--precision", "f16", "--no-verify", "--valid", "valid", "--run"];
+    let arguments =
+        ["--task", "snips", "--precision", "f16", "--no-verify", "--force", "--valid", "valid", "--run"];
     let run = || {
         let mut export = place.program("hl-export");
         export.args(arguments).arg(fixture("runs/nano")).output().unwrap()

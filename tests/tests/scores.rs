@@ -107,7 +107,7 @@ fn a_calibration_goes_from_training_to_the_file_and_holds_for_its_weights_only()
 
     let metadata = |precision: &str| {
         let mut export = place.program("hl-export");
-        export.args(["--task", "movie", "--quiet", "--no-verify", "--precision", precision]);
+        export.args(["--task", "movie", "--quiet", "--no-verify", "--force", "--precision", precision]);
         export.assert().success();
         ModelFile::open(place.path("movie.onnx")).unwrap().metadata().calibration.clone().unwrap()
     };

@@ -160,7 +160,7 @@ fn logits_of_trainer_reference_model_and_both_runtimes_agree_and_so_do_all_tags(
     let tensors = run.read(run.checkpoint(Which::Best).unwrap()).unwrap();
     for task in &run.manifest.tasks {
         let mut export = place.program("hl-export");
-        export.args(["--quiet", "--task", &task.name]).assert().success();
+        export.args(["--quiet", "--force", "--task", &task.name]).assert().success();
         let path = place.path(&format!("{}.onnx", task.name));
 
         let data = load_task(&task.name, &config.tasks[&task.name], &codec, &config).unwrap();

@@ -27,7 +27,9 @@ pub(crate) fn run(steps: Option<u64>) -> Result<()> {
     train.args(["--warm-start", COMMITTED_RUN, "--learning-rate", LEARNING_RATE]);
     train.args(["--steps", &steps.unwrap_or(STEPS).to_string()]);
     commands::run(&mut train)?;
-    commands::run(program("hl-export").args(["--task", "mtop"]))?;
+    // A repeated demo replaces its file.
+    let force = root().join("mtop.onnx").exists().then_some("--force");
+    commands::run(program("hl-export").args(["--task", "mtop"]).args(force))?;
 
     let sentences = std::fs::read_to_string(root().join(HELD_OUT)).context(HELD_OUT)?;
     let tag = |backend: &str| {

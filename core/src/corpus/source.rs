@@ -170,7 +170,11 @@ impl<'a> Source<'a> {
                     let fault = place.end().err()?;
                     return Some(Err(self.end(self.line + 1, fault)));
                 }
-                Ok(None) => break,
+                Ok(None) => {
+                    // The value itself was cut off, which its parser says.
+                    *place = Place::After;
+                    break;
+                }
                 Err(error) => return Some(Err(self.end(self.line + 1, Fault::Read(error)))),
             };
             if scanner.bytes.is_empty() {

@@ -116,7 +116,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "N", default_value = "18", value_parser = opset)]
     opset: Opset,
 
-    /// Write the inputs of the verification and the file's outputs to DIR, as ONNX's model tests have them
+    /// Write the inputs of the verification and the file's outputs to DIR, as ONNX's model tests have them [default: none]
     ///
     /// Each run of the graph is a folder `test_data_set_N` with `input_N.pb` and `output_N.pb`.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["all", "bundle", "no_verify"])]

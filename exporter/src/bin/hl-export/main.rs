@@ -117,7 +117,7 @@ fn export_bundle(args: &ExportArgs, run: Run, folder: &Path, console: &Console) 
         bail!("the tasks of a bundle are of one checkpoint\nhint: leave out `--checkpoint task-best`");
     }
     check_output_folder(folder)?;
-    for task in &tasks {
+    for task in tasks.iter().filter(|_| folder.exists()) {
         check_in_bundle(folder, &format!("{task}.onnx"), args.force)?;
     }
     let exporter = Exporter::open(run, which, args.backbone.as_deref())?;
@@ -138,10 +138,11 @@ fn export_bundle(args: &ExportArgs, run: Run, folder: &Path, console: &Console) 
 
 /// Checks, before other work is done, that the file can be written, and that it is not there unless `force`.
 fn check_new(path: &Path, force: bool) -> Result<()> {
+    check_output(path)?;
     if !force && path.exists() {
         bail!("`{}` is there already\nhint: `--force` replaces it", path.display());
     }
-    Ok(check_output(path)?)
+    Ok(())
 }
 
 /// As [`check_new`]. A link must not lead out of the bundle, whose data file would not lie beside the model.

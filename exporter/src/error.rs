@@ -13,6 +13,7 @@ use hyperloader_runtime::BackendError;
 
 use crate::cost::{CostError, TooCostly};
 use crate::fold::FoldError;
+use crate::import::ImportError;
 use crate::materialise::MaterialiseError;
 use crate::precision::Precision;
 use crate::verify::Ladder;
@@ -23,6 +24,9 @@ pub enum ExportError {
     /// The run, its checkpoint or its backbone is unusable.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A checkpoint of another program is unusable.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// Method and backbone do not belong together.
     #[error(transparent)]
     Method(#[from] MethodError),

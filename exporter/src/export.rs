@@ -12,6 +12,7 @@ use hyperloader_core::format::tagger::{FORMAT, TaggerMetadata};
 use hyperloader_core::run::{Checkpoint, Run, Task, Which};
 use hyperloader_core::weights::tensors::Tensors;
 use hyperloader_onnx::{Opset, Weight, check_size, write_model_beside};
+use tempfile::TempDir;
 
 use crate::bert::models::BertModels;
 use crate::cost::CostCheck;
@@ -30,7 +31,7 @@ use crate::t5::models::T5Models;
 use crate::verify::answers::ReferenceRun;
 use crate::verify::compare::{Verification, compare};
 
-const PROGRAM: &str = "hl-export";
+pub(crate) const PROGRAM: &str = "hl-export";
 
 /// How a task is exported.
 #[derive(Debug, Clone)]
@@ -79,6 +80,10 @@ pub struct Exporter {
     /// Folder of the backbone.
     folder: PathBuf,
     models: Box<dyn Models>,
+    /// What each source begins with, if it is not what the method says.
+    source_prefix: Option<String>,
+    /// A folder that was made for this exporter, which is removed with it.
+    made: Option<TempDir>,
 }
 
 /// A file that was written but not yet verified.
@@ -100,11 +105,22 @@ impl Exporter {
         let checkpoint = run.checkpoint(which)?.clone();
         let tensors = run.read(&checkpoint)?;
         let folder = run.backbone(backbone)?.folder().to_owned();
+        Ok(Self::of_parts(run, checkpoint, tensors, folder))
+    }
+
+    /// An exporter of the tensors of `checkpoint` on the backbone in `folder`.
+    pub(crate) fn of_parts(run: Run, checkpoint: Checkpoint, tensors: Tensors, folder: PathBuf) -> Self {
         let models: Box<dyn Models> = match &run.manifest.architecture {
             Architecture::T5(config) => Box::new(T5Models::new(folder.clone(), config.clone())),
             Architecture::Bert(_) => Box::new(BertModels::new(folder.clone())),
         };
-        Ok(Self { run, checkpoint, tensors, folder, models })
+        Self { run, checkpoint, tensors, folder, models, source_prefix: None, made: None }
+    }
+
+    /// The same with this prefix of each source, and with a folder that is removed with it.
+    pub(crate) fn with(mut self, source_prefix: String, made: Option<TempDir>) -> Self {
+        (self.source_prefix, self.made) = (Some(source_prefix), made);
+        self
     }
 
     /// The run that is exported.
@@ -289,7 +305,10 @@ impl Exporter {
             decoder_start_token_id: interface.start,
             decoder_layers: interface.decoder_layers,
             memory: interface.memory,
-            source_prefix: manifest.method.source_prefix(&task.name).to_owned(),
+            source_prefix: self
+                .source_prefix
+                .clone()
+                .unwrap_or_else(|| manifest.method.source_prefix(&task.name).to_owned()),
             method: manifest.method.method().to_string(),
             run: manifest.name.clone(),
             step: self.checkpoint.step,

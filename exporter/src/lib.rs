@@ -17,6 +17,7 @@
 //! - `fold`: folds LoRA into the matrices that it updates
 //! - [`t5`], [`bert`]: model, graph and reference model of each architecture
 //! - `exportable`: the traits that both architectures implement
+//! - [`import`]: checkpoints of other programs as runs
 //!
 //! The file:
 //! - [`weights`]: the declaration of each weight of a graph
@@ -39,6 +40,7 @@ mod error;
 mod export;
 mod exportable;
 mod fold;
+pub mod import;
 pub mod materialise;
 mod measure;
 mod operators;
@@ -56,6 +58,7 @@ pub use error::{ExportError, GraphError, ModelError};
 pub use export::{Exporter, Options, write_t5};
 pub use fold::FoldError;
 pub use glob::Pattern;
+pub use import::{Import, ImportError};
 pub use precision::{Precision, Storage, UnknownPrecision};
 pub use summary::{Exported, WeightGroup};
 pub use test_data::write_test_data;

@@ -91,7 +91,10 @@ fn fault(path: &Path, tensor: &str, reason: String) -> ReadError {
 impl DataFile {
     /// Opens the file `name` beside the model file `model`, which lies in `folder` after symbolic links are followed.
     fn open(name: String, model: &Path, folder: Option<&Path>) -> Result<Self, ReadError> {
-        let path = model.with_file_name(&name);
+        // A link to the model may lie elsewhere than the model and its data.
+        let named = model.with_file_name(&name);
+        let linked = || folder.map(|folder| folder.join(&name)).filter(|path| path.exists());
+        let path = if named.exists() { named } else { linked().unwrap_or(named) };
         let error = |source| ReadError::Data { path: path.clone(), model: model.into(), source };
         let found = fs::canonicalize(&path).map_err(error)?;
         if found.parent() != folder {

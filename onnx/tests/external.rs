@@ -140,6 +140,14 @@ fn links_are_followed_inside_the_folder_only() {
     let file = WeightFile::open(&snapshot.join("model.onnx")).unwrap();
     assert_eq!(without_padding(file.model().unwrap()), without_padding(whole()));
 
+    let alone = folder.path().join("alone.onnx");
+    std::os::unix::fs::symlink(store.join("model.onnx"), &alone).unwrap();
+    assert_eq!(
+        without_padding(read_model(&alone).unwrap()),
+        without_padding(whole()),
+        "a link to the model alone"
+    );
+
     fs::copy(store.join("model.onnx"), other.join("model.onnx")).unwrap();
     std::os::unix::fs::symlink(store.join("model.weights"), other.join("model.weights")).unwrap();
     let error = read_model(&other.join("model.onnx")).unwrap_err().to_string();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hyperloader_core::files::hexadecimal;
 use hyperloader_core::format::proof::{PROOF, Proof};
+use hyperloader_core::weights::tensors::TensorFile;
 use hyperloader_onnx::proto::{ModelProto, TensorProto};
 use hyperloader_onnx::{initializer_digest, read_model};
 use hyperloader_tests::{Workplace, fixture};
@@ -226,4 +227,84 @@ fn inspection_lists_the_parts_of_a_file() {
     fs::write(place.path("text.onnx"), "no model").unwrap();
     let output = inspect.args(["inspect", "text.onnx"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// Changes the float32 elements of the initializer `name`.
+fn change_floats(model: &mut ModelProto, name: &str, change: impl FnOnce(&mut Vec<f32>)) {
+    let tensors = &mut model.graph.as_mut().unwrap().initializer;
+    let tensor = tensors.iter_mut().find(|tensor| tensor.name == name).unwrap();
+    let floats = tensor.raw_data.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
+    let mut floats: Vec<f32> = floats.collect();
+    change(&mut floats);
+    tensor.raw_data = floats.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into();
+}
+
+fn transpose(floats: &[f32], rows: usize) -> Vec<f32> {
+    let columns = floats.len() / rows;
+    (0..floats.len()).map(|at| floats[at % rows * columns + at / rows]).collect()
+}
+
+/// A defect and what it does to a file of the committed run, whose width is 128, with 4 heads.
+type Defect = (&'static str, fn(&mut ModelProto));
+
+const DEFECTS: [Defect; 10] = [
+    ("a transposed matrix", |model| {
+        let name = "decoder.block.1.layer.0.SelfAttention.o.weight";
+        change_floats(model, name, |floats| *floats = transpose(floats, 128));
+    }),
+    ("a dropped bias", |model| {
+        change_floats(model, "encoder.block.2.layer.1.adapter.up.bias", |floats| floats.fill(0.0));
+    }),
+    ("a norm scaled by 1.001", |model| {
+        let name = "encoder.block.1.layer.0.layer_norm.weight";
+        change_floats(model, name, |floats| floats.iter_mut().for_each(|x| *x *= 1.001));
+    }),
+    ("two heads of the queries swapped", |model| {
+        change_floats(model, "encoder.block.0.layer.0.SelfAttention.q.weight", |floats| {
+            floats.chunks_exact_mut(128).for_each(|row| row[..64].rotate_left(32));
+        });
+    }),
+    ("LoRA that was not folded", |model| {
+        let name = "decoder.block.0.layer.1.EncDecAttention.q.weight";
+        let file = fixture("backbones/t5-nano/model.safetensors");
+        let backbone = TensorFile::open(&file).unwrap();
+        let plain: Vec<f32> = backbone.floats(name).unwrap().iter().copied().collect();
+        change_floats(model, name, |floats| *floats = transpose(&plain, 128));
+    }),
+    ("another non-linearity", |model| {
+        let nodes = &mut model.graph.as_mut().unwrap().node;
+        nodes.iter_mut().rfind(|node| node.op_type == "Relu").unwrap().op_type = "Abs".to_owned();
+    }),
+    ("positions that are one off", |model| {
+        let name = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight";
+        change_floats(model, name, |floats| floats.rotate_left(1));
+    }),
+    ("logits scaled by 1.001", |model| {
+        change_floats(model, "const/f32/0.088388346", |floats| floats[0] *= 1.001);
+    }),
+    ("keys and values swapped", |model| {
+        let names = ["k", "v"].map(|part| format!("decoder.block.0.layer.0.SelfAttention.{part}.weight"));
+        let tensors = &mut model.graph.as_mut().unwrap().initializer;
+        let places = names.map(|name| tensors.iter().position(|tensor| tensor.name == name).unwrap());
+        let (k, v) = (tensors[places[0]].raw_data.clone(), tensors[places[1]].raw_data.clone());
+        (tensors[places[0]].raw_data, tensors[places[1]].raw_data) = (v, k);
+    }),
+    ("an adapter's norm without its bias", |model| {
+        change_floats(model, "decoder.block.3.layer.2.adapter.norm.bias", |floats| floats.fill(0.0));
+    }),
+];
+
+#[test]
+fn ten_defects_change_the_answers_in_both_backends() {
+    let place = Workplace::new();
+    let file = export(&place, "snips.onnx", &[]);
+    for (name, defect) in DEFECTS {
+        let defective = changed(&file, "defective.onnx", defect);
+        let (code, report, _) = verify(&place, &defective);
+        let found = faults(&report);
+        assert_eq!(code, Some(1), "{name}: {report}");
+        for backend in ["ONNX Runtime", "tract"] {
+            assert!(found.iter().any(|fault| fault.starts_with(backend)), "{name}: {found:?}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ const PROGRAMS: [&str; 3] = ["hl-train", "hl-export", "hl-run"];
 const SHELLS: [&str; 5] = ["bash", "elvish", "fish", "powershell", "zsh"];
 
 /// A call of each command that prints data, in the folder of [`place`]. `records` tells whether it has `--output-format`.
-const CALLS: [(&str, &str, bool); 17] = [
+const CALLS: [(&str, &str, bool); 19] = [
     ("hl-train", "--config train.toml --steps 1 --threads 1 --quiet", true),
     ("hl-train compare", "--only-tables --quiet", true),
     ("hl-train corpora", "--config train.toml --quiet", true),

@@ -1,11 +1,13 @@
 //! The command line: as typed ([`Args`]) and as the library takes it ([`ExportArgs::options`]).
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use hyperloader_cli::{CommonArgs, Documents, OutputFormat, choices};
 use hyperloader_core::run::Which;
+use hyperloader_core::text::words::WordRule;
 use hyperloader_exporter::{CostCheck, Options, Pattern, Precision, Storage, Tolerance, Verification};
 use hyperloader_onnx::Opset;
 use hyperloader_runtime::{BackendKind, BackendOptions, Device};
@@ -45,6 +47,8 @@ Examples:
     hl-export --all --run runs/hyperloader-1 --precision int8
   Export every task, with the weights that all have in one file:
     hl-export --bundle taggers
+  Export a T5 that PEFT trained:
+    hl-export --from lora --backbone t5-base --task ner --labels labels.txt
   Print the summary of every file as JSON Lines:
     hl-export --all --output-format jsonl
 
@@ -73,6 +77,37 @@ pub(crate) struct ExportArgs {
     /// Export every task of the run, each to `TASK.onnx` in the current folder
     #[arg(long, conflicts_with = "output")]
     pub(crate) all: bool,
+
+    /// Export a checkpoint of another program: a T5 that was fine-tuned, alone or with PEFT's LoRA, AdapterHub's adapters or
+    /// the authors' hypernetworks [default: none]
+    ///
+    /// The model must write targets as HyperLoader does. `pytorch_model.bin` is read without running anything in it.
+    #[arg(long, value_name = "DIR", requires_all = ["task", "labels"], conflicts_with_all = ["all", "bundle", "run", "runs", "checkpoint"])]
+    pub(crate) from: Option<PathBuf>,
+
+    /// With `--from`: file with the task's labels, one in each line [default: none]
+    #[arg(long, value_name = "FILE", requires = "from")]
+    pub(crate) labels: Option<PathBuf>,
+
+    /// With `--from`: rule by which free text is split into words
+    #[arg(long, value_name = "RULE", default_value = "punctuation", value_parser = choices(&WORDS), requires = "from")]
+    pub(crate) words: WordRule,
+
+    /// With `--from`: lower-case the words
+    #[arg(long, requires = "from")]
+    pub(crate) lowercase: bool,
+
+    /// With `--from`: what each source began with in training
+    #[arg(long, value_name = "TEXT", default_value = "", requires = "from")]
+    pub(crate) source_prefix: String,
+
+    /// With `--from`: longest source in tokens
+    #[arg(long, value_name = "N", default_value = "128", requires = "from")]
+    pub(crate) max_source_len: NonZeroUsize,
+
+    /// With `--from`: longest target in tokens
+    #[arg(long, value_name = "N", default_value = "128", requires = "from")]
+    pub(crate) max_target_len: NonZeroUsize,
 
     /// Folder of the run [default: the newest run in the folder of `--runs`]
     #[arg(long, value_name = "DIR")]
@@ -203,6 +238,13 @@ enum Chosen {
     /// The last one
     Last,
 }
+
+const WORDS: [(WordRule, &str, &str); 4] = [
+    (WordRule::Whitespace, "whitespace", "at white space only"),
+    (WordRule::Punctuation, "punctuation", "at white space and punctuation"),
+    (WordRule::Clitics, "clitics", "as `punctuation`, and before `'s`, `am` and `pm`"),
+    (WordRule::Unicode, "unicode", "at the word boundaries of Unicode"),
+];
 
 const PRECISIONS: [(PrecisionChoice, &str, &str); 6] = [
     (PrecisionChoice::Fixed(Precision::F32), "f32", "32-bit floats, as trained"),

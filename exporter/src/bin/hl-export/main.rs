@@ -15,10 +15,11 @@ use anyhow::{Result, bail};
 use hyperloader_cli::{CommonArgs, Console, Exit, Program, Records};
 use hyperloader_core::causes::with_causes;
 use hyperloader_core::corpus::Sentence;
-use hyperloader_core::files::{check_output, check_output_folder};
+use hyperloader_core::files::{check_output, check_output_folder, read_text};
 use hyperloader_core::run::{Candidates, Run, Task, Which};
+use hyperloader_core::text::words::WordSplitting;
 use hyperloader_exporter::{
-    Cost, CostCheck, ExportError, Exported, Exporter, Precision, cost_sentences, write_test_data,
+    Cost, CostCheck, ExportError, Exported, Exporter, Import, Precision, cost_sentences, write_test_data,
 };
 
 use crate::args::{Args, Command, ExportArgs, MAX_F1_DROP, PrecisionChoice};
@@ -53,6 +54,9 @@ impl Program for Args {
 
 /// Exports each task; an error of one is reported and does not stop the others.
 fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
+    if let Some(folder) = &args.from {
+        return export_foreign(args, folder, console);
+    }
     let run = match &args.run {
         Some(folder) => Run::open(folder)?,
         None => Run::newest(&args.runs, Candidates::Trained)?,
@@ -103,6 +107,35 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
         opened = Some((step, exporter));
     }
     list.map_or(Ok(()), Records::finish)
+}
+
+/// Exports a checkpoint of another program.
+fn export_foreign(args: &ExportArgs, folder: &Path, console: &Console) -> Result<()> {
+    let (Some(task), Some(labels)) = (&args.task, &args.labels) else {
+        bail!("`--from` needs `--task` and `--labels`");
+    };
+    check_new(&output(args, task), args.force)?;
+    let text = read_text(labels)?;
+    let labels: Vec<String> =
+        text.lines().map(str::trim).filter(|label| !label.is_empty()).map(str::to_owned).collect();
+    if labels.is_empty() {
+        bail!("`{}` has no label", args.labels.as_deref().unwrap_or(folder).display());
+    }
+    let import = Import {
+        folder: folder.to_owned(),
+        backbone: args.backbone.clone(),
+        task: task.clone(),
+        labels,
+        words: WordSplitting { rule: args.words, lowercase: args.lowercase },
+        source_prefix: args.source_prefix.clone(),
+        max_source_len: args.max_source_len.get(),
+        max_target_len: args.max_target_len.get(),
+    };
+    let exporter = Exporter::import(&import)?;
+    let method = exporter.run().manifest.method.method();
+    console.note(format_args!("`{}` holds a T5 of method `{method}`", folder.display()));
+    let exported = export(args, &exporter, task, console)?;
+    console.record(args.output_format, &exported, || exported.to_string())
 }
 
 /// Exports all tasks of `run` as a bundle.

@@ -1,0 +1,124 @@
+//! What a folder holds, and the tensors in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hyperloader_core::backbone::{CONFIG, TOKENIZER};
+use hyperloader_core::files::{FileError, read_text};
+use hyperloader_core::weights::pretrained::{SINGLE, Weights};
+use hyperloader_core::weights::tensors::{TensorFile, Tensors, write_tensors};
+use serde_json::Value;
+
+use super::error::ImportError;
+use super::pickle::read_tensors;
+use super::{Foreign, Import, authors};
+use crate::error::ExportError;
+
+/// The settings of PEFT and of AdapterHub.
+pub(super) const ADAPTER_CONFIG: &str = "adapter_config.json";
+/// Weights of a whole model as `torch.save` writes them.
+const PICKLED: &str = "pytorch_model.bin";
+
+/// The format of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// PEFT: LoRA beside a backbone.
+    Peft,
+    /// AdapterHub: adapters and LoRA beside a backbone.
+    AdapterHub,
+    /// A whole model: fine-tuned, or with the authors' hypernetworks.
+    Model,
+}
+
+/// The format of the checkpoint in `folder`.
+pub(super) fn kind(folder: &Path) -> Result<Kind, ImportError> {
+    let unknown = |found: &str| ImportError::Unknown { folder: folder.to_owned(), found: found.to_owned() };
+    if !folder.is_dir() {
+        return Err(unknown("it is not a folder"));
+    }
+    if folder.join(ADAPTER_CONFIG).is_file() {
+        let config = json(&folder.join(ADAPTER_CONFIG))?;
+        return match (config.get("peft_type"), config.get("config")) {
+            (Some(_), _) => Ok(Kind::Peft),
+            (None, Some(_)) => Ok(Kind::AdapterHub),
+            (None, None) => Err(unknown("its `adapter_config.json` has neither `peft_type` nor `config`")),
+        };
+    }
+    match folder.join(PICKLED).is_file() || folder.join(CONFIG).is_file() {
+        true => Ok(Kind::Model),
+        false => Err(unknown("it has none of the known files")),
+    }
+}
+
+pub(super) fn json(path: &Path) -> Result<Value, ImportError> {
+    let text = read_text(path)?;
+    serde_json::from_str(&text).map_err(|source| ImportError::Json { path: path.to_owned(), source })
+}
+
+/// The tensors of the first of `names` that `folder` has, and its path.
+pub(super) fn tensors(folder: &Path, names: &[&str]) -> Result<(Tensors, PathBuf), ImportError> {
+    let found = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    let Some(path) = found else {
+        let expected = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        return Err(ImportError::NoWeights { folder: folder.to_owned(), expected });
+    };
+    let tensors = match path.extension().is_some_and(|end| end == "safetensors") {
+        true => TensorFile::open(&path)?.read_all()?,
+        false => read_tensors(&path)?,
+    };
+    Ok((tensors, path))
+}
+
+/// The folder of the backbone of PEFT and AdapterHub: the one given, or the one that the checkpoint names.
+pub(super) fn backbone(import: &Import, named: Option<&str>) -> Result<PathBuf, ImportError> {
+    let beside = || {
+        let named = named.filter(|named| !named.is_empty())?;
+        let folders = [import.folder.join(named), import.folder.join("..").join(named), PathBuf::from(named)];
+        folders.into_iter().find(|folder| folder.join(CONFIG).is_file())
+    };
+    match import.backbone.clone().or_else(beside) {
+        Some(folder) => Ok(folder),
+        None => Err(ImportError::NoBackbone(import.folder.clone())),
+    }
+}
+
+/// A whole model. Hypernetworks are recognized by the names of their tensors.
+pub(super) fn read_model(import: &Import) -> Result<Foreign, ExportError> {
+    let folder = &import.folder;
+    let pickled = !folder.join(SINGLE).is_file() && folder.join(PICKLED).is_file();
+    if !pickled {
+        let weights = Weights::open(folder).map_err(ImportError::from)?;
+        let path = weights.path().to_owned();
+        if !weights.names().any(authors::is_one) {
+            // The weights are read from the folder, one at a time.
+            return Ok(Foreign::full(folder.clone(), Tensors::new(), path));
+        }
+        let names: Vec<String> = weights.names().map(str::to_owned).collect();
+        let tensors = names.into_iter().map(|name| Ok((name.clone(), weights.floats(&name)?)));
+        return authors::read(import, tensors.collect::<Result<_, ImportError>>()?, path);
+    }
+    let path = folder.join(PICKLED);
+    let tensors = read_tensors(&path).map_err(ImportError::from)?;
+    if tensors.keys().any(|name| authors::is_one(name)) {
+        return authors::read(import, tensors, path);
+    }
+    let made = make_backbone(import, &tensors)?;
+    let backbone = made.path().to_owned();
+    Ok(Foreign { made: Some(made), ..Foreign::full(backbone, Tensors::new(), path) })
+}
+
+/// A folder in Hugging Face's layout with `tensors`, and with configuration and tokenizer of the checkpoint or, where it has
+/// none, of the backbone.
+pub(super) fn make_backbone(import: &Import, tensors: &Tensors) -> Result<tempfile::TempDir, ImportError> {
+    let folders = || std::iter::once(&import.folder).chain(&import.backbone);
+    let file = |name: &str| folders().map(|folder| folder.join(name)).find(|path| path.is_file());
+    let config = file(CONFIG).ok_or_else(|| ImportError::NoBackbone(import.folder.clone()))?;
+    let tokenizer = file(TOKENIZER).ok_or_else(|| ImportError::NoTokenizer(import.folder.clone()))?;
+    let made = tempfile::tempdir().map_err(|error| FileError::new("create", Path::new("a folder"), error))?;
+    for (from, name) in [(config, CONFIG), (tokenizer, TOKENIZER)] {
+        let to = made.path().join(name);
+        fs::copy(&from, &to).map_err(|error| FileError::new("copy", &from, error))?;
+    }
+    write_tensors(&made.path().join(SINGLE), tensors)?;
+    Ok(made)
+}

@@ -77,7 +77,8 @@ fn an_export_replaces_only_regular_files_and_says_so_before_the_work() {
     let run = fixture("runs/nano");
     let export = |output: &str| {
         let run = run.to_string_lossy();
-        ends(&place, "hl-export", &["--no-verify", "--task", "mtop", "--run", &run, "--output", output])
+        let arguments = ["--no-verify", "--force", "--task", "mtop", "--run", &run, "--output", output];
+        ends(&place, "hl-export", &arguments)
     };
     pipe(&place, "pipe");
     place.write("folder/file", "");

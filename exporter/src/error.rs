@@ -15,6 +15,7 @@ use crate::cost::{CostError, TooCostly};
 use crate::fold::FoldError;
 use crate::import::ImportError;
 use crate::materialise::MaterialiseError;
+use crate::multi::MultiError;
 use crate::precision::Precision;
 use crate::verify::Ladder;
 
@@ -27,6 +28,9 @@ pub enum ExportError {
     /// A checkpoint of another program is unusable.
     #[error(transparent)]
     Import(#[from] ImportError),
+    /// The tasks cannot be in one graph.
+    #[error(transparent)]
+    Multi(#[from] MultiError),
     /// Method and backbone do not belong together.
     #[error(transparent)]
     Method(#[from] MethodError),

@@ -1,35 +1,36 @@
 //! From a run and the name of a task to a verified file.
 
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use hyperloader_core::backbone::registry::Architecture;
-use hyperloader_core::files::{FileError, sha256, write_checked};
+use hyperloader_core::files::{sha256, write_checked};
 use hyperloader_core::format::proof::Proof;
 use hyperloader_core::format::tagger::{FORMAT, TaggerMetadata};
 use hyperloader_core::run::{Checkpoint, Run, Task, Which};
 use hyperloader_core::weights::tensors::Tensors;
-use hyperloader_onnx::{Opset, Weight, check_size, write_model_beside};
+use hyperloader_onnx::Opset;
 use tempfile::TempDir;
 
 use crate::bert::models::BertModels;
 use crate::cost::CostCheck;
-use crate::data::{DataFile, Digests, Placement, digested, of_write};
+use crate::data::{DataFile, Placement};
 use crate::error::ExportError;
 use crate::exportable::{Exportable, Interface, Models};
+use crate::file::{size_of, write_file, write_graph};
 use crate::precision::compact::graph::expand_graph;
 use crate::precision::content::{FileGraph, float32};
 use crate::precision::int8::graph::quantize_graph;
 use crate::precision::matrices::StoredMatrices;
 use crate::precision::{Precision, Storage};
-use crate::proof::{append, proof};
+use crate::proof::append;
 use crate::summary::{Exported, WeightGroup, weight_groups};
 use crate::t5::T5Model;
 use crate::t5::models::T5Models;
 use crate::verify::answers::ReferenceRun;
 use crate::verify::compare::{Verification, compare};
+use crate::weights::Loras;
 
 pub(crate) const PROGRAM: &str = "hl-export";
 
@@ -160,10 +161,10 @@ impl Exporter {
         let verify = |file: &Path, Written { weights, reference, data, mut proof }: Written| {
             let (ladder, vectors) = match (&options.verification, reference) {
                 (Some(verification), Some(reference)) => {
-                    let (ladder, vectors) = compare(reference, file, verification, stage)?;
-                    (Some(ladder), Some(vectors))
+                    let (ladder, vectors) = compare(&task.name, reference, file, verification, stage)?;
+                    (Some(ladder), vec![vectors])
                 }
-                _ => (None, None),
+                _ => (None, Vec::new()),
             };
             if let Some(ladder) = ladder.as_ref().filter(|ladder| !ladder.holds()) {
                 return Err(ExportError::Mismatch(Box::new(ladder.clone())));
@@ -183,7 +184,7 @@ impl Exporter {
                 data: data.map(|data| data.path),
                 task: task.name.clone(),
                 file: path.to_owned(),
-                bytes: fs::metadata(file).map_err(|error| FileError::new("read", file, error))?.len(),
+                bytes: size_of(file)?,
                 sha256: sha256(file)?,
                 run: self.run.manifest.name.clone(),
                 step: self.checkpoint.step,
@@ -206,10 +207,7 @@ impl Exporter {
         stage: &dyn Fn(&str),
         check: impl FnOnce(&Path, Written) -> Result<R, ExportError>,
     ) -> Result<R, ExportError> {
-        // The file that is written, if `path` is a link: its data file lies beside it.
-        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let mut data: Option<DataFile> = None;
-        let written = self.with_graph(task, options, |model, graph, stored| {
+        self.with_graph(task, options, |model, graph, stored| {
             let reference = match &options.verification {
                 Some(_) => {
                     stage("running the reference model");
@@ -218,28 +216,11 @@ impl Exporter {
                 None => None,
             };
             stage("writing the file");
-            let has_own = match placement {
-                Placement::Shared(_) => false,
-                Placement::Beside => true,
-                Placement::Auto => check_size(graph).is_err(),
-            };
-            if has_own {
-                data = Some(DataFile::write(graph, stored, &target, |_| true)?);
-            }
-            let beside = match placement {
-                Placement::Shared(data) => Some(data),
-                _ => data.as_ref(),
-            };
-            let write = |out: &mut dyn Write| write_graph(out, graph, beside, stored);
-            write_checked(path, write, |file, digests| {
-                let proof = proof(graph, &digests);
-                check(file, Written { weights: weight_groups(graph), reference, data: data.clone(), proof })
+            write_file(graph, stored, path, placement, |file, data, proof| {
+                let data = data.cloned();
+                check(file, Written { weights: weight_groups(graph), reference, data, proof })
             })
-        });
-        if let (Err(_), Some(data)) = (&written, &data) {
-            data.discard();
-        }
-        written
+        })
     }
 
     /// Calls `use_it` with the model of `task`, the graph of its file, and the matrices in the precision of the file.
@@ -249,7 +230,7 @@ impl Exporter {
         options: &Options,
         use_it: impl FnOnce(&dyn Exportable, &FileGraph<'_>, &StoredMatrices) -> Result<R, ExportError>,
     ) -> Result<R, ExportError> {
-        let model = self.models.model(&self.run, &self.tensors, task)?;
+        let model = self.model(task)?;
         let precision = options.storage.precision;
         if !model.precisions().contains(&precision) {
             let method = self.run.manifest.method.method();
@@ -259,6 +240,16 @@ impl Exporter {
         let graph = file_graph(&*model, &metadata, &options.storage, options.opset)?;
         check_patterns(&graph, &options.storage)?;
         use_it(&*model, &graph, &StoredMatrices::new(options.storage.clone()))
+    }
+
+    /// The model of a task.
+    pub(crate) fn model(&self, task: &Task) -> Result<Box<dyn Exportable>, ExportError> {
+        self.models.model(&self.run, &self.tensors, task)
+    }
+
+    /// Number of updates at the checkpoint.
+    pub(crate) fn step(&self) -> u64 {
+        self.checkpoint.step
     }
 
     /// The T5 of a task, with the task's drafter if there is one.
@@ -275,7 +266,7 @@ impl Exporter {
     /// # Errors
     /// Returns an error if the task's model or the backbone's tokenizer is unusable.
     pub fn metadata(&self, task: &Task) -> Result<TaggerMetadata, ExportError> {
-        let model = self.models.model(&self.run, &self.tensors, task)?;
+        let model = self.model(task)?;
         self.metadata_of(task, model.interface(&self.run.manifest)?, Precision::F32)
     }
 
@@ -345,7 +336,7 @@ fn file_graph<'a>(
     storage: &Storage,
     opset: Opset,
 ) -> Result<FileGraph<'a>, ExportError> {
-    let graph = model.graph(opset)?;
+    let graph = model.graph(opset, Loras::Folded)?;
     let graph = match storage.precision {
         Precision::F32 => float32(graph),
         Precision::Int8 => quantize_graph(graph, storage, opset)?,
@@ -368,21 +359,6 @@ fn check_patterns(graph: &FileGraph<'_>, storage: &Storage) -> Result<(), Export
         }),
         None => Ok(()),
     }
-}
-
-/// Streams a file to `out`: the graph, then one weight after the other. Those in the data file `beside` are references.
-/// Returns the digests of all weights.
-fn write_graph(
-    mut out: &mut dyn Write,
-    graph: &FileGraph<'_>,
-    beside: Option<&DataFile>,
-    stored: &StoredMatrices,
-) -> Result<Digests, ExportError> {
-    let (external, mut digests) =
-        beside.map(|data| (data.external.clone(), data.digests.clone())).unwrap_or_default();
-    let elements = |weight: &Weight<_>| digested(weight, stored, &mut digests);
-    write_model_beside(&mut out, graph, &external, elements).map_err(of_write)?;
-    Ok(digests)
 }
 
 #[cfg(test)]
@@ -421,7 +397,7 @@ mod tests {
                 let model = exporter.models.model(run, &exporter.tensors, task).unwrap();
                 let stored = StoredMatrices::new(storage.clone());
                 let reference = model.reference_run(&run.manifest, task, &stored).unwrap();
-                compare(reference, &file, &Verification::default(), &|_| {}).unwrap().0
+                compare("t", reference, &file, &Verification::default(), &|_| {}).unwrap().0
             };
             let right = ladder("snips");
             assert!(right.holds(), "{right}");

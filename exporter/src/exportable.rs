@@ -10,15 +10,15 @@ use crate::error::{ExportError, GraphError, ModelError};
 use crate::precision::Precision;
 use crate::precision::matrices::StoredMatrices;
 use crate::verify::answers::ReferenceRun;
-use crate::weights::TaskGraph;
+use crate::weights::{Loras, TaskGraph};
 
 /// A task's model that can be written as a file.
 pub(crate) trait Exportable {
-    /// Builds the graph. Its weights are float32 and declare where their elements come from.
+    /// Builds the graph with the LoRA pairs at `loras`. Its weights are float32 and declare where their elements come from.
     ///
     /// # Errors
     /// Returns an error if the task's weights do not fit the backbone.
-    fn graph(&self, opset: Opset) -> Result<TaskGraph<'_>, GraphError>;
+    fn graph(&self, opset: Opset, loras: Loras) -> Result<TaskGraph<'_>, GraphError>;
 
     /// The precisions that a file of this model can have.
     fn precisions(&self) -> &'static [Precision];

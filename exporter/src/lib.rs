@@ -7,6 +7,8 @@
 //! Entry:
 //! - `export`: [`Exporter`], [`Options`] and the steps of an export
 //! - `bundle`: several tasks with one file of shared weights
+//! - `file`: writes a graph and its weights
+//! - `multi`: several tasks in one graph
 //! - `data`: large weights in a file beside the model
 //! - `cost`: [`Cost`], what a precision changes on labelled sentences; `measure` measures it
 //! - `summary`: [`Exported`], what was written
@@ -39,10 +41,12 @@ mod data;
 mod error;
 mod export;
 mod exportable;
+mod file;
 mod fold;
 pub mod import;
 pub mod materialise;
 mod measure;
+mod multi;
 mod operators;
 mod precision;
 mod proof;
@@ -59,6 +63,7 @@ pub use export::{Exporter, Options, write_t5};
 pub use fold::FoldError;
 pub use glob::Pattern;
 pub use import::{Import, ImportError};
+pub use multi::MultiError;
 pub use precision::{Precision, Storage, UnknownPrecision};
 pub use summary::{Exported, WeightGroup};
 pub use test_data::write_test_data;

@@ -20,7 +20,7 @@ pub(crate) fn proof(graph: &FileGraph<'_>, digests: &Digests) -> Proof {
         graph: hexadecimal(&graph_digest(model, |name| digests.contains_key(name))),
         weights: digests.iter().map(|(name, digest)| (name.clone(), hexadecimal(digest))).collect(),
         properties: model.metadata().into_iter().map(property).collect(),
-        vectors: None,
+        vectors: Vec::new(),
         cost: None,
     }
 }

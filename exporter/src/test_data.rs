@@ -25,12 +25,12 @@ pub fn write_test_data(
 ) -> Result<Vec<PathBuf>, ExportError> {
     let model = read_model(file)?;
     let proof = model.metadata().get(PROOF).and_then(|text| serde_json::from_str::<Proof>(text).ok());
-    let Some(vectors) = proof.and_then(|proof| proof.vectors) else { return Ok(Vec::new()) };
+    let vectors = proof.map(|proof| proof.vectors).unwrap_or_default();
     let empty = GraphProto::default();
     let graph = model.graph.as_ref().unwrap_or(&empty);
     let mut session = Backend::load(backend)?.open_file(file)?;
     let mut folders = Vec::new();
-    for (number, pass) in vectors.passes.iter().enumerate() {
+    for (number, pass) in vectors.iter().flat_map(|vectors| &vectors.passes).enumerate() {
         let inputs = inputs(graph, pass)?;
         let named: Vec<(&str, &Value)> = inputs.iter().map(|(name, value)| (*name, value)).collect();
         let outputs = session.run(&named)?;

@@ -93,6 +93,16 @@ impl fmt::Display for Part {
     }
 }
 
+/// Where the LoRA pairs of a task are in its graph.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Loras {
+    /// Folded into the matrices that they update.
+    #[default]
+    Folded,
+    /// Beside these matrices, which are then the same for all tasks.
+    Separate,
+}
+
 /// How the elements in the file are ordered, compared with the source tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {

@@ -18,7 +18,7 @@ use hyperloader_core::weights::task::{
 use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_exporter::GraphError;
 use hyperloader_exporter::t5::{T5Parts, t5_graph};
-use hyperloader_exporter::weights::{Layout, Part, Source, TaskGraph, elements};
+use hyperloader_exporter::weights::{Layout, Loras, Part, Source, TaskGraph, elements};
 use hyperloader_onnx::proto::ModelProto;
 use hyperloader_onnx::summary::summary;
 use hyperloader_onnx::{Bytes, Opset, Weight, decode_model, extract, write_model};
@@ -125,7 +125,7 @@ impl Model {
 
     fn try_build(&self, opset: Opset) -> Result<TaskGraph<'_>, GraphError> {
         let Self { config, task, tensors } = self;
-        t5_graph(T5Parts { config, task, drafter: None, tensors }, opset)
+        t5_graph(T5Parts { config, task, loras: Loras::Folded, drafter: None, tensors }, opset)
     }
 
     fn built(&self) -> TaskGraph<'_> {

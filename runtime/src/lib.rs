@@ -27,7 +27,7 @@
 //!
 //! Below them:
 //!
-//! - [`ModelFile`] (`model_file`): opens and checks a file
+//! - [`ModelFile`] (`model_file`): opens and checks a file; `multi`: one task of a file with several
 //! - `split`: splits the graph into an encoder and a decoder
 //! - [`Backend`] (`backend`): one interface to ONNX Runtime (loaded when the program runs) and tract (compiled in)
 //!
@@ -43,6 +43,7 @@ mod evaluate;
 mod input;
 mod model;
 mod model_file;
+mod multi;
 mod names;
 mod options;
 mod output;

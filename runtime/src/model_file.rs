@@ -12,6 +12,7 @@ use hyperloader_onnx::{Bytes, ElementType, ReadError, WeightFile, decode_model};
 use crate::architecture;
 use crate::error::ModelFileError;
 use crate::model::{FieldError, Parts};
+use crate::multi::{has_tasks, models};
 
 /// Far more than any exported tagger has: a T5 has 100 sentinels, so its sentences have at most 99 words.
 const MAX_TOKENS: usize = 1 << 16;
@@ -27,16 +28,55 @@ pub struct ModelFile {
 }
 
 impl ModelFile {
-    /// Opens the file at `path`.
+    /// Opens the file at `path`, which has one task.
     ///
     /// # Errors
     /// [`ModelFileError`] if the file cannot be read, is not an ONNX model or ends too early, or if its graph or metadata are
-    /// not those of a tagger.
+    /// not those of a tagger of one task.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelFileError> {
+        let path = path.as_ref();
+        let mut files = Self::open_all(path)?;
+        match files.pop() {
+            Some(file) if files.is_empty() => Ok(file),
+            last => {
+                let tasks = files.iter().chain(&last).map(|file| format!("`{}`", file.metadata.task));
+                let source = MetadataError::Several(tasks.collect());
+                Err(ModelFileError::Metadata { path: path.to_owned(), source })
+            }
+        }
+    }
+
+    /// Opens the task `task` of the file at `path`, which may have several.
+    ///
+    /// # Errors
+    /// As [`ModelFile::open`], and if the file lacks the task.
+    pub fn open_task(path: impl AsRef<Path>, task: &str) -> Result<Self, ModelFileError> {
+        let path = path.as_ref();
+        let files = Self::open_all(path)?;
+        let known = files.iter().map(|file| format!("`{}`", file.metadata.task)).collect();
+        let source = MetadataError::Task { task: task.to_owned(), known };
+        let found = files.into_iter().find(|file| file.metadata.task == task);
+        found.ok_or_else(|| ModelFileError::Metadata { path: path.to_owned(), source })
+    }
+
+    /// Opens the file at `path` and gives a tagger for each of its tasks.
+    ///
+    /// # Errors
+    /// As [`ModelFile::open`].
+    pub fn open_all(path: impl AsRef<Path>) -> Result<Vec<Self>, ModelFileError> {
         let path = path.as_ref();
         let read = |error| unreadable(error, path);
         let weights = WeightFile::open(path).map_err(read)?;
-        Ok(Self { weights: Some(weights.clone()), ..Self::check(weights.model().map_err(read)?, path)? })
+        let model = weights.model().map_err(read)?;
+        let models = match has_tasks(&model) {
+            false => vec![model],
+            true => {
+                let malformed = |source| ModelFileError::Metadata { path: path.to_owned(), source };
+                models(&model).map_err(malformed)?
+            }
+        };
+        let opened = |model| Ok(Self { weights: Some(weights.clone()), ..Self::check(model, path)? });
+        models.into_iter().map(opened).collect()
     }
 
     /// Opens a file whose bytes are in memory; errors name `path`.
@@ -91,7 +131,7 @@ impl ModelFile {
 }
 
 /// A hint follows if the file is damaged.
-fn unreadable(error: ReadError, path: &Path) -> ModelFileError {
+pub(crate) fn unreadable(error: ReadError, path: &Path) -> ModelFileError {
     match error {
         ReadError::Io { .. } | ReadError::Data { .. } | ReadError::External { .. } => {
             ModelFileError::Read(error)

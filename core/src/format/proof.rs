@@ -20,9 +20,9 @@ pub struct Proof {
     pub weights: BTreeMap<String, String>,
     /// Digests of the other properties by name.
     pub properties: BTreeMap<String, String>,
-    /// Inputs and the answers to them; absent if the file was exported without verification.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vectors: Option<TestVectors>,
+    /// Inputs and the answers to them, for each task of the file; absent if the file was exported without verification.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vectors: Vec<TestVectors>,
     /// What the file's precision costs; absent if it was not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
@@ -58,6 +58,8 @@ impl fmt::Display for Cost {
 /// Inputs, and the answers of the reference model, which computes in float64 with the numbers of the file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TestVectors {
+    /// The task that the answers are for.
+    pub task: String,
     /// Runs of the whole graph.
     pub passes: Vec<TestPass>,
     /// Source ids of sentences.
@@ -76,11 +78,11 @@ pub struct TestPass {
     pub rows: Vec<Row>,
 }
 
-/// A matrix of ids, row-major.
+/// An array of ids, row-major.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ids {
-    /// Number of rows and columns.
-    pub shape: [usize; 2],
+    /// Its shape.
+    pub shape: Vec<usize>,
     /// The ids.
     pub ids: Vec<i64>,
 }
@@ -201,10 +203,12 @@ mod tests {
     fn a_proof_is_read_as_it_was_written() {
         let row = Row::new([0.1_f64].into_iter(), 1e-4);
         assert_eq!(row.best.margin, f64::INFINITY);
-        let ids = Ids { shape: [1, 2], ids: vec![3, 1] };
+        let ids = Ids { shape: vec![1, 2], ids: vec![3, 1] };
         let pass = TestPass { inputs: [("input_ids".to_owned(), ids)].into(), rows: vec![row] };
-        let vectors = TestVectors { passes: vec![pass], sources: vec![vec![3, 1]], targets: vec![vec![0]] };
-        let proof = Proof { vectors: Some(vectors), ..Proof::default() };
+        let task = "a".to_owned();
+        let vectors =
+            TestVectors { task, passes: vec![pass], sources: vec![vec![3, 1]], targets: vec![vec![0]] };
+        let proof = Proof { vectors: vec![vectors], ..Proof::default() };
         let text = serde_json::to_string(&proof).unwrap();
         assert_eq!(serde_json::from_str::<Proof>(&text).unwrap(), proof);
         assert_eq!(

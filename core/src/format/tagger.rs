@@ -100,6 +100,17 @@ pub enum MetadataError {
     /// The fields do not form the metadata of a tagger: one is missing, or has a value of the wrong type.
     #[error("the metadata of the tagger is incomplete or malformed")]
     Fields(#[source] serde_json::Error),
+    /// The file has several tasks.
+    #[error("the file has the tasks {}, of which one must be chosen\nhint: name one with `--task`", .0.join(", "))]
+    Several(Vec<String>),
+    /// The file lacks the task.
+    #[error("the file has no task `{task}`, only {}\nhint: name one of them with `--task`", .known.join(", "))]
+    Task {
+        /// The task that was asked for.
+        task: String,
+        /// The tasks that it has.
+        known: Vec<String>,
+    },
     /// The file was written by another version.
     #[error("the tagger's format is {found}, this program reads {FORMAT}\nhint: export it again")]
     Version {

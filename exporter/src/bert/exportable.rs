@@ -14,10 +14,11 @@ use crate::precision::Precision;
 use crate::precision::matrices::StoredMatrices;
 use crate::verify::answers::{Answers, Choices, ReferenceRun};
 use crate::verify::sentences::{batch, sentences};
-use crate::weights::TaskGraph;
+use crate::weights::{Loras, TaskGraph};
 
 impl Exportable for BertModel {
-    fn graph(&self, opset: Opset) -> Result<TaskGraph<'_>, GraphError> {
+    /// LoRA pairs have gates that depend on the input: they are separate always.
+    fn graph(&self, opset: Opset, _: Loras) -> Result<TaskGraph<'_>, GraphError> {
         bert_graph(self.parts(), opset)
     }
 
@@ -52,7 +53,10 @@ impl Exportable for BertModel {
         });
         Ok(ReferenceRun {
             choices: Choices { what: "tags", pass: 0, rows: rows.collect() },
-            passes: vec![vec![(INPUT_IDS, input_ids.clone()), (ATTENTION_MASK, attention_mask.clone())]],
+            passes: vec![vec![
+                (INPUT_IDS, input_ids.clone().into_dyn()),
+                (ATTENTION_MASK, attention_mask.clone().into_dyn()),
+            ]],
             un_folded,
             folded,
             lower: None,

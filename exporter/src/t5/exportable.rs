@@ -20,7 +20,7 @@ use crate::precision::Precision;
 use crate::precision::matrices::StoredMatrices;
 use crate::verify::answers::{Answers, Choices, ReferenceRun};
 use crate::verify::sentences::{batch, sentences};
-use crate::weights::TaskGraph;
+use crate::weights::{Loras, TaskGraph};
 
 /// Number of ids that greedy decoding generates for each sentence, with the start token.
 const GREEDY_LEN: usize = 16;
@@ -36,10 +36,9 @@ const GROUPS: [&str; 7] = [
 ];
 
 impl Exportable for T5Model {
-    fn graph(&self, opset: Opset) -> Result<TaskGraph<'_>, GraphError> {
-        let parts =
-            T5Parts { config: self.config(), task: self.weights(), drafter: self.drafter(), tensors: self };
-        t5_graph(parts, opset)
+    fn graph(&self, opset: Opset, loras: Loras) -> Result<TaskGraph<'_>, GraphError> {
+        let (config, task, drafter) = (self.config(), self.weights(), self.drafter());
+        t5_graph(T5Parts { config, task, loras, drafter, tensors: self }, opset)
     }
 
     fn precisions(&self) -> &'static [Precision] {
@@ -86,9 +85,9 @@ impl Exportable for T5Model {
         let rows = compared_rows(&greedy, self.config().eos_token_id);
         let pass = |decoder_input_ids: Array2<i64>| {
             vec![
-                (INPUT_IDS, input_ids.clone()),
-                (ATTENTION_MASK, attention_mask.clone()),
-                (DECODER_INPUT_IDS, decoder_input_ids),
+                (INPUT_IDS, input_ids.clone().into_dyn()),
+                (ATTENTION_MASK, attention_mask.clone().into_dyn()),
+                (DECODER_INPUT_IDS, decoder_input_ids.into_dyn()),
             ]
         };
         Ok(ReferenceRun {

@@ -107,4 +107,8 @@ impl FoldedTensors for T5Model {
     fn folded_tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
         self.folded_tensor(name)
     }
+
+    fn tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
+        self.tensor(name)
+    }
 }

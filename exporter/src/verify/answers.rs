@@ -1,12 +1,12 @@
 //! Inputs of a verification and the answers of the reference model: data without a backend.
 
 use hyperloader_core::format::tagger::{ATTENTION_MASK, INPUT_IDS};
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array2, ArrayD, ArrayViewD};
 
 use crate::precision::Precision;
 
-/// Inputs of one run of a file, by name.
-pub(crate) type Pass = Vec<(&'static str, Array2<i64>)>;
+/// Inputs of one run of a file, by name. The first axis is that of the sentences.
+pub(crate) type Pass = Vec<(&'static str, ArrayD<i64>)>;
 
 /// The inputs of every implementation of a model, and the answers of the reference model.
 #[derive(Debug)]
@@ -48,8 +48,8 @@ impl ReferenceRun {
     pub(crate) fn sources(&self) -> Vec<Vec<u32>> {
         let input = |name| self.passes.first().and_then(|pass| input(pass, name));
         let (Some(ids), Some(mask)) = (input(INPUT_IDS), input(ATTENTION_MASK)) else { return Vec::new() };
-        let row = |(ids, mask): (ArrayView1<'_, i64>, ArrayView1<'_, i64>)| {
-            let tokens = ids.iter().zip(mask).filter(|(_, mask)| **mask == 1);
+        let row = |(ids, mask): (ArrayViewD<'_, i64>, ArrayViewD<'_, i64>)| {
+            let tokens = ids.iter().zip(mask.iter()).filter(|(_, mask)| **mask == 1);
             tokens.map(|(id, _)| u32::try_from(*id).unwrap_or_default()).collect()
         };
         ids.outer_iter().zip(mask.outer_iter()).map(row).collect()
@@ -57,6 +57,6 @@ impl ReferenceRun {
 }
 
 /// An input of a pass.
-pub(crate) fn input<'a>(pass: &'a Pass, name: &str) -> Option<&'a Array2<i64>> {
+pub(crate) fn input<'a>(pass: &'a Pass, name: &str) -> Option<&'a ArrayD<i64>> {
     pass.iter().find(|(found, _)| *found == name).map(|(_, ids)| ids)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hyperloader_core::format::proof::TestVectors;
 use hyperloader_runtime::{Backend, BackendError, BackendKind, BackendOptions, Graph, Value};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayD};
 
 use super::answers::{Answers, Pass, ReferenceRun};
 use super::ladder::{Comparison, Demand, Ladder, NotRun};
@@ -28,6 +28,7 @@ pub struct Verification {
 /// # Errors
 /// Returns an error if a backend was loaded but cannot run the file.
 pub(crate) fn compare(
+    task: &str,
     reference: ReferenceRun,
     path: &Path,
     verification: &Verification,
@@ -48,7 +49,7 @@ pub(crate) fn compare(
         rungs.push(rung);
         last = lower;
     }
-    let vectors = test_vectors(&passes, &last, &choices, sources, |row| {
+    let vectors = test_vectors(task, &passes, &last, &choices, sources, |row| {
         verification.tolerance.limit(row) + demand.more()
     });
     let mut file_was_run = false;
@@ -77,7 +78,7 @@ pub(crate) fn compare(
 
 /// The output of a file for the inputs of one run: the logits as `[rows, width]`.
 fn run_file(graph: &mut dyn Graph, pass: &Pass) -> Result<Array2<f64>, BackendError> {
-    let value = |ids: &Array2<i64>| Value::from_i64s(ids.shape(), ids.iter().copied().collect());
+    let value = |ids: &ArrayD<i64>| Value::from_i64s(ids.shape(), ids.iter().copied().collect());
     let values = pass.iter().map(|(name, ids)| Ok((*name, value(ids)?)));
     let values = values.collect::<Result<Vec<_>, BackendError>>()?;
     let named: Vec<(&str, &Value)> = values.iter().map(|(name, value)| (*name, value)).collect();

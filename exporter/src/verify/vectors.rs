@@ -2,12 +2,13 @@
 
 use hyperloader_core::format::proof::{Best, Ids, Row, TestPass, TestVectors};
 use hyperloader_core::format::tagger::DECODER_INPUT_IDS;
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array2, ArrayD, ArrayView1};
 
 use super::answers::{Answers, Choices, Pass, input};
 
 /// The inputs `passes` and their answers, where `limit` is the tolerated difference in a row of logits.
 pub(super) fn test_vectors(
+    task: &str,
     passes: &[Pass],
     answers: &Answers,
     choices: &Choices,
@@ -15,7 +16,7 @@ pub(super) fn test_vectors(
     limit: impl Fn(&ArrayView1<'_, f64>) -> f64,
 ) -> TestVectors {
     let pass = |(pass, logits): (&Pass, &Array2<f64>)| TestPass {
-        inputs: pass.iter().map(|(name, matrix)| ((*name).to_owned(), ids(matrix))).collect(),
+        inputs: pass.iter().map(|(name, array)| ((*name).to_owned(), ids(array))).collect(),
         rows: logits.outer_iter().map(|row| Row::new(row.iter().copied(), limit(&row))).collect(),
     };
     let targets = match (passes.get(choices.pass), answers.logits.get(choices.pass)) {
@@ -24,11 +25,12 @@ pub(super) fn test_vectors(
         }
         _ => Vec::new(),
     };
-    TestVectors { passes: passes.iter().zip(&answers.logits).map(pass).collect(), sources, targets }
+    let task = task.to_owned();
+    TestVectors { task, passes: passes.iter().zip(&answers.logits).map(pass).collect(), sources, targets }
 }
 
-fn ids(matrix: &Array2<i64>) -> Ids {
-    Ids { shape: [matrix.nrows(), matrix.ncols()], ids: matrix.iter().copied().collect() }
+fn ids(array: &ArrayD<i64>) -> Ids {
+    Ids { shape: array.shape().to_vec(), ids: array.iter().copied().collect() }
 }
 
 /// The best ids of `rows`, up to the first that rounding may change. The decoder of a file reads its own choices: they end where

@@ -11,4 +11,8 @@ impl FoldedTensors for InMemory {
     fn folded_tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
         Ok(self.0[name].clone())
     }
+
+    fn tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
+        self.folded_tensor(name)
+    }
 }

@@ -1,5 +1,7 @@
 //! What a backend answers to the stored inputs: the logits of the whole graph, and the ids that the tagger chooses.
 
+use std::path::Path;
+
 use hyperloader_core::causes::with_causes;
 use hyperloader_core::format::proof::{Ids, Row, TestPass, TestVectors};
 
@@ -10,20 +12,21 @@ use crate::model_file::ModelFile;
 use crate::options::TaggerOptions;
 use crate::tagger::Tagger;
 
-/// Runs `file` in `backend` on the stored inputs, as one graph and as a tagger.
+/// Runs the file `path` in `backend` on the stored inputs of each task, as one graph and, opened as `files`, as taggers.
 ///
 /// # Errors
 /// If the backend does not accept the graph, or fails.
 pub(super) fn check(
-    file: &ModelFile,
+    path: &Path,
+    files: &[ModelFile],
     backend: &Backend,
     options: &BackendOptions,
-    vectors: &TestVectors,
+    vectors: &[TestVectors],
 ) -> Result<Check, BackendError> {
     let mut faults = Vec::new();
     let mut share = 0.0_f64;
-    let mut graph = backend.open_file(file.path())?;
-    for (number, pass) in vectors.passes.iter().enumerate() {
+    let mut graph = backend.open_file(path)?;
+    for (number, pass) in vectors.iter().flat_map(|vectors| &vectors.passes).enumerate() {
         let found = rows(graph.as_mut(), pass)?;
         if found.len() != pass.rows.len() {
             faults.push(format!(
@@ -42,11 +45,16 @@ pub(super) fn check(
         }
     }
     drop(graph);
-    faults.extend(of_tagger(file, backend, options, vectors)?);
+    for vectors in vectors {
+        match files.iter().find(|file| file.metadata().task == vectors.task) {
+            Some(file) => faults.extend(of_tagger(file, backend, options, vectors)?),
+            None => faults.push(format!("the file has no task `{}`", vectors.task)),
+        }
+    }
     let right = format!(
         "logits differ by at most {:.0} % of the limit, ids of {} sentences equal",
         100.0 * share,
-        vectors.targets.len()
+        vectors.iter().map(|vectors| vectors.targets.len()).sum::<usize>()
     );
     Ok(Check::of(&backend.description(), &faults, right))
 }

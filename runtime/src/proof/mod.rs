@@ -9,11 +9,12 @@ mod parts;
 use std::path::{Path, PathBuf};
 
 use hyperloader_core::format::proof::{Cost, PROOF, Proof};
+use hyperloader_onnx::WeightFile;
 use serde::Serialize;
 
 use crate::backend::{Backend, BackendError, BackendOptions};
 use crate::error::ModelFileError;
-use crate::model_file::ModelFile;
+use crate::model_file::{ModelFile, unreadable};
 
 /// A file cannot be checked.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +69,10 @@ impl ProofReport {
     /// # Errors
     /// [`ProofError`] if the file cannot be opened or carries no proof. What is not as it was exported is a check that does not hold.
     pub fn new(path: &Path, options: &BackendOptions, stage: &dyn Fn(&str)) -> Result<Self, ProofError> {
-        let file = ModelFile::open(path)?;
-        let model = file.parts().model;
+        let read = |error| ProofError::File(unreadable(error, path));
+        let model = WeightFile::open(path).and_then(|file| file.model()).map_err(read)?;
+        // The files of a tagger: what else is wrong with them is said first.
+        let files = ModelFile::open_all(path)?;
         let proof: Proof = match model.metadata().get(PROOF) {
             None => return Err(ProofError::Missing(path.to_owned())),
             Some(text) => serde_json::from_str(text)
@@ -77,33 +80,31 @@ impl ProofReport {
         };
         stage("comparing graph, weights and metadata with their digests");
         let mut checks = vec![
-            parts::graph(model, &proof),
-            parts::weights(model, &proof),
-            parts::properties(model, &proof),
+            parts::graph(&model, &proof),
+            parts::weights(&model, &proof),
+            parts::properties(&model, &proof),
         ];
         let mut not_run = Vec::new();
-        match &proof.vectors {
-            None => not_run
-                .push(Check::fails("backends", "the file was exported without verification".to_owned())),
-            Some(vectors) => {
-                for (kind, backend) in Backend::available(options) {
-                    let backend = backend.map_err(|error| error.in_full());
-                    match backend {
-                        Err(reason) => not_run.push(Check::fails(kind.to_string(), reason)),
-                        Ok(backend) => {
-                            stage(&format!("running the file in {}", backend.description()));
-                            match answers::check(&file, &backend, options, vectors) {
-                                Ok(check) => checks.push(check),
-                                Err(error @ BackendError::Unsupported { .. }) => {
-                                    not_run.push(Check::fails(kind.to_string(), error.in_full()));
-                                }
-                                Err(error) => {
-                                    checks.push(Check::fails(backend.description(), error.in_full()))
-                                }
-                            }
-                        }
-                    }
+        if proof.vectors.is_empty() {
+            let reason = "the file was exported without verification".to_owned();
+            not_run.push(Check::fails("backends", reason));
+            return Ok(Self { checks, not_run, cost: proof.cost });
+        }
+        for (kind, backend) in Backend::available(options) {
+            let backend = match backend {
+                Ok(backend) => backend,
+                Err(error) => {
+                    not_run.push(Check::fails(kind.to_string(), error.in_full()));
+                    continue;
                 }
+            };
+            stage(&format!("running the file in {}", backend.description()));
+            match answers::check(path, &files, &backend, options, &proof.vectors) {
+                Ok(check) => checks.push(check),
+                Err(error @ BackendError::Unsupported { .. }) => {
+                    not_run.push(Check::fails(kind.to_string(), error.in_full()));
+                }
+                Err(error) => checks.push(Check::fails(backend.description(), error.in_full())),
             }
         }
         Ok(Self { checks, not_run, cost: proof.cost })

@@ -68,7 +68,7 @@ pub(crate) enum Command {
 
 /// The options of plain `hl-export`, which exports.
 #[derive(Debug, clap::Args)]
-#[command(group = ArgGroup::new("tasks").args(["task", "all", "bundle"]).required(true))]
+#[command(group = ArgGroup::new("tasks").args(["task", "all", "bundle", "multi"]).required(true))]
 pub(crate) struct ExportArgs {
     /// Export this task
     #[arg(long)]
@@ -82,7 +82,7 @@ pub(crate) struct ExportArgs {
     /// the authors' hypernetworks [default: none]
     ///
     /// The model must write targets as HyperLoader does. `pytorch_model.bin` is read without running anything in it.
-    #[arg(long, value_name = "DIR", requires_all = ["task", "labels"], conflicts_with_all = ["all", "bundle", "run", "runs", "checkpoint"])]
+    #[arg(long, value_name = "DIR", requires_all = ["task", "labels"], conflicts_with_all = ["all", "bundle", "multi", "run", "runs", "checkpoint"])]
     pub(crate) from: Option<PathBuf>,
 
     /// With `--from`: file with the task's labels, one in each line [default: none]
@@ -139,6 +139,12 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "task", "all"])]
     pub(crate) bundle: Option<PathBuf>,
 
+    /// Write all tasks to FILE as one graph, whose input `task_id` selects the adapters and LoRA of each sentence
+    ///
+    /// The tasks are those of a run on a T5, in float32.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "task", "all", "bundle"])]
+    pub(crate) multi: Option<PathBuf>,
+
     /// Write large weights to a file of their own, also if the model has less than 2 GiB
     #[arg(long, conflicts_with = "bundle")]
     external_data: bool,
@@ -154,7 +160,7 @@ pub(crate) struct ExportArgs {
     /// Write the inputs of the verification and the file's outputs to DIR, as ONNX's model tests have them [default: none]
     ///
     /// Each run of the graph is a folder `test_data_set_N` with `input_N.pb` and `output_N.pb`.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["all", "bundle", "no_verify"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["all", "bundle", "multi", "no_verify"])]
     pub(crate) test_data: Option<PathBuf>,
 
     /// Number format of the large matrices, or `auto`: the smallest file that `--max-f1-drop` accepts
@@ -175,7 +181,7 @@ pub(crate) struct ExportArgs {
     pub(crate) max_f1_drop: Option<f64>,
 
     /// Labelled file that the cost is measured on [default: the validation sentences that the run's configuration names]
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "bundle"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "bundle", "multi"])]
     pub(crate) valid: Option<PathBuf>,
 
     /// Do not measure what the precision costs

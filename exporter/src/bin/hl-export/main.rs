@@ -76,6 +76,9 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
     if let Some(folder) = &args.bundle {
         return export_bundle(args, run, folder, console);
     }
+    if let Some(path) = &args.multi {
+        return export_multi(args, run, path, console);
+    }
     let tasks: Vec<String> = match &args.task {
         Some(task) => vec![run.task(task)?.name.clone()],
         None => run.manifest.tasks.iter().map(|task| task.name.clone()).collect(),
@@ -141,14 +144,7 @@ fn export_foreign(args: &ExportArgs, folder: &Path, console: &Console) -> Result
 /// Exports all tasks of `run` as a bundle.
 fn export_bundle(args: &ExportArgs, run: Run, folder: &Path, console: &Console) -> Result<()> {
     let tasks: Vec<String> = run.manifest.tasks.iter().map(|task| task.name.clone()).collect();
-    let ([], precision) = args.precision.candidates() else {
-        bail!("the tasks of a bundle have one precision\nhint: name one in place of `--precision auto`");
-    };
-    let Some(first) = tasks.first() else { bail!("the run has no tasks") };
-    let which = args.which(first);
-    if matches!(which, Which::BestOf(_)) {
-        bail!("the tasks of a bundle are of one checkpoint\nhint: leave out `--checkpoint task-best`");
-    }
+    let (which, precision) = of_all_tasks(args)?;
     check_output_folder(folder)?;
     for task in tasks.iter().filter(|_| folder.exists()) {
         check_in_bundle(folder, &format!("{task}.onnx"), args.force)?;
@@ -167,6 +163,35 @@ fn export_bundle(args: &ExportArgs, run: Run, folder: &Path, console: &Console) 
         list.write(exported, || exported.to_string())?;
     }
     list.finish()
+}
+
+/// Exports all tasks of `run` as one graph.
+fn export_multi(args: &ExportArgs, run: Run, path: &Path, console: &Console) -> Result<()> {
+    let (which, precision) = of_all_tasks(args)?;
+    check_new(path, args.force)?;
+    let exporter = Exporter::open(run, which, args.backbone.as_deref())?;
+    let stage = |task: &str, step: &str| console.note(format_args!("{task}: {step}"));
+    let exported = exporter.export_multi(path, &args.options(precision, None), &stage)?;
+    let mut list = Records::new(console, args.output_format);
+    for exported in &exported {
+        report(exported, console);
+        list.write(exported, || exported.to_string())?;
+    }
+    list.finish()
+}
+
+/// The checkpoint and the precision of files that hold all tasks.
+fn of_all_tasks(args: &ExportArgs) -> Result<(Which<'static>, Precision)> {
+    let ([], precision) = args.precision.candidates() else {
+        bail!("tasks that share weights have one precision\nhint: name one in place of `--precision auto`");
+    };
+    match args.which("") {
+        Which::BestOf(_) => {
+            bail!("tasks that share weights are of one checkpoint\nhint: leave out `--checkpoint task-best`")
+        }
+        Which::Best => Ok((Which::Best, precision)),
+        Which::Last => Ok((Which::Last, precision)),
+    }
 }
 
 /// Checks, before other work is done, that the file can be written, and that it is not there unless `force`.

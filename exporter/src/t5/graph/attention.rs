@@ -2,11 +2,14 @@
 
 use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::format::tagger::{cross_key, cross_value, self_key, self_value};
+use hyperloader_core::method::names::lora as lora_name;
+use hyperloader_core::weights::task::Lora;
+use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_onnx::{ElementType, Value};
 
 use super::adapter::join;
 use super::parts::T5Parts;
-use crate::weights::{Part, TaskGraphBuilder};
+use crate::weights::{Layout, Loras, Part, TaskGraphBuilder, declare_tensor};
 
 /// Stack, block and kind of an attention.
 #[derive(Clone, Copy)]
@@ -126,6 +129,42 @@ impl<'a> T5Parts<'a> {
         let (d_model, inner) = (self.config.d_model, self.config.inner_dim());
         let dims = if part == "o" { [inner, d_model] } else { [d_model, inner] };
         let name = names::attention(place.stack, place.block, place.kind, part);
-        self.linear(graph, part, (&name, Part::Attention), dims, states)
+        let projected = self.linear(graph, part, (&name, Part::Attention), dims, states);
+        match self.lora(place, part) {
+            None => projected,
+            Some(lora) => graph.scoped(&format!("{part}_lora"), |graph| {
+                let update = low_rank(graph, name.trim_end_matches(".weight"), lora, states);
+                graph.add(projected, update)
+            }),
+        }
     }
+
+    /// The LoRA pair on a projection, if pairs are separate and it has one.
+    fn lora(&self, place: Place, part: &str) -> Option<&'a Lora<HostTensor>> {
+        let of = self.task.blocks(place.stack)[place.block].attention(place.kind);
+        let pair = match part {
+            "q" => of.q.as_ref(),
+            "v" => of.v.as_ref(),
+            _ => None,
+        };
+        pair.filter(|_| self.loras == Loras::Separate)
+    }
+}
+
+/// `scale * B (A x)` for the pair on `module` (Hu et al. 2022).
+fn low_rank<'a>(
+    graph: &mut TaskGraphBuilder<'a>,
+    module: &str,
+    lora: &'a Lora<HostTensor>,
+    x: Value,
+) -> Value {
+    let a = declare_tensor(graph, &lora_name(module, "a"), Part::Lora, Layout::Transposed, &lora.a);
+    let b = declare_tensor(graph, &lora_name(module, "b"), Part::Lora, Layout::Transposed, &lora.b);
+    let down = graph.matmul(x, a);
+    let up = graph.matmul(down, b);
+    if lora.scale == 1.0 {
+        return up;
+    }
+    let scale = graph.f32(lora.scale as f32);
+    graph.mul(up, scale)
 }

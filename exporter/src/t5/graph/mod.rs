@@ -1,5 +1,5 @@
 //! The ONNX graph of a task's T5: encoder and decoder with the task's adapters, and the generator of adapters where the
-//! method has one. LoRA pairs are not part of the graph: they are folded into the matrices.
+//! method has one. LoRA pairs are folded into the matrices, or beside them.
 //!
 //! The graph uses standard operators only and no control flow, so that any runtime can load it. It can be split into an
 //! encoder and a decoder at the values named in [`hyperloader_core::format::tagger`].

@@ -9,7 +9,7 @@ use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_onnx::Value;
 
 use crate::error::ModelError;
-use crate::weights::{Layout, Part, Source, TaskGraphBuilder, declare};
+use crate::weights::{Layout, Loras, Part, Source, TaskGraphBuilder, declare};
 
 /// Reads the tensors of a T5.
 pub trait FoldedTensors: fmt::Debug {
@@ -18,6 +18,12 @@ pub trait FoldedTensors: fmt::Debug {
     /// # Errors
     /// Returns an error if there is no tensor of this name, or folding fails.
     fn folded_tensor(&self, name: &str) -> Result<HostTensor, ModelError>;
+
+    /// The same tensor without its LoRA pair.
+    ///
+    /// # Errors
+    /// Returns an error if there is no tensor of this name.
+    fn tensor(&self, name: &str) -> Result<HostTensor, ModelError>;
 }
 
 /// The parts that the graph of a task's T5 is built from.
@@ -25,8 +31,10 @@ pub trait FoldedTensors: fmt::Debug {
 pub struct T5Parts<'a> {
     /// Dimensions of the backbone.
     pub config: &'a T5Config,
-    /// Adapters and the generator of the task. LoRA pairs are ignored, because `tensors` returns folded matrices.
+    /// Adapters, LoRA pairs and the generator of the task.
     pub task: &'a TaskWeights<HostTensor>,
+    /// Where the LoRA pairs are.
+    pub loras: Loras,
     /// The task's drafter, if it has one.
     pub drafter: Option<&'a Drafter>,
     /// Reads the tensors of the backbone when the file is written.
@@ -37,7 +45,11 @@ impl<'a> T5Parts<'a> {
     /// A tensor of the backbone as the source of a weight.
     fn source(&self, name: &str, part: Part, layout: Layout) -> Source<'a> {
         let (tensors, name) = (self.tensors, name.to_owned());
-        Source::on_demand(part, layout, move || tensors.folded_tensor(&name))
+        let separate = self.loras == Loras::Separate;
+        Source::on_demand(part, layout, move || match separate {
+            true => tensors.tensor(&name),
+            false => tensors.folded_tensor(&name),
+        })
     }
 
     /// The embedding `[vocab, d_model]`.

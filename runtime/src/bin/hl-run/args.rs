@@ -99,6 +99,10 @@ pub(crate) struct TagArgs {
     #[arg(id = "model", long = "model", value_name = "FILE", required = true, num_args = 1.., value_parser = word(), value_hint = ValueHint::FilePath)]
     pub(crate) models: Vec<PathBuf>,
 
+    /// Tasks to tag with, of files that have several [default: all of each file]
+    #[arg(long = "task", value_name = "NAME", num_args = 1)]
+    pub(crate) tasks: Vec<String>,
+
     /// Print the file's metadata and tag nothing
     #[arg(long, conflicts_with_all = ["sentences", "input", "output"])]
     pub(crate) info: bool,

@@ -15,17 +15,25 @@ use crate::args::TagArgs;
 pub(crate) fn files(args: &TagArgs) -> Result<Vec<ModelFile>> {
     let mut files: Vec<ModelFile> = Vec::new();
     for path in &args.models {
-        let file = ModelFile::open(path)?;
-        let task = &file.metadata().task;
-        if let Some(other) = files.iter().find(|other| other.metadata().task == *task) {
-            bail!(
-                "`{}` and `{}` are both taggers of the task `{task}`: their results could not be told apart\n\
-                 hint: tag with one after the other, or compare them with `--gold FILE --compare FILE`",
-                other.path().display(),
-                path.display()
-            );
+        for file in ModelFile::open_all(path)? {
+            let task = &file.metadata().task;
+            if !args.tasks.is_empty() && !args.tasks.contains(task) {
+                continue;
+            }
+            if let Some(other) = files.iter().find(|other| other.metadata().task == *task) {
+                bail!(
+                    "`{}` and `{}` are both taggers of the task `{task}`: their results could not be told apart\n\
+                     hint: tag with one after the other, or compare them with `--gold FILE --compare FILE`",
+                    other.path().display(),
+                    path.display()
+                );
+            }
+            files.push(file);
         }
-        files.push(file);
+    }
+    let is_there = |task: &&String| files.iter().any(|file| file.metadata().task == **task);
+    if let Some(task) = args.tasks.iter().find(|task| !is_there(task)) {
+        bail!("no file has the task `{task}`\nhint: `hl-run --model FILE --info` shows the tasks of a file");
     }
     Ok(files)
 }
@@ -39,8 +47,9 @@ pub(crate) fn open(args: &TagArgs, console: &Console) -> Result<Vec<Tagger>> {
     let mut noted: Vec<String> = Vec::new();
     let files = files(args)?;
     let several = files.len() > 1;
-    for (file, path) in files.into_iter().zip(&args.models) {
-        let tagger = open_one(args, file, path)?;
+    for file in files {
+        let path = file.path().to_owned();
+        let tagger = open_one(args, file, &path)?;
         let backend = tagger.backend();
         let notices = backend.notices();
         let notes = notices.iter().map(ToString::to_string);

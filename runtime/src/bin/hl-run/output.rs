@@ -59,11 +59,7 @@ pub(crate) fn target(args: &TagArgs, inputs: &[Input]) -> Result<Target> {
     };
     if format == Format::Parquet {
         needs_parquet()?;
-        if args.models.len() > 1 {
-            bail!(
-                "`parquet` has the tags of one model\nhint: use `jsonl`, or tag with one model after the other"
-            );
-        }
+        one_model(args.models.len())?;
     }
     if args.resume && !format.can_resume() {
         bail!(
@@ -82,6 +78,18 @@ pub(crate) fn target(args: &TagArgs, inputs: &[Input]) -> Result<Target> {
         (_, false) => Place::File(AtomicFile::create(&path)?),
     };
     Ok(Target { format, place })
+}
+
+/// A table of Parquet has columns for the tags of one model.
+fn one_model(count: usize) -> Result<()> {
+    match count > 1 {
+        true => {
+            bail!(
+                "`parquet` has the tags of one model\nhint: use `jsonl`, or tag with one model after the other"
+            )
+        }
+        false => Ok(()),
+    }
 }
 
 /// Checks that a single file can be written and is none that is read.
@@ -184,11 +192,12 @@ impl Target {
     ) -> Result<Output<'a>> {
         let destination = match self.place {
             Place::Stdout => Destination::Stdout,
-            Place::File(file) if self.format == Format::Parquet => Destination::Table(Table::new(
-                file,
-                args.output.as_deref().unwrap_or(Path::new("")),
-                args.offsets,
-            )?),
+            Place::File(file) if self.format == Format::Parquet => {
+                // A file can have several tasks.
+                one_model(models.len())?;
+                let path = args.output.as_deref().unwrap_or(Path::new(""));
+                Destination::Table(Table::new(file, path, args.offsets)?)
+            }
             Place::File(file) => Destination::File(file, args.output.clone().unwrap_or_default()),
             Place::Partial(path) => Destination::Partial(Partial::open(&path, task())?),
             Place::Folder(path) => Destination::Folder(Brat::new(&path, inputs, models, args.offsets)?),

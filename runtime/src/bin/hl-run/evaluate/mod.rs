@@ -99,7 +99,12 @@ fn format(args: &TagArgs) -> Result<Format> {
 }
 
 fn open(args: &TagArgs, model: &Path, console: &Console) -> Result<Tagger> {
-    let tagger = Tagger::new(ModelFile::open(model)?, &args.options(model))?;
+    let file = match &args.tasks[..] {
+        [] => ModelFile::open(model)?,
+        [task] => ModelFile::open_task(model, task)?,
+        [..] => bail!("an evaluation has one task\nhint: name one with `--task`"),
+    };
+    let tagger = Tagger::new(file, &args.options(model))?;
     for notice in tagger.backend().notices() {
         console.note(notice);
     }

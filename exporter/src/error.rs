@@ -27,7 +27,7 @@ pub enum ExportError {
     Run(#[from] RunError),
     /// A checkpoint of another program is unusable.
     #[error(transparent)]
-    Import(#[from] ImportError),
+    Import(Box<ImportError>),
     /// The tasks cannot be in one graph.
     #[error(transparent)]
     Multi(#[from] MultiError),
@@ -86,6 +86,12 @@ pub enum ExportError {
     /// The cost of the precision could not be measured.
     #[error("cannot measure what the precision costs")]
     Measure(#[from] CostError),
+}
+
+impl From<ImportError> for ExportError {
+    fn from(error: ImportError) -> Self {
+        Self::Import(Box::new(error))
+    }
 }
 
 impl ExportError {

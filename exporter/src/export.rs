@@ -81,10 +81,12 @@ pub struct Exporter {
     /// Folder of the backbone.
     folder: PathBuf,
     models: Box<dyn Models>,
+    /// What the checkpoint is, for people, if another program wrote it.
+    origin: &'static str,
     /// What each source begins with, if it is not what the method says.
     source_prefix: Option<String>,
     /// A folder that was made for this exporter, which is removed with it.
-    made: Option<TempDir>,
+    _made: Option<TempDir>,
 }
 
 /// A file that was written but not yet verified.
@@ -115,13 +117,22 @@ impl Exporter {
             Architecture::T5(config) => Box::new(T5Models::new(folder.clone(), config.clone())),
             Architecture::Bert(_) => Box::new(BertModels::new(folder.clone())),
         };
-        Self { run, checkpoint, tensors, folder, models, source_prefix: None, made: None }
+        Self { run, checkpoint, tensors, folder, models, origin: "a run", source_prefix: None, _made: None }
     }
 
-    /// The same with this prefix of each source, and with a folder that is removed with it.
-    pub(crate) fn with(mut self, source_prefix: String, made: Option<TempDir>) -> Self {
-        (self.source_prefix, self.made) = (Some(source_prefix), made);
-        self
+    /// The same for a checkpoint of this origin, with this prefix of each source, and with a folder that is removed with it.
+    pub(crate) fn with(self, origin: &'static str, source_prefix: String, made: Option<TempDir>) -> Self {
+        Self { origin, source_prefix: Some(source_prefix), _made: made, ..self }
+    }
+
+    /// What the checkpoint is, for people.
+    pub fn origin(&self) -> &'static str {
+        self.origin
+    }
+
+    /// Folder of the backbone.
+    pub fn backbone_folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The run that is exported.

@@ -125,6 +125,14 @@ fn settings_of_lora_that_change_the_result_are_refused() {
     for (field, value, message) in [
         ("use_dora", json!(true), "`use_dora` is true, only false or nothing"),
         ("bias", json!("all"), "`bias` is \"all\", only \"none\""),
+        ("init_lora_weights", json!("pissa"), "`init_lora_weights` is \"pissa\", only true, false"),
+        ("use_rslora", json!(1), "`use_rslora` is 1, only true or false"),
+        (
+            "loftq_config",
+            json!({"loftq_bits": 4}),
+            "`loftq_config` is {\"loftq_bits\":4}, only false or nothing",
+        ),
+        ("a_field_of_the_future", json!(3), "`a_field_of_the_future` is 3, only false or nothing"),
         ("alpha_pattern", json!({"q": 4}), "`alpha_pattern` is {\"q\":4}"),
         ("peft_type", json!("IA3"), "`peft_type` is \"IA3\", only \"LORA\""),
         ("lora_alpha", json!("x"), "`lora_alpha` is \"x\", only a number"),
@@ -253,6 +261,78 @@ fn a_folder_without_a_checkpoint_and_labels_that_cannot_be_written_are_errors() 
     fs::remove_file(model.path().join("model/tokenizer.json")).unwrap();
     let message = error_of(&import(model.path().join("model")));
     assert!(message.contains("has no `tokenizer.json`"), "{message}");
+}
+
+#[test]
+fn safetensors_come_before_a_pickle_and_a_named_backbone_before_the_folder() {
+    let place = copy_of("lora-t5", &["model"]);
+    let folder = place.path().join("model");
+    let file = folder.join("model.safetensors");
+    let tensors = TensorFile::open(&file).unwrap().read_all().unwrap();
+    let zeros = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.mapv(|_| 0.0))).collect();
+    torch_file::write(&folder.join("pytorch_model.bin"), &zeros);
+    let shard = "model-00001-of-00001.safetensors";
+    fs::rename(&file, folder.join(shard)).unwrap();
+    let map: serde_json::Map<String, Json> =
+        tensors.keys().map(|name| (name.clone(), json!(shard))).collect();
+    fs::write(folder.join("model.safetensors.index.json"), json!({ "weight_map": map }).to_string()).unwrap();
+    let exporter = Exporter::import(&import(folder.clone())).unwrap();
+    let task = exporter.run().manifest.tasks[0].clone();
+    let model = exporter.t5_model(&task).unwrap();
+    assert_eq!(model.tensor("shared.weight").unwrap(), tensors["shared.weight"]);
+
+    let tokenizer = folder.join("tokenizer.json");
+    let backbone = place.path().join("backbone");
+    fs::create_dir(&backbone).unwrap();
+    fs::rename(&tokenizer, backbone.join("tokenizer.json")).unwrap();
+    let import = Import { backbone: Some(backbone.clone()), ..import(folder) };
+    assert!(Exporter::import(&import).is_ok());
+    fs::remove_dir_all(backbone).unwrap();
+    assert!(error_of(&import).contains("tokenizer.json"));
+}
+
+#[test]
+fn names_that_mean_the_same_and_names_that_are_no_task_are_errors() {
+    let place = copy_of("lora-t5", &["model", "adapter"]);
+    let file = place.path().join("adapter/adapter_model.safetensors");
+    let whole = TensorFile::open(&file).unwrap().read_all().unwrap();
+    let name = "base_model.model.encoder.block.0.layer.0.SelfAttention.q.lora_A.weight";
+    for other in [name.trim_start_matches("base_model.model."), &name.replace("lora_A", "lora_A.default")] {
+        let mut tensors = whole.clone();
+        tensors.insert(other.to_owned(), whole[name].clone());
+        write_tensors(&file, &tensors).unwrap();
+        assert!(error_of(&import(place.path().join("adapter"))).contains("two of this meaning"), "{other}");
+    }
+    write_tensors(&file, &whole).unwrap();
+    for task in ["", "../x", "a\nb"] {
+        let import = Import { task: task.to_owned(), ..import(place.path().join("adapter")) };
+        assert!(error_of(&import).contains("letters, digits"), "{task:?}");
+    }
+}
+
+#[test]
+fn pickles_that_would_take_all_memory_or_all_of_the_stack_are_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("pytorch_model.bin");
+    let refused = |pickle: &[u8], data: &[(&str, &[u8])], message: &str| {
+        torch_file::write_raw(&path, pickle, data);
+        let found = with_causes(&read_tensors(&path).unwrap_err());
+        assert!(found.contains(message), "{message}: {found}");
+    };
+    for open in [b")".as_slice(), b"]", b"}"] {
+        let deep = [b"\x80\x02", open, &b"\x85".repeat(300_000), b"."].concat();
+        refused(&deep, &[], "too deep in each other");
+    }
+    let doubling = [b"\x80\x02K\x01q\x00".as_slice(), &b"h\x00h\x00\x86q\x00".repeat(40), b"."].concat();
+    refused(&doubling, &[], "twice");
+    refused(&[b"\x80\x02".as_slice(), &b"N".repeat(5 << 20), b"."].concat(), &[], "too many instructions");
+    let pickle = torch_file::pickle([("a", "0", &[64][..])]);
+    refused(&pickle, &[("0", &[0; 32])], "has 32 bytes, expected 256");
+    // A view whose elements have the other sign.
+    let end = b"\x89ccollections\nOrderedDict\n)Rt";
+    let at = pickle.windows(end.len()).position(|window| window == end).unwrap() + end.len() - 1;
+    let marked = [&pickle[..at], b"}X\x03\x00\x00\x00neg\x88s", &pickle[at..]].concat();
+    refused(&marked, &[("0", &[0; 256])], "marked as negative");
 }
 
 #[test]

@@ -77,7 +77,7 @@ pub use model_file::ModelFile;
 pub use names::UnknownName;
 pub use options::{DraftFrom, Mode, Split, TaggerOptions, Words};
 pub use output::{Tagged, TaggedSpan};
-pub use proof::{Check, ProofError, ProofReport};
+pub use proof::{Check, NotRun, ProofError, ProofReport};
 pub use scores::{SentenceScores, TagScore};
 pub use statistics::Statistics;
 pub use tagger::Tagger;

@@ -229,6 +229,62 @@ fn inspection_lists_the_parts_of_a_file() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+#[test]
+fn test_data_that_is_there_is_replaced_only_on_demand() {
+    let place = Workplace::new();
+    place.write("data/test_data_set_7/input_0.pb", "mine");
+    let mut export = place.program("hl-export");
+    export
+        .args(["--task", "snips", "--quiet", "--no-cost", "--test-data", "data", "--run"])
+        .arg(fixture("runs/nano"));
+    let output = export.output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.code() == Some(1) && message.contains("test_data_set_7` is there already"),
+        "{message}"
+    );
+    assert!(!place.path("snips.onnx").exists());
+    assert!(export.arg("--force").output().unwrap().status.success());
+    assert!(!place.path("data/test_data_set_7").exists() && place.path("data/test_data_set_1").exists());
+}
+
+#[test]
+fn a_file_that_no_backend_ran_is_not_called_as_exported() {
+    let place = Workplace::new();
+    let file = export(&place, "snips.onnx", &["--no-verify"]);
+    let output = place.program("hl-run").arg("verify").arg(&file).output().unwrap();
+    let (report, message) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success() && report.contains("digests as exported, not run"), "{report}");
+    assert!(message.contains("but no backend ran it"), "{message}");
+    let whole = export(&place, "whole.onnx", &[]);
+    let output = place.program("hl-run").args(["verify", "--device", "cuda"]).arg(&whole).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn options_without_effect_are_refused_for_foreign_checkpoints_too() {
+    let place = Workplace::new();
+    place.write("labels.txt", "\u{feff}a\r\nb\n");
+    let error = |arguments: &[&str]| {
+        let mut export = place.program("hl-export");
+        export.args(["--from", "none", "--task", "t", "--labels", "labels.txt"]).args(arguments);
+        let output = export.output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(error(&["--precision", "auto", "--no-cost"]).contains("needs the measurement"));
+    for (option, value) in [("--keep-f32", "x*"), ("--max-f1-drop", "0.1"), ("--valid", "none")] {
+        assert!(
+            error(&[option, value]).contains(&format!("`{option}` has no effect on a file in f32")),
+            "{option}"
+        );
+    }
+    assert!(error(&[]).contains("it is not a folder"), "the labels are read");
+    place.write("labels.txt", "a\nB-b\n");
+    assert!(error(&[]).contains("labels.txt:2: `B-b` is a tag, expected the name of a label"));
+}
+
 /// Changes the float32 elements of the initializer `name`.
 fn change_floats(model: &mut ModelProto, name: &str, change: impl FnOnce(&mut Vec<f32>)) {
     let tensors = &mut model.graph.as_mut().unwrap().initializer;

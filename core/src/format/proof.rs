@@ -87,7 +87,7 @@ pub struct Ids {
     pub ids: Vec<i64>,
 }
 
-/// What is known of a row of logits. If no logit differs by more than `limit` from the reference, no number here does.
+/// What is known of a row of logits. If no logit differs by more than `limit` from the reference, no number but the margin does.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The best id, and how far its logit is ahead of the second best.
@@ -119,9 +119,12 @@ impl Row {
     }
 
     /// The largest difference to `found` as a share of the limit; infinite if a number is not finite, or the best id is
-    /// another although it is ahead by more than the limit.
+    /// another although it is ahead by more than two logits may differ together.
     pub fn share(&self, found: &Self) -> f64 {
-        if found.best.id != self.best.id && self.best.margin > self.limit {
+        if self.limit.is_nan() || self.limit < 0.0 {
+            return f64::INFINITY;
+        }
+        if found.best.id != self.best.id && self.best.margin > 2.0 * self.limit {
             return f64::INFINITY;
         }
         let pairs = [(self.max, found.max), (self.mean, found.mean), (self.rms, found.rms)];

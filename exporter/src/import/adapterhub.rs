@@ -10,7 +10,7 @@ use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 use serde_json::Value;
 
 use super::error::ImportError;
-use super::folder::{ADAPTER_CONFIG, backbone, json, tensors};
+use super::folder::{ADAPTER_CONFIG, backbone, insert, json, tensors};
 use super::merge::Pairs;
 use super::{Foreign, Import};
 use crate::error::ExportError;
@@ -54,13 +54,13 @@ pub(super) fn read(import: &Import) -> Result<Foreign, ExportError> {
         let lora = theirs.split_once(&format!(".loras.{name}.lora_"));
         let adapter = theirs.split_once(&format!(".adapters.{name}.adapter_"));
         match (lora, adapter) {
-            (Some((module, matrix)), _) => pairs.add(module, matrix.starts_with('B'), tensor),
+            (Some((module, matrix)), _) => pairs.add(module, matrix.starts_with('B'), tensor, &file)?,
             (None, Some((module, part))) => {
                 let part = part.replacen("down.0.", "down.", 1);
                 let ours = names::of_task(&import.task, &names::adapter(module, &part));
-                modules.insert(ours, tensor);
+                insert(&mut modules, ours, tensor, &file)?;
             }
-            (None, None) => drop(modules.insert(theirs, tensor)),
+            (None, None) => insert(&mut modules, theirs, tensor, &file)?,
         }
     }
     let alpha = settings.alpha.unwrap_or(1.0);
@@ -74,7 +74,11 @@ pub(super) fn read(import: &Import) -> Result<Foreign, ExportError> {
             Foreign { method: method.into(), ..Foreign::full(backbone, modules, file) }
         }
     };
-    Ok(Foreign { tensors: foreign.tensors.into_iter().chain(merged).collect(), ..foreign })
+    Ok(Foreign {
+        origin: "modules of AdapterHub",
+        tensors: foreign.tensors.into_iter().chain(merged).collect(),
+        ..foreign
+    })
 }
 
 /// Checks the settings of an adapter, or of each part of a union.
@@ -90,6 +94,10 @@ fn settings(path: &Path, config: &Value) -> Result<Settings, ImportError> {
             let mut all = Settings::default();
             for part in config["configs"].as_array().into_iter().flatten() {
                 let Settings { activation, alpha } = settings(path, part)?;
+                if all.activation.is_some() && activation.is_some() || all.alpha.is_some() && alpha.is_some()
+                {
+                    return Err(fault("configs", "one adapter and one LoRA"));
+                }
                 all.activation = all.activation.or(activation);
                 all.alpha = all.alpha.or(alpha);
             }

@@ -63,6 +63,7 @@ pub(super) fn read(import: &Import, tensors: Tensors, file: PathBuf) -> Result<F
     );
     let bias = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight";
     Ok(Foreign {
+        origin: "hypernetworks of HyperLoader's authors",
         method: method.into(),
         tensors: ours,
         backbone: made.path().to_owned(),

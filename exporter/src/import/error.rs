@@ -56,6 +56,9 @@ pub enum ImportError {
     /// The backbone is unusable.
     #[error(transparent)]
     Backbone(#[from] BackboneError),
+    /// The tensors of a file are not those of the T5.
+    #[error("the tensors of `{}`, with the configuration beside it or in the backbone, are no T5", file.display())]
+    Made { file: PathBuf, source: Box<BackboneError> },
     /// A file of PyTorch is unusable.
     #[error(transparent)]
     Pickle(#[from] PickleError),

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use hyperloader_core::backbone::{CONFIG, TOKENIZER};
 use hyperloader_core::files::{FileError, read_text};
-use hyperloader_core::weights::pretrained::{SINGLE, Weights};
-use hyperloader_core::weights::tensors::{TensorFile, Tensors, write_tensors};
+use hyperloader_core::weights::pretrained::{INDEX, SINGLE, Weights};
+use hyperloader_core::weights::tensors::{HostTensor, TensorFile, Tensors, write_tensors};
 use serde_json::Value;
 
 use super::error::ImportError;
+use super::merge::twice;
 use super::pickle::read_tensors;
 use super::{Foreign, Import, authors};
 use crate::error::ExportError;
@@ -82,23 +83,44 @@ pub(super) fn backbone(import: &Import, named: Option<&str>) -> Result<PathBuf, 
     }
 }
 
+/// Adds a tensor that must not be there yet. `file` is for the message.
+pub(super) fn insert(
+    tensors: &mut Tensors,
+    name: String,
+    tensor: HostTensor,
+    file: &Path,
+) -> Result<(), ImportError> {
+    match tensors.contains_key(&name) {
+        true => Err(twice(file, &name)),
+        false => {
+            tensors.insert(name, tensor);
+            Ok(())
+        }
+    }
+}
+
 /// A whole model. Hypernetworks are recognized by the names of their tensors.
 pub(super) fn read_model(import: &Import) -> Result<Foreign, ExportError> {
     let folder = &import.folder;
-    let pickled = !folder.join(SINGLE).is_file() && folder.join(PICKLED).is_file();
-    if !pickled {
-        let weights = Weights::open(folder).map_err(ImportError::from)?;
-        let path = weights.path().to_owned();
-        if !weights.names().any(authors::is_one) {
-            // The weights are read from the folder, one at a time.
-            return Ok(Foreign::full(folder.clone(), Tensors::new(), path));
-        }
-        let names: Vec<String> = weights.names().map(str::to_owned).collect();
-        let tensors = names.into_iter().map(|name| Ok((name.clone(), weights.floats(&name)?)));
-        return authors::read(import, tensors.collect::<Result<_, ImportError>>()?, path);
+    // Safetensors come first, as in transformers.
+    let has_safetensors = [SINGLE, INDEX].iter().any(|name| folder.join(name).is_file());
+    if !has_safetensors && folder.join(PICKLED).is_file() {
+        let path = folder.join(PICKLED);
+        return of_tensors(import, read_tensors(&path).map_err(ImportError::from)?, path);
     }
-    let path = folder.join(PICKLED);
-    let tensors = read_tensors(&path).map_err(ImportError::from)?;
+    let weights = Weights::open(folder).map_err(ImportError::from)?;
+    let path = weights.path().to_owned();
+    if import.backbone.is_none() && !weights.names().any(authors::is_one) {
+        // The weights are read from the folder, one at a time.
+        return Ok(Foreign::full(folder.clone(), Tensors::new(), path));
+    }
+    let names: Vec<String> = weights.names().map(str::to_owned).collect();
+    let tensors = names.into_iter().map(|name| Ok((name.clone(), weights.floats(&name)?)));
+    of_tensors(import, tensors.collect::<Result<_, ImportError>>()?, path)
+}
+
+/// The model with these tensors, which were read from `path`.
+fn of_tensors(import: &Import, tensors: Tensors, path: PathBuf) -> Result<Foreign, ExportError> {
     if tensors.keys().any(|name| authors::is_one(name)) {
         return authors::read(import, tensors, path);
     }
@@ -107,14 +129,16 @@ pub(super) fn read_model(import: &Import) -> Result<Foreign, ExportError> {
     Ok(Foreign { made: Some(made), ..Foreign::full(backbone, Tensors::new(), path) })
 }
 
-/// A folder in Hugging Face's layout with `tensors`, and with configuration and tokenizer of the checkpoint or, where it has
-/// none, of the backbone.
+/// A folder in Hugging Face's layout with `tensors`, and with configuration and tokenizer of the backbone or, where it has none,
+/// of the checkpoint.
 pub(super) fn make_backbone(import: &Import, tensors: &Tensors) -> Result<tempfile::TempDir, ImportError> {
-    let folders = || std::iter::once(&import.folder).chain(&import.backbone);
+    // The backbone that is named comes first.
+    let folders = || import.backbone.iter().chain([&import.folder]);
     let file = |name: &str| folders().map(|folder| folder.join(name)).find(|path| path.is_file());
     let config = file(CONFIG).ok_or_else(|| ImportError::NoBackbone(import.folder.clone()))?;
     let tokenizer = file(TOKENIZER).ok_or_else(|| ImportError::NoTokenizer(import.folder.clone()))?;
-    let made = tempfile::tempdir().map_err(|error| FileError::new("create", Path::new("a folder"), error))?;
+    let made =
+        tempfile::tempdir().map_err(|error| FileError::new("write to", &std::env::temp_dir(), error))?;
     for (from, name) in [(config, CONFIG), (tokenizer, TOKENIZER)] {
         let to = made.path().join(name);
         fs::copy(&from, &to).map_err(|error| FileError::new("copy", &from, error))?;

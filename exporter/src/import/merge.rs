@@ -12,14 +12,37 @@ use super::error::ImportError;
 use crate::error::{ExportError, ModelError};
 use crate::fold::fold;
 
+/// The error of a tensor that is in `file` twice, under names that mean the same.
+pub(super) fn twice(file: &Path, name: &str) -> ImportError {
+    ImportError::Tensor {
+        file: file.to_owned(),
+        name: name.to_owned(),
+        found: "two of this meaning".to_owned(),
+        expected: "one".to_owned(),
+    }
+}
+
 /// The matrices of pairs, by the name of the module that they update.
 #[derive(Debug, Default)]
 pub(super) struct Pairs(BTreeMap<String, [Option<HostTensor>; 2]>);
 
 impl Pairs {
     /// Adds A (`[rank, input]`) or B (`[output, rank]`) of the pair on `module`.
-    pub(super) fn add(&mut self, module: &str, is_b: bool, matrix: HostTensor) {
-        self.0.entry(module.to_owned()).or_default()[usize::from(is_b)] = Some(matrix);
+    ///
+    /// # Errors
+    /// If it is there already. `file` is for the message.
+    pub(super) fn add(
+        &mut self,
+        module: &str,
+        is_b: bool,
+        matrix: HostTensor,
+        file: &Path,
+    ) -> Result<(), ImportError> {
+        let place = &mut self.0.entry(module.to_owned()).or_default()[usize::from(is_b)];
+        match place.replace(matrix) {
+            None => Ok(()),
+            Some(_) => Err(twice(file, module)),
+        }
     }
 
     /// The updated matrices, under Hugging Face's names. `scale` gives the factor of `B A` for a rank; `file` is for errors.

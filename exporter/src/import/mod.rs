@@ -57,6 +57,8 @@ pub struct Import {
 
 /// What is read of a checkpoint.
 struct Foreign {
+    /// What it is, for people.
+    origin: &'static str,
     method: MethodConfig,
     /// Tensors of the method under our names, and those of the backbone that training changed.
     tensors: Tensors,
@@ -73,7 +75,8 @@ impl Foreign {
     /// A backbone with changed tensors and without modules.
     fn full(backbone: PathBuf, tensors: Tensors, file: PathBuf) -> Self {
         let method = FullConfig::default().into();
-        Self { method, tensors, backbone, made: None, cross_attention_relative_bias: false, file }
+        let origin = "a fine-tuned T5";
+        Self { origin, method, tensors, backbone, made: None, cross_attention_relative_bias: false, file }
     }
 }
 
@@ -94,8 +97,14 @@ impl Exporter {
             kinds: &[BackboneKind::T5],
             cross_attention_relative_bias: foreign.cross_attention_relative_bias,
         };
-        let backbone = open(&foreign.backbone, &options).map_err(ImportError::from)?;
+        // A folder that was made here is gone when the message is read.
+        let unusable = |error| match &foreign.made {
+            Some(_) => ImportError::Made { file: foreign.file.clone(), source: Box::new(error) },
+            None => error.into(),
+        };
+        let backbone = open(&foreign.backbone, &options).map_err(unusable)?;
         let manifest = manifest(import, &foreign, &*backbone)?;
+        manifest.trainable_tensors()?;
         check_labels(import, &*backbone)?;
         check_tensors(&manifest, &foreign)?;
         let checkpoint = Checkpoint {
@@ -109,7 +118,7 @@ impl Exporter {
         };
         let run = Run { folder: import.folder.clone(), manifest };
         let exporter = Self::of_parts(run, checkpoint, foreign.tensors, foreign.backbone);
-        Ok(exporter.with(import.source_prefix.clone(), foreign.made))
+        Ok(exporter.with(foreign.origin, import.source_prefix.clone(), foreign.made))
     }
 }
 

@@ -46,7 +46,7 @@ fn chosen(
     for (at, row) in rows.iter().enumerate() {
         let values = logits.row(*row);
         let best = Best::of(values.iter().copied());
-        if best.margin <= limit(&values) {
+        if best.margin <= 2.0 * limit(&values) {
             break;
         }
         chosen.push(u32::try_from(best.id).unwrap_or_default());

@@ -63,7 +63,7 @@ pub enum BackendError {
         source: Cause,
     },
     /// The backend lacks what the file needs.
-    #[error("{kind} cannot run the file: {reason}\nhint: ONNX Runtime can, with `--backend ort`")]
+    #[error("{kind} cannot run the file: {reason}\nhint: ONNX Runtime can")]
     Unsupported {
         kind: BackendKind,
         /// What it lacks.

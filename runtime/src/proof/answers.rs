@@ -95,6 +95,10 @@ fn of_tagger(
         Err(OpenError::Backend(error)) => return Err(error),
         Err(error) => return Ok(vec![with_causes(&error)]),
     };
+    if vectors.sources.is_empty() || vectors.sources.len() != vectors.targets.len() {
+        let (sources, targets) = (vectors.sources.len(), vectors.targets.len());
+        return Ok(vec![format!("the proof has {sources} sources and {targets} targets")]);
+    }
     let found = tagger.target_ids(&vectors.sources)?;
     let pairs = vectors.targets.iter().zip(&found).enumerate();
     let wrong = pairs.filter(|(_, (expected, found))| !found.starts_with(expected));

@@ -16,6 +16,9 @@ use crate::backend::{Backend, BackendError, BackendOptions};
 use crate::error::ModelFileError;
 use crate::model_file::{ModelFile, unreadable};
 
+/// Number of checks of the file's parts.
+const PARTS: usize = 3;
+
 /// A file cannot be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum ProofError {
@@ -44,11 +47,20 @@ pub enum ProofError {
 pub struct ProofReport {
     /// What was checked.
     pub checks: Vec<Check>,
-    /// Backends that did not run the file, each with the reason.
-    pub not_run: Vec<Check>,
+    /// Backends that did not run the file.
+    pub not_run: Vec<NotRun>,
     /// What the file's precision costs, as it was measured when it was exported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
+}
+
+/// A backend that did not run the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotRun {
+    /// Its name; `backends` if none could have run it.
+    pub backend: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// One check.
@@ -87,14 +99,14 @@ impl ProofReport {
         let mut not_run = Vec::new();
         if proof.vectors.is_empty() {
             let reason = "the file was exported without verification".to_owned();
-            not_run.push(Check::fails("backends", reason));
+            not_run.push(NotRun { backend: "backends".to_owned(), reason });
             return Ok(Self { checks, not_run, cost: proof.cost });
         }
         for (kind, backend) in Backend::available(options) {
             let backend = match backend {
                 Ok(backend) => backend,
                 Err(error) => {
-                    not_run.push(Check::fails(kind.to_string(), error.in_full()));
+                    not_run.push(NotRun { backend: kind.to_string(), reason: error.in_full() });
                     continue;
                 }
             };
@@ -102,7 +114,7 @@ impl ProofReport {
             match answers::check(path, &files, &backend, options, &proof.vectors) {
                 Ok(check) => checks.push(check),
                 Err(error @ BackendError::Unsupported { .. }) => {
-                    not_run.push(Check::fails(kind.to_string(), error.in_full()));
+                    not_run.push(NotRun { backend: kind.to_string(), reason: error.in_full() });
                 }
                 Err(error) => checks.push(Check::fails(backend.description(), error.in_full())),
             }
@@ -113,6 +125,11 @@ impl ProofReport {
     /// Whether all that was checked is as it was exported.
     pub fn holds(&self) -> bool {
         self.checks.iter().all(|check| check.holds)
+    }
+
+    /// Whether a backend ran the file. If not, only its digests were compared.
+    pub fn was_run(&self) -> bool {
+        self.checks.len() > PARTS
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use hyperloader_cli::{CommonArgs, Console, Exit, Program, Records};
 use hyperloader_core::causes::with_causes;
 use hyperloader_core::corpus::Sentence;
@@ -54,6 +54,7 @@ impl Program for Args {
 
 /// Exports each task; an error of one is reported and does not stop the others.
 fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
+    check_options(args)?;
     if let Some(folder) = &args.from {
         return export_foreign(args, folder, console);
     }
@@ -61,18 +62,6 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
         Some(folder) => Run::open(folder)?,
         None => Run::newest(&args.runs, Candidates::Trained)?,
     };
-    if args.no_cost && args.precision == PrecisionChoice::Auto {
-        bail!("`--precision auto` needs the measurement that `--no-cost` leaves out");
-    }
-    let of_precisions = [
-        ("--keep-f32", !args.keep_f32.is_empty()),
-        ("--max-f1-drop", args.max_f1_drop.is_some()),
-        ("--valid", args.valid.is_some()),
-    ];
-    let given = of_precisions.iter().find(|(_, is_given)| *is_given);
-    if let Some((option, _)) = given.filter(|_| args.precision == PrecisionChoice::Fixed(Precision::F32)) {
-        bail!("`{option}` has no effect on a file in f32\nhint: name a precision with `--precision`");
-    }
     if let Some(folder) = &args.bundle {
         return export_bundle(args, run, folder, console);
     }
@@ -112,18 +101,38 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
     list.map_or(Ok(()), Records::finish)
 }
 
+/// Refuses options that would have no effect, and those that contradict each other.
+fn check_options(args: &ExportArgs) -> Result<()> {
+    if args.no_cost && args.precision == PrecisionChoice::Auto {
+        bail!("`--precision auto` needs the measurement that `--no-cost` leaves out");
+    }
+    let of_precisions = [
+        ("--keep-f32", !args.keep_f32.is_empty()),
+        ("--max-f1-drop", args.max_f1_drop.is_some()),
+        ("--valid", args.valid.is_some()),
+    ];
+    let given = of_precisions.iter().find(|(_, is_given)| *is_given);
+    if let Some((option, _)) = given.filter(|_| args.precision == PrecisionChoice::Fixed(Precision::F32)) {
+        bail!("`{option}` has no effect on a file in f32\nhint: name a precision with `--precision`");
+    }
+    Ok(())
+}
+
 /// Exports a checkpoint of another program.
 fn export_foreign(args: &ExportArgs, folder: &Path, console: &Console) -> Result<()> {
     let (Some(task), Some(labels)) = (&args.task, &args.labels) else {
         bail!("`--from` needs `--task` and `--labels`");
     };
-    check_new(&output(args, task), args.force)?;
-    let text = read_text(labels)?;
-    let labels: Vec<String> =
-        text.lines().map(str::trim).filter(|label| !label.is_empty()).map(str::to_owned).collect();
-    if labels.is_empty() {
-        bail!("`{}` has no label", args.labels.as_deref().unwrap_or(folder).display());
+    let path = output(args, task);
+    check_new(&path, args.force)?;
+    let is_read = |file: &Path| {
+        file.canonicalize().is_ok_and(|file| path.canonicalize().is_ok_and(|path| path == file))
+    };
+    let inside = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    if let Some(file) = inside.chain([labels.clone()]).find(|file| is_read(file)) {
+        bail!("`{}` cannot be written: it is read\nhint: name another file with `--output`", file.display());
     }
+    let labels = read_labels(labels)?;
     let import = Import {
         folder: folder.to_owned(),
         backbone: args.backbone.clone(),
@@ -135,10 +144,38 @@ fn export_foreign(args: &ExportArgs, folder: &Path, console: &Console) -> Result
         max_target_len: args.max_target_len.get(),
     };
     let exporter = Exporter::import(&import)?;
-    let method = exporter.run().manifest.method.method();
-    console.note(format_args!("`{}` holds a T5 of method `{method}`", folder.display()));
+    console.note(format_args!(
+        "`{}` holds {}, trained on `{}`",
+        folder.display(),
+        exporter.origin(),
+        exporter.backbone_folder().display()
+    ));
     let exported = export(args, &exporter, task, console)?;
     console.record(args.output_format, &exported, || exported.to_string())
+}
+
+/// The labels in a file, one in each line.
+fn read_labels(path: &Path) -> Result<Vec<String>> {
+    let text = read_text(path)?;
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    let mut labels = Vec::new();
+    for (number, label) in (1..).zip(lines).filter(|(_, label)| !label.is_empty()) {
+        let is_tag = label.starts_with("B-") || label.starts_with("I-");
+        if is_tag || label.contains(char::is_whitespace) {
+            let problem = if is_tag { "is a tag" } else { "has white space" };
+            bail!(
+                "{}:{number}: `{}` {problem}, expected the name of a label\n\
+                 hint: the file has one label in each line, without `B-` and `I-`",
+                path.display(),
+                label.escape_debug()
+            );
+        }
+        labels.push(label.to_owned());
+    }
+    if labels.is_empty() {
+        bail!("`{}` has no label", path.display());
+    }
+    Ok(labels)
 }
 
 /// Exports all tasks of `run` as a bundle.
@@ -270,6 +307,10 @@ fn warn_of_labels(task: &Task, sentences: &[Sentence], console: &Console) {
 fn export(args: &ExportArgs, exporter: &Exporter, task: &str, console: &Console) -> Result<Exported> {
     let path = output(args, task);
     let stage = |message: &str| console.note(format_args!("{task}: {message}"));
+    if let Some(folder) = &args.test_data {
+        check_output_folder(folder)?;
+        check_test_data(folder, args.force)?;
+    }
     let check = cost_check(args, exporter, task, console)?;
     let export = |precision| exporter.export(task, &path, &args.options(precision, check.clone()), &stage);
     let (candidates, last) = args.precision.candidates();
@@ -289,6 +330,21 @@ fn export(args: &ExportArgs, exporter: &Exporter, task: &str, console: &Console)
         }
     }
     Ok(exported)
+}
+
+/// Checks that there is no test data yet, or removes it if `force`: older sets would be taken for those of this file.
+fn check_test_data(folder: &Path, force: bool) -> Result<()> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_set = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("test_data_set_"))
+    };
+    for set in entries.filter(is_set) {
+        if !force {
+            bail!("`{}` is there already\nhint: `--force` replaces it", set.display());
+        }
+        std::fs::remove_dir_all(&set).with_context(|| format!("cannot remove `{}`", set.display()))?;
+    }
+    Ok(())
 }
 
 /// Notes and warnings on a file that was written.

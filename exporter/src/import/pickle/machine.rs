@@ -2,8 +2,14 @@
 //! known, and these are interpreted here: nothing is ever called.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::PickleFault;
+
+/// The most instructions of a pickle: far more than the tensors of any model need.
+const MAX_INSTRUCTIONS: usize = 4 << 20;
+/// The most levels of tuples, lists and dictionaries in each other.
+const MAX_DEPTH: u8 = 16;
 
 /// A value on the stack of a pickle.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,14 +18,40 @@ pub(super) enum Item {
     Bool,
     Int(i64),
     Float,
-    Text(String),
-    Tuple(Vec<Item>),
-    List(Vec<Item>),
-    Dict(Vec<(Item, Item)>),
+    Text(Rc<str>),
+    Tuple(Vec<Item>, Depth),
+    List(Vec<Item>, Depth),
+    Dict(Vec<(Item, Item)>, Depth),
     /// A known function or class.
     Known(Known),
     Storage(Storage),
     Tensor(TensorItem),
+}
+
+/// Levels of containers, itself included.
+type Depth = u8;
+
+impl Item {
+    fn depth(&self) -> Depth {
+        match self {
+            Self::Tuple(_, depth) | Self::List(_, depth) | Self::Dict(_, depth) => *depth,
+            _ => 0,
+        }
+    }
+
+    /// Whether it may be used twice: not what is filled later, and nothing whose copies could grow without limit.
+    fn is_small(&self) -> bool {
+        match self {
+            Self::Tuple(items, depth) => *depth == 1 && items.len() <= 16,
+            item => item.depth() == 0,
+        }
+    }
+}
+
+/// The depth of a container of these items.
+fn depth_over<'a>(items: impl IntoIterator<Item = &'a Item>) -> Result<Depth, PickleFault> {
+    let depth = items.into_iter().map(Item::depth).max().unwrap_or(0) + 1;
+    if depth > MAX_DEPTH { Err(PickleFault::Deep) } else { Ok(depth) }
 }
 
 /// A function or class that a checkpoint of tensors may name.
@@ -66,7 +98,12 @@ pub(super) struct TensorItem {
 /// Interprets `bytes` and returns the object that they describe.
 pub(super) fn load(bytes: &[u8]) -> Result<Item, PickleFault> {
     let mut machine = Machine { bytes, at: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
+    let mut count = 0;
     while let Some(code) = machine.byte() {
+        count += 1;
+        if count > MAX_INSTRUCTIONS {
+            return Err(PickleFault::Large);
+        }
         if machine.step(code)? {
             return machine.pop();
         }
@@ -80,7 +117,8 @@ struct Machine<'a> {
     stack: Vec<Item>,
     /// Heights of the stack.
     marks: Vec<usize>,
-    memo: HashMap<u32, Item>,
+    /// What may be used again; `None` for what may not.
+    memo: HashMap<u32, Option<Item>>,
 }
 
 impl Machine<'_> {
@@ -101,9 +139,9 @@ impl Machine<'_> {
                 self.stack.push(Item::Float);
             }
             b'X' | b'U' | b'T' | 0x8c | 0x8d => self.text(code)?,
-            b'}' => self.stack.push(Item::Dict(Vec::new())),
-            b']' => self.stack.push(Item::List(Vec::new())),
-            b')' => self.stack.push(Item::Tuple(Vec::new())),
+            b'}' => self.stack.push(Item::Dict(Vec::new(), 1)),
+            b']' => self.stack.push(Item::List(Vec::new(), 1)),
+            b')' => self.stack.push(Item::Tuple(Vec::new(), 1)),
             b't' | 0x85..=0x87 => self.tuple(code)?,
             b'a' | b'e' | b's' | b'u' => self.fill(code)?,
             b'q' | b'r' | 0x94 => self.remember(code)?,
@@ -174,7 +212,7 @@ impl Machine<'_> {
             _ => self.number(4)?,
         };
         let bytes = self.take(usize::try_from(length).map_err(|_| PickleFault::Truncated)?)?;
-        let text = String::from_utf8_lossy(bytes).into_owned();
+        let text = String::from_utf8_lossy(bytes).as_ref().into();
         self.stack.push(Item::Text(text));
         Ok(())
     }
@@ -188,7 +226,8 @@ impl Machine<'_> {
                 items
             }
         };
-        self.stack.push(Item::Tuple(items));
+        let depth = depth_over(&items)?;
+        self.stack.push(Item::Tuple(items, depth));
         Ok(())
     }
 
@@ -202,9 +241,14 @@ impl Machine<'_> {
             }
             _ => self.pop_to_mark()?,
         };
+        let over = depth_over(&items)?;
         match self.stack.last_mut() {
-            Some(Item::List(list)) => list.extend(items),
-            Some(Item::Dict(dict)) => {
+            Some(Item::List(list, depth)) => {
+                *depth = over.max(*depth);
+                list.extend(items);
+            }
+            Some(Item::Dict(dict, depth)) => {
+                *depth = over.max(*depth);
                 let mut items = items.into_iter();
                 while let (Some(key), Some(value)) = (items.next(), items.next()) {
                     dict.push((key, value));
@@ -222,9 +266,7 @@ impl Machine<'_> {
             _ => self.memo.len() as u32,
         };
         let item = self.stack.last().ok_or(PickleFault::Order)?;
-        // What is filled later is not known yet; [`Machine::recall`] refuses it.
-        let item =
-            if matches!(item, Item::List(_) | Item::Dict(_)) { Item::List(Vec::new()) } else { item.clone() };
+        let item = item.is_small().then(|| item.clone());
         self.memo.insert(place, item);
         Ok(())
     }
@@ -232,8 +274,8 @@ impl Machine<'_> {
     fn recall(&mut self, code: u8) -> Result<(), PickleFault> {
         let place = self.number(if code == b'h' { 1 } else { 4 })? as u32;
         match self.memo.get(&place) {
-            Some(Item::List(_)) => Err(PickleFault::Shared),
-            Some(item) => {
+            Some(None) => Err(PickleFault::Shared),
+            Some(Some(item)) => {
                 self.stack.push(item.clone());
                 Ok(())
             }
@@ -245,7 +287,7 @@ impl Machine<'_> {
         let (module, name) = match code {
             b'c' => (self.line()?, self.line()?),
             _ => match (self.pop()?, self.pop()?) {
-                (Item::Text(name), Item::Text(module)) => (module, name),
+                (Item::Text(name), Item::Text(module)) => (module.to_string(), name.to_string()),
                 _ => return Err(PickleFault::Order),
             },
         };
@@ -278,7 +320,7 @@ impl Machine<'_> {
 
     /// A persistent id: `("storage", class, key, device, number of elements)`.
     fn storage(&mut self) -> Result<(), PickleFault> {
-        let Item::Tuple(id) = self.pop()? else { return Err(PickleFault::Order) };
+        let Item::Tuple(id, _) = self.pop()? else { return Err(PickleFault::Order) };
         let storage = match &id[..] {
             [
                 Item::Text(kind),
@@ -286,9 +328,9 @@ impl Machine<'_> {
                 Item::Text(key),
                 Item::Text(_),
                 Item::Int(len),
-            ] if kind == "storage" => {
+            ] if &**kind == "storage" => {
                 let len = usize::try_from(*len).map_err(|_| PickleFault::Order)?;
-                Storage { elements: *elements, key: key.clone(), len }
+                Storage { elements: *elements, key: key.to_string(), len }
             }
             _ => return Err(PickleFault::Order),
         };
@@ -298,27 +340,44 @@ impl Machine<'_> {
 
     /// What a known function makes of its arguments.
     fn call(&mut self) -> Result<(), PickleFault> {
-        let (Item::Tuple(arguments), Item::Known(function)) = (self.pop()?, self.pop()?) else {
+        let (Item::Tuple(arguments, _), Item::Known(function)) = (self.pop()?, self.pop()?) else {
             return Err(PickleFault::Order);
         };
         let result = match (function, &arguments[..]) {
-            (Known::OrderedDict, []) => Item::Dict(Vec::new()),
-            (Known::Size, [Item::Tuple(sizes)]) => Item::Tuple(sizes.clone()),
+            (Known::OrderedDict, []) => Item::Dict(Vec::new(), 1),
+            (Known::Size, [Item::Tuple(sizes, depth)]) => Item::Tuple(sizes.clone(), *depth),
             (Known::RebuildParameter, [Item::Tensor(tensor), ..]) => Item::Tensor(tensor.clone()),
             (
                 Known::RebuildTensor,
-                [Item::Storage(storage), Item::Int(offset), Item::Tuple(shape), Item::Tuple(strides), ..],
-            ) => Item::Tensor(TensorItem {
-                storage: storage.clone(),
-                offset: usize::try_from(*offset).map_err(|_| PickleFault::Order)?,
-                shape: sizes(shape)?,
-                strides: sizes(strides)?,
-            }),
+                [
+                    Item::Storage(storage),
+                    Item::Int(offset),
+                    Item::Tuple(shape, _),
+                    Item::Tuple(strides, _),
+                    rest @ ..,
+                ],
+            ) => {
+                // Whether it has a gradient, its hooks, and then what changes the meaning of the elements, such as their sign.
+                let mark = rest.get(2);
+                if !matches!(mark, None | Some(Item::None)) && !is_empty(mark) {
+                    return Err(PickleFault::Marked);
+                }
+                Item::Tensor(TensorItem {
+                    storage: storage.clone(),
+                    offset: usize::try_from(*offset).map_err(|_| PickleFault::Order)?,
+                    shape: sizes(shape)?,
+                    strides: sizes(strides)?,
+                })
+            }
             _ => return Err(PickleFault::Order),
         };
         self.stack.push(result);
         Ok(())
     }
+}
+
+fn is_empty(item: Option<&Item>) -> bool {
+    matches!(item, Some(Item::Dict(entries, _)) if entries.is_empty())
 }
 
 fn sizes(items: &[Item]) -> Result<Vec<usize>, PickleFault> {

@@ -21,7 +21,7 @@ use zip::ZipArchive;
 use self::machine::{Elements, Item, Storage, TensorItem};
 
 /// The largest `data.pkl`: far more than the names and shapes of any model take.
-const MAX_PICKLE: u64 = 64 << 20;
+const MAX_PICKLE: u64 = 16 << 20;
 
 /// A file of PyTorch cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,20 @@ pub enum PickleFault {
     /// A list or dictionary is used twice.
     #[error("it refers to a list or dictionary twice")]
     Shared,
+    /// It has more instructions than a description of tensors needs.
+    #[error("it has too many instructions for a description of tensors")]
+    Large,
+    /// Its containers are in each other too often.
+    #[error("its tuples, lists and dictionaries are too deep in each other")]
+    Deep,
+    /// The elements of a tensor do not stand for themselves.
+    #[error(
+        "a tensor is marked as negative or as conjugate\nhint: save `tensor.resolve_neg()` and `tensor.resolve_conj()`"
+    )]
+    Marked,
+    /// A file of the archive has another size than its tensor.
+    #[error("its file `{name}` has {found} bytes, expected {expected}, not compressed")]
+    Size { name: String, found: u64, expected: u64 },
     /// It is not a dictionary of tensors.
     #[error("it is not a dictionary of tensors: {found}")]
     NotTensors { found: String },
@@ -99,11 +113,7 @@ pub fn read_tensors(path: &Path) -> Result<Tensors, PickleError> {
         }
         if !storages.contains_key(key) {
             let size = size(*elements);
-            let bytes = archive.read(&format!("data/{key}"), (len.saturating_mul(size)) as u64)?;
-            if bytes.len() != len.saturating_mul(size) {
-                let shape = tensor.shape.clone();
-                return Err(fault(PickleFault::Bounds { name, shape, len: bytes.len() / size }));
-            }
+            let bytes = archive.exactly(&format!("data/{key}"), (len.saturating_mul(size)) as u64)?;
             storages.insert(key.clone(), floats(*elements, &bytes));
         }
         let values = storages.get(key).map_or(&[][..], Vec::as_slice);
@@ -149,16 +159,33 @@ impl<'a> Archive<'a> {
     }
 }
 
+impl Archive<'_> {
+    /// The file `name`, which has `size` bytes and is not compressed: a small archive cannot become large.
+    fn exactly(&mut self, name: &str, size: u64) -> Result<Vec<u8>, PickleError> {
+        let full = format!("{}{name}", self.folder);
+        let found = self.zip.by_name(&full).map(|file| (file.size(), file.compressed_size()));
+        match found {
+            Ok((found, stored)) if (found, stored) != (size, size) => Err(PickleError::Pickle {
+                path: self.path.to_owned(),
+                source: PickleFault::Size { name: full, found: stored, expected: size },
+            }),
+            _ => self.read(name, size),
+        }
+    }
+}
+
 /// The named tensors of a pickle: a dictionary of tensors, or one that holds it as `state_dict`.
 fn dictionary(item: Item) -> Result<Vec<(String, TensorItem)>, PickleFault> {
     let not_tensors = |found: &str| PickleFault::NotTensors { found: found.to_owned() };
-    let Item::Dict(entries) = item else { return Err(not_tensors("it is no dictionary")) };
-    let state = entries.iter().find(|(key, _)| *key == Item::Text("state_dict".to_owned()));
-    if let Some((_, state @ Item::Dict(_))) = state {
-        return dictionary(state.clone());
+    let Item::Dict(mut entries, _) = item else { return Err(not_tensors("another object")) };
+    let is_state = |(key, value): &(Item, Item)| {
+        *key == Item::Text("state_dict".into()) && matches!(value, Item::Dict(..))
+    };
+    if let Some(place) = entries.iter().position(is_state) {
+        return dictionary(entries.swap_remove(place).1);
     }
     let entry = |(key, value)| match (key, value) {
-        (Item::Text(name), Item::Tensor(tensor)) => Ok((name, tensor)),
+        (Item::Text(name), Item::Tensor(tensor)) => Ok((name.to_string(), tensor)),
         (Item::Text(name), _) => Err(not_tensors(&format!("`{name}` is none"))),
         _ => Err(not_tensors("a key is no text")),
     };

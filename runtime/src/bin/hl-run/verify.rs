@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Args;
-use clap::ValueHint;
+use clap::{Args, ValueHint};
 use hyperloader_cli::{Console, Exit, OutputFormat, Records};
-use hyperloader_runtime::{BackendOptions, Device, ProofReport};
+use hyperloader_runtime::{BackendOptions, Device, NotRun, ProofReport};
 use serde::Serialize;
 
 /// Check that files are as they were exported
@@ -65,7 +64,12 @@ pub(crate) fn run(args: &VerifyArgs, console: &Console) -> Result<Exit> {
                 records.write(&Verified { file: name.clone(), holds, report: &report }, || {
                     text(&name, &report)
                 })?;
-                if !holds {
+                if !report.was_run() {
+                    console.warn(format_args!("`{name}`: its digests were compared, but no backend ran it"));
+                }
+                // What was named must have run.
+                let named = args.ort_lib.is_some() || args.device != Device::Cpu;
+                if !holds || named && !report.was_run() {
                     exit = Exit::UserError;
                 }
             }
@@ -78,13 +82,18 @@ pub(crate) fn run(args: &VerifyArgs, console: &Console) -> Result<Exit> {
 /// The checks of a file, a line each.
 fn text(name: &str, report: &ProofReport) -> String {
     let verdict = |holds| if holds { "ok" } else { "FAILED" };
-    let checks = report.checks.iter().map(|check| (verdict(check.holds), check));
-    let checks = checks.chain(report.not_run.iter().map(|check| ("not run", check)));
-    let lines = checks.map(|(verdict, check)| {
-        format!("  {verdict:7}  {}: {}", check.what, check.found.replace('\n', "; "))
-    });
+    let line = |verdict: &str, what: &str, found: &str| {
+        format!("  {verdict:7}  {what}: {}", found.replace('\n', "; "))
+    };
+    let checks = report.checks.iter().map(|check| line(verdict(check.holds), &check.what, &check.found));
+    let not_run = report.not_run.iter().map(|NotRun { backend, reason }| line("not run", backend, reason));
+    let lines = checks.chain(not_run);
     let cost = report.cost.iter().map(|cost| format!("  cost of the precision: {cost}"));
-    let as_exported = if report.holds() { "as exported" } else { "NOT as exported" };
+    let as_exported = match (report.holds(), report.was_run()) {
+        (true, true) => "as exported",
+        (true, false) => "digests as exported, not run",
+        (false, _) => "NOT as exported",
+    };
     let title = format!("{name}: {as_exported}");
     std::iter::once(title).chain(lines).chain(cost).collect::<Vec<_>>().join("\n")
 }

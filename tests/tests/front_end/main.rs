@@ -211,6 +211,7 @@ fn every_option_with_a_value_tells_its_default() {
                 "--model ",
                 "--task ",
                 "--bundle ",
+                "--multi ",
                 "--gold ",
                 "--compare ",
                 "--max-error ",

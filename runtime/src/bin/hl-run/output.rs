@@ -174,7 +174,7 @@ enum Destination {
     File(AtomicFile, PathBuf),
     Partial(Partial),
     Folder(Brat),
-    Table(Table),
+    Table(Box<Table>),
 }
 
 impl Target {
@@ -196,7 +196,7 @@ impl Target {
                 // A file can have several tasks.
                 one_model(models.len())?;
                 let path = args.output.as_deref().unwrap_or(Path::new(""));
-                Destination::Table(Table::new(file, path, args.offsets)?)
+                Destination::Table(Box::new(Table::new(file, path, args.offsets)?))
             }
             Place::File(file) => Destination::File(file, args.output.clone().unwrap_or_default()),
             Place::Partial(path) => Destination::Partial(Partial::open(&path, task())?),

@@ -1,0 +1,273 @@
+//! Answers line by line, in the order of the texts and in bounded memory.
+//!
+//! One task reads texts in chunks and has them tagged, at most [`AHEAD`] chunks at a time; another one sends the answers. If the
+//! client reads slowly, sending waits, then reading.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use hyper::body::{Bytes, Frame};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::app::App;
+use crate::body::{self, Held};
+use crate::models::Model;
+use crate::problem::Problem;
+use crate::tagging::{self, AnswerOptions, TokenLimit};
+
+/// Most texts of a chunk.
+const CHUNK: usize = 64;
+/// Chunks that are tagged while others are sent.
+const AHEAD: usize = 2;
+
+/// Where texts come from.
+pub(crate) enum Source {
+    /// A body with a text per line.
+    Lines(Body),
+    /// Texts that are in memory.
+    Texts(Vec<String>, Held),
+}
+
+/// A line of a body.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Text(String),
+    Object { text: String },
+}
+
+/// Consecutive texts; each has its number, from 0, and a text or the reason why there is none.
+type Chunk = Vec<(usize, Result<String, String>)>;
+
+/// The answer to `source`, which is sent while it is read.
+///
+/// # Errors
+/// If too many texts wait already.
+pub(crate) fn respond(
+    app: Arc<App>,
+    model: Arc<Model>,
+    options: AnswerOptions,
+    source: Source,
+) -> Result<Response, Problem> {
+    drop(app.scheduler.try_places(1)?);
+    let (lines, body) = mpsc::channel(AHEAD);
+    let (chunks, tagged) = mpsc::channel(AHEAD);
+    let place = match source {
+        Source::Lines(_) => |at: usize| format!("line {}", at + 1),
+        Source::Texts(..) => |at: usize| format!("texts[{at}]"),
+    };
+    let io_timeout = app.limits.io_timeout;
+    let tagging = Tagging { app, model, options, place };
+    tokio::spawn(async move {
+        if let Err(problem) = tagging.read(source, &chunks).await {
+            drop(chunks.send(Piece::End(problem)).await);
+        }
+    });
+    tokio::spawn(send(tagged, lines, io_timeout));
+    let mut response = Body::new(Lines(body)).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    Ok(response)
+}
+
+/// What is sent next.
+enum Piece {
+    Chunk(Task),
+    /// The stream ends before its time.
+    End(Problem),
+}
+
+/// A task that ends when nobody waits for it.
+struct Task(JoinHandle<Result<String, Problem>>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[derive(Clone)]
+struct Tagging {
+    app: Arc<App>,
+    model: Arc<Model>,
+    options: AnswerOptions,
+    place: fn(usize) -> String,
+}
+
+impl Tagging {
+    async fn read(self, source: Source, chunks: &mpsc::Sender<Piece>) -> Result<(), Problem> {
+        match source {
+            Source::Texts(texts, held) => {
+                let mut texts = texts.into_iter().map(Ok).enumerate();
+                loop {
+                    let chunk: Chunk = texts.by_ref().take(CHUNK).collect();
+                    if chunk.is_empty() || !self.start(chunk, Held::new(&self.app), chunks).await {
+                        drop(held);
+                        return Ok(());
+                    }
+                }
+            }
+            Source::Lines(body) => {
+                let mut reader = Reader { body, held: Held::new(&self.app), buffer: vec![], number: 0 };
+                while let Some((chunk, held)) = reader.chunk(&self.app).await? {
+                    if !self.start(chunk, held, chunks).await {
+                        return Ok(());
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts to tag a chunk. False if the client is gone.
+    async fn start(&self, chunk: Chunk, held: Held, chunks: &mpsc::Sender<Piece>) -> bool {
+        let tagging = self.clone();
+        let task = tokio::spawn(async move {
+            let lines = tagging.tag(chunk).await;
+            drop(held);
+            lines
+        });
+        chunks.send(Piece::Chunk(Task(task))).await.is_ok()
+    }
+
+    /// The lines of a chunk.
+    async fn tag(self, chunk: Chunk) -> Result<String, Problem> {
+        let (numbers, texts): (Vec<usize>, Vec<String>) =
+            chunk.iter().filter_map(|(at, text)| Some((*at, text.as_ref().ok()?.clone()))).unzip();
+        let limits = self.app.limits;
+        let count = texts.len();
+        let places = timeout(limits.timeout, self.app.scheduler.places(count)).await;
+        let places = places.map_err(|_| Problem::timeout(limits.timeout, false))??;
+        let place = self.place;
+        let of_text = move |at: usize| place(numbers.get(at).copied().unwrap_or_default());
+        let answers =
+            tagging::tag(&self.app, &self.model, texts, places, self.options, TokenLimit::Text, of_text)
+                .await?;
+        let mut objects = answers.objects.into_iter();
+        let mut lines = String::new();
+        for (at, text) in chunk {
+            match text {
+                Ok(_) => lines.push_str(&objects.next().unwrap_or_default()),
+                Err(message) => lines.push_str(&tagging::failed_object(None, &message, place(at))),
+            }
+            lines.push('\n');
+        }
+        Ok(lines)
+    }
+}
+
+/// Sends the lines of chunks in order.
+async fn send(
+    mut pieces: mpsc::Receiver<Piece>,
+    lines: mpsc::Sender<Bytes>,
+    io_timeout: std::time::Duration,
+) {
+    while let Some(piece) = pieces.recv().await {
+        let result = match piece {
+            Piece::Chunk(mut task) => match (&mut task.0).await {
+                Ok(result) => result,
+                Err(error) => Err(Problem::internal(error.to_string())),
+            },
+            Piece::End(problem) => Err(problem),
+        };
+        let is_last = result.is_err();
+        if let Err(problem) = &result {
+            tracing::warn!(kind = problem.kind, error = problem.message, "a stream of lines ended early");
+        }
+        let text = result.unwrap_or_else(|problem| problem.to_line());
+        let sent = timeout(io_timeout, lines.send(text.into())).await;
+        if is_last || !matches!(sent, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+/// Splits a body into lines.
+struct Reader {
+    body: Body,
+    held: Held,
+    buffer: Vec<u8>,
+    number: usize,
+}
+
+impl Reader {
+    /// The lines that are there, at least one; none at the end of the body.
+    ///
+    /// # Errors
+    /// If a line is too long, the client too slow, or the requests together take too much memory.
+    async fn chunk(&mut self, app: &App) -> Result<Option<(Chunk, Held)>, Problem> {
+        let mut chunk = Chunk::new();
+        let mut held = Held::new(app);
+        loop {
+            while chunk.len() < CHUNK
+                && let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n')
+            {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                self.held.remove(line.len());
+                held.add(line.len())?;
+                self.push(&line, &mut chunk);
+            }
+            if !chunk.is_empty() {
+                return Ok(Some((chunk, held)));
+            }
+            if self.buffer.len() > app.limits.body {
+                body::drain(&mut self.body).await;
+                return Err(body::too_large(app.limits.body));
+            }
+            let next = timeout(app.limits.io_timeout, body::next(&mut self.body)).await;
+            match next.map_err(|_| body::slow(app.limits.io_timeout))?? {
+                Some(data) => {
+                    self.held.add(data.len())?;
+                    self.buffer.extend_from_slice(&data);
+                }
+                None if self.buffer.is_empty() => return Ok(None),
+                None => {
+                    let line = std::mem::take(&mut self.buffer);
+                    self.push(&line, &mut chunk);
+                    let is_blank = chunk.is_empty();
+                    return Ok((!is_blank).then_some((chunk, held)));
+                }
+            }
+        }
+    }
+
+    /// A blank line is no text.
+    fn push(&mut self, line: &[u8], chunk: &mut Chunk) {
+        let number = self.number;
+        self.number += 1;
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return;
+        }
+        let text = match serde_json::from_slice(line) {
+            Ok(Line::Text(text) | Line::Object { text }) => Ok(text),
+            Err(error) => Err(format!(
+                "the line is not a text: {error}\nhint: write `{{\"text\": \"...\"}}` or `\"...\"` on each line"
+            )),
+        };
+        chunk.push((number, text));
+    }
+}
+
+/// The body of an answer: what the other end of the channel sends.
+struct Lines(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|data| data.map(|data| Ok(Frame::data(data))))
+    }
+}

@@ -13,7 +13,8 @@ pub struct Config {
     pub bind: SocketAddr,
     /// Model files, and folders of them.
     pub models: Vec<ModelPath>,
-    /// How taggers run. `batch_size` is the most parts in a batch, `workers` the number of threads that tag.
+    /// How taggers run. `batch_size` is the most parts in a batch, `workers` the number of threads that tag. With `scores`,
+    /// answers have them unless a request or the mode says otherwise.
     pub tagger: TaggerOptions,
     /// The file with the keys that clients must send; none if absent.
     pub api_keys: Option<PathBuf>,

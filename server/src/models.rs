@@ -85,8 +85,7 @@ impl Models {
         options: &TaggerOptions,
         metrics: &Metrics,
     ) -> Result<Self, ServeError> {
-        // Scores are there unless the mode has none.
-        let options = TaggerOptions { scores: options.mode != Mode::Draft, ..options.clone() };
+        let options = TaggerOptions { scores: has_scores(options), ..options.clone() };
         let mut models: BTreeMap<String, Arc<Model>> = BTreeMap::new();
         for (name, path) in files(paths)? {
             if let Some(other) = models.get(&name) {
@@ -153,6 +152,11 @@ impl Models {
             }
         }
     }
+}
+
+/// Whether answers can have scores: mode `draft` has none.
+pub(crate) fn has_scores(options: &TaggerOptions) -> bool {
+    options.scores && options.mode != Mode::Draft
 }
 
 /// Opens a tagger from a copy of its file, after its digests are compared.

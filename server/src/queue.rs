@@ -33,7 +33,7 @@ const LOOKAHEAD: usize = 8;
 /// Batches with more tokens than this are bound by computation: padding costs as much as tokens.
 const SMALL: usize = 192;
 /// Most padding of larger batches: tokens with padding, in percent of tokens without.
-const PADDED_PERCENT: usize = 130;
+const PADDED_PERCENT: usize = 150;
 
 /// Jobs that wait.
 #[derive(Debug)]

@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::error::ServeError;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
-use crate::models::Models;
+use crate::models::{Models, has_scores};
 use crate::queue::BatchLimits;
 use crate::scheduler::Scheduler;
 
@@ -70,7 +70,7 @@ impl Server {
             keys,
             metrics,
             stopping: false.into(),
-            has_scores: tagger.mode != hyperloader_runtime::Mode::Draft,
+            has_scores: has_scores(tagger),
         };
         Ok(Self { app: Arc::new(app), reload_every: config.reload_every })
     }

@@ -17,6 +17,7 @@ use crate::models::Model;
 pub const OPENAPI: &str = include_str!("../../assets/openapi.json");
 const PAGE: &str = include_str!("../../assets/playground.html");
 const STYLE: &str = include_str!("../../assets/playground.css");
+const ICON: &str = include_str!("../../assets/favicon.svg");
 const SCRIPT: &str = include_str!("../../assets/playground.js");
 
 /// Only the page's own files are loaded, and nothing is run or styled from the page itself.
@@ -47,6 +48,10 @@ pub(crate) async fn style() -> Response {
 
 pub(crate) async fn script() -> Response {
     asset("text/javascript; charset=utf-8", SCRIPT)
+}
+
+pub(crate) async fn icon() -> Response {
+    asset("image/svg+xml", ICON)
 }
 
 pub(crate) async fn openapi() -> Response {

@@ -41,6 +41,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/", of_get(get(documents::page)))
         .route("/playground.css", of_get(get(documents::style)))
         .route("/playground.js", of_get(get(documents::script)))
+        .route("/favicon.svg", of_get(get(documents::icon)))
         .route("/openapi.json", of_get(get(documents::openapi)))
         .route("/v2", of_get(get(inference::server)))
         .route("/v2/health/live", of_get(get(inference::live)))

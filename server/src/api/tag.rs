@@ -52,7 +52,7 @@ impl Choices {
 pub(crate) fn scores(app: &App, asked: Option<bool>) -> Result<bool, Problem> {
     match asked {
         Some(true) if !app.has_scores => Err(Problem::unprocessable(
-            "there are no scores in decoding mode `draft`\nhint: start the server with `--decode verified`",
+            "the server computes no scores\nhint: start it without `--no-scores`, and not in decoding mode `draft`",
         )),
         asked => Ok(asked.unwrap_or(app.has_scores)),
     }

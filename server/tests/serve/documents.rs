@@ -97,6 +97,7 @@ fn with_keys_only_the_page_the_description_and_health_are_open() {
         "/",
         "/playground.css",
         "/playground.js",
+        "/favicon.svg",
         "/openapi.json",
         "/v2",
         "/v2/health/live",

@@ -35,7 +35,10 @@ const EVERY: [&str; 2] = ["--reload-every", "0.05"];
 #[test]
 fn a_replaced_file_is_loaded_again_and_no_request_fails() {
     let server = Running::start(&EVERY);
+    let rounds: usize = std::env::var("HYPERLOADER_RELOADS").map_or(20, |rounds| rounds.parse().unwrap());
     let (done, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    server.tag(&["paris"]);
+    let before = server.metric("hl_resident_memory_bytes");
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -45,7 +48,7 @@ fn a_replaced_file_is_loaded_again_and_no_request_fails() {
                 }
             });
         }
-        for round in 0..20 {
+        for round in 0..rounds {
             replace(&server.model(), &model(&format!("round-{round}")));
             eventually("the new model is served", || task(&server) == format!("round-{round}"));
         }
@@ -53,7 +56,10 @@ fn a_replaced_file_is_loaded_again_and_no_request_fails() {
     });
     assert!(answered.into_inner() > 20);
     assert_eq!(server.metric("hl_errors_total"), 0.0);
-    assert_eq!(server.metric("hl_reloads_total"), 20.0);
+    assert_eq!(server.metric("hl_reloads_total"), rounds as f64);
+    let grown = (server.metric("hl_resident_memory_bytes") - before) / f64::from(1 << 20);
+    println!("{rounds} reloads: memory grew by {grown:.1} MiB");
+    assert!(grown < 100.0, "memory grew by {grown} MiB");
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Running {
                 if let Some(address) =
                     event["message"].as_str().and_then(|m| m.strip_prefix("listening on http://"))
                 {
-                    drop(sender.send(address.parse().unwrap()));
+                    sender.send(address.parse().unwrap()).unwrap_or_default();
                 }
                 events.push(event);
             }

@@ -16,7 +16,7 @@ pub(crate) fn texts() -> Vec<String> {
         ["set", "an", "alarm", "for", "7", "am", "paris", "caf\u{e9}", "\u{1F600}", "skip", "new", "."];
     let sentence = |seed: usize| {
         let chosen = (0..seed % 23).map(|at| words[(seed * 7 + at * at + at) % words.len()]);
-        chosen.collect::<Vec<_>>().join(if seed % 4 == 0 { "  " } else { " " })
+        chosen.collect::<Vec<_>>().join(if seed.is_multiple_of(4) { "  " } else { " " })
     };
     let odd = ["", "  \t", "a\u{0}b", "\u{202e}paris", "forever", "\"7\" <am>\n\u{7}"].map(str::to_owned);
     (0..120).map(sentence).chain(odd).collect()
@@ -212,14 +212,20 @@ fn objects_of_a_json_request_are_lines_if_the_client_accepts_them() {
 }
 
 #[test]
-fn mode_draft_has_no_scores_and_says_so() {
+fn without_scores_objects_have_none_and_asking_for_them_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("lexicon.onnx"), crate::common::with_drafter(1.0)).unwrap();
-    let server = Running::of_models(folder, &["lexicon.onnx"], &["--decode", "draft"]);
-    assert_eq!(server.tag(&["paris"])[0].get("score"), None);
-    let asked = server.post("/tag", r#"{"texts": ["paris"], "scores": true}"#);
-    assert_eq!(asked.status, 422);
-    assert!(asked.json()["error"]["message"].as_str().unwrap().contains("`draft`"));
+    let draft = Running::of_models(folder, &["lexicon.onnx"], &["--decode", "draft"]);
+    for server in [draft, Running::start(&["--no-scores"])] {
+        let objects = server.tag(&["paris"]);
+        assert_eq!((objects[0].get("score"), objects[0]["spans"][0].get("score")), (None, None));
+        let asked = server.post("/tag", r#"{"texts": ["paris"], "scores": true}"#);
+        assert_eq!(
+            (asked.status, &asked.json()["error"]["message"]),
+            (422, &json!("the server computes no scores"))
+        );
+        assert_eq!(server.get("/models").json()["models"][0]["scores"], false);
+    }
 }
 
 #[test]

@@ -175,6 +175,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, default_value = "verified", value_name = "MODE", value_parser = choices(&MODES))]
     decode: Mode,
 
+    /// Compute no scores, which takes less time
+    #[arg(long)]
+    no_scores: bool,
+
     /// Which texts are tagged in parts
     #[arg(long, default_value = "long", value_name = "TEXTS", value_parser = choices(&SPLITS))]
     split: Split,
@@ -230,6 +234,7 @@ impl ServeArgs {
             workers: self.workers.into(),
             split: self.split,
             mode: self.decode,
+            scores: !self.no_scores,
             ..TaggerOptions::default()
         }
     }
@@ -287,7 +292,10 @@ mod tests {
     fn defaults_are_those_of_the_library() {
         let config = parse(&["a.onnx"]).serve.config();
         assert_eq!(config.limits, Limits::default());
-        assert_eq!(format!("{:?}", config.tagger), format!("{:?}", TaggerOptions::default()));
+        assert_eq!(
+            format!("{:?}", config.tagger),
+            format!("{:?}", TaggerOptions { scores: true, ..TaggerOptions::default() })
+        );
         assert_eq!(config.bind, ([127, 0, 0, 1], 8080).into());
     }
 

@@ -44,9 +44,9 @@ class Running:
         self.process.wait(60)
 
 
-def load(url, connections, seconds, sentences, fields=""):
+def load(url, connections, seconds, sentences):
     """What wrk measures."""
-    environment = {**os.environ, "SENTENCES": str(sentences), "FIELDS": fields}
+    environment = {**os.environ, "SENTENCES": str(sentences)}
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s",
                "--timeout", "120s", "--script", str(HERE / "post.lua"), url]
     printed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
@@ -65,13 +65,13 @@ def batch_rate(o, model, scores):
     return float(re.search(r": ([\d.]+) per second", run.stderr)[1])
 
 
-def measure(o, server, url, fields):
+def measure(o, server, url):
     """The median round of each number of connections."""
     found = {}
     with server:
-        load(url, 8, min(5, o.seconds), o.sentences, fields)
+        load(url, 8, min(5, o.seconds), o.sentences)
         for connections in o.connections:
-            rounds = [load(url, connections, o.seconds, o.sentences, fields) for _ in range(o.rounds)]
+            rounds = [load(url, connections, o.seconds, o.sentences) for _ in range(o.rounds)]
             median = statistics.median_low([one["rate"] for one in rounds])
             found[connections] = next(one for one in rounds if one["rate"] == median)
     return found
@@ -98,19 +98,23 @@ def main():
     url = f"http://{address}/tag"
     for entry in o.model:
         name, file, *hf = entry.split("=")
-        batch = batch_rate(o, file, scores=False)
-        print(f"| {name} | hl-run, batches of 32 | | {batch:.1f} | | | | | 1 |", flush=True)
+        batches = {"": batch_rate(o, file, scores=False), ", scores": batch_rate(o, file, scores=True)}
+        for scores, rate in batches.items():
+            print(f"| {name} | hl-run, batches of 32{scores} | | {rate:.1f} | | | | | 1 |", flush=True)
         peer = {}
         if hf and o.python:
             command = [o.python, "-m", "uvicorn", "app:app", "--app-dir", HERE, "--port", o.port]
             environment = {"HF": hf[0], "THREADS": str(o.threads), "OMP_NUM_THREADS": str(o.threads)}
-            peer = measure(o, Running(command, f"http://{address}/openapi.json", environment), url, "")
-        command = [o.hl_serve, file, "--bind", address, "--threads", o.threads, "--quiet"]
-        ours = measure(o, Running(command, f"http://{address}/v2/health/ready"), url, ', "scores": false')
-        for server, found in [("FastAPI + transformers", peer), ("hl-serve", ours)]:
+            peer = measure(o, Running(command, f"http://{address}/openapi.json", environment), url)
+        rows = [("FastAPI + transformers", "", peer)]
+        for scores in batches:
+            command = [o.hl_serve, file, "--bind", address, "--threads", o.threads, "--quiet"]
+            command += [] if scores else ["--no-scores"]
+            rows.append((f"hl-serve{scores}", scores, measure(o, Running(command, f"http://{address}/v2/health/ready"), url)))
+        for server, scores, found in rows:
             for connections, one in found.items():
                 times = f"{one['rate'] / peer[connections]['rate']:.1f}" if connections in peer else ""
-                share = f"{one['rate'] / batch:.2f}"
+                share = f"{one['rate'] / batches[scores]:.2f}"
                 print(f"| {name} | {server} | {connections} | {one['rate']:.1f} | {one['p50_ms']:.1f} | "
                       f"{one['p95_ms']:.1f} | {one['p99_ms']:.1f} | {times} | {share} |", flush=True)
 

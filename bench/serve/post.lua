@@ -1,7 +1,7 @@
 -- For wrk: posts the sentences of the file SENTENCES, one per request, and prints the result as JSON.
 local bodies = {}
 for line in io.lines(os.getenv("SENTENCES")) do
-  bodies[#bodies + 1] = '{"texts": ["' .. line:gsub('[%c"\\]', ' ') .. '"]' .. (os.getenv("FIELDS") or "") .. '}'
+  bodies[#bodies + 1] = '{"texts": ["' .. line:gsub('[%c"\\]', ' ') .. '"]}'
 end
 
 local next_body = 0

@@ -42,7 +42,7 @@ pub struct Limits {
     pub texts: usize,
     /// Most tokens of a request; of a line, if the body is NDJSON.
     pub tokens: usize,
-    /// Most texts that wait for a tagging thread.
+    /// Most texts of requests that wait for a tagging thread; NDJSON may have half as many in addition.
     pub queue: usize,
     /// Most bytes of all requests that are read or answered.
     pub held: usize,
@@ -63,9 +63,9 @@ impl Default for Limits {
         Self {
             body: 2 << 20,
             texts: 512,
-            tokens: 65_536,
+            tokens: 16_384,
             queue: 1024,
-            held: 256 << 20,
+            held: 64 << 20,
             batch_tokens: 2048,
             connections: 1024,
             timeout: Duration::from_secs(30),

@@ -29,9 +29,12 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     limits: BatchLimits,
-    /// A permit for each text that may wait.
+    /// A permit for each text of a request that may wait.
     places: Arc<Semaphore>,
     most: usize,
+    /// Streams of lines wait for permits of their own, so that they do not keep requests from the queue.
+    stream_places: Arc<Semaphore>,
+    most_of_streams: usize,
     metrics: Metrics,
 }
 
@@ -176,7 +179,7 @@ impl Drop for Ticket {
 }
 
 impl Scheduler {
-    /// Starts `threads` threads; at most `most` texts may wait.
+    /// Starts `threads` threads; at most `most` texts of requests and half as many of streams may wait.
     ///
     /// # Errors
     /// If the system refuses a thread.
@@ -188,12 +191,15 @@ impl Scheduler {
     ) -> std::io::Result<Self> {
         let state = State { queue: Queue::new(), closed: false, speed: 0.0 };
         let most = most.min(Semaphore::MAX_PERMITS);
+        let most_of_streams = most.div_ceil(2);
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
             limits,
             places: Arc::new(Semaphore::new(most)),
             most,
+            stream_places: Arc::new(Semaphore::new(most_of_streams)),
+            most_of_streams,
             metrics,
         });
         let start = |number: usize| {
@@ -213,21 +219,38 @@ impl Scheduler {
         places.map(|_permit| Places { _permit }).map_err(|_| self.full())
     }
 
-    /// Places for `texts` texts as soon as they are free.
+    /// Checks that a stream may begin.
+    ///
+    /// # Errors
+    /// If the texts of other streams fill their places.
+    pub(crate) fn check_stream(&self) -> Result<(), Full> {
+        match self.shared.stream_places.available_permits() {
+            0 => Err(self.full()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The most texts that a stream may have in the queue at once.
+    pub(crate) fn most_of_stream(&self) -> usize {
+        self.shared.most_of_streams
+    }
+
+    /// Places for `texts` texts of a stream, at most [`Self::most_of_stream`], as soon as they are free.
     ///
     /// # Errors
     /// If there are never so many.
-    pub(crate) async fn places(&self, texts: usize) -> Result<Places, Full> {
-        if texts > self.shared.most {
+    pub(crate) async fn stream_places(&self, texts: usize) -> Result<Places, Full> {
+        if texts > self.shared.most_of_streams {
             return Err(self.full());
         }
-        let places = Arc::clone(&self.shared.places).acquire_many_owned(count(texts)).await;
+        let places = Arc::clone(&self.shared.stream_places).acquire_many_owned(count(texts)).await;
         places.map(|_permit| Places { _permit }).map_err(|_| self.full())
     }
 
     /// Texts that wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.shared.most - self.shared.places.available_permits()
+        let Shared { places, most, stream_places, most_of_streams, .. } = &*self.shared;
+        (most - places.available_permits()) + (most_of_streams - stream_places.available_permits())
     }
 
     fn full(&self) -> Full {
@@ -270,9 +293,14 @@ impl Scheduler {
         Ticket { work, reply }
     }
 
-    /// Ends the threads when nothing waits, and waits for them.
-    pub(crate) fn close(&self) {
-        self.shared.lock().closed = true;
+    /// Ends the threads, and waits for them. With `abandon`, what waits is not tagged any more.
+    pub(crate) fn close(&self, abandon: bool) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        if abandon {
+            state.queue = Queue::new();
+        }
+        drop(state);
         self.shared.changed.notify_all();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {

@@ -149,7 +149,7 @@ impl Server {
             Ok(()) => 0,
             Err(_) => usize::try_from(app.metrics.connections().get()).unwrap_or(0),
         };
-        app.scheduler.close();
+        app.scheduler.close(open > 0);
         open
     }
 }

@@ -53,7 +53,17 @@ enum Prepared {
     Failed { text: String, message: String },
 }
 
+/// Far more than a token has, even of long words without sub-words.
+const BYTES_PER_TOKEN: usize = 16;
+
 impl Prepared {
+    fn too_long(text: String, most: usize) -> Self {
+        let message = format!(
+            "the text has more than {most} tokens, the most of a text\nhint: start the server with a larger `--max-tokens`"
+        );
+        Self::Failed { text, message }
+    }
+
     fn parts(&self) -> Vec<TextPart> {
         match self {
             Self::Parts(text) => text.parts(),
@@ -77,6 +87,9 @@ pub(crate) async fn tag(
 ) -> Result<Answers, Problem> {
     let loaded = model.loaded();
     let most = app.limits.tokens;
+    if limit == TokenLimit::Request {
+        check_bytes(texts.iter().map(String::len).sum(), most)?;
+    }
     let preparing = Arc::clone(&loaded);
     let prepared = blocking(move || prepare(&preparing, texts, most, limit)).await??;
     let parts = prepared.iter().flat_map(Prepared::parts).collect();
@@ -98,6 +111,21 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(|error| Problem::internal(error.to_string()))
 }
 
+/// Refuses texts that have too many tokens whatever they are, before they are split: words take far more memory than text.
+fn check_bytes(bytes: usize, most: usize) -> Result<(), Problem> {
+    match bytes / BYTES_PER_TOKEN > most {
+        true => Err(too_many_tokens(most)),
+        false => Ok(()),
+    }
+}
+
+fn too_many_tokens(most: usize) -> Problem {
+    Problem::unprocessable(format!(
+        "the texts have more than {most} tokens, the most of a request\n\
+         hint: send them in several requests, or start the server with a larger `--max-tokens`"
+    ))
+}
+
 fn prepare(
     loaded: &Loaded,
     texts: Vec<String>,
@@ -107,6 +135,10 @@ fn prepare(
     let mut total = 0;
     let mut prepared = Vec::with_capacity(texts.len());
     for text in texts {
+        if limit == TokenLimit::Text && text.len() / BYTES_PER_TOKEN > most {
+            prepared.push(Prepared::too_long(text, most));
+            continue;
+        }
         let one = match loaded.tagger.prepare(text.as_str()) {
             Ok(parts) => Prepared::Parts(parts),
             // A text without words has no spans, which is no error.
@@ -117,18 +149,9 @@ fn prepare(
         total += tokens;
         match one {
             Prepared::Parts(parts) if limit == TokenLimit::Text && tokens > most => {
-                let message = format!(
-                    "the text has {tokens} tokens, the most is {most}\n\
-                     hint: start the server with a larger `--max-tokens`"
-                );
-                prepared.push(Prepared::Failed { text: parts.text().to_owned(), message });
+                prepared.push(Prepared::too_long(parts.text().to_owned(), most));
             }
-            _ if limit == TokenLimit::Request && total > most => {
-                return Err(Problem::unprocessable(format!(
-                    "the texts have more than {most} tokens, the most of a request\n\
-                     hint: send them in several requests, or start the server with a larger `--max-tokens`"
-                )));
-            }
+            _ if limit == TokenLimit::Request && total > most => return Err(too_many_tokens(most)),
             one => prepared.push(one),
         }
     }

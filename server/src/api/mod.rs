@@ -80,8 +80,13 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
 async fn inference_errors(request: Request, next: Next) -> Response {
     let is_inference = request.uri().path().starts_with("/v2");
     let response = next.run(request).await;
-    match response.extensions().get::<Problem>().cloned() {
+    let problem = response.extensions().get::<Problem>().cloned();
+    // Such as a name in the address that is not UTF-8: the framework answers in plain text.
+    let is_plain = problem.is_none() && response.status().is_client_error();
+    let problem = problem.or_else(|| is_plain.then(|| Problem::bad_request("the address cannot be read")));
+    match problem {
         Some(problem) if is_inference => problem.into_inference_response(),
-        _ => response,
+        Some(problem) => problem.into_response(),
+        None => response,
     }
 }

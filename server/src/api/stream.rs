@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::HeaderValue;
@@ -16,10 +17,11 @@ use hyper::body::{Bytes, Frame};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::app::App;
 use crate::body::{self, Held};
+use crate::metrics::Metrics;
 use crate::models::Model;
 use crate::problem::Problem;
 use crate::tagging::{self, AnswerOptions, TokenLimit};
@@ -58,21 +60,21 @@ pub(crate) fn respond(
     options: AnswerOptions,
     source: Source,
 ) -> Result<Response, Problem> {
-    drop(app.scheduler.try_places(1)?);
+    app.scheduler.check_stream()?;
     let (lines, body) = mpsc::channel(AHEAD);
     let (chunks, tagged) = mpsc::channel(AHEAD);
     let place = match source {
         Source::Lines(_) => |at: usize| format!("line {}", at + 1),
         Source::Texts(..) => |at: usize| format!("texts[{at}]"),
     };
-    let io_timeout = app.limits.io_timeout;
+    let (io_timeout, metrics) = (app.limits.io_timeout, app.metrics.clone());
     let tagging = Tagging { app, model, options, place };
     tokio::spawn(async move {
         if let Err(problem) = tagging.read(source, &chunks).await {
             drop(chunks.send(Piece::End(problem)).await);
         }
     });
-    tokio::spawn(send(tagged, lines, io_timeout));
+    tokio::spawn(send(tagged, lines, io_timeout, metrics));
     let mut response = Body::new(Lines(body)).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     Ok(response)
@@ -104,11 +106,12 @@ struct Tagging {
 
 impl Tagging {
     async fn read(self, source: Source, chunks: &mpsc::Sender<Piece>) -> Result<(), Problem> {
+        let most = CHUNK.min(self.app.scheduler.most_of_stream());
         match source {
             Source::Texts(texts, held) => {
                 let mut texts = texts.into_iter().map(Ok).enumerate();
                 loop {
-                    let chunk: Chunk = texts.by_ref().take(CHUNK).collect();
+                    let chunk: Chunk = texts.by_ref().take(most).collect();
                     if chunk.is_empty() || !self.start(chunk, Held::new(&self.app), chunks).await {
                         drop(held);
                         return Ok(());
@@ -116,8 +119,9 @@ impl Tagging {
                 }
             }
             Source::Lines(body) => {
-                let mut reader = Reader { body, held: Held::new(&self.app), buffer: vec![], number: 0 };
-                while let Some((chunk, held)) = reader.chunk(&self.app).await? {
+                let mut reader =
+                    Reader { body, held: Held::new(&self.app), buffer: vec![], scanned: 0, number: 0 };
+                while let Some((chunk, held)) = reader.chunk(&self.app, most).await? {
                     if !self.start(chunk, held, chunks).await {
                         return Ok(());
                     }
@@ -144,7 +148,7 @@ impl Tagging {
             chunk.iter().filter_map(|(at, text)| Some((*at, text.as_ref().ok()?.clone()))).unzip();
         let limits = self.app.limits;
         let count = texts.len();
-        let places = timeout(limits.timeout, self.app.scheduler.places(count)).await;
+        let places = timeout(limits.timeout, self.app.scheduler.stream_places(count)).await;
         let places = places.map_err(|_| Problem::timeout(limits.timeout, false))??;
         let place = self.place;
         let of_text = move |at: usize| place(numbers.get(at).copied().unwrap_or_default());
@@ -168,7 +172,8 @@ impl Tagging {
 async fn send(
     mut pieces: mpsc::Receiver<Piece>,
     lines: mpsc::Sender<Bytes>,
-    io_timeout: std::time::Duration,
+    io_timeout: Duration,
+    metrics: Metrics,
 ) {
     while let Some(piece) = pieces.recv().await {
         let result = match piece {
@@ -180,6 +185,7 @@ async fn send(
         };
         let is_last = result.is_err();
         if let Err(problem) = &result {
+            metrics.error(problem.kind);
             tracing::warn!(kind = problem.kind, error = problem.message, "a stream of lines ended early");
         }
         let text = result.unwrap_or_else(|problem| problem.to_line());
@@ -195,22 +201,27 @@ struct Reader {
     body: Body,
     held: Held,
     buffer: Vec<u8>,
+    /// Bytes of the buffer that hold no line end.
+    scanned: usize,
     number: usize,
 }
 
 impl Reader {
-    /// The lines that are there, at least one; none at the end of the body.
+    /// The lines that are there, at least one and at most `most`; none at the end of the body.
     ///
     /// # Errors
     /// If a line is too long, the client too slow, or the requests together take too much memory.
-    async fn chunk(&mut self, app: &App) -> Result<Option<(Chunk, Held)>, Problem> {
+    async fn chunk(&mut self, app: &App, most: usize) -> Result<Option<(Chunk, Held)>, Problem> {
         let mut chunk = Chunk::new();
         let mut held = Held::new(app);
+        // For a whole line: a trickle is as slow as silence.
+        let deadline = Instant::now() + app.limits.io_timeout;
         loop {
-            while chunk.len() < CHUNK
-                && let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n')
+            while chunk.len() < most
+                && let Some(end) = self.buffer[self.scanned..].iter().position(|byte| *byte == b'\n')
             {
-                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                let line: Vec<u8> = self.buffer.drain(..=self.scanned + end).collect();
+                self.scanned = 0;
                 self.held.remove(line.len());
                 held.add(line.len())?;
                 self.push(&line, &mut chunk);
@@ -222,7 +233,8 @@ impl Reader {
                 body::drain(&mut self.body).await;
                 return Err(body::too_large(app.limits.body));
             }
-            let next = timeout(app.limits.io_timeout, body::next(&mut self.body)).await;
+            self.scanned = self.buffer.len();
+            let next = timeout_at(deadline, body::next(&mut self.body)).await;
             match next.map_err(|_| body::slow(app.limits.io_timeout))?? {
                 Some(data) => {
                     self.held.add(data.len())?;

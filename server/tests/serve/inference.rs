@@ -95,6 +95,8 @@ fn the_server_and_its_models_describe_themselves() {
         assert_eq!(answer.status, 404, "{path}");
         assert!(answer.json()["error"].is_string(), "{path}: {}", answer.text());
     }
+    let answer = server.get("/v2/models/%ff");
+    assert_eq!((answer.status, answer.json()["error"].is_string()), (400, true));
     let answer = server.post("/v2/models/lexicon/infer", "{}");
     assert_eq!(answer.status, 400);
     assert!(answer.json()["error"].is_string());

@@ -120,7 +120,7 @@ pub(crate) struct ServeArgs {
     max_body: NonZeroUsize,
 
     /// Maximum size of all requests in memory in bytes
-    #[arg(long, value_name = "BYTES", default_value = "268435456")]
+    #[arg(long, value_name = "BYTES", default_value = "67108864")]
     max_memory: NonZeroUsize,
 
     /// Maximum number of texts in a request
@@ -128,7 +128,7 @@ pub(crate) struct ServeArgs {
     max_texts: NonZeroUsize,
 
     /// Maximum number of tokens in a request; of a line, if the request is NDJSON
-    #[arg(long, value_name = "N", default_value = "65536")]
+    #[arg(long, value_name = "N", default_value = "16384")]
     max_tokens: NonZeroUsize,
 
     /// Maximum number of connections; further ones wait

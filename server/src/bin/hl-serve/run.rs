@@ -12,7 +12,7 @@ use crate::log::{self, LogLevel};
 /// Threads that serve connections; tagging has its own.
 const THREADS: usize = 2;
 /// Most threads that split texts into tokens and write answers.
-const BLOCKING: usize = 16;
+const BLOCKING: usize = 4;
 
 pub(crate) fn run(args: &ServeArgs, quiet: bool) -> Result<Exit> {
     let level = if quiet && args.log_level == LogLevel::Info { LogLevel::Warn } else { args.log_level };
@@ -21,8 +21,10 @@ pub(crate) fn run(args: &ServeArgs, quiet: bool) -> Result<Exit> {
     let runtime = runtime()?;
     // The address is taken before models are loaded: another server there is reported at once.
     let listener = runtime.block_on(bind(&config))?;
-    let signals = runtime.block_on(async { Signals::new() }).context("cannot listen for signals")?;
+    let hang_up = runtime.block_on(async { HangUp::new() }).context("cannot listen for SIGHUP")?;
+    // Until models are loaded, other signals end the program at once.
     let server = Server::open(&config)?;
+    let signals = runtime.block_on(async { Signals::new(hang_up) }).context("cannot listen for signals")?;
     server.notices().iter().for_each(|notice| tracing::warn!("{notice}"));
     for model in server.models() {
         let field = |name: &str| model[name].as_str().unwrap_or_default().to_owned();
@@ -68,23 +70,32 @@ async fn bind(config: &Config) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })
 }
 
+/// SIGHUP, which would end a program that does not listen for it.
+#[cfg(unix)]
+struct HangUp(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl HangUp {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::hangup()).map(Self)
+    }
+}
+
 /// The signals of the system.
 #[cfg(unix)]
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
+    hang_up: HangUp,
 }
 
 #[cfg(unix)]
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new(hang_up: HangUp) -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, hang_up })
     }
 
     /// Waits until the server should stop. The next signal then ends the process.
@@ -93,18 +104,25 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
-                _ = self.hang_up.recv() => reloader.reload(),
+                _ = self.hang_up.0.recv() => reloader.reload(),
             }
         }
         tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    _ = self.terminate.recv() => end(),
-                    _ = self.interrupt.recv() => end(),
-                    _ = self.hang_up.recv() => {}
-                }
+            tokio::select! {
+                _ = self.terminate.recv() => end(),
+                _ = self.interrupt.recv() => end(),
             }
         });
+    }
+}
+
+#[cfg(not(unix))]
+struct HangUp;
+
+#[cfg(not(unix))]
+impl HangUp {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
     }
 }
 
@@ -113,7 +131,7 @@ struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new(_: HangUp) -> std::io::Result<Self> {
         Ok(Self)
     }
 

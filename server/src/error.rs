@@ -42,8 +42,11 @@ pub enum ServeError {
     #[error("folder `{}` has no file that ends in `.onnx`\nhint: `hl-export --bundle` writes one", path.display())]
     EmptyFolder { path: PathBuf },
     /// Several models would have the same name.
-    #[error("folder `{}` has {models} models, and one name for all\nhint: leave out the name", path.display())]
-    NamedFolder { path: PathBuf, models: usize },
+    #[error("`{}` has {models} models, and `{name}` can name one\nhint: leave out the name", path.display())]
+    OneName { name: String, path: PathBuf, models: usize },
+    /// A file lacks a task that it had.
+    #[error("`{}` has no task `{task}`, which is served\nhint: restart the server to serve other tasks", path.display())]
+    NoTask { path: PathBuf, task: String },
     /// The file of API keys cannot be used.
     #[error("cannot use `{}` as a file of API keys: {reason}\nhint: write one key per line", path.display())]
     Keys { path: PathBuf, reason: String },

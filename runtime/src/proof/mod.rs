@@ -120,7 +120,8 @@ impl ProofReport {
     /// [`ProofError`] if the file cannot be opened, or its proof cannot be read.
     pub fn of_digests(path: &Path) -> Result<Option<Self>, ProofError> {
         let model = whole_model(path)?;
-        let report = |proof: Proof| Self { checks: digests(&model, &proof), not_run: vec![], cost: proof.cost };
+        let report =
+            |proof: Proof| Self { checks: digests(&model, &proof), not_run: vec![], cost: proof.cost };
         Ok(proof(&model, path)?.map(report))
     }
 

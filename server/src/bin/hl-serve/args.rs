@@ -72,7 +72,8 @@ pub(crate) enum Command {
 pub(crate) struct ServeArgs {
     /// The models: ONNX files that `hl-export` wrote, or folders of them
     ///
-    /// A model has the name of its file without `.onnx`, or the name before `=`.
+    /// A model has the name of its file without `.onnx`, or the name before `=`. A file with several tasks is a model for each,
+    /// with the names of the tasks.
     #[arg(value_name = "[NAME=]FILE", required_unless_present = "ready", value_parser = model(), value_hint = ValueHint::FilePath)]
     models: Vec<ModelPath>,
 

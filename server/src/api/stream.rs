@@ -217,15 +217,21 @@ impl Reader {
         // For a whole line: a trickle is as slow as silence.
         let deadline = Instant::now() + app.limits.io_timeout;
         loop {
+            let mut start = 0;
             while chunk.len() < most
-                && let Some(end) = self.buffer[self.scanned..].iter().position(|byte| *byte == b'\n')
+                && let Some(length) =
+                    self.buffer[start + self.scanned..].iter().position(|byte| *byte == b'\n')
             {
-                let line: Vec<u8> = self.buffer.drain(..=self.scanned + end).collect();
+                let end = start + self.scanned + length;
                 self.scanned = 0;
-                self.held.remove(line.len());
-                held.add(line.len())?;
-                self.push(&line, &mut chunk);
+                held.add(end + 1 - start)?;
+                let text = parsed(&self.buffer[start..end]);
+                self.push(text, &mut chunk);
+                start = end + 1;
             }
+            // Once for all lines: what follows them is moved.
+            self.buffer.drain(..start);
+            self.held.remove(start);
             if !chunk.is_empty() {
                 return Ok(Some((chunk, held)));
             }
@@ -243,7 +249,7 @@ impl Reader {
                 None if self.buffer.is_empty() => return Ok(None),
                 None => {
                     let line = std::mem::take(&mut self.buffer);
-                    self.push(&line, &mut chunk);
+                    self.push(parsed(&line), &mut chunk);
                     let is_blank = chunk.is_empty();
                     return Ok((!is_blank).then_some((chunk, held)));
                 }
@@ -251,22 +257,25 @@ impl Reader {
         }
     }
 
-    /// A blank line is no text.
-    fn push(&mut self, line: &[u8], chunk: &mut Chunk) {
-        let number = self.number;
+    /// Counts a line, and keeps its text if it has one.
+    fn push(&mut self, text: Option<Result<String, String>>, chunk: &mut Chunk) {
+        chunk.extend(text.map(|text| (self.number, text)));
         self.number += 1;
-        let line = line.trim_ascii();
-        if line.is_empty() {
-            return;
-        }
-        let text = match serde_json::from_slice(line) {
-            Ok(Line::Text(text) | Line::Object { text }) => Ok(text),
-            Err(error) => Err(format!(
-                "the line is not a text: {error}\nhint: write `{{\"text\": \"...\"}}` or `\"...\"` on each line"
-            )),
-        };
-        chunk.push((number, text));
     }
+}
+
+/// The text of a line, or why it has none. A blank line is no text.
+fn parsed(line: &[u8]) -> Option<Result<String, String>> {
+    let line = line.trim_ascii();
+    let text = |line: Line| match line {
+        Line::Text(text) | Line::Object { text } => text,
+    };
+    let fault = |error| {
+        format!(
+            "the line is not a text: {error}\nhint: write `{{\"text\": \"...\"}}` or `\"...\"` on each line"
+        )
+    };
+    (!line.is_empty()).then(|| serde_json::from_slice(line).map(text).map_err(fault))
 }
 
 /// The body of an answer: what the other end of the channel sends.

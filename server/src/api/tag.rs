@@ -118,6 +118,8 @@ pub(crate) fn check_count(app: &App, texts: usize) -> Result<(), Problem> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Request, Problem> {
+    // A byte order mark is no text.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     serde_json::from_slice(bytes).map_err(|error| {
         Problem::bad_request(format!(
             "the body is not a request: {error}\nhint: send `{{\"texts\": [\"...\"]}}`, and `model`, `offsets` or `scores`"

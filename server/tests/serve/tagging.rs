@@ -256,6 +256,10 @@ fn requests_that_make_no_sense_are_refused_with_a_reason() {
     refused(405, &server.post("/models", ""));
     refused(404, &server.get("/nothing"));
     assert_eq!(server.tag(&[]), Vec::<Value>::new());
+    assert_eq!(server.post("/tag", "\u{feff}{\"texts\": [\"paris\"]}").status, 200);
+    let blank =
+        server.post_with("/tag", &[("content-type", "application/x-ndjson")], "\n".repeat(1 << 20) + "7");
+    assert_eq!(blank.json()["error"]["place"], format!("line {}", (1 << 20) + 1));
     for garbage in ["\r\n\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\u{16}\u{3}\u{1}\u{2}"] {
         drop(rest(server.connect(garbage.as_bytes())));
     }

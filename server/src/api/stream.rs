@@ -224,8 +224,10 @@ impl Reader {
             {
                 let end = start + self.scanned + length;
                 self.scanned = 0;
-                held.add(end + 1 - start)?;
                 let text = parsed(&self.buffer[start..end]);
+                if text.is_some() {
+                    held.add(end + 1 - start)?;
+                }
                 self.push(text, &mut chunk);
                 start = end + 1;
             }

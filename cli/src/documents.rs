@@ -29,14 +29,14 @@ Examples:
   hl-train completions bash > ~/.local/share/bash-completion/completions/hl-train
   hl-train completions fish > ~/.config/fish/completions/hl-train.fish
 
-hl-export and hl-run have the same command.";
+hl-export, hl-run and hl-serve have the same command.";
 
 const MAN_EXAMPLES: &str = "\
 Examples:
   hl-train man > hl-train.1
   hl-train man corpora | man -l -
 
-hl-export and hl-run have the same command.";
+hl-export, hl-run and hl-serve have the same command.";
 
 impl Documents {
     /// Prints the document that was asked for about the program `P`.

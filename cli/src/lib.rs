@@ -1,4 +1,4 @@
-//! The command-line front end that `hl-train`, `hl-export` and `hl-run` share.
+//! The command-line front end that `hl-train`, `hl-export`, `hl-run` and `hl-serve` share.
 //!
 //! A program defines its arguments with clap, implements [`Program`] and calls [`main`]. It prints through a
 //! [`Console`]: data to stdout, everything else to stderr.

@@ -45,15 +45,24 @@ pub(crate) fn refer_to(tensor: &mut TensorProto, location: &str, offset: u64, le
     tensor.data_location = EXTERNAL;
 }
 
+/// Names of the data files that `model` refers to; it was read from `path`.
+///
+/// # Errors
+/// Returns an error if a name is not that of a file in the model's folder.
+pub(crate) fn data_names(model: &ModelProto, path: &Path) -> Result<BTreeSet<String>, ReadError> {
+    let mut names = BTreeSet::new();
+    for tensor in tensors(model).filter(|tensor| is_external(tensor)) {
+        names.insert(Reference::of(tensor).map_err(|reason| fault(path, &tensor.name, reason))?.location);
+    }
+    Ok(names)
+}
+
 /// Maps all data files that `model` refers to; it was read from `path`.
 ///
 /// # Errors
 /// Returns an error if a name is not that of a file in the model's folder, or the file cannot be opened.
 pub(crate) fn open_data(model: &ModelProto, path: &Path) -> Result<Vec<DataFile>, ReadError> {
-    let mut names = BTreeSet::new();
-    for tensor in tensors(model).filter(|tensor| is_external(tensor)) {
-        names.insert(Reference::of(tensor).map_err(|reason| fault(path, &tensor.name, reason))?.location);
-    }
+    let names = data_names(model, path)?;
     if names.is_empty() {
         return Ok(Vec::new());
     }

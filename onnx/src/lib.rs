@@ -44,7 +44,7 @@ pub use extract::{ExtractError, extract};
 pub use limits::MAX_BYTES;
 pub use prost::bytes::Bytes;
 pub use read::decode_model;
-pub use weight_file::{WeightFile, read_model};
+pub use weight_file::{WeightFile, data_files, read_model};
 pub use write::{
     WriteError, check_size, encode_tensor, is_large, write_data, write_model, write_model_beside,
     write_property,

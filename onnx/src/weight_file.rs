@@ -8,7 +8,7 @@ use memmap2::Mmap;
 use prost::bytes::Bytes;
 
 use crate::error::ReadError;
-use crate::external::{DataFile, open_data, refer_to};
+use crate::external::{DataFile, data_names, open_data, refer_to};
 use crate::limits::{ALIGNMENT, LARGE, MAX_BYTES};
 use crate::proto::{ModelProto, TensorProto};
 use crate::read::{decode_unchecked, decode_with};
@@ -30,28 +30,7 @@ impl WeightFile {
     /// Returns [`ReadError`] if a file cannot be read, the model file exceeds 2 GiB, the limit of an ONNX file, or a data file
     /// is outside of the model's folder.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let io_error = |source| ReadError::Io { path: path.into(), source };
-        let check = |bytes| match bytes > MAX_BYTES {
-            true => Err(ReadError::TooLarge { path: path.into(), bytes }),
-            false => Ok(()),
-        };
-        check(fs::metadata(path).map_err(io_error)?.len())?;
-        let file = File::open(path).map_err(io_error)?;
-        // SAFETY: the map is only read. Another process must not truncate the file in the meantime; every reader of
-        // mapped weights has this condition. `hl-export` replaces files as a whole and never changes one in place.
-        #[allow(unsafe_code)]
-        let map = unsafe { Mmap::map(&file) };
-        let mapped = map.is_ok();
-        let bytes = match map {
-            Ok(map) => Bytes::from_owner(map),
-            Err(_) => {
-                let mut bytes = Vec::new();
-                // A pipe may be endless, so that the number of bytes is limited.
-                file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io_error)?;
-                check(bytes.len() as u64)?;
-                bytes.into()
-            }
-        };
+        let (bytes, mapped) = map(path)?;
         let data = open_data(&decode_unchecked(bytes.clone(), path)?, path)?;
         Ok(Self { path: path.into(), bytes, mapped, data })
     }
@@ -95,6 +74,42 @@ impl WeightFile {
         }
         Some((part, folder.into()))
     }
+}
+
+/// The bytes of the file `path`, and whether they are mapped.
+fn map(path: &Path) -> Result<(Bytes, bool), ReadError> {
+    let io_error = |source| ReadError::Io { path: path.into(), source };
+    let check = |bytes| match bytes > MAX_BYTES {
+        true => Err(ReadError::TooLarge { path: path.into(), bytes }),
+        false => Ok(()),
+    };
+    check(fs::metadata(path).map_err(io_error)?.len())?;
+    let file = File::open(path).map_err(io_error)?;
+    // SAFETY: the map is only read. Another process must not truncate the file in the meantime; every reader of
+    // mapped weights has this condition. `hl-export` replaces files as a whole and never changes one in place.
+    #[allow(unsafe_code)]
+    let map = unsafe { Mmap::map(&file) };
+    let mapped = map.is_ok();
+    let bytes = match map {
+        Ok(map) => Bytes::from_owner(map),
+        Err(_) => {
+            let mut bytes = Vec::new();
+            // A pipe may be endless, so that the number of bytes is limited.
+            file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io_error)?;
+            check(bytes.len() as u64)?;
+            bytes.into()
+        }
+    };
+    Ok((bytes, mapped))
+}
+
+/// Paths of the data files that the model file `path` refers to, beside it. They need not exist.
+///
+/// # Errors
+/// Returns [`ReadError`] if the file cannot be read, or a name is not that of a file in the model's folder.
+pub fn data_files(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    let names = data_names(&decode_unchecked(map(path)?.0, path)?, path)?;
+    Ok(names.into_iter().map(|name| path.with_file_name(name)).collect())
 }
 
 /// Offset of a tensor's elements in the bytes of a file, if they are part of it, large and aligned.

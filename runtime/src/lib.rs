@@ -17,7 +17,7 @@
 //! - [`Tagger`] (`tagger`): the interface, with `options` (and their `names`), `error` and `statistics`
 //! - `input`: sentences as text or words; `document`: long ones in parts
 //! - `model`: the traits of a kind of tagger; `architecture`: their implementations for T5 and BERT
-//! - `pool`: batches and workers
+//! - `pool`: batches and workers; `parts`: texts for a scheduler that makes its own batches
 //! - `decode`: target ids from source ids, for T5
 //! - `scores`: scores of tags, spans and sentences
 //! - `output`: [`Tagged`] sentences with spans, and `answer`: them as JSON
@@ -47,6 +47,7 @@ mod multi;
 mod names;
 mod options;
 mod output;
+mod parts;
 mod pool;
 mod proof;
 mod scores;
@@ -77,6 +78,7 @@ pub use model_file::ModelFile;
 pub use names::UnknownName;
 pub use options::{DraftFrom, Mode, Split, TaggerOptions, Words};
 pub use output::{Tagged, TaggedSpan};
+pub use parts::{BatchOutput, PartOutput, PreparedText, TextPart};
 pub use proof::{Check, NotRun, ProofError, ProofReport};
 pub use scores::{SentenceScores, TagScore};
 pub use statistics::Statistics;

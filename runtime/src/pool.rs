@@ -1,7 +1,7 @@
 //! Workers that run the batches of many sentences, and which sentences share a batch.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, TryLockError};
 
 use crate::backend::BackendError;
 use crate::model::{Output, Source, Worker};
@@ -36,6 +36,25 @@ impl Pool {
             worker.lock().unwrap_or_else(PoisonError::into_inner).statistics()
         };
         self.workers.iter().map(of).sum()
+    }
+
+    /// The output of each source, run as one batch by a worker that is free, and the cost.
+    ///
+    /// # Errors
+    /// If the backend fails.
+    pub(crate) fn run_batch(&self, sources: &[&Source]) -> Result<(Vec<Output>, Statistics), BackendError> {
+        let free = self.workers.iter().find_map(|worker| match worker.try_lock() {
+            Ok(worker) => Some(worker),
+            // A batch that panicked left nothing that the next one uses.
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        let first =
+            || self.workers.first().map(|worker| worker.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut worker = free.or_else(first).ok_or(BackendError::WorkerDied)?;
+        let before = worker.statistics();
+        let outputs = worker.run(sources)?;
+        Ok((outputs, worker.statistics().since(before)))
     }
 
     /// The output of each source, in order (see [`Worker::run`]).

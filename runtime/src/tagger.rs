@@ -19,6 +19,7 @@ use crate::model::{Model, Output, Scores, Source};
 use crate::model_file::ModelFile;
 use crate::options::{Split, TaggerOptions};
 use crate::output::Tagged;
+use crate::parts::{BatchOutput, PartOutput, PreparedText, TextPart};
 use crate::pool::Pool;
 use crate::statistics::Statistics;
 use crate::withholding::{Withholding, withholding};
@@ -37,13 +38,6 @@ pub struct Tagger {
     split: Split,
     /// Parts that were run beyond one for each sentence. Negative if sentences had no part.
     further_parts: AtomicIsize,
-}
-
-/// A sentence that can be tagged.
-struct Prepared {
-    text: String,
-    words: Vec<Word>,
-    document: Document,
 }
 
 impl Tagger {
@@ -155,7 +149,7 @@ impl Tagger {
         &self,
         texts: &[T],
     ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
-        self.tag_prepared(texts.iter().map(|text| self.prepare_text(text.as_ref())).collect())
+        self.tag_prepared(texts.iter().map(|text| self.prepare(text.as_ref())).collect())
     }
 
     /// Tags sentences that are given as words, whatever [`TaggerOptions::words`] says. The results are as those of
@@ -168,6 +162,42 @@ impl Tagger {
         sentences: &[Vec<W>],
     ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
         self.tag_prepared(sentences.iter().map(|words| self.prepare_words(words)).collect())
+    }
+
+    /// A text for a caller that makes its own batches: [`Tagger::run`] runs its parts, [`Tagger::finish`] makes the result.
+    ///
+    /// # Errors
+    /// If the text cannot be tagged.
+    pub fn prepare(&self, text: impl Into<String>) -> Result<PreparedText, SentenceError> {
+        let text = text.into();
+        let words = self.reader.split(&text);
+        self.prepare_split(text, words)
+    }
+
+    /// Runs parts of prepared texts as one batch, on a worker that is free. Parts of one batch should have similar lengths: the
+    /// model reads all as if they had the length of the longest.
+    ///
+    /// # Errors
+    /// If the backend fails.
+    pub fn run(&self, parts: &[TextPart]) -> Result<BatchOutput, BackendError> {
+        let sources: Vec<&Source> = parts.iter().map(|part| &*part.0).collect();
+        let (outputs, statistics) = self.pool.run_batch(&sources)?;
+        Ok(BatchOutput { outputs: outputs.into_iter().map(PartOutput).collect(), statistics })
+    }
+
+    /// The tagged text from the output of each of its parts, in their order. The result is that of [`Tagger::tag`].
+    ///
+    /// # Errors
+    /// If the text cannot be tagged.
+    ///
+    /// # Panics
+    /// If `outputs` has not one output for each part.
+    pub fn finish(&self, text: PreparedText, outputs: Vec<PartOutput>) -> Result<Tagged, SentenceError> {
+        let outputs: Vec<Output> = outputs.into_iter().map(|output| output.0).collect();
+        let parts = text.document.sources().len();
+        assert_eq!(outputs.len(), parts, "outputs for another number of parts");
+        self.further_parts.fetch_add(parts as isize - 1, Ordering::Relaxed);
+        self.finished(text, &outputs)
     }
 
     /// Tags sentences of a corpus: those with spans as text, if it is split into the corpus' words, others as words. The results are
@@ -184,7 +214,7 @@ impl Tagger {
             let same =
                 |text: &&str| self.reader.split(text).iter().map(|word| &word.text).eq(&sentence.words);
             match text.filter(same) {
-                Some(text) => self.prepare_text(text),
+                Some(text) => self.prepare(text),
                 None => self.prepare_words(&sentence.words),
             }
         };
@@ -221,40 +251,37 @@ impl Tagger {
         }
     }
 
-    fn prepare_text(&self, text: &str) -> Result<Prepared, SentenceError> {
-        self.prepare(text.to_owned(), self.reader.split(text))
-    }
-
-    fn prepare_words<W: AsRef<str>>(&self, words: &[W]) -> Result<Prepared, SentenceError> {
+    fn prepare_words<W: AsRef<str>>(&self, words: &[W]) -> Result<PreparedText, SentenceError> {
         let (text, words) = self.reader.join(words)?;
-        self.prepare(text, words)
+        self.prepare_split(text, words)
     }
 
-    fn prepare(&self, text: String, words: Vec<Word>) -> Result<Prepared, SentenceError> {
+    fn prepare_split(&self, text: String, words: Vec<Word>) -> Result<PreparedText, SentenceError> {
         let document = Document::new(&*self.model, self.metadata.max_source_len, &text, &words, self.split)?;
-        Ok(Prepared { text, words, document })
+        Ok(PreparedText { text, words, document })
     }
 
     fn tag_prepared(
         &self,
-        prepared: Vec<Result<Prepared, SentenceError>>,
+        prepared: Vec<Result<PreparedText, SentenceError>>,
     ) -> Result<Vec<Result<Tagged, SentenceError>>, BackendError> {
         let sentences = prepared.iter().flatten();
-        let sources: Vec<&Source> = sentences.flat_map(|sentence| sentence.document.sources()).collect();
+        let sources: Vec<&Source> =
+            sentences.flat_map(|sentence| sentence.document.sources()).map(|source| &**source).collect();
         let further = sources.len() as isize - prepared.iter().flatten().count() as isize;
         self.further_parts.fetch_add(further, Ordering::Relaxed);
         let mut outputs = self.pool.run(&sources)?.into_iter();
-        let finish = |sentence: Result<Prepared, SentenceError>| {
+        let finish = |sentence: Result<PreparedText, SentenceError>| {
             let sentence = sentence?;
             let parts = sentence.document.sources().len();
-            self.finish(sentence, &outputs.by_ref().take(parts).collect::<Vec<_>>())
+            self.finished(sentence, &outputs.by_ref().take(parts).collect::<Vec<_>>())
         };
         Ok(prepared.into_iter().map(finish).collect())
     }
 
     /// The tagged sentence from the output of each of its parts.
-    fn finish(&self, sentence: Prepared, outputs: &[Output]) -> Result<Tagged, SentenceError> {
-        let Prepared { text, words, document } = sentence;
+    fn finished(&self, sentence: PreparedText, outputs: &[Output]) -> Result<Tagged, SentenceError> {
+        let PreparedText { text, words, document } = sentence;
         if outputs.iter().any(|output| output.is_faulty) {
             return Err(SentenceError::NotFinite);
         }

@@ -7,8 +7,8 @@ use common::{MAX_TARGET_LEN, chain, lexicon_bytes, lexicon_tagger, many_sources,
 use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS};
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_runtime::{
-    Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Mode, ModelFile, OpenError, SentenceError,
-    Split, TagError, Tagged, Tagger, TaggerMetadata, TaggerOptions, Value, Words,
+    Alignment, Backend, BackendKind, BackendOptions, DraftFrom, Mode, ModelFile, OpenError, PreparedText,
+    SentenceError, Split, TagError, Tagged, Tagger, TaggerMetadata, TaggerOptions, TextPart, Value, Words,
 };
 
 const BACKENDS: [BackendKind; 2] = [BackendKind::Ort, BackendKind::Tract];
@@ -83,6 +83,28 @@ fn a_sentence_that_cannot_be_tagged_spoils_no_other() {
         assert!(matches!(results[1], Err(SentenceError::NoWord)));
         assert!(matches!(results[2], Err(SentenceError::TooLong { tokens: 24, limit: 22 })));
         assert!(matches!(results[3], Err(SentenceError::TooManyWords { words: 12, limit: 11 })));
+    }
+}
+
+#[test]
+fn parts_in_batches_of_the_callers_own_give_the_results_of_tag() {
+    let long = "set an alarm for 7 am . call paris . ".repeat(9);
+    let texts = ["Set an alarm for 7 AM.", &long, "call Paris", "forever"];
+    for kind in BACKENDS {
+        let tagger = open(&TaggerOptions { workers: 2, ..options(kind) });
+        let expected: Vec<Tagged> = tagger.tag(&texts).unwrap().into_iter().map(Result::unwrap).collect();
+        let prepared: Vec<PreparedText> = texts.iter().map(|text| tagger.prepare(*text).unwrap()).collect();
+        let parts: Vec<TextPart> = prepared.iter().flat_map(PreparedText::parts).collect();
+        assert!(prepared[1].parts().len() > 2 && parts.iter().all(|part| part.tokens() > 0));
+        let batches: Vec<_> = parts.chunks(3).map(|batch| tagger.run(batch).unwrap()).collect();
+        assert_eq!(batches.iter().map(|batch| batch.statistics.parts).sum::<usize>(), parts.len());
+        let mut outputs = batches.into_iter().flat_map(|batch| batch.outputs);
+        for (text, expected) in prepared.into_iter().zip(expected) {
+            let of_text = outputs.by_ref().take(text.parts().len()).collect();
+            assert_eq!(tagger.finish(text, of_text).unwrap(), expected, "{kind}");
+        }
+        assert!(matches!(tagger.prepare(" "), Err(SentenceError::NoWord)));
+        assert_eq!(tagger.statistics().sentences, 2 * texts.len());
     }
 }
 

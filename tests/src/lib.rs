@@ -26,7 +26,7 @@ pub fn binaries() -> &'static Path {
     BINARIES.get_or_init(|| {
         let test = std::env::current_exe().expect("a test has a path");
         let folder = test.ancestors().nth(2).expect("tests lie in `<profile>/deps`").to_owned();
-        for name in ["hl-train", "hl-export", "hl-run"] {
+        for name in ["hl-train", "hl-export", "hl-run", "hl-serve"] {
             assert!(folder.join(name).is_file(), "`{name}` is not built: run `cargo test --workspace`");
         }
         folder

@@ -1,4 +1,8 @@
 //! `cargo xtask conformance`: checks that take long or need programs from outside the workspace.
+//!
+//! - [`serve`]: `hl-serve` with real clients, in a browser, and under load
+
+mod serve;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,10 +23,14 @@ pub(crate) enum Check {
     Library,
     /// The tests of Parquet pass, and pyarrow reads what `hl-run` writes
     Parquet,
+    /// `hl-serve` with real clients, in a browser, and under load
+    Serve,
 }
 
+pub(crate) use serve::Options as ServeOptions;
+
 /// Runs `checks`, or all if there are none; the first failure ends it.
-pub(crate) fn run(checks: &[Check]) -> Result<()> {
+pub(crate) fn run(checks: &[Check], serve: &ServeOptions) -> Result<()> {
     setup::run()?;
     let all = Check::value_variants();
     for check in if checks.is_empty() { all } else { checks } {
@@ -30,6 +38,7 @@ pub(crate) fn run(checks: &[Check]) -> Result<()> {
             Check::Python => python()?,
             Check::Library => library()?,
             Check::Parquet => parquet()?,
+            Check::Serve => serve::run(serve)?,
         }
     }
     Ok(())
@@ -48,7 +57,7 @@ const SENTENCES: [(&str, &str, usize, usize); 3] = [
 fn python() -> Result<()> {
     // The whole workspace: with the features that the tests use, so that nothing is compiled twice.
     commands::run(cargo().args(["build", "--workspace"]))?;
-    let python = environment(&root().join("docs/examples/requirements.txt"))?;
+    let python = environment("python", &root().join("docs/examples/requirements.txt"))?;
     let folder = tempfile::tempdir()?;
     let mut compared = 0;
     for (task, file, column, count) in SENTENCES {
@@ -151,7 +160,7 @@ fn parquet() -> Result<()> {
         ensure!(status.code() == Some(1), "hl-run ended with {status}");
     }
     let folder = root().join("fixtures/parquet");
-    let python = environment(&folder.join("requirements.txt"))?;
+    let python = environment("python", &folder.join("requirements.txt"))?;
     let mut check = Command::new(&python);
     check.arg(folder.join("check.py")).args([path("tagged.parquet"), path("tagged.jsonl")]);
     eprintln!("pyarrow reads what hl-run wrote: {}", output(&mut check)?.trim());
@@ -173,9 +182,9 @@ fn tag(command: &mut Command, input: &Path) -> Result<Vec<serde_json::Value>> {
     printed.lines().map(|line| serde_json::from_str(line).context("not a JSON line")).collect()
 }
 
-/// The Python of a virtual environment in `.native/` with the packages of `requirements`.
-fn environment(requirements: &Path) -> Result<PathBuf> {
-    let folder = root().join(".native/python");
+/// The Python of the virtual environment `name` in `.native/` with the packages of `requirements`.
+fn environment(name: &str, requirements: &Path) -> Result<PathBuf> {
+    let folder = root().join(".native").join(name);
     let python = folder.join("bin/python3");
     if !python.is_file() {
         commands::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;

@@ -17,7 +17,7 @@ const BEGIN: &str = "<!-- Written by `cargo xtask hints`: do not edit below. -->
 const HINT: &str = "hint: ";
 
 /// Headings of the page in their order, with the folders and files whose messages they list; the first match counts.
-const SECTIONS: [(&str, &[&str]); 9] = [
+const SECTIONS: [(&str, &[&str]); 10] = [
     ("Installation", &["xtask/"]),
     ("Configurations", &["trainer/src/config", "core/src/method"]),
     ("Corpora and labels", &["core/src/corpus", "core/src/text", "trainer/src/corpora"]),
@@ -27,6 +27,7 @@ const SECTIONS: [(&str, &[&str]); 9] = [
     ("Runs and training", &["core/src/run", "trainer/"]),
     ("Exporting", &["exporter/", "onnx/"]),
     ("Running", &["runtime/", "cli/", "core/"]),
+    ("Serving", &["server/"]),
 ];
 
 /// A message and its hint, with placeholders in place of values.
@@ -55,7 +56,7 @@ fn page() -> Result<(String, String)> {
 /// All sections with their tables.
 fn sections() -> Result<String> {
     let mut found: BTreeMap<usize, Vec<Message>> = BTreeMap::new();
-    for folder in ["cli", "core", "onnx", "trainer", "exporter", "runtime", "xtask"] {
+    for folder in ["cli", "core", "onnx", "trainer", "exporter", "runtime", "server", "xtask"] {
         for file in sources(&root().join(folder).join("src"))? {
             let name = file.strip_prefix(root())?.to_string_lossy().into_owned();
             let section = SECTIONS

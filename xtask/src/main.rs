@@ -55,6 +55,8 @@ enum Task {
         /// Run only these checks
         #[arg(value_enum)]
         checks: Vec<conformance::Check>,
+        #[command(flatten)]
+        serve: conformance::ServeOptions,
     },
 }
 
@@ -65,7 +67,7 @@ fn main() -> ExitCode {
         Task::Test => checks::run(),
         Task::Book { serve } => book::run(serve),
         Task::Hints => hints::run(),
-        Task::Conformance { checks } => conformance::run(&checks),
+        Task::Conformance { checks, serve } => conformance::run(&checks, &serve),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

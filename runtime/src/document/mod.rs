@@ -13,6 +13,7 @@ mod merge;
 mod plan;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use hyperloader_core::text::scores::Score;
 use hyperloader_core::text::source::CodingError;
@@ -43,7 +44,7 @@ pub(crate) struct Document {
     /// In order; each word that is read is in one part, or in two that overlap.
     parts: Vec<Part>,
     /// The source of each part.
-    sources: Vec<Source>,
+    sources: Vec<Arc<Source>>,
     words: usize,
     /// See [`Document::is_whole`].
     is_whole: bool,
@@ -81,7 +82,7 @@ impl Document {
             (true, _) => in_parts(),
             (false, _) => Ok(Self {
                 parts: vec![Part { words: 0..words.len(), continues: false }],
-                sources: vec![source],
+                sources: vec![Arc::new(source)],
                 words: words.len(),
                 is_whole: texts.len() <= model.max_words(),
                 unread: vec![],
@@ -100,13 +101,13 @@ impl Document {
         let tokens = max_source_len.saturating_sub(lengths.other);
         let limits = Limits { words: model.max_words(), tokens };
         let (parts, unread) = plan(&lengths.words, &boundaries(text, words), limits);
-        let source = |part: &Part| model.source(&texts[part.words.clone()]);
+        let source = |part: &Part| model.source(&texts[part.words.clone()]).map(Arc::new);
         let sources = parts.iter().map(source).collect::<Result<_, _>>()?;
         Ok(Self { parts, sources, words: words.len(), is_whole: false, unread })
     }
 
     /// The source of each part.
-    pub(crate) fn sources(&self) -> &[Source] {
+    pub(crate) fn sources(&self) -> &[Arc<Source>] {
         &self.sources
     }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use hyperloader_core::format::proof::{Cost, PROOF, Proof};
 use hyperloader_onnx::WeightFile;
+use hyperloader_onnx::proto::ModelProto;
 use serde::Serialize;
 
 use crate::backend::{Backend, BackendError, BackendOptions};
@@ -81,21 +82,12 @@ impl ProofReport {
     /// # Errors
     /// [`ProofError`] if the file cannot be opened or carries no proof. What is not as it was exported is a check that does not hold.
     pub fn new(path: &Path, options: &BackendOptions, stage: &dyn Fn(&str)) -> Result<Self, ProofError> {
-        let read = |error| ProofError::File(unreadable(error, path));
-        let model = WeightFile::open(path).and_then(|file| file.model()).map_err(read)?;
+        let model = whole_model(path)?;
         // The files of a tagger: what else is wrong with them is said first.
         let files = ModelFile::open_all(path)?;
-        let proof: Proof = match model.metadata().get(PROOF) {
-            None => return Err(ProofError::Missing(path.to_owned())),
-            Some(text) => serde_json::from_str(text)
-                .map_err(|source| ProofError::Malformed { path: path.to_owned(), source })?,
-        };
+        let proof = proof(&model, path)?.ok_or_else(|| ProofError::Missing(path.to_owned()))?;
         stage("comparing graph, weights and metadata with their digests");
-        let mut checks = vec![
-            parts::graph(&model, &proof),
-            parts::weights(&model, &proof),
-            parts::properties(&model, &proof),
-        ];
+        let mut checks = digests(&model, &proof);
         let mut not_run = Vec::new();
         if proof.vectors.is_empty() {
             let reason = "the file was exported without verification".to_owned();
@@ -122,6 +114,17 @@ impl ProofReport {
         Ok(Self { checks, not_run, cost: proof.cost })
     }
 
+    /// Compares the parts of the file at `path` with their digests; no backend runs it. `None` if the file carries no proof.
+    ///
+    /// # Errors
+    /// [`ProofError`] if the file cannot be opened, or its proof cannot be read.
+    pub fn of_digests(path: &Path) -> Result<Option<Self>, ProofError> {
+        let model = whole_model(path)?;
+        let report =
+            |proof: Proof| Self { checks: digests(&model, &proof), not_run: vec![], cost: proof.cost };
+        Ok(proof(&model, path)?.map(report))
+    }
+
     /// Whether all that was checked is as it was exported.
     pub fn holds(&self) -> bool {
         self.checks.iter().all(|check| check.holds)
@@ -131,6 +134,24 @@ impl ProofReport {
     pub fn was_run(&self) -> bool {
         self.checks.len() > PARTS
     }
+}
+
+/// The model of a file, with all its tasks.
+fn whole_model(path: &Path) -> Result<ModelProto, ProofError> {
+    let model = WeightFile::open(path).and_then(|file| file.model());
+    model.map_err(|error| ProofError::File(unreadable(error, path)))
+}
+
+/// The proof that a model carries.
+fn proof(model: &ModelProto, path: &Path) -> Result<Option<Proof>, ProofError> {
+    let text = model.metadata().get(PROOF).copied();
+    text.map(serde_json::from_str)
+        .transpose()
+        .map_err(|source| ProofError::Malformed { path: path.to_owned(), source })
+}
+
+fn digests(model: &ModelProto, proof: &Proof) -> Vec<Check> {
+    vec![parts::graph(model, proof), parts::weights(model, proof), parts::properties(model, proof)]
 }
 
 impl Check {

@@ -13,11 +13,11 @@ use hyperloader_tests::{Workplace, binaries, tiny_config};
 /// A command: the program and, if it is not the plain program, the name of the command.
 type Name = (&'static str, Option<String>);
 
-const PROGRAMS: [&str; 3] = ["hl-train", "hl-export", "hl-run"];
+const PROGRAMS: [&str; 4] = ["hl-train", "hl-export", "hl-run", "hl-serve"];
 const SHELLS: [&str; 5] = ["bash", "elvish", "fish", "powershell", "zsh"];
 
 /// A call of each command that prints data, in the folder of [`place`]. `records` tells whether it has `--output-format`.
-const CALLS: [(&str, &str, bool); 19] = [
+const CALLS: [(&str, &str, bool); 23] = [
     ("hl-train", "--config train.toml --steps 1 --threads 1 --quiet", true),
     ("hl-train compare", "--only-tables --quiet", true),
     ("hl-train corpora", "--config train.toml --quiet", true),
@@ -37,6 +37,10 @@ const CALLS: [(&str, &str, bool); 19] = [
     ("hl-run doctor", "--quiet", true),
     ("hl-run completions", "fish", false),
     ("hl-run man", "", false),
+    ("hl-serve", "--check atis.onnx --backend tract --quiet", true),
+    ("hl-serve openapi", "", false),
+    ("hl-serve completions", "bash", false),
+    ("hl-serve man", "", false),
 ];
 
 /// A folder with a configuration, a comparison, a run and an exported file.
@@ -216,6 +220,7 @@ fn every_option_with_a_value_tells_its_default() {
                 "--compare ",
                 "--max-error ",
                 "--max-span-error ",
+                "--ready ",
             ];
             let exempt = !option.contains('<') || named.iter().any(|name| option.starts_with(name));
             assert!(exempt || option.contains("[default: "), "{command}: {option}");
@@ -283,6 +288,7 @@ fn an_error_of_a_command_has_colors_only_where_they_are_wanted() {
         ("hl-train report", "none"),
         ("hl-export", "--task none"),
         ("hl-run", "--model none.onnx text"),
+        ("hl-serve", "none.onnx --bind 127.0.0.1:0 --quiet"),
     ] {
         let plain = start(&place, command, arguments).output().unwrap();
         assert_eq!(plain.status.code(), Some(1));

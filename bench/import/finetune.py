@@ -3,7 +3,7 @@ F1 in PyTorch with F1 of `hl-run` on the same sentences.
 
     python bench/import/finetune.py FOLDER [--steps N]
 
-Needs torch, transformers and the programs in target/release (or PROGRAMS). The corpus is the excerpt of SNIPS in fixtures.
+A checkpoint that is in FOLDER is not trained again. Needs torch, transformers and the programs in target/release (or PROGRAMS). The corpus is the excerpt of SNIPS in fixtures.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -131,10 +132,12 @@ def main():
     random.seed(1)
     torch.manual_seed(1)
     options.folder.mkdir(parents=True, exist_ok=True)
-    codec, model = Codec(), T5ForConditionalGeneration.from_pretrained(BACKBONE)
-    train(model, codec, options.steps)
     checkpoint = options.folder / "checkpoint"
-    model.save_pretrained(checkpoint)
+    trained = checkpoint if (checkpoint / "config.json").exists() else BACKBONE
+    codec, model = Codec(), T5ForConditionalGeneration.from_pretrained(trained)
+    if trained is BACKBONE:
+        train(model, codec, options.steps)
+        model.save_pretrained(checkpoint)
     (checkpoint / "tokenizer.json").write_text((BACKBONE / "tokenizer.json").read_text())
     # The same weights as `torch.save` writes them.
     pickled = options.folder / "pickled"
@@ -151,6 +154,7 @@ def main():
     (options.folder / "gold.conll").write_text(gold)
     print(f"PyTorch: F1 {f1([t for _, t in sentences], predicted):.6f} on {len(sentences)} sentences")
 
+    failed = False
     for name in ("checkpoint", "pickled"):
         model_file = options.folder / f"{name}.onnx"
         export = [PROGRAMS / "hl-export", "--from", options.folder / name, "--task", "snips", "--quiet", "--force"]
@@ -162,14 +166,17 @@ def main():
         )
         report = json.loads(evaluation.stdout)
         tagged = subprocess.run(
-            [*run, "--input-format", "words", "--output-format", "jsonl"],
-            input="\n".join(" ".join(w) for w, _ in sentences),
+            [*run, "--input-format", "jsonl", "--output-format", "jsonl"],
+            input="\n".join(json.dumps({"tokens": w}) for w, _ in sentences),
             check=True, capture_output=True, text=True,
         )
         tags = [json.loads(line)["tags"] for line in tagged.stdout.splitlines()]
         same = sum(one == other for one, other in zip(tags, predicted))
+        if same != len(sentences):
+            failed = True
         print(f"hl-run, {name}: F1 {report['evaluation']['scores']['micro']['f1']:.6f}; "
               f"the tags of {same} of {len(sentences)} sentences are those of PyTorch")
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

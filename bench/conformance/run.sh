@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Exports the committed run in every precision and packaging, and a briefly trained run of every method, and prints
-# which runtimes run the files (table.py).
+# Exports the committed run in every precision and packaging, and the runs in the folder $RUNS, and prints which runtimes run
+# the files (table.py).
 #
 #   bench/conformance/run.sh [FOLDER]
 #
-# It uses target/release and makes a Python environment and a node_modules in FOLDER.
+# It uses target/release (or $PROGRAMS) and makes a Python environment and a node_modules in FOLDER.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 place=$(realpath -m "${1:-target/conformance-table}")
@@ -24,15 +24,11 @@ export_one() { # NAME, then options of hl-export
 }
 for precision in f32 f16 bf16 int8 int4; do
   cost=$([ "$precision" = f32 ] || echo --no-cost)
-  export_one "hyperloader-$precision" --run fixtures/runs/nano --task snips --precision "$precision" $cost
+  export_one "$precision" --run fixtures/runs/nano --task snips --precision "$precision" $cost
 done
-export_one hyperloader-external --run fixtures/runs/nano --task snips --external-data
-for method in hyperformer++ hyperformer hyperdecoder adapters lora unipelt full; do
-  run="$place/runs/$method"
-  if [ ! -f "$run/manifest.json" ]; then
-    "$programs/hl-train" --quiet --method "$method" --steps 4 --runs "$place/runs" --name "$method" > /dev/null
-  fi
-  export_one "$method-f32" --run "$run" --task snips
+export_one external-data --run fixtures/runs/nano --task snips --external-data
+for run in ${RUNS:+"$RUNS"/*/}; do
+  export_one "$(basename "$run")" --run "$run" --task snips
 done
 
 "$place/venv/bin/python" bench/conformance/table.py "$place/files" --node "$place"

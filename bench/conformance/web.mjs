@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 const [folder, model] = process.argv.slice(2);
 const require = createRequire(pathToFileURL(`${folder}/package.json`));
 const ort = require("onnxruntime-web");
-const { version } = JSON.parse(readFileSync(require.resolve("onnxruntime-web/package.json"), "utf8"));
+const { version } = JSON.parse(readFileSync(`${folder}/node_modules/onnxruntime-web/package.json`, "utf8"));
 ort.env.wasm.numThreads = 1;
 const { feeds, outputs } = JSON.parse(readFileSync(0, "utf8"));
 const tensors = {};

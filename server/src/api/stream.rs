@@ -242,6 +242,8 @@ impl Reader {
                 return Err(body::too_large(app.limits.body));
             }
             self.scanned = self.buffer.len();
+            // Blank lines that arrive faster than they are read do not keep the thread from other connections.
+            tokio::task::yield_now().await;
             let next = timeout_at(deadline, body::next(&mut self.body)).await;
             match next.map_err(|_| body::slow(app.limits.io_timeout))?? {
                 Some(data) => {
@@ -251,6 +253,7 @@ impl Reader {
                 None if self.buffer.is_empty() => return Ok(None),
                 None => {
                     let line = std::mem::take(&mut self.buffer);
+                    self.scanned = 0;
                     self.push(parsed(&line), &mut chunk);
                     let is_blank = chunk.is_empty();
                     return Ok((!is_blank).then_some((chunk, held)));

@@ -65,6 +65,7 @@ fn a_replaced_file_is_loaded_again_and_no_request_fails() {
 #[test]
 fn a_damaged_file_is_reported_and_the_earlier_model_is_served() {
     let server = Running::start(&EVERY);
+    server.expect_errors();
     let good = model("later");
     // Written in place: the file that the model was opened from changes under it.
     for bad in [good[..good.len() / 2].to_vec(), vec![0; good.len()], b"text".to_vec(), vec![]] {
@@ -107,6 +108,7 @@ fn sighup_loads_models_and_keys_again() {
     let models = || server.get_with("/models", &[("authorization", "Bearer new")]).json();
     eventually("the new model is served", || models()["models"][0]["task"] == json!("second"));
     std::fs::write(&keys, "").unwrap();
+    server.expect_errors();
     server.signal(Signal::HUP);
     let reloads = || {
         let text = server.get_with("/metrics", &[("x-api-key", "new")]).text();

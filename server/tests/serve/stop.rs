@@ -85,6 +85,7 @@ fn a_request_that_is_being_sent_when_the_server_stops_is_answered() {
 #[test]
 fn requests_that_do_not_complete_in_time_are_abandoned_and_the_exit_code_is_1() {
     let server = Running::start(&["--shutdown-timeout", "0.3"]);
+    server.expect_errors();
     let stream = server.connect(b"POST /tag HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n");
     eventually("the connection is open", || server.metric("hl_connections") >= 2.0);
     server.signal(Signal::INT);

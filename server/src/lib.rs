@@ -51,5 +51,6 @@ mod work;
 
 pub use api::documents::OPENAPI;
 pub use config::{Config, Limits, ModelPath};
+pub use copy::remove_copies;
 pub use error::ServeError;
 pub use serve::{Reloader, Server};

@@ -85,6 +85,9 @@ impl Running {
     /// A server of the models in a folder.
     pub(crate) fn of_models(folder: TempDir, models: &[&str], options: &[&str]) -> Self {
         let mut command = program();
+        let temporary = folder.path().join("temporary");
+        std::fs::create_dir(&temporary).unwrap();
+        command.env("TMPDIR", temporary);
         command.args(["--bind", "127.0.0.1:0", "--log-format", "json", "--backend", "tract"]).args(options);
         let mut child =
             command.args(models).current_dir(folder.path()).stderr(Stdio::piped()).spawn().unwrap();
@@ -185,9 +188,15 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// The number of copies of models that are loaded.
+    pub(crate) fn copies(&self) -> usize {
+        std::fs::read_dir(self.folder.path().join("temporary")).unwrap().count()
+    }
+
     /// Waits for the end: the exit code and the log.
     pub(crate) fn end(mut self) -> (Option<i32>, Vec<Value>) {
         let status = self.child.wait().unwrap();
+        assert_eq!(self.copies(), 0, "copies of models are left");
         (status.code(), self.take_log().unwrap())
     }
 

@@ -106,6 +106,34 @@ fn a_second_signal_ends_the_server_at_once() {
     drop(stream);
 }
 
+/// A file whose copy takes long enough for a signal.
+fn write_large(path: &std::path::Path) {
+    std::fs::File::create(path).unwrap().set_len(1 << 30).unwrap();
+}
+
+#[test]
+fn a_signal_while_a_model_is_loaded_leaves_no_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let temporary = folder.path().join("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    write_large(&folder.path().join("a.onnx"));
+    let mut command = program();
+    command.args(["--bind", "127.0.0.1:0", "a.onnx"]).env("TMPDIR", &temporary).current_dir(&folder);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let copies = || std::fs::read_dir(&temporary).unwrap().count();
+    eventually("the model is copied", || copies() > 0);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!((child.wait().unwrap().code(), copies()), (Some(130), 0));
+
+    let server = Running::start(&["--reload-every", "0.05"]);
+    write_large(&server.folder.path().join("new"));
+    std::fs::rename(server.folder.path().join("new"), server.model()).unwrap();
+    eventually("the model is copied", || server.copies() > 0);
+    server.expect_errors();
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().0, Some(0));
+}
+
 /// Exit code and stderr of a call that does not start a server.
 fn fails(folder: &std::path::Path, arguments: &str) -> String {
     let output = program().args(arguments.split_whitespace()).current_dir(folder).output().unwrap();

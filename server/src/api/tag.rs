@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use hyperloader_core::corpus::OffsetUnit;
 use serde::Deserialize;
 
@@ -114,11 +114,10 @@ pub(crate) async fn tag(
     let places = app.scheduler.try_places(texts.len())?;
     let place = |at| format!("texts[{at}]");
     let answers = tagging::tag(&app, &model, texts, places, options, TokenLimit::Request, place).await?;
-    drop(held);
     let mut text = format!("{{\"model\":{},\"results\":[", serde_json::Value::from(model.name.as_str()));
     text.push_str(&answers.objects.join(","));
     text.push_str("]}\n");
-    let mut response = text.into_response();
+    let mut response = body::answer(text.into_bytes(), held);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.extensions_mut().insert(super::record::Work::of(&model, &answers));
     Ok(response)

@@ -95,6 +95,44 @@ fn requests_that_do_not_complete_in_time_are_abandoned_and_the_exit_code_is_1() 
 }
 
 #[test]
+fn connections_that_wait_when_the_server_stops_are_answered() {
+    let server = Running::start(&["--max-connections", "2"]);
+    let body = r#"{"texts": ["paris"]}"#;
+    let head = |more: &str| {
+        let length = body.len();
+        format!("POST /tag HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n{more}\r\n")
+    };
+    // Their requests have begun: the server asks for the bodies.
+    let begun = |_| {
+        let mut stream = server.connect(head("expect: 100-continue\r\n").as_bytes());
+        let mut asked = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        stream.read_exact(&mut asked).unwrap();
+        stream
+    };
+    let mut first: Vec<_> = (0..2).map(begun).collect();
+    let waiting: Vec<_> = (0..20).map(|_| server.connect((head("") + body).as_bytes())).collect();
+    server.signal(Signal::TERM);
+    eventually("nothing listens", || TcpStream::connect(server.address).is_err());
+    first.iter_mut().for_each(|stream| stream.write_all(body.as_bytes()).unwrap());
+    for stream in first.into_iter().chain(waiting) {
+        assert!(rest(stream).starts_with("HTTP/1.1 200 OK"));
+    }
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
+fn before_the_last_connection_the_server_reports_that_it_is_not_ready() {
+    let server = Running::start(&["--drain-delay", "1"]);
+    let ready = || server.get("/v2/health/ready").status;
+    assert_eq!(ready(), 200);
+    server.signal(Signal::TERM);
+    eventually("the server is not ready", || ready() == 503);
+    let body = r#"{"texts": ["paris"]}"#;
+    assert_eq!(ask(server.address, "late", body), Some(200));
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
 fn a_second_signal_ends_the_server_at_once() {
     let server = Running::start(&[]);
     let stream = server.connect(b"POST /tag HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n");

@@ -1,12 +1,15 @@
 //! Bodies of requests, read within their limits.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Frame, SizeHint};
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::app::App;
@@ -44,6 +47,13 @@ impl Held {
         }
     }
 
+    /// Counts `bytes` in place of those before. What was accepted is not refused.
+    fn replace(&mut self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.gauge.inc_by(bytes - self.bytes);
+        self.bytes = bytes;
+    }
+
     /// Counts `bytes` less.
     pub(crate) fn remove(&mut self, bytes: usize) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX).min(self.bytes);
@@ -56,6 +66,38 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.gauge.dec_by(self.bytes);
     }
+}
+
+/// A body whose bytes in memory count until it is sent.
+struct Holding {
+    body: Body,
+    _held: Held,
+}
+
+impl hyper::body::Body for Holding {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer in memory, which counts in place of its request until it is sent.
+pub(crate) fn answer(text: Vec<u8>, mut held: Held) -> Response {
+    held.replace(text.len());
+    Body::new(Holding { body: Body::from(text), _held: held }).into_response()
 }
 
 /// Checks that a body is not compressed.

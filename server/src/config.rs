@@ -54,7 +54,9 @@ pub struct Limits {
     pub timeout: Duration,
     /// Time that a client may take to send a request's headers, then its body, and to read what is sent.
     pub io_timeout: Duration,
-    /// Time that requests have to complete when the server stops.
+    /// Time from the order to stop, when the server reports that it is not ready, until it accepts no further connections.
+    pub drain_delay: Duration,
+    /// Time that requests have to complete when the server stops, after `drain_delay`.
     pub shutdown_timeout: Duration,
 }
 
@@ -70,6 +72,7 @@ impl Default for Limits {
             connections: 1024,
             timeout: Duration::from_secs(30),
             io_timeout: Duration::from_secs(20),
+            drain_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(60),
         }
     }

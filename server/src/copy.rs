@@ -4,9 +4,12 @@
 //! process would be killed. So each tagger is opened from a copy in the folder of temporary files (TMPDIR), which is removed
 //! when the tagger is open: the system keeps its content as long as it is used.
 
+use std::collections::BTreeSet;
+use std::error::Error;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use hyperloader_core::files::{FileError, check_regular};
@@ -59,12 +62,80 @@ impl Stamps {
     }
 }
 
-/// A copy of a model file and its data files, and their state when it was made.
+/// The folders of copies that exist; none when the program ends, which makes no further copies.
+static FOLDERS: Mutex<Option<BTreeSet<PathBuf>>> = Mutex::new(Some(BTreeSet::new()));
+/// How often a folder is removed in which another thread still creates files.
+const REMOVALS: usize = 10;
+
+fn folders() -> MutexGuard<'static, Option<BTreeSet<PathBuf>>> {
+    FOLDERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes the copies of models that are being loaded, for a program that ends. No further copies are made.
+pub fn remove_copies() {
+    for folder in folders().take().unwrap_or_default() {
+        for _ in 0..REMOVALS {
+            match fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {}
+                _ => break,
+            }
+        }
+    }
+}
+
+/// Whether the program ends.
+pub(crate) fn is_ending() -> bool {
+    folders().is_none()
+}
+
+/// A folder of files, which is removed when this is dropped.
+#[derive(Debug)]
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> io::Result<Self> {
+        let mut folders = folders();
+        let folders = folders.as_mut().ok_or_else(|| io::Error::other("the program ends"))?;
+        let folder = tempfile::Builder::new().prefix("hl-serve-").tempdir()?;
+        folders.insert(folder.path().to_owned());
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Under the lock: the program does not end between the two. If it fails, the folder is removed again at the end.
+        if let Some(folders) = folders().as_mut()
+            && fs::remove_dir_all(self.0.path()).is_ok()
+        {
+            folders.remove(self.0.path());
+        }
+    }
+}
+
+/// A copy of a model file and its data files.
 #[derive(Debug)]
 pub(crate) struct Copy {
-    folder: TempDir,
+    folder: Folder,
     path: PathBuf,
-    pub(crate) stamps: Stamps,
+}
+
+/// Whether an error may pass without a change of the files: the disk is full, or too many files are open.
+pub(crate) fn may_pass(error: &(dyn Error + 'static)) -> bool {
+    use io::ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull};
+    // ENFILE and EMFILE have no kind.
+    let is_passing = |error: &io::Error| {
+        matches!(error.kind(), StorageFull | QuotaExceeded | OutOfMemory)
+            || (cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24)))
+    };
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref().is_some_and(is_passing) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Why there is no copy.
@@ -86,32 +157,35 @@ pub(crate) enum CopyError {
 impl Copy {
     /// Copies the model file `path` and the data files beside it that it refers to.
     ///
+    /// `read` becomes the state of these files before they are copied, also if there is an error.
+    ///
     /// # Errors
     /// If a file cannot be read or copied, is not an ONNX model, or changes meanwhile.
-    pub(crate) fn new(path: &Path) -> Result<Self, CopyError> {
+    pub(crate) fn new(path: &Path, read: &mut Stamps) -> Result<Self, CopyError> {
+        *read = Stamps::of_model(path);
         check_regular(path)?;
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| CopyError::Copy { path, folder: std::env::temp_dir(), source }
         };
-        let folder = tempfile::Builder::new().prefix("hl-serve-").tempdir().map_err(failed(path))?;
-        let before = Stamps::of_model(path);
+        let folder = Folder::new().map_err(failed(path))?;
         let name = path.file_name().unwrap_or_default();
-        let copy = folder.path().join(name);
+        let copy = folder.0.path().join(name);
         copy_file(path, &copy)?;
         // What is wrong with a model is reported when it is opened.
         let data = data_files(&copy).unwrap_or_default();
         let originals: Vec<PathBuf> =
             data.iter().filter_map(|data| Some(path.with_file_name(data.file_name()?))).collect();
-        let stamps = Stamps::of(std::iter::once(path).chain(originals.iter().map(PathBuf::as_path)));
+        let model = std::mem::take(&mut read.0);
+        read.0 = model.into_iter().chain(Stamps::of(originals.iter().map(PathBuf::as_path)).0).collect();
         for (original, copy) in originals.iter().zip(&data) {
             check_regular(original)?;
             copy_file(original, copy)?;
         }
-        if stamps != stamps.now() || before != Stamps::of_model(path) {
+        if *read != read.now() {
             return Err(CopyError::Changed { path: path.to_owned() });
         }
-        Ok(Self { folder, path: copy, stamps })
+        Ok(Self { folder, path: copy })
     }
 
     /// Path of the copied model file.
@@ -123,7 +197,7 @@ impl Copy {
     pub(crate) fn name_originals(&self, message: &str, original: &Path) -> String {
         let parent = original.parent().unwrap_or(Path::new("")).display().to_string();
         let parent = if parent.is_empty() { parent } else { format!("{}/", parent.trim_end_matches('/')) };
-        message.replace(&format!("{}/", self.folder.path().display()), &parent)
+        message.replace(&format!("{}/", self.folder.0.path().display()), &parent)
     }
 }
 

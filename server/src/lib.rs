@@ -24,7 +24,7 @@
 //! - [`Server`] (`serve`): accepts connections and stops, by its [`Config`] (`config`)
 //! - `api`: addresses, and what bodies and answers mean; `body`: bodies within limits; `keys`: who may ask
 //! - `tagging`: texts to parts, outputs to JSON objects
-//! - `scheduler`: the threads that tag; `queue`: which parts share a batch
+//! - `scheduler`: the threads that tag; `queue`: which parts share a batch; `work`: what waits
 //!
 //! Below them:
 //!
@@ -47,8 +47,10 @@ mod queue;
 mod scheduler;
 mod serve;
 mod tagging;
+mod work;
 
 pub use api::documents::OPENAPI;
 pub use config::{Config, Limits, ModelPath};
+pub use copy::remove_copies;
 pub use error::ServeError;
 pub use serve::{Reloader, Server};

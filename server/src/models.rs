@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use hyperloader_core::causes::with_causes;
 use hyperloader_runtime::{Mode, ModelFile, ProofReport, Tagger, TaggerOptions};
 
 use crate::config::ModelPath;
-use crate::copy::{Copy, Stamps};
+use crate::copy::{self, Copy, Stamps};
 use crate::error::ServeError;
 use crate::metrics::{Metrics, ReloadResult};
 
@@ -56,6 +57,45 @@ struct Watched {
     read: Stamps,
     /// When they were last looked at.
     seen: Stamps,
+    /// When they are read again although they are the same, because the reason may pass.
+    retry: Option<Retry>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Retry {
+    at: Instant,
+    pause: Duration,
+}
+
+/// The first pause before files are read again that are the same, and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+
+/// An attempt to open a file.
+#[derive(Debug)]
+struct Attempt {
+    /// The files that the model consists of, as they were read.
+    read: Stamps,
+    /// Whether it may succeed later with the same files.
+    may_pass: bool,
+}
+
+impl Attempt {
+    fn new(path: &Path) -> Self {
+        Self { read: Stamps::of_model(path), may_pass: false }
+    }
+}
+
+impl Watched {
+    fn new(read: Stamps, retry: Option<Retry>) -> Self {
+        Self { seen: read.clone(), read, retry }
+    }
+
+    /// The next retry: each pause is twice the last one.
+    fn next_retry(&self) -> Retry {
+        let [first, longest] = PAUSES;
+        let pause = self.retry.map_or(first, |retry| longest.min(retry.pause * 2));
+        Retry { at: Instant::now() + pause, pause }
+    }
 }
 
 impl Model {
@@ -91,7 +131,8 @@ impl File {
         let now = watched.read.now();
         let is_settled = now == watched.seen;
         watched.seen = now;
-        is_settled && watched.seen != watched.read
+        let is_due = watched.retry.is_some_and(|retry| retry.at <= Instant::now());
+        is_settled && (watched.seen != watched.read || is_due)
     }
 }
 
@@ -109,8 +150,9 @@ impl Models {
         let mut models: BTreeMap<String, Arc<Model>> = BTreeMap::new();
         let mut opened: Vec<File> = Vec::new();
         for ModelPath { name, path } in files(paths)? {
-            let (loaded, stamps) = open(name.as_deref(), &path, &options)?;
-            let watched = Mutex::new(Watched { read: stamps.clone(), seen: stamps });
+            let mut attempt = Attempt::new(&path);
+            let loaded = open(name.as_deref(), &path, &options, &mut attempt)?;
+            let watched = Mutex::new(Watched::new(attempt.read, None));
             let mut file = File { path, name, models: vec![], watched };
             for loaded in loaded {
                 let name = loaded.name.clone();
@@ -157,12 +199,18 @@ impl Models {
     }
 
     fn reload_one(&self, file: &File) {
-        let before = file.watched().read.now();
-        let opened = open(file.name.as_deref(), &file.path, &self.options);
-        let opened = opened.and_then(|(loaded, stamps)| Ok((of_models(file, loaded)?, stamps)));
+        let mut attempt = Attempt::new(&file.path);
+        let opened = open(file.name.as_deref(), &file.path, &self.options, &mut attempt);
+        let opened = opened.and_then(|loaded| of_models(file, loaded));
+        let mut watched = file.watched();
+        // The same files are not read again, unless the reason may pass.
+        let retry = (opened.is_err() && attempt.may_pass).then(|| watched.next_retry());
+        *watched = Watched::new(attempt.read, retry);
+        drop(watched);
         match opened {
-            Ok((loaded, stamps)) => {
-                *file.watched() = Watched { read: stamps.clone(), seen: stamps };
+            // The copy may be gone already.
+            Err(_) if copy::is_ending() => {}
+            Ok(loaded) => {
                 for (model, loaded) in file.models.iter().zip(loaded) {
                     model.replace(loaded);
                     self.metrics.reload(&model.name, ReloadResult::success);
@@ -172,8 +220,6 @@ impl Models {
             }
             Err(error) => {
                 let message = with_causes(&error);
-                // The same files are not read again, unless they changed meanwhile.
-                *file.watched() = Watched { read: before.clone(), seen: before };
                 for model in &file.models {
                     model.set_error(Some(message.clone()));
                     self.metrics.reload(&model.name, ReloadResult::error);
@@ -209,17 +255,21 @@ pub(crate) fn has_scores(options: &TaggerOptions) -> bool {
 
 /// Opens the taggers of a file from a copy, after its digests are compared.
 ///
-/// A tagger has the name of its file, or `name`; those of a file with several tasks have the names of their tasks.
+/// `attempt` becomes the files that were read. A tagger has the name of its file, or `name`; those of a file with several tasks have the names of their tasks.
 fn open(
     name: Option<&str>,
     path: &Path,
     options: &TaggerOptions,
-) -> Result<(Vec<Loaded>, Stamps), ServeError> {
-    let copy = Copy::new(path)
-        .map_err(|error| ServeError::Model { message: with_causes(&error), is_internal: false })?;
-    let failed = |error: &(dyn Error + 'static), is_internal| ServeError::Model {
-        message: copy.name_originals(&with_causes(error), path),
-        is_internal,
+    attempt: &mut Attempt,
+) -> Result<Vec<Loaded>, ServeError> {
+    let Attempt { read, may_pass } = attempt;
+    let copy = Copy::new(path, read).map_err(|error| {
+        *may_pass = copy::may_pass(&error);
+        ServeError::Model { message: with_causes(&error), is_internal: false }
+    })?;
+    let mut failed = |error: &(dyn Error + 'static), is_internal| {
+        *may_pass = copy::may_pass(error);
+        ServeError::Model { message: copy.name_originals(&with_causes(error), path), is_internal }
     };
     let files = ModelFile::open_all(copy.path()).map_err(|error| failed(&error, false))?;
     if let Some(name) = name.filter(|_| files.len() > 1) {
@@ -231,14 +281,14 @@ fn open(
         return Err(ServeError::Damaged { path: path.to_owned(), check: check.clone() });
     }
     let has_one = files.len() == 1;
-    let tagger = |file: ModelFile| {
+    let mut tagger = |file: ModelFile| {
         let task = file.metadata().task.clone();
         let of_file = || name.map_or_else(|| stem(path), str::to_owned);
         let name = if has_one { of_file() } else { task };
         let tagger = Tagger::new(file, options).map_err(|error| failed(&error, error.is_internal()))?;
         Ok(Loaded { name, tagger })
     };
-    Ok((files.into_iter().map(tagger).collect::<Result<_, _>>()?, copy.stamps))
+    files.into_iter().map(&mut tagger).collect()
 }
 
 /// The model files of `paths`, folders replaced by the files in them.

@@ -7,7 +7,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::scheduler::{Failure, Full};
+use crate::scheduler::Full;
+use crate::work::Failure;
 
 /// Why a request is not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +169,7 @@ impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Closed => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", failure.to_string()),
+            Failure::Late { limit, has_started } => Self::timeout(limit, has_started),
             Failure::Backend(_) | Failure::Panicked => Self::internal(failure.to_string()),
         }
     }

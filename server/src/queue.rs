@@ -3,9 +3,12 @@
 //! Jobs wait in a ring. A batch starts with the next part of the first job and takes parts of similar length from all jobs, one
 //! of each before a second of any. Jobs that are served and have further parts go to the end of the ring. So a long job does not
 //! delay a short one by more than the batches of the jobs before it, and no batch is mostly padding.
+//!
+//! Jobs that have waited for half of their time take no turns: all their parts come first, in the order of their deadlines.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What waits: the parts of a request's texts.
 pub(crate) trait Job {
@@ -17,6 +20,9 @@ pub(crate) trait Job {
 
     /// Whether nobody waits for its results any longer.
     fn is_abandoned(&self) -> bool;
+
+    /// When the time of a job ends that has waited for half of it; none for other jobs.
+    fn urgency(&self, now: Instant) -> Option<Instant>;
 }
 
 /// Bounds of a batch.
@@ -52,8 +58,15 @@ struct Waiting<J> {
 struct Candidate {
     /// Index in the ring.
     at: usize,
+    is_urgent: bool,
     part: usize,
     tokens: usize,
+}
+
+impl<J> Waiting<J> {
+    fn parts(&self) -> impl Iterator<Item = usize> {
+        self.rest.iter().copied()
+    }
 }
 
 impl<J: Job> Queue<J> {
@@ -71,10 +84,11 @@ impl<J: Job> Queue<J> {
     }
 
     /// The parts of the next batch: each with its job. All are of one group. None if nothing waits.
-    pub(crate) fn take(&mut self, limits: BatchLimits) -> Vec<(Arc<J>, usize)> {
+    pub(crate) fn take(&mut self, limits: BatchLimits, now: Instant) -> Vec<(Arc<J>, usize)> {
         self.ring.retain(|waiting| !waiting.job.is_abandoned() && !waiting.rest.is_empty());
+        let urgent = self.put_urgent_first(now);
         let mut batch = Vec::new();
-        for Candidate { at, part, .. } in choose(self.candidates(limits), limits) {
+        for Candidate { at, part, .. } in choose(self.candidates(limits, urgent), limits) {
             let Some(waiting) = self.ring.get_mut(at) else { continue };
             waiting.rest.retain(|rest| *rest != part);
             batch.push((at, part));
@@ -84,20 +98,35 @@ impl<J: Job> Queue<J> {
         jobs
     }
 
-    /// The next parts of the jobs of the first job's group: first that of the first job, then one of each job, then others.
-    fn candidates(&self, limits: BatchLimits) -> Vec<Candidate> {
+    /// Moves urgent jobs to the front, the earliest deadline first. Returns their number.
+    fn put_urgent_first(&mut self, now: Instant) -> usize {
+        let jobs =
+            std::mem::take(&mut self.ring).into_iter().map(|waiting| (waiting.job.urgency(now), waiting));
+        let (mut urgent, others): (Vec<_>, Vec<_>) = jobs.partition(|(deadline, _)| deadline.is_some());
+        urgent.sort_by_key(|(deadline, _)| *deadline);
+        let count = urgent.len();
+        self.ring = urgent.into_iter().chain(others).map(|(_, waiting)| waiting).collect();
+        count
+    }
+
+    /// The next parts of the jobs of the first job's group: all of the first `urgent` jobs, one of each other job, then others.
+    fn candidates(&self, limits: BatchLimits, urgent: usize) -> Vec<Candidate> {
         let most = LOOKAHEAD.saturating_mul(limits.rows).max(1);
         let Some(group) = self.ring.front().map(|waiting| waiting.job.group()) else { return vec![] };
-        let mut candidates = Vec::new();
+        let jobs = || self.ring.iter().enumerate().filter(|(_, waiting)| waiting.job.group() == group);
+        let candidate = |(at, waiting, part): (usize, &Waiting<J>, usize)| Candidate {
+            at,
+            is_urgent: at < urgent,
+            part,
+            tokens: waiting.job.lengths()[part],
+        };
+        let all = |(at, waiting)| Waiting::parts(waiting).map(move |part| (at, waiting, part));
+        let mut candidates: Vec<Candidate> =
+            jobs().take_while(|(at, _)| *at < urgent).flat_map(all).map(candidate).take(most).collect();
         for round in 0.. {
             let before = candidates.len();
-            let jobs = self.ring.iter().enumerate().filter(|(_, waiting)| waiting.job.group() == group);
-            let parts = jobs.filter_map(|(at, waiting)| Some((at, waiting, *waiting.rest.get(round)?)));
-            let candidate = |(at, waiting, part): (usize, &Waiting<J>, usize)| Candidate {
-                at,
-                part,
-                tokens: waiting.job.lengths()[part],
-            };
+            let others = jobs().filter(|(at, _)| *at >= urgent);
+            let parts = others.filter_map(|(at, waiting)| Some((at, waiting, *waiting.rest.get(round)?)));
             candidates.extend(parts.map(candidate).take(most - before));
             if candidates.len() == before || candidates.len() >= most {
                 break;
@@ -122,7 +151,7 @@ fn choose(mut candidates: Vec<Candidate>, limits: BatchLimits) -> Vec<Candidate>
     let Some(first) = candidates.first() else { return candidates };
     let anchor = first.tokens;
     // The sort is stable: of equal lengths, the first in the ring is taken.
-    candidates[1..].sort_by_key(|candidate| candidate.tokens.abs_diff(anchor));
+    candidates[1..].sort_by_key(|candidate| (!candidate.is_urgent, candidate.tokens.abs_diff(anchor)));
     let (mut longest, mut total, mut rows) = (0, 0, 0);
     candidates.retain(|candidate| {
         let padded = longest.max(candidate.tokens) * (rows + 1);
@@ -148,6 +177,7 @@ mod tests {
         group: usize,
         lengths: Vec<usize>,
         abandoned: AtomicBool,
+        deadline: Option<Instant>,
     }
 
     impl Job for Fake {
@@ -162,10 +192,18 @@ mod tests {
         fn is_abandoned(&self) -> bool {
             self.abandoned.load(Ordering::Relaxed)
         }
+
+        fn urgency(&self, _: Instant) -> Option<Instant> {
+            self.deadline
+        }
     }
 
     fn job(name: char, group: usize, lengths: &[usize]) -> Arc<Fake> {
-        Arc::new(Fake { name, group, lengths: lengths.to_vec(), abandoned: AtomicBool::new(false) })
+        urgent(name, group, lengths, None)
+    }
+
+    fn urgent(name: char, group: usize, lengths: &[usize], deadline: Option<Instant>) -> Arc<Fake> {
+        Arc::new(Fake { name, group, lengths: lengths.to_vec(), abandoned: AtomicBool::new(false), deadline })
     }
 
     fn queue(jobs: &[Arc<Fake>]) -> Queue<Fake> {
@@ -180,7 +218,7 @@ mod tests {
     fn batches(queue: &mut Queue<Fake>, limits: BatchLimits) -> Vec<String> {
         let mut all = vec![];
         while !queue.is_empty() {
-            let batch = queue.take(limits);
+            let batch = queue.take(limits, Instant::now());
             let names: Vec<String> = batch.iter().map(|(job, part)| format!("{}{part}", job.name)).collect();
             all.push(names.join(" "));
         }
@@ -195,7 +233,7 @@ mod tests {
         let mut queue = queue(&jobs);
         let mut found = 0;
         while !queue.is_empty() {
-            let batch = queue.take(LIMITS);
+            let batch = queue.take(LIMITS, Instant::now());
             let tokens: Vec<usize> = batch.iter().map(|(job, part)| job.lengths[*part]).collect();
             let padded = tokens.iter().max().unwrap_or(&0) * tokens.len();
             assert!(
@@ -212,14 +250,15 @@ mod tests {
     fn a_long_job_takes_one_place_while_others_wait() {
         let mut queue =
             queue(&[job('a', 0, &[9; 8]), job('b', 0, &[9]), job('c', 0, &[9, 9]), job('d', 0, &[9])]);
-        assert_eq!(batches(&mut queue, LIMITS), ["a0 b0 c0 d0", "c1 a1 a2 a3", "a4 a5 a6 a7"]);
+        assert_eq!(batches(&mut queue, LIMITS), ["a0 b0 c0 d0", "a1 c1 a2 a3", "a4 a5 a6 a7"]);
     }
 
     #[test]
     fn parts_of_similar_length_share_a_batch_and_the_first_job_is_always_served() {
         let mut queue =
             queue(&[job('a', 0, &[300]), job('b', 0, &[20]), job('c', 0, &[310]), job('d', 0, &[25])]);
-        assert_eq!(batches(&mut queue, LIMITS), ["a0 c0", "b0 d0"]);
+        let limits = BatchLimits { rows: 2, ..LIMITS };
+        assert_eq!(batches(&mut queue, limits), ["a0 c0", "b0 d0"]);
     }
 
     #[test]
@@ -230,11 +269,24 @@ mod tests {
     }
 
     #[test]
+    fn jobs_whose_time_is_short_come_first_in_the_order_of_their_deadlines() {
+        let now = Instant::now();
+        let later = Some(now + std::time::Duration::from_secs(1));
+        let mut queue = queue(&[
+            job('a', 0, &[9, 9, 9]),
+            urgent('b', 0, &[8, 9, 8, 9], later),
+            urgent('c', 0, &[9, 9], Some(now)),
+            job('d', 1, &[9]),
+        ]);
+        assert_eq!(batches(&mut queue, LIMITS), ["c0 c1 b1 b3", "b0 b2 a0 a1", "d0", "a2"]);
+    }
+
+    #[test]
     fn what_nobody_waits_for_is_not_run() {
         let jobs = [job('a', 0, &[5]), job('b', 0, &[5]), job('c', 0, &[])];
         jobs[0].abandoned.store(true, Ordering::Relaxed);
         let mut queue = queue(&jobs);
         assert_eq!(batches(&mut queue, LIMITS), ["b0"]);
-        assert!(queue.take(LIMITS).is_empty());
+        assert!(queue.take(LIMITS, Instant::now()).is_empty());
     }
 }

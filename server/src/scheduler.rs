@@ -4,18 +4,19 @@
 //! the batches are full.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hyperloader_core::causes::with_causes;
-use hyperloader_runtime::{BatchOutput, PartOutput, TextPart};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use hyperloader_runtime::{BatchOutput, TextPart};
+use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
 use crate::models::Loaded;
-use crate::queue::{BatchLimits, Job, Queue};
+use crate::queue::{BatchLimits, Queue};
+use crate::work::{Failure, Patience, Places, Ticket, Tokens, Work};
 
 /// Threads that tag.
 #[derive(Debug)]
@@ -35,8 +36,14 @@ struct Shared {
     /// Streams of lines wait for permits of their own, so that they do not keep requests from the queue.
     stream_places: Arc<Semaphore>,
     most_of_streams: usize,
+    /// Tokens of requests that wait or are tagged.
+    waiting_tokens: Arc<AtomicUsize>,
+    workers: usize,
     metrics: Metrics,
 }
+
+/// Batches of tokens that may wait before the speed is known.
+const FIRST_BATCHES: usize = 8;
 
 #[derive(Debug)]
 struct State {
@@ -46,12 +53,6 @@ struct State {
     speed: f64,
 }
 
-/// Places of a request's texts in the queue, which are free again when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Places {
-    _permit: OwnedSemaphorePermit,
-}
-
 /// The queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full {
@@ -59,123 +60,6 @@ pub(crate) struct Full {
     pub(crate) waiting: usize,
     /// When there may be room.
     pub(crate) retry_after: Duration,
-}
-
-/// Why parts were not tagged.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Failure {
-    #[error("{0}")]
-    Backend(String),
-    #[error("the thread that tagged the batch panicked")]
-    Panicked,
-    #[error("the server stops")]
-    Closed,
-}
-
-/// The outputs of a request's parts, and when they were made.
-#[derive(Debug)]
-pub(crate) struct Outputs {
-    pub(crate) parts: Vec<PartOutput>,
-    /// Time until the first part was in a batch.
-    pub(crate) waited: Duration,
-    /// Time from then until the last batch was done.
-    pub(crate) tagged: Duration,
-}
-
-/// Parts of a request's texts that wait or are tagged.
-#[derive(Debug)]
-pub(crate) struct Work {
-    loaded: Arc<Loaded>,
-    lengths: Vec<usize>,
-    abandoned: AtomicBool,
-    progress: Mutex<Progress>,
-}
-
-#[derive(Debug)]
-struct Progress {
-    /// Empty if the work is abandoned.
-    parts: Vec<TextPart>,
-    outputs: Vec<Option<PartOutput>>,
-    /// Parts that are in no batch yet.
-    waiting: usize,
-    /// Parts without output.
-    missing: usize,
-    reply: Option<oneshot::Sender<Result<Outputs, Failure>>>,
-    places: Option<Places>,
-    submitted: Instant,
-    started: Option<Instant>,
-}
-
-impl Work {
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The part, which is in a batch from now on; none if the work is abandoned.
-    fn start(&self, part: usize, now: Instant) -> Option<TextPart> {
-        let mut progress = self.progress();
-        let text = progress.parts.get(part).cloned()?;
-        progress.started.get_or_insert(now);
-        progress.waiting -= 1;
-        if progress.waiting == 0 {
-            progress.places = None;
-        }
-        Some(text)
-    }
-
-    fn finish(&self, part: usize, output: PartOutput) {
-        let mut progress = self.progress();
-        progress.outputs[part] = Some(output);
-        progress.missing -= 1;
-        if progress.missing == 0 {
-            progress.complete();
-        }
-    }
-}
-
-impl Job for Work {
-    fn group(&self) -> usize {
-        Arc::as_ptr(&self.loaded) as usize
-    }
-
-    fn lengths(&self) -> &[usize] {
-        &self.lengths
-    }
-
-    fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Ordering::Relaxed)
-    }
-}
-
-/// Waits for submitted work. If it is dropped, parts that are in no batch yet are not tagged.
-#[derive(Debug)]
-pub(crate) struct Ticket {
-    work: Arc<Work>,
-    reply: oneshot::Receiver<Result<Outputs, Failure>>,
-}
-
-impl Ticket {
-    /// The outputs of all parts.
-    ///
-    /// # Errors
-    /// If a batch failed.
-    pub(crate) async fn outputs(&mut self) -> Result<Outputs, Failure> {
-        (&mut self.reply).await.unwrap_or(Err(Failure::Closed))
-    }
-
-    /// Whether a part was in a batch already.
-    pub(crate) fn has_started(&self) -> bool {
-        self.work.progress().started.is_some()
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.work.abandoned.store(true, Ordering::Relaxed);
-        let mut progress = self.work.progress();
-        progress.parts.clear();
-        progress.places = None;
-    }
 }
 
 impl Scheduler {
@@ -200,6 +84,8 @@ impl Scheduler {
             most,
             stream_places: Arc::new(Semaphore::new(most_of_streams)),
             most_of_streams,
+            waiting_tokens: Arc::default(),
+            workers: threads.max(1),
             metrics,
         });
         let start = |number: usize| {
@@ -216,7 +102,7 @@ impl Scheduler {
     /// If there are not so many.
     pub(crate) fn try_places(&self, texts: usize) -> Result<Places, Full> {
         let places = Arc::clone(&self.shared.places).try_acquire_many_owned(count(texts));
-        places.map(|_permit| Places { _permit }).map_err(|_| self.full())
+        places.map(Places::new).map_err(|_| self.full())
     }
 
     /// Checks that a stream may begin.
@@ -244,7 +130,7 @@ impl Scheduler {
             return Err(self.full());
         }
         let places = Arc::clone(&self.shared.stream_places).acquire_many_owned(count(texts)).await;
-        places.map(|_permit| Places { _permit }).map_err(|_| self.full())
+        places.map(Places::new).map_err(|_| self.full())
     }
 
     /// Texts that wait.
@@ -253,10 +139,31 @@ impl Scheduler {
         (most - places.available_permits()) + (most_of_streams - stream_places.available_permits())
     }
 
+    /// Counts the tokens of a request, if they can be tagged within half of `timeout` together with what waits already.
+    ///
+    /// A request that need not wait for others is never refused.
+    ///
+    /// # Errors
+    /// If too many tokens wait.
+    pub(crate) fn try_tokens(&self, tokens: usize, timeout: Duration) -> Result<Tokens, Full> {
+        let state = self.shared.lock();
+        let most = match self.shared.speed(&state) {
+            speed if speed > 0.0 => speed * timeout.as_secs_f64() / 2.0,
+            _ => FIRST_BATCHES.saturating_mul(self.shared.limits.tokens) as f64,
+        };
+        // Tokens are counted under the lock, so that two requests cannot both be the last.
+        let waiting = self.shared.waiting_tokens.load(Ordering::Relaxed);
+        if waiting > 0 && waiting.saturating_add(tokens) as f64 > most {
+            drop(state);
+            return Err(self.full());
+        }
+        Ok(Tokens::new(&self.shared.waiting_tokens, tokens))
+    }
+
     fn full(&self) -> Full {
-        let speed = self.shared.lock().speed;
-        // A text has some 30 tokens; the time only has to have the right order.
-        let seconds = if speed > 0.0 { 30.0 * self.waiting() as f64 / speed } else { 1.0 };
+        let speed = self.shared.speed(&self.shared.lock());
+        let tokens = self.shared.waiting_tokens.load(Ordering::Relaxed);
+        let seconds = if speed > 0.0 { tokens as f64 / speed } else { 1.0 };
         Full {
             waiting: self.waiting(),
             retry_after: Duration::from_secs_f64(seconds.clamp(1.0, 60.0).ceil()),
@@ -264,33 +171,24 @@ impl Scheduler {
     }
 
     /// Lets `parts` wait in `places` for a thread.
-    pub(crate) fn submit(&self, loaded: Arc<Loaded>, parts: Vec<TextPart>, places: Places) -> Ticket {
-        let (sender, reply) = oneshot::channel();
-        let lengths: Vec<usize> = parts.iter().map(TextPart::tokens).collect();
-        let progress = Progress {
-            outputs: vec![None; parts.len()],
-            waiting: parts.len(),
-            missing: parts.len(),
-            parts,
-            reply: Some(sender),
-            places: Some(places),
-            submitted: Instant::now(),
-            started: None,
-        };
-        let (abandoned, progress) = (AtomicBool::new(false), Mutex::new(progress));
-        let work = Arc::new(Work { loaded, lengths, abandoned, progress });
-        if work.lengths.is_empty() {
-            work.progress().complete();
-        } else {
+    pub(crate) fn submit(
+        &self,
+        loaded: Arc<Loaded>,
+        parts: Vec<TextPart>,
+        places: Places,
+        patience: Patience,
+    ) -> Ticket {
+        let (work, ticket) = Work::new(loaded, parts, places, patience);
+        if !work.is_complete() {
             let mut state = self.shared.lock();
             match state.closed {
-                true => work.progress().fail(&Failure::Closed),
-                false => state.queue.push(Arc::clone(&work)),
+                true => work.fail(&Failure::Closed),
+                false => state.queue.push(work),
             }
             drop(state);
             self.shared.changed.notify_one();
         }
-        Ticket { work, reply }
+        ticket
     }
 
     /// Ends the threads, and waits for them. With `abandon`, what waits is not tagged any more.
@@ -314,38 +212,21 @@ fn count(texts: usize) -> u32 {
     u32::try_from(texts).unwrap_or(u32::MAX)
 }
 
-impl Progress {
-    fn complete(&mut self) {
-        let Some(reply) = self.reply.take() else { return };
-        self.places = None;
-        let started = self.started.unwrap_or(self.submitted);
-        let outputs = Outputs {
-            parts: std::mem::take(&mut self.outputs).into_iter().flatten().collect(),
-            waited: started.duration_since(self.submitted),
-            tagged: started.elapsed(),
-        };
-        // The client may be gone.
-        drop(reply.send(Ok(outputs)));
-    }
-
-    fn fail(&mut self, failure: &Failure) {
-        self.places = None;
-        if let Some(reply) = self.reply.take() {
-            drop(reply.send(Err(failure.clone())));
-        }
-    }
-}
-
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tokens that all threads tag in a second, of late; 0 if none was tagged.
+    fn speed(&self, state: &State) -> f64 {
+        state.speed * self.workers as f64
     }
 
     /// A thread's work until the queue is closed and empty.
     fn work(&self) {
         let mut state = self.lock();
         loop {
-            let batch = state.queue.take(self.limits);
+            let batch = state.queue.take(self.limits, Instant::now());
             if batch.is_empty() {
                 if state.closed && state.queue.is_empty() {
                     return;
@@ -372,6 +253,8 @@ impl Shared {
         let started = batch.iter().filter_map(|(work, part)| Some((&**work, *part, work.start(*part, now)?)));
         let rows: Vec<(&Work, usize, TextPart)> = started.collect();
         match self.run_rows(&rows) {
+            // All of it was abandoned.
+            Ok(0) => None,
             Ok(tokens) => Some(tokens as f64 / now.elapsed().as_secs_f64().max(1e-6)),
             // One part may be at fault: the others are tagged without it.
             Err(_) if rows.len() > 1 => {
@@ -392,7 +275,7 @@ impl Shared {
     /// Runs parts as one batch. Returns their tokens.
     fn run_rows(&self, rows: &[(&Work, usize, TextPart)]) -> Result<usize, Failure> {
         let Some((first, ..)) = rows.first() else { return Ok(0) };
-        let loaded = &first.loaded;
+        let loaded = first.loaded();
         let parts: Vec<TextPart> = rows.iter().map(|(.., part)| part.clone()).collect();
         let began = Instant::now();
         // A panic leaves nothing half changed that is used again: outputs are set after the run.
@@ -416,8 +299,5 @@ impl Shared {
 }
 
 fn fail(rows: &[(&Work, usize, TextPart)], failure: &Failure) {
-    for (work, ..) in rows {
-        work.abandoned.store(true, Ordering::Relaxed);
-        work.progress().fail(failure);
-    }
+    rows.iter().for_each(|(work, ..)| work.fail(failure));
 }

@@ -20,6 +20,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 use tower_service::Service;
 
@@ -37,6 +38,9 @@ use crate::scheduler::Scheduler;
 const READ_BUFFER: usize = 64 << 10;
 /// Pause after the system refused a connection, for instance because there are too many open files.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Time for the request of a connection that is accepted when the server stops.
+const LATE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A server whose models are loaded.
 #[derive(Debug)]
@@ -109,30 +113,69 @@ impl Server {
     /// Returns the number of connections that were not complete in time.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) -> usize {
         let app = self.app;
-        let router = api::router(Arc::clone(&app));
-        let graceful = GracefulShutdown::new();
-        let places = Arc::new(Semaphore::new(app.limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
+        let places = app.limits.connections.clamp(1, Semaphore::MAX_PERMITS);
+        let acceptor = Acceptor {
+            router: api::router(Arc::clone(&app)),
+            app: Arc::clone(&app),
+            graceful: GracefulShutdown::new(),
+            places: Arc::new(Semaphore::new(places)),
+        };
+        acceptor.accept(&listener, stop).await;
+        app.stopping.store(true, Ordering::Relaxed);
+        let delay = app.limits.drain_delay;
+        if !delay.is_zero() {
+            tracing::info!(seconds = delay.as_secs_f64(), "stopping: further connections are accepted");
+            acceptor.accept(&listener, tokio::time::sleep(delay)).await;
+        }
+        let mut late = acceptor.accept_waiting(listener);
+        let graceful = acceptor.graceful;
+        tracing::info!(
+            connections = graceful.count() + late.len(),
+            "stopping: accepted requests are completed"
+        );
+        let complete = async {
+            graceful.shutdown().await;
+            while late.join_next().await.is_some() {}
+        };
+        let open = match tokio::time::timeout(app.limits.shutdown_timeout, complete).await {
+            Ok(()) => 0,
+            // Some of the late ones may still wait for a place.
+            Err(_) => usize::try_from(app.metrics.connections().get()).unwrap_or(0).max(late.len()).max(1),
+        };
+        app.scheduler.close(open > 0);
+        open
+    }
+}
+
+/// Accepts connections.
+struct Acceptor {
+    app: Arc<App>,
+    router: Router,
+    graceful: GracefulShutdown,
+    places: Arc<Semaphore>,
+}
+
+impl Acceptor {
+    /// Serves the connections of `listener` until `stop` is ready.
+    async fn accept(&self, listener: &TcpListener, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         loop {
             let accepted = async {
                 // Further clients wait in the system's queue.
-                let place = Arc::clone(&places).acquire_owned().await;
+                let place = Arc::clone(&self.places).acquire_owned().await;
                 (place, listener.accept().await)
             };
             let (place, accepted) = tokio::select! {
-                () = &mut stop => break,
+                () = &mut stop => return,
                 accepted = accepted => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let connection = graceful.watch(connection(&app, router.clone(), stream, peer));
-                    let app = Arc::clone(&app);
+                    let connection = connection(&self.app, self.router.clone(), stream, peer, true);
+                    let connection = self.graceful.watch(connection);
+                    let app = Arc::clone(&self.app);
                     tokio::spawn(async move {
-                        app.metrics.connections().inc();
-                        if let Err(error) = connection.await {
-                            tracing::debug!(%peer, %error, "the connection ended");
-                        }
-                        app.metrics.connections().dec();
+                        serve(&app, connection, peer).await;
                         drop(place);
                     });
                 }
@@ -142,16 +185,38 @@ impl Server {
                 }
             }
         }
-        drop(listener);
-        app.stopping.store(true, Ordering::Relaxed);
-        tracing::info!(connections = graceful.count(), "stopping: accepted requests are completed");
-        let open = match tokio::time::timeout(app.limits.shutdown_timeout, graceful.shutdown()).await {
-            Ok(()) => 0,
-            Err(_) => usize::try_from(app.metrics.connections().get()).unwrap_or(0),
-        };
-        app.scheduler.close(open > 0);
-        open
     }
+
+    /// Accepts the connections that wait in the system's queue, which it would reset, and closes `listener`. Each is served for one
+    /// request.
+    fn accept_waiting(&self, listener: TcpListener) -> JoinSet<()> {
+        let mut late = JoinSet::new();
+        let Ok(listener) = listener.into_std() else { return late };
+        // Until there is none.
+        while let Ok((stream, peer)) = listener.accept() {
+            let (app, router, places) =
+                (Arc::clone(&self.app), self.router.clone(), Arc::clone(&self.places));
+            late.spawn(async move {
+                let _place = places.acquire_owned().await;
+                let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                let Ok(stream) = stream else { return };
+                // The server does not wait long for clients without a request.
+                if tokio::time::timeout(LATE_PAUSE, stream.readable()).await.is_ok() {
+                    serve(&app, connection(&app, router, stream, peer, false), peer).await;
+                }
+            });
+        }
+        late
+    }
+}
+
+/// Serves a connection to its end.
+async fn serve(app: &App, connection: impl Future<Output = hyper::Result<()>>, peer: SocketAddr) {
+    app.metrics.connections().inc();
+    if let Err(error) = connection.await {
+        tracing::debug!(%peer, %error, "the connection ended");
+    }
+    app.metrics.connections().dec();
 }
 
 /// A handle that loads models and keys again.
@@ -193,6 +258,7 @@ fn connection(
     router: Router,
     stream: TcpStream,
     peer: SocketAddr,
+    keep_alive: bool,
 ) -> http1::Connection<Stream, Answering> {
     // Answers are written whole: nothing is gained by collecting them.
     drop(stream.set_nodelay(true));
@@ -200,6 +266,7 @@ fn connection(
     stream.set_write_timeout(Some(app.limits.io_timeout));
     http1::Builder::new()
         .timer(TokioTimer::new())
+        .keep_alive(keep_alive)
         .header_read_timeout(app.limits.io_timeout)
         .max_buf_size(READ_BUFFER)
         .serve_connection(TokioIo::new(Box::pin(stream)), Answering { router, peer })

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::models::{Loaded, Model};
 use crate::problem::Problem;
-use crate::scheduler::Places;
+use crate::work::{Patience, Places};
 
 /// What the objects have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,13 +92,16 @@ pub(crate) async fn tag(
     }
     let preparing = Arc::clone(&loaded);
     let prepared = blocking(move || prepare(&preparing, texts, most, limit)).await??;
-    let parts = prepared.iter().flat_map(Prepared::parts).collect();
-    let mut ticket = app.scheduler.submit(Arc::clone(&loaded), parts, places);
-    let outputs = match tokio::time::timeout(app.limits.timeout, ticket.outputs()).await {
-        Ok(outputs) => outputs?,
-        Err(_) => return Err(Problem::timeout(app.limits.timeout, ticket.has_started())),
+    let parts: Vec<TextPart> = prepared.iter().flat_map(Prepared::parts).collect();
+    let timeout = app.limits.timeout;
+    let patience = match limit {
+        TokenLimit::Request => {
+            let tokens = parts.iter().map(TextPart::tokens).sum();
+            Patience::Whole(timeout, app.scheduler.try_tokens(tokens, timeout)?)
+        }
+        TokenLimit::Text => Patience::NextPart(timeout),
     };
-    drop(ticket);
+    let outputs = app.scheduler.submit(Arc::clone(&loaded), parts, places, patience).outputs().await?;
     let (waited, tagged) = (outputs.waited, outputs.tagged);
     let (objects, failed) =
         blocking(move || finish(&loaded, prepared, outputs.parts, options, place)).await?;

@@ -118,16 +118,17 @@ pub(crate) async fn infer(
     let model = Arc::clone(app.model(Some(&name))?);
     let mut inference = tensors::decode(&headers, &bytes)?;
     drop(bytes);
-    let options = options(&app, &inference.parameters)?;
+    let parameters = std::mem::take(&mut inference.parameters);
+    let options = options(&app, &parameters)?;
+    drop(parameters);
     let texts = std::mem::take(&mut inference.texts);
     check_count(&app, texts.len())?;
     let places = app.scheduler.try_places(texts.len())?;
     let place = |at| format!("{INPUT}[{at}]");
     let answers = tagging::tag(&app, &model, texts, places, options, TokenLimit::Request, place).await?;
-    drop(held);
     let work = Work::of(&model, &answers);
     let encoded = inference.encode(&model.name, VERSION, answers.objects);
-    let mut response = encoded.body.into_response();
+    let mut response = body::answer(encoded.body, held);
     let headers = response.headers_mut();
     let kind = match encoded.json_length {
         None => "application/json",

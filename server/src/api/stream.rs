@@ -28,6 +28,10 @@ use crate::tagging::{self, AnswerOptions, TokenLimit};
 
 /// Most texts of a chunk.
 const CHUNK: usize = 64;
+/// Batches of tokens in a chunk.
+const CHUNK_BATCHES: usize = 4;
+/// Bytes of a token, roughly.
+const BYTES_PER_TOKEN: usize = 4;
 /// Chunks that are tagged while others are sent.
 const AHEAD: usize = 2;
 
@@ -49,6 +53,20 @@ enum Line {
 
 /// Consecutive texts; each has its number, from 0, and a text or the reason why there is none.
 type Chunk = Vec<(usize, Result<String, String>)>;
+
+/// Where a chunk ends.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    texts: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn has_room(self, chunk: &Chunk) -> bool {
+        let bytes: usize = chunk.iter().filter_map(|(_, text)| Some(text.as_ref().ok()?.len())).sum();
+        chunk.len() < self.texts && bytes < self.bytes
+    }
+}
 
 /// The answer to `source`, which is sent while it is read.
 ///
@@ -107,11 +125,20 @@ struct Tagging {
 impl Tagging {
     async fn read(self, source: Source, chunks: &mpsc::Sender<Piece>) -> Result<(), Problem> {
         let most = CHUNK.min(self.app.scheduler.most_of_stream());
+        // A chunk of long texts ends early, so that its answers are sent early.
+        let bytes =
+            CHUNK_BATCHES.saturating_mul(self.app.limits.batch_tokens).saturating_mul(BYTES_PER_TOKEN);
+        let size = Size { texts: most, bytes };
         match source {
             Source::Texts(texts, held) => {
                 let mut texts = texts.into_iter().map(Ok).enumerate();
                 loop {
-                    let chunk: Chunk = texts.by_ref().take(most).collect();
+                    let mut chunk = Chunk::new();
+                    while size.has_room(&chunk)
+                        && let Some(text) = texts.next()
+                    {
+                        chunk.push(text);
+                    }
                     if chunk.is_empty() || !self.start(chunk, Held::new(&self.app), chunks).await {
                         drop(held);
                         return Ok(());
@@ -121,7 +148,7 @@ impl Tagging {
             Source::Lines(body) => {
                 let mut reader =
                     Reader { body, held: Held::new(&self.app), buffer: vec![], scanned: 0, number: 0 };
-                while let Some((chunk, held)) = reader.chunk(&self.app, most).await? {
+                while let Some((chunk, held)) = reader.chunk(&self.app, size).await? {
                     if !self.start(chunk, held, chunks).await {
                         return Ok(());
                     }
@@ -207,18 +234,18 @@ struct Reader {
 }
 
 impl Reader {
-    /// The lines that are there, at least one and at most `most`; none at the end of the body.
+    /// The lines that are there, at least one and at most `size`; none at the end of the body.
     ///
     /// # Errors
     /// If a line is too long, the client too slow, or the requests together take too much memory.
-    async fn chunk(&mut self, app: &App, most: usize) -> Result<Option<(Chunk, Held)>, Problem> {
+    async fn chunk(&mut self, app: &App, size: Size) -> Result<Option<(Chunk, Held)>, Problem> {
         let mut chunk = Chunk::new();
         let mut held = Held::new(app);
         // For a whole line: a trickle is as slow as silence.
         let deadline = Instant::now() + app.limits.io_timeout;
         loop {
             let mut start = 0;
-            while chunk.len() < most
+            while size.has_room(&chunk)
                 && let Some(length) =
                     self.buffer[start + self.scanned..].iter().position(|byte| *byte == b'\n')
             {
@@ -242,6 +269,8 @@ impl Reader {
                 return Err(body::too_large(app.limits.body));
             }
             self.scanned = self.buffer.len();
+            // Blank lines that arrive faster than they are read do not keep the thread from other connections.
+            tokio::task::yield_now().await;
             let next = timeout_at(deadline, body::next(&mut self.body)).await;
             match next.map_err(|_| body::slow(app.limits.io_timeout))?? {
                 Some(data) => {
@@ -251,6 +280,7 @@ impl Reader {
                 None if self.buffer.is_empty() => return Ok(None),
                 None => {
                     let line = std::mem::take(&mut self.buffer);
+                    self.scanned = 0;
                     self.push(parsed(&line), &mut chunk);
                     let is_blank = chunk.is_empty();
                     return Ok((!is_blank).then_some((chunk, held)));

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use hyperloader_core::corpus::OffsetUnit;
 use serde::Deserialize;
 
@@ -30,7 +30,7 @@ struct Request {
     scores: Option<bool>,
 }
 
-/// What a request chooses: fields of a JSON body, or the query of an NDJSON one.
+/// What a request chooses: in the query, or in fields of a JSON body.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Choices {
@@ -40,8 +40,30 @@ pub(crate) struct Choices {
 }
 
 impl Choices {
+    /// The choices of a query and of a body.
+    ///
+    /// # Errors
+    /// If both make the same choice.
+    fn and(self, body: Self) -> Result<Self, Problem> {
+        Ok(Self {
+            model: one("model", self.model, body.model)?,
+            offsets: one("offsets", self.offsets, body.offsets)?,
+            scores: one("scores", self.scores, body.scores)?,
+        })
+    }
+
     pub(crate) fn options(&self, app: &App) -> Result<AnswerOptions, Problem> {
         Ok(AnswerOptions { offsets: self.offsets.unwrap_or_default(), scores: scores(app, self.scores)? })
+    }
+}
+
+/// A choice of the query or of the body.
+fn one<T>(name: &str, query: Option<T>, body: Option<T>) -> Result<Option<T>, Problem> {
+    match (query, body) {
+        (Some(_), Some(_)) => Err(Problem::bad_request(format!(
+            "both the query and the body have `{name}`\nhint: leave it out of one of them"
+        ))),
+        (query, body) => Ok(query.or(body)),
     }
 }
 
@@ -72,9 +94,9 @@ pub(crate) async fn tag(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let choices = of_query(&uri)?;
     if names_ndjson(&headers, CONTENT_TYPE) {
         body::check_encoding(&headers)?;
-        let choices = of_query(&uri)?;
         let model = Arc::clone(app.model(choices.model.as_deref())?);
         let options = choices.options(&app)?;
         return stream::respond(app, model, options, Source::Lines(body));
@@ -82,7 +104,7 @@ pub(crate) async fn tag(
     let (bytes, held) = body::read(&app, &headers, body).await?;
     let Request { texts, model, offsets, scores } = parse(&bytes)?;
     drop(bytes);
-    let choices = Choices { model, offsets, scores };
+    let choices = choices.and(Choices { model, offsets, scores })?;
     let model = Arc::clone(app.model(choices.model.as_deref())?);
     let options = choices.options(&app)?;
     check_count(&app, texts.len())?;
@@ -92,11 +114,10 @@ pub(crate) async fn tag(
     let places = app.scheduler.try_places(texts.len())?;
     let place = |at| format!("texts[{at}]");
     let answers = tagging::tag(&app, &model, texts, places, options, TokenLimit::Request, place).await?;
-    drop(held);
     let mut text = format!("{{\"model\":{},\"results\":[", serde_json::Value::from(model.name.as_str()));
     text.push_str(&answers.objects.join(","));
     text.push_str("]}\n");
-    let mut response = text.into_response();
+    let mut response = body::answer(text.into_bytes(), held);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.extensions_mut().insert(super::record::Work::of(&model, &answers));
     Ok(response)

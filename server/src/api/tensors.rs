@@ -16,6 +16,9 @@ pub(crate) const INPUT: &str = "text";
 /// Name of the output.
 pub(crate) const OUTPUT: &str = "result";
 
+/// Most parameters of a request.
+const MOST_PARAMETERS: usize = 64;
+
 /// A request.
 #[derive(Debug, Deserialize)]
 struct InferenceRequest {
@@ -73,6 +76,12 @@ pub(crate) fn decode(headers: &HeaderMap, body: &[u8]) -> Result<Inference, Prob
         Problem::bad_request(format!("the body is not a request of the Open Inference Protocol: {error}"))
     })?;
     let InferenceRequest { id, parameters, inputs, outputs } = request;
+    if parameters.len() > MOST_PARAMETERS {
+        return Err(Problem::bad_request(format!(
+            "the request has {} parameters, the most is {MOST_PARAMETERS}",
+            parameters.len()
+        )));
+    }
     let [input] = &inputs[..] else {
         return Err(Problem::bad_request(format!(
             "the request has {} inputs, expected one, `{INPUT}`",

@@ -79,6 +79,22 @@ fn parameters_choose_offsets_and_scores() {
 }
 
 #[test]
+fn more_parameters_than_any_client_sends_are_refused() {
+    let server = Running::start(&[]);
+    let status = |count: usize| {
+        let parameters: serde_json::Map<_, _> = (0..count).map(|at| (format!("p{at}"), json!(at))).collect();
+        let input = json!({"name": "text", "shape": [1], "datatype": "BYTES", "data": ["paris"]});
+        let body = json!({"inputs": [input], "parameters": parameters}).to_string();
+        let answer = server.post("/v2/models/lexicon/infer", body);
+        assert!(answer.header("content-length").is_some());
+        answer.status
+    };
+    assert_eq!((status(64), status(65)), (200, 400));
+    // What is in memory counts until the answer is sent, and no longer.
+    assert_eq!(server.metric("hl_request_body_bytes"), 0.0);
+}
+
+#[test]
 fn the_server_and_its_models_describe_themselves() {
     let server = Running::start(&[]);
     assert_eq!(server.get("/v2").json()["extensions"], json!(["binary_tensor_data"]));

@@ -1,6 +1,7 @@
 //! What is too large, too much or too slow.
 
 use std::io::{Read, Write};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
@@ -111,6 +112,41 @@ fn overload_is_429_with_retry_after_and_every_accepted_request_is_answered() {
 }
 
 #[test]
+fn long_texts_beyond_what_is_tagged_in_time_are_429_and_the_others_are_answered() {
+    let server = Running::start(&[]);
+    let statuses = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        // One of many texts among clients with long ones.
+        for client in 0..60 {
+            let (server, statuses) = (&server, &statuses);
+            let body = match client {
+                20 => heavy(300),
+                _ => json!({"texts": ["set an alarm for 7 am paris . ".repeat(300)]}).to_string(),
+            };
+            scope.spawn(move || {
+                let answer = server.post("/tag", body);
+                assert!(answer.status == 200 || answer.header("retry-after").is_some(), "{}", answer.text());
+                statuses.lock().unwrap().push(answer.status);
+            });
+        }
+    });
+    let statuses = statuses.into_inner().unwrap();
+    assert!(statuses.iter().all(|status| [200, 429].contains(status)), "{statuses:?}");
+    assert!(statuses.contains(&200), "{statuses:?}");
+    assert_eq!(server.tag(&["paris"]).len(), 1, "what was refused does not count any longer");
+}
+
+#[test]
+fn a_stream_that_takes_longer_than_the_time_for_a_text_is_answered() {
+    let server = Running::start(&["--batch-size", "1", "--threads", "1", "--timeout", "2"]);
+    let line = format!("\"{}\"\n", "set an alarm for 7 am paris . ".repeat(300));
+    let answer = server.post_with("/tag", &[("content-type", "application/x-ndjson")], line.repeat(12));
+    let found: Vec<Value> = answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(found.len(), 12, "{:?}", found.last());
+    assert!(found.iter().all(|object| object["spans"].is_array()));
+}
+
+#[test]
 fn a_long_request_does_not_hold_up_short_ones() {
     let server = Running::start(&["--batch-size", "4", "--threads", "1"]);
     let done = AtomicBool::new(false);
@@ -203,8 +239,10 @@ fn requests_that_are_not_tagged_in_time_are_503_or_504() {
         let threads: Vec<_> = (0..3).map(|_| scope.spawn(ask)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let known = [(503, "queue_timeout".to_owned()), (504, "timeout".to_owned())];
+    let known = [(503, "queue_timeout"), (504, "timeout"), (429, "overload")]
+        .map(|(status, kind)| (status, kind.to_owned()));
     assert!(statuses.iter().all(|status| known.contains(status)), "{statuses:?}");
+    assert!(statuses.iter().any(|(status, _)| *status > 500), "{statuses:?}");
     eventually("nothing waits", || server.metric("hl_waiting_texts") == 0.0);
 }
 

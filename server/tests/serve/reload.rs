@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use hyperloader_onnx::proto::{ModelProto, StringStringEntryProto};
+use prost::Message;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -65,6 +67,7 @@ fn a_replaced_file_is_loaded_again_and_no_request_fails() {
 #[test]
 fn a_damaged_file_is_reported_and_the_earlier_model_is_served() {
     let server = Running::start(&EVERY);
+    server.expect_errors();
     let good = model("later");
     // Written in place: the file that the model was opened from changes under it.
     for bad in [good[..good.len() / 2].to_vec(), vec![0; good.len()], b"text".to_vec(), vec![]] {
@@ -89,6 +92,45 @@ fn a_damaged_file_is_reported_and_the_earlier_model_is_served() {
     assert!(log.iter().filter(reported).count() >= 2, "{log:?}");
 }
 
+/// A model whose weights are in the file `location`: the model file and that one.
+fn in_two_files(task: &str, location: &str) -> (Vec<u8>, Vec<u8>) {
+    let mut model = ModelProto::decode(model(task).as_slice()).unwrap();
+    let mut data = Vec::new();
+    for tensor in &mut model.graph.as_mut().unwrap().initializer {
+        if tensor.raw_data.len() < 1024 {
+            continue;
+        }
+        data.resize(data.len().next_multiple_of(64), 0);
+        let (offset, length) = (data.len().to_string(), tensor.raw_data.len().to_string());
+        data.extend_from_slice(&std::mem::take(&mut tensor.raw_data));
+        let entries = [("location", location.to_owned()), ("offset", offset), ("length", length)];
+        tensor.external_data =
+            entries.map(|(key, value)| StringStringEntryProto { key: key.into(), value }).into();
+        tensor.data_location = 1;
+    }
+    assert!(!data.is_empty());
+    (model.encode_to_vec(), data)
+}
+
+#[test]
+fn a_model_is_loaded_again_when_the_weights_that_it_refers_to_arrive_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, weights) = in_two_files("old", "shared-1.weights");
+    std::fs::write(folder.path().join("lexicon.onnx"), old).unwrap();
+    std::fs::write(folder.path().join("shared-1.weights"), weights).unwrap();
+    let server = Running::of_models(folder, &["lexicon.onnx"], &EVERY);
+    server.expect_errors();
+    let (new, weights) = in_two_files("new", "shared-2.weights");
+    replace(&server.model(), &new);
+    eventually("the missing weights are reported", || {
+        error(&server).is_some_and(|error| error.contains("shared-2.weights"))
+    });
+    assert_eq!(task(&server), "old");
+    std::fs::write(server.folder.path().join("shared-2.weights"), weights).unwrap();
+    eventually("the new model is served", || task(&server) == "new");
+    assert_eq!(server.tag(&["set an alarm for 7 am"])[0]["spans"][0]["text"], "7 am");
+}
+
 #[test]
 fn sighup_loads_models_and_keys_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -107,6 +149,7 @@ fn sighup_loads_models_and_keys_again() {
     let models = || server.get_with("/models", &[("authorization", "Bearer new")]).json();
     eventually("the new model is served", || models()["models"][0]["task"] == json!("second"));
     std::fs::write(&keys, "").unwrap();
+    server.expect_errors();
     server.signal(Signal::HUP);
     let reloads = || {
         let text = server.get_with("/metrics", &[("x-api-key", "new")]).text();

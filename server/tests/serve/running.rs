@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,12 +18,16 @@ use crate::common::lexicon_tagger;
 /// Far longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The level of a line that is no event.
+const NOT_JSON: &str = "not JSON";
+
 /// A server with the model `lexicon`, and how to talk to it.
 pub(crate) struct Running {
     child: Child,
     pub(crate) address: SocketAddr,
     pub(crate) folder: TempDir,
     log: Option<JoinHandle<Vec<Value>>>,
+    expects_errors: AtomicBool,
     agent: ureq::Agent,
 }
 
@@ -80,6 +85,9 @@ impl Running {
     /// A server of the models in a folder.
     pub(crate) fn of_models(folder: TempDir, models: &[&str], options: &[&str]) -> Self {
         let mut command = program();
+        let temporary = folder.path().join("temporary");
+        std::fs::create_dir(&temporary).unwrap();
+        command.env("TMPDIR", temporary);
         command.args(["--bind", "127.0.0.1:0", "--log-format", "json", "--backend", "tract"]).args(options);
         let mut child =
             command.args(models).current_dir(folder.path()).stderr(Stdio::piped()).spawn().unwrap();
@@ -89,7 +97,9 @@ impl Running {
             let mut events = Vec::new();
             for line in stderr.lines() {
                 let line = line.unwrap();
-                let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| json!({"message": line}));
+                // A panic writes lines that are not JSON.
+                let fault = || json!({"level": NOT_JSON, "message": line});
+                let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| fault());
                 if let Some(address) =
                     event["message"].as_str().and_then(|m| m.strip_prefix("listening on http://"))
                 {
@@ -100,7 +110,25 @@ impl Running {
             events
         });
         let address = wait(&receiver, &mut child);
-        Self { child, address, folder, log: Some(log), agent: agent() }
+        let (log, expects_errors) = (Some(log), AtomicBool::new(false));
+        Self { child, address, folder, log, expects_errors, agent: agent() }
+    }
+
+    /// Allows the log to have errors.
+    pub(crate) fn expect_errors(&self) {
+        self.expects_errors.store(true, Ordering::Relaxed);
+    }
+
+    /// The log of a server that has ended, after a check that it has no errors; none if it was taken.
+    fn take_log(&mut self) -> Option<Vec<Value>> {
+        let log = self.log.take()?.join().unwrap();
+        let is_fault = |event: &&Value| match event["level"].as_str() {
+            Some("ERROR") => !self.expects_errors.load(Ordering::Relaxed),
+            level => level.is_none() || level == Some(NOT_JSON),
+        };
+        let fault = log.iter().find(is_fault);
+        assert!(fault.is_none(), "the log has {}", fault.unwrap());
+        Some(log)
     }
 
     pub(crate) fn model(&self) -> PathBuf {
@@ -160,10 +188,16 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// The number of copies of models that are loaded.
+    pub(crate) fn copies(&self) -> usize {
+        std::fs::read_dir(self.folder.path().join("temporary")).unwrap().count()
+    }
+
     /// Waits for the end: the exit code and the log.
     pub(crate) fn end(mut self) -> (Option<i32>, Vec<Value>) {
         let status = self.child.wait().unwrap();
-        (status.code(), self.log.take().unwrap().join().unwrap())
+        assert_eq!(self.copies(), 0, "copies of models are left");
+        (status.code(), self.take_log().unwrap())
     }
 
     /// Asks the server to stop and waits for it.
@@ -179,6 +213,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+        if !std::thread::panicking() {
+            self.take_log();
+        }
     }
 }
 

@@ -85,12 +85,51 @@ fn a_request_that_is_being_sent_when_the_server_stops_is_answered() {
 #[test]
 fn requests_that_do_not_complete_in_time_are_abandoned_and_the_exit_code_is_1() {
     let server = Running::start(&["--shutdown-timeout", "0.3"]);
+    server.expect_errors();
     let stream = server.connect(b"POST /tag HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n");
     eventually("the connection is open", || server.metric("hl_connections") >= 2.0);
     server.signal(Signal::INT);
     let (code, log) = server.end();
     assert_eq!(code, Some(1), "{log:?}");
     drop(stream);
+}
+
+#[test]
+fn connections_that_wait_when_the_server_stops_are_answered() {
+    let server = Running::start(&["--max-connections", "2"]);
+    let body = r#"{"texts": ["paris"]}"#;
+    let head = |more: &str| {
+        let length = body.len();
+        format!("POST /tag HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n{more}\r\n")
+    };
+    // Their requests have begun: the server asks for the bodies.
+    let begun = |_| {
+        let mut stream = server.connect(head("expect: 100-continue\r\n").as_bytes());
+        let mut asked = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        stream.read_exact(&mut asked).unwrap();
+        stream
+    };
+    let mut first: Vec<_> = (0..2).map(begun).collect();
+    let waiting: Vec<_> = (0..20).map(|_| server.connect((head("") + body).as_bytes())).collect();
+    server.signal(Signal::TERM);
+    eventually("nothing listens", || TcpStream::connect(server.address).is_err());
+    first.iter_mut().for_each(|stream| stream.write_all(body.as_bytes()).unwrap());
+    for stream in first.into_iter().chain(waiting) {
+        assert!(rest(stream).starts_with("HTTP/1.1 200 OK"));
+    }
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
+fn before_the_last_connection_the_server_reports_that_it_is_not_ready() {
+    let server = Running::start(&["--drain-delay", "1"]);
+    let ready = || server.get("/v2/health/ready").status;
+    assert_eq!(ready(), 200);
+    server.signal(Signal::TERM);
+    eventually("the server is not ready", || ready() == 503);
+    let body = r#"{"texts": ["paris"]}"#;
+    assert_eq!(ask(server.address, "late", body), Some(200));
+    assert_eq!(server.end().0, Some(0));
 }
 
 #[test]
@@ -103,6 +142,34 @@ fn a_second_signal_ends_the_server_at_once() {
     server.signal(Signal::TERM);
     assert_eq!(server.end().0, Some(130));
     drop(stream);
+}
+
+/// A file whose copy takes long enough for a signal.
+fn write_large(path: &std::path::Path) {
+    std::fs::File::create(path).unwrap().set_len(1 << 30).unwrap();
+}
+
+#[test]
+fn a_signal_while_a_model_is_loaded_leaves_no_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let temporary = folder.path().join("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    write_large(&folder.path().join("a.onnx"));
+    let mut command = program();
+    command.args(["--bind", "127.0.0.1:0", "a.onnx"]).env("TMPDIR", &temporary).current_dir(&folder);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let copies = || std::fs::read_dir(&temporary).unwrap().count();
+    eventually("the model is copied", || copies() > 0);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!((child.wait().unwrap().code(), copies()), (Some(130), 0));
+
+    let server = Running::start(&["--reload-every", "0.05"]);
+    write_large(&server.folder.path().join("new"));
+    std::fs::rename(server.folder.path().join("new"), server.model()).unwrap();
+    eventually("the model is copied", || server.copies() > 0);
+    server.expect_errors();
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().0, Some(0));
 }
 
 /// Exit code and stderr of a call that does not start a server.

@@ -86,6 +86,10 @@ fn objects_are_the_lines_of_hl_run_in_every_unit_with_and_without_scores() {
             assert_same(&found, &expected(&texts, unit, scores));
         }
     }
+    let answer = server.post("/tag?offsets=bytes&scores=false", json!({ "texts": texts }).to_string());
+    let found = answer.json()["results"].as_array().unwrap().clone();
+    let found: Vec<Value> = found.into_iter().map(without_warnings).collect();
+    assert_same(&found, &expected(&texts, OffsetUnit::Bytes, false));
     let plain = server.tag(&["set an alarm for 7 am"]);
     assert_eq!(plain[0]["spans"][0]["text"], "7 am");
     assert!(plain[0]["score"].is_f64(), "scores are there by default");
@@ -249,6 +253,10 @@ fn requests_that_make_no_sense_are_refused_with_a_reason() {
     refused(400, &server.post("/tag", b"{\"texts\": [\"\xff\xfe\"]}"));
     refused(400, &server.post("/tag", format!("{}{}", "[".repeat(100_000), "]".repeat(100_000))));
     refused(400, &server.post_with("/tag?modle=a", &[("content-type", "application/x-ndjson")], "\"a\"\n"));
+    for query in ["offsets=bytes&typo=1", "offsets=lines", "offsets=bytes"] {
+        refused(400, &server.post(&format!("/tag?{query}"), r#"{"texts": ["a"], "offsets": "chars"}"#));
+    }
+    refused(404, &server.post("/tag?model=none", r#"{"texts": ["a"]}"#));
     refused(415, &server.post_with("/tag", &[("content-encoding", "gzip")], "{}"));
     let wrong = server.get("/tag");
     refused(405, &wrong);

@@ -144,6 +144,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
     io_timeout: Duration,
 
+    /// Seconds between a signal to stop, when `/v2/health/ready` turns 503, and the last connection that is accepted
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds_or_zero)]
+    drain_delay: Duration,
+
     /// Seconds that requests have to complete when the server stops
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     shutdown_timeout: Duration,
@@ -215,6 +219,7 @@ impl ServeArgs {
                 connections: self.max_connections.get(),
                 timeout: self.timeout,
                 io_timeout: self.io_timeout,
+                drain_delay: self.drain_delay,
                 shutdown_timeout: self.shutdown_timeout,
             },
         }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use hyperloader_cli::Exit;
-use hyperloader_server::{Config, Reloader, ServeError, Server};
+use hyperloader_server::{Config, Reloader, ServeError, Server, remove_copies};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
@@ -22,9 +22,17 @@ pub(crate) fn run(args: &ServeArgs, quiet: bool) -> Result<Exit> {
     // The address is taken before models are loaded: another server there is reported at once.
     let listener = runtime.block_on(bind(&config))?;
     let hang_up = runtime.block_on(async { HangUp::new() }).context("cannot listen for SIGHUP")?;
-    // Until models are loaded, other signals end the program at once.
+    let ending = runtime.block_on(async { Ending::new() }).context("cannot listen for signals")?;
+    // Until models are loaded, a signal ends the program at once.
+    let loading = runtime.spawn(async move {
+        let mut ending = ending;
+        ending.wait().await;
+        end();
+    });
     let server = Server::open(&config)?;
-    let signals = runtime.block_on(async { Signals::new(hang_up) }).context("cannot listen for signals")?;
+    let ending = runtime.block_on(async { Ending::new() }).context("cannot listen for signals")?;
+    let signals = Signals { ending, hang_up };
+    loading.abort();
     server.notices().iter().for_each(|notice| tracing::warn!("{notice}"));
     for model in server.models() {
         let field = |name: &str| model[name].as_str().unwrap_or_default().to_owned();
@@ -41,6 +49,8 @@ pub(crate) fn run(args: &ServeArgs, quiet: bool) -> Result<Exit> {
         tracing::info!("listening on http://{address}");
         anyhow::Ok(server.run(listener, signals.stop(reloader)).await)
     })?;
+    // Those of a model that is being loaded again.
+    remove_copies();
     // Requests that were not complete in time are abandoned.
     runtime.shutdown_background();
     match open {
@@ -82,36 +92,63 @@ impl HangUp {
     }
 }
 
-/// The signals of the system.
+/// The signals that end the program.
 #[cfg(unix)]
-struct Signals {
+struct Ending {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Ending {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Ending;
+
+#[cfg(not(unix))]
+impl Ending {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn wait(&mut self) {
+        drop(tokio::signal::ctrl_c().await);
+    }
+}
+
+/// The signals of the system.
+struct Signals {
+    ending: Ending,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there is no such signal"))]
     hang_up: HangUp,
 }
 
 #[cfg(unix)]
 impl Signals {
-    fn new(hang_up: HangUp) -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        Ok(Self { terminate, interrupt, hang_up })
-    }
-
     /// Waits until the server should stop. The next signal then ends the process.
     async fn stop(mut self, reloader: Reloader) {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => break,
-                _ = self.interrupt.recv() => break,
+                () = self.ending.wait() => break,
                 _ = self.hang_up.0.recv() => reloader.reload(),
             }
         }
         tokio::spawn(async move {
-            tokio::select! {
-                _ = self.terminate.recv() => end(),
-                _ = self.interrupt.recv() => end(),
-            }
+            self.ending.wait().await;
+            end();
         });
     }
 }
@@ -127,18 +164,11 @@ impl HangUp {
 }
 
 #[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
 impl Signals {
-    fn new(_: HangUp) -> std::io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn stop(self, _: Reloader) {
-        drop(tokio::signal::ctrl_c().await);
-        tokio::spawn(async {
-            drop(tokio::signal::ctrl_c().await);
+    async fn stop(mut self, _: Reloader) {
+        self.ending.wait().await;
+        tokio::spawn(async move {
+            self.ending.wait().await;
             end();
         });
     }
@@ -146,5 +176,6 @@ impl Signals {
 
 #[allow(clippy::exit, reason = "the second signal must not wait for requests")]
 fn end() {
+    remove_copies();
     std::process::exit(i32::from(Exit::Interrupted.code()));
 }

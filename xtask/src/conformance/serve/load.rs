@@ -119,8 +119,7 @@ pub(super) fn overload(models: &Path, sentences: &[String], seconds: u64) -> Res
     ensure!(accepted > 0 && refused > 0, "{accepted} accepted, {refused} refused: no overload");
     let peak = peak.into_inner().unwrap_or_default();
     ensure!(peak - before < GROWTH_MIB, "memory grew from {before:.0} to {peak:.0} MiB");
-    let errors = server.stop()?;
-    ensure!(errors.is_empty(), "the log has errors: {}", errors[0]);
+    server.stop()?;
     let sent = sent.into_inner();
     eprintln!(
         "overload: capacity {capacity:.1} requests/s of {TEXTS} texts; for {elapsed:.0} s {:.1} requests/s ({:.1} times), \

@@ -44,8 +44,11 @@ impl Server {
                 return Err(error);
             }
         };
-        let errors =
-            || lines.lines().map_while(Result::ok).filter(|line| line.contains("\"ERROR\"")).collect();
+        // A panic writes lines that are not JSON.
+        let is_error = |line: &String| {
+            serde_json::from_str::<Value>(line).map_or(true, |event| event["level"] == "ERROR")
+        };
+        let errors = move || lines.lines().map_while(Result::ok).filter(is_error).collect();
         let log = Some(std::thread::spawn(errors));
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -91,14 +94,16 @@ impl Server {
         Ok(text.lines().filter(of_metric).filter_map(value).sum())
     }
 
-    /// Ends the server by SIGTERM. Returns the errors in its log.
-    pub(super) fn stop(mut self) -> Result<Vec<String>> {
+    /// Ends the server by SIGTERM. An error in its log is an error.
+    pub(super) fn stop(mut self) -> Result<()> {
         let status = std::process::Command::new("kill").arg(self.child.id().to_string()).status()?;
         ensure!(status.success(), "cannot end the server");
         let status = self.child.wait()?;
         ensure!(status.success(), "the server ended with {status}");
         let log = self.log.take().context("no log")?;
-        log.join().map_err(|_| anyhow::anyhow!("the log cannot be read"))
+        let errors = log.join().map_err(|_| anyhow::anyhow!("the log cannot be read"))?;
+        ensure!(errors.is_empty(), "the log has errors: {}", errors[0]);
+        Ok(())
     }
 }
 

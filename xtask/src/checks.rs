@@ -9,6 +9,8 @@ use crate::{dependencies, setup};
 pub(crate) fn run() -> Result<()> {
     setup::run()?;
     commands::run(cargo().args(["fmt", "--all", "--check"]))?;
+    // The Python package is a workspace of its own; `cargo xtask conformance wheel` builds and lints it.
+    commands::run(cargo().args(["fmt", "--manifest-path", "python/Cargo.toml", "--check"]))?;
     commands::run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     dependencies::check()?;
     let mut test = cargo();

@@ -1,8 +1,12 @@
 //! `cargo xtask conformance`: checks that take long or need programs from outside the workspace.
 //!
 //! - [`serve`]: `hl-serve` with real clients, in a browser, and under load
+//! - [`wheel`]: the Python package
+//! - [`clusters`]: its examples for Ray and Spark
 
+mod clusters;
 mod serve;
+mod wheel;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,6 +29,12 @@ pub(crate) enum Check {
     Parquet,
     /// `hl-serve` with real clients, in a browser, and under load
     Serve,
+    /// The wheel of the Python package, installed without a compiler, passes its tests and finds the spans that `hl-run` finds
+    Wheel,
+    /// Ray tags 100,000 sentences with the Python package, also if a worker is killed
+    Ray,
+    /// Spark tags 100,000 sentences with the Python package, also if a worker is killed
+    Spark,
 }
 
 pub(crate) use serve::Options as ServeOptions;
@@ -39,6 +49,9 @@ pub(crate) fn run(checks: &[Check], serve: &ServeOptions) -> Result<()> {
             Check::Library => library()?,
             Check::Parquet => parquet()?,
             Check::Serve => serve::run(serve)?,
+            Check::Wheel => wheel::check()?,
+            Check::Ray => clusters::check("ray")?,
+            Check::Spark => clusters::check("spark")?,
         }
     }
     Ok(())
@@ -195,6 +208,11 @@ fn environment(name: &str, requirements: &Path) -> Result<PathBuf> {
             .arg(requirements),
     )?;
     Ok(python)
+}
+
+/// Builds the programs as `cargo xtask test` does, so that little is compiled twice: tests of command lines need them.
+fn programs() -> Result<()> {
+    commands::run(cargo().args(["test", "--workspace", "--no-run", "--test", "cli"]))
 }
 
 /// A program of the workspace, built without optimization as the tests use it.

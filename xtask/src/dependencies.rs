@@ -62,15 +62,22 @@ struct Package {
     source: Option<String>,
 }
 
-/// Checks every package of `Cargo.lock`.
+/// The workspace, and the Python package, which is one of its own.
+const MANIFESTS: [&str; 2] = ["Cargo.toml", "python/Cargo.toml"];
+
+/// Checks every package of both `Cargo.lock`.
 pub(crate) fn check() -> Result<()> {
     let text = fs::read_to_string(root().join(RULES)).context(RULES)?;
     let rules: Rules = toml::from_str(&text).context(RULES)?;
-    let metadata = output(cargo().args(["metadata", "--format-version", "1", "--locked", "--all-features"]))?;
-    let metadata: Metadata = serde_json::from_str(&metadata).context("cargo metadata")?;
-    let problems = problems(&rules, &metadata.packages);
-    ensure!(problems.is_empty(), "dependencies break the rules of `{RULES}`:\n{}", problems.join("\n"));
-    eprintln!("{} packages keep the rules of `{RULES}`", metadata.packages.len());
+    for manifest in MANIFESTS {
+        let mut metadata = cargo();
+        metadata.args(["metadata", "--format-version", "1", "--locked", "--all-features", "--manifest-path"]);
+        let metadata = output(metadata.arg(manifest))?;
+        let metadata: Metadata = serde_json::from_str(&metadata).context("cargo metadata")?;
+        let problems = problems(&rules, &metadata.packages);
+        ensure!(problems.is_empty(), "dependencies break the rules of `{RULES}`:\n{}", problems.join("\n"));
+        eprintln!("{} packages of {manifest} keep the rules of `{RULES}`", metadata.packages.len());
+    }
     Ok(())
 }
 

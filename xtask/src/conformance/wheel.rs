@@ -77,7 +77,7 @@ pub(super) fn build() -> Result<PathBuf> {
     fs::copy(target().join("release").join(&name), programs.join(&name))
         .with_context(|| format!("cannot copy {name}"))?;
 
-    let python = super::environment(&package.join("conformance/requirements-build.txt"))?;
+    let python = super::environment("maturin", &package.join("conformance/requirements-build.txt"))?;
     let wheels = tempfile::tempdir()?;
     let mut maturin = Command::new(&python);
     maturin.args(["-m", "maturin", "build", "--release", "--locked", "--out"]).arg(wheels.path());

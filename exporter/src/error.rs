@@ -13,9 +13,9 @@ use hyperloader_runtime::BackendError;
 
 use crate::cost::{CostError, TooCostly};
 use crate::fold::FoldError;
-use crate::import::ImportError;
+use crate::import::error::ImportError;
 use crate::materialise::MaterialiseError;
-use crate::multi::MultiError;
+use crate::multi::error::MultiError;
 use crate::precision::Precision;
 use crate::verify::Ladder;
 

@@ -42,6 +42,7 @@ mod error;
 mod keys;
 mod metrics;
 mod models;
+mod peer;
 mod problem;
 mod queue;
 mod scheduler;

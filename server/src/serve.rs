@@ -31,6 +31,7 @@ use crate::error::ServeError;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::models::{Models, has_scores};
+use crate::peer::Peer;
 use crate::queue::BatchLimits;
 use crate::scheduler::Scheduler;
 
@@ -48,10 +49,6 @@ pub struct Server {
     app: Arc<App>,
     reload_every: Option<Duration>,
 }
-
-/// The address of a client.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
 
 impl Server {
     /// Loads all models.

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::error::ImportError;
 use super::folder::{ADAPTER_CONFIG, backbone, insert, json, tensors};
+use super::foreign::{Foreign, Import};
 use super::merge::Pairs;
-use super::{Foreign, Import};
 use crate::error::ExportError;
 
 /// The settings of adapters that compute what exported files compute: after self-attention and feed-forward layers,

@@ -9,7 +9,7 @@ use hyperloader_core::weights::tensors::Tensors;
 
 use super::error::ImportError;
 use super::folder::make_backbone;
-use super::{Foreign, Import};
+use super::foreign::{Foreign, Import};
 use crate::error::ExportError;
 
 /// Before the name of a task.

@@ -1,16 +1,20 @@
 //! Foreign checkpoints: a T5 that another program fine-tuned, with PEFT's LoRA, AdapterHub's adapters, or the authors'
 //! HyperLoader and HyperFormer++, as a run of one task that [`Exporter`] exports.
 //!
+//! - `foreign`: [`Import`], what is imported, and what is read of it
 //! - `folder`: what a folder holds, and the tensors in it
+//! - `model`: whole models
 //! - `peft`, `adapterhub`, `authors`: the names and settings of each format
 //! - `merge`: LoRA pairs added to the matrices that they update
 //! - [`pickle`]: tensors of files that `torch.save` wrote
 
 mod adapterhub;
 mod authors;
-mod error;
+pub(crate) mod error;
 mod folder;
+mod foreign;
 mod merge;
+mod model;
 mod peft;
 pub mod pickle;
 
@@ -20,65 +24,18 @@ use std::path::{Path, PathBuf};
 use hyperloader_core::backbone::registry::{Architecture, OpenOptions, open};
 use hyperloader_core::backbone::{Backbone, BackboneKind};
 use hyperloader_core::files::sha256;
-use hyperloader_core::method::{FullConfig, Method, MethodConfig};
+use hyperloader_core::method::Method;
 use hyperloader_core::run::{BackboneReference, Checkpoint, FORMAT, Manifest, Run, Task};
 use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::sentt::SentT;
-use hyperloader_core::text::words::WordSplitting;
 use hyperloader_core::text::writable::{WritableError, labels_writable};
-use hyperloader_core::weights::tensors::Tensors;
-use tempfile::TempDir;
 
 pub use self::error::ImportError;
 use self::folder::Kind;
+use self::foreign::Foreign;
+pub use self::foreign::Import;
 use crate::error::ExportError;
 use crate::export::{Exporter, PROGRAM};
-
-/// A checkpoint of another program, and what it does not say of its task.
-#[derive(Debug, Clone)]
-pub struct Import {
-    /// Folder of the checkpoint.
-    pub folder: PathBuf,
-    /// Folder of the T5 that was trained; the checkpoint's own, or the one that it names, if absent.
-    pub backbone: Option<PathBuf>,
-    /// Name of the task.
-    pub task: String,
-    /// Its labels.
-    pub labels: Vec<String>,
-    /// How free text is split into words.
-    pub words: WordSplitting,
-    /// What each source began with in training; usually nothing.
-    pub source_prefix: String,
-    /// Longest source in tokens, `</s>` included.
-    pub max_source_len: usize,
-    /// Longest target in tokens, `</s>` included.
-    pub max_target_len: usize,
-}
-
-/// What is read of a checkpoint.
-struct Foreign {
-    /// What it is, for people.
-    origin: &'static str,
-    method: MethodConfig,
-    /// Tensors of the method under our names, and those of the backbone that training changed.
-    tensors: Tensors,
-    /// Folder of the backbone.
-    backbone: PathBuf,
-    /// The folder that was made for the backbone, if the checkpoint has it in another form.
-    made: Option<TempDir>,
-    cross_attention_relative_bias: bool,
-    /// The file with the trained tensors.
-    file: PathBuf,
-}
-
-impl Foreign {
-    /// A backbone with changed tensors and without modules.
-    fn full(backbone: PathBuf, tensors: Tensors, file: PathBuf) -> Self {
-        let method = FullConfig::default().into();
-        let origin = "a fine-tuned T5";
-        Self { origin, method, tensors, backbone, made: None, cross_attention_relative_bias: false, file }
-    }
-}
 
 impl Exporter {
     /// Opens a checkpoint of another program as a run of one task.
@@ -90,7 +47,7 @@ impl Exporter {
         let foreign = match folder::kind(&import.folder)? {
             Kind::Peft => peft::read(import)?,
             Kind::AdapterHub => adapterhub::read(import)?,
-            Kind::Model => folder::read_model(import)?,
+            Kind::Model => model::read(import)?,
         };
         let options = OpenOptions {
             method: foreign.method.method().name(),

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::error::ImportError;
 use super::folder::{ADAPTER_CONFIG, backbone, insert, json, tensors};
+use super::foreign::{Foreign, Import};
 use super::merge::Pairs;
-use super::{Foreign, Import};
 use crate::error::ExportError;
 
 /// Before the names of all tensors.

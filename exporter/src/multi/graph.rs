@@ -9,7 +9,7 @@ use hyperloader_onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto
 use hyperloader_onnx::{BuiltModel, ElementType, Weight};
 use ndarray::{ArrayD, IxDyn};
 
-use super::MultiError;
+use super::error::MultiError;
 use crate::weights::{Layout, Part, Source, TaskGraph};
 
 /// Begins the names of a drafter's nodes.

@@ -1,7 +1,9 @@
 //! Several tasks in one graph, whose input `task_id` selects the adapters and LoRA pairs of each sentence.
 //!
+//! - `error`: [`MultiError`]
 //! - `graph`: the graphs of all tasks merged into one
 
+pub(crate) mod error;
 mod graph;
 
 use std::path::Path;
@@ -11,6 +13,7 @@ use hyperloader_core::format::multi::{TASK_ID, merge};
 use hyperloader_core::run::Task;
 use ndarray::{ArrayD, IxDyn};
 
+pub use self::error::MultiError;
 use self::graph::merged;
 use crate::data::{DataFile, Placement};
 use crate::error::ExportError;
@@ -25,23 +28,6 @@ use crate::summary::{Exported, weight_groups};
 use crate::verify::answers::ReferenceRun;
 use crate::verify::compare::compare;
 use crate::weights::Loras;
-
-/// Tasks cannot be in one graph.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs, reason = "the message says what each field is")]
-pub enum MultiError {
-    /// The graphs differ in more than their weights.
-    #[error(
-        "the graphs of tasks `{first}` and `{other}` differ in more than adapters and LoRA\n\
-         hint: export them to files of their own, with `--all` or `--bundle`"
-    )]
-    Graphs { first: String, other: String },
-    /// The precision is another one.
-    #[error(
-        "several tasks in one graph are float32, not {0}\nhint: `--bundle` shares weights in any precision"
-    )]
-    Precision(Precision),
-}
 
 /// The model of a task, and the answers of its reference model if the file is verified.
 struct Member<'a> {

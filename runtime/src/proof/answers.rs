@@ -5,7 +5,7 @@ use std::path::Path;
 use hyperloader_core::causes::with_causes;
 use hyperloader_core::format::proof::{Ids, Row, TestPass, TestVectors};
 
-use super::Check;
+use super::check::Check;
 use crate::backend::{Backend, BackendError, BackendOptions, Graph, Value};
 use crate::error::OpenError;
 use crate::model_file::ModelFile;

@@ -1,9 +1,11 @@
 //! Checks a file against the proof that it carries: the digests of its parts, and the answers of the reference model.
 //!
+//! - `check`: [`Check`]
 //! - `parts`: graph, weights and properties by their digests
 //! - `answers`: what each backend answers to the stored inputs
 
 mod answers;
+mod check;
 mod parts;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use hyperloader_onnx::WeightFile;
 use hyperloader_onnx::proto::ModelProto;
 use serde::Serialize;
 
+pub use self::check::Check;
 use crate::backend::{Backend, BackendError, BackendOptions};
 use crate::error::ModelFileError;
 use crate::model_file::{ModelFile, unreadable};
@@ -62,17 +65,6 @@ pub struct NotRun {
     pub backend: String,
     /// Why.
     pub reason: String,
-}
-
-/// One check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// What is checked: `graph`, `weights`, `metadata` or a backend.
-    pub what: String,
-    /// Whether it is as it was exported.
-    pub holds: bool,
-    /// What was found.
-    pub found: String,
 }
 
 impl ProofReport {
@@ -152,23 +144,4 @@ fn proof(model: &ModelProto, path: &Path) -> Result<Option<Proof>, ProofError> {
 
 fn digests(model: &ModelProto, proof: &Proof) -> Vec<Check> {
     vec![parts::graph(model, proof), parts::weights(model, proof), parts::properties(model, proof)]
-}
-
-impl Check {
-    fn holds(what: impl Into<String>, found: String) -> Self {
-        Self { what: what.into(), holds: true, found }
-    }
-
-    fn fails(what: impl Into<String>, found: String) -> Self {
-        Self { what: what.into(), holds: false, found }
-    }
-
-    /// Holds if there is no fault; of several, the first is named.
-    fn of(what: &str, faults: &[String], right: String) -> Self {
-        match faults {
-            [] => Self::holds(what, right),
-            [fault] => Self::fails(what, fault.clone()),
-            [fault, others @ ..] => Self::fails(what, format!("{fault}; {} more like it", others.len())),
-        }
-    }
 }

@@ -7,7 +7,7 @@ use hyperloader_core::format::proof::{PROOF, Proof};
 use hyperloader_onnx::proto::ModelProto;
 use hyperloader_onnx::{graph_digest, initializer_digest, text_digest};
 
-use super::Check;
+use super::check::Check;
 
 pub(super) fn graph(model: &ModelProto, proof: &Proof) -> Check {
     let digest = hexadecimal(&graph_digest(model, |name| proof.weights.contains_key(name)));

@@ -11,8 +11,8 @@ use rand::RngExt;
 
 use crate::app::App;
 use crate::models::Model;
+use crate::peer::Peer;
 use crate::problem::Problem;
-use crate::serve::Peer;
 use crate::tagging::Answers;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::PickleFault;
+use super::error::PickleFault;
 
 /// The most instructions of a pickle: far more than the tensors of any model need.
 const MAX_INSTRUCTIONS: usize = 4 << 20;

@@ -274,7 +274,10 @@ fn cost_check(
     let needs_cost = file.is_some() || args.max_f1_drop.is_some() || args.precision == PrecisionChoice::Auto;
     match cost_sentences(run, run.task(task)?, file) {
         Ok(sentences) => {
-            warn_of_labels(run.task(task)?, &sentences, console);
+            // Those of the run itself may have labels that a share of its training sentences lacks.
+            if file.is_some() {
+                warn_of_labels(run.task(task)?, &sentences, console);
+            }
             let max_f1_drop = args.max_f1_drop.unwrap_or(MAX_F1_DROP);
             Ok(Some(Rc::new(CostCheck::new(sentences, max_f1_drop, args.backends()))))
         }

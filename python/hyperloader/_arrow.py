@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
-from hyperloader.errors import SentenceError
+from hyperloader.errors import Errors, SentenceError
 from hyperloader.tagged import Tagged
-
-if TYPE_CHECKING:
-    from hyperloader.tagger import Errors, Tagger
 
 # The type of the column `spans` that `hl-run` writes to Parquet.
 SPAN = pa.struct(
@@ -28,22 +25,26 @@ SPANS = pa.list_(pa.field("element", SPAN, nullable=False))
 UNREAD = pa.list_(pa.field("element", pa.int64(), nullable=False))
 
 
-def tag(tagger: Tagger, data: Any, column: str, errors: Errors) -> pa.Table:
-    """See `Tagger.tag_arrow`."""
+# Tags texts; the second argument has their indices in messages.
+Run = Callable[[Iterator[str], Iterator[int], Errors], Iterator[Tagged | SentenceError]]
+
+
+def tag(data: Any, column: str, names: list[str], errors: Errors, run: Run) -> pa.Table:
+    """See `Tagger.tag_arrow`. `names` are the columns that are added."""
     table = _table(data)
     texts = _texts(table, column)
     # Before the work.
-    for name in _names(tagger, errors):
+    for name in names:
         if name in table.column_names:
             raise ValueError(f"the table has a column `{name}` already\nhint: rename it, or drop it")
     rows: list[Tagged | SentenceError | None] = [text if isinstance(text, SentenceError) else None for text in texts]
     is_read = (str, SentenceError) if errors == "raise" else str
     places = [place for place, text in enumerate(texts) if isinstance(text, is_read)]
-    results = tagger._tagged(_given(texts[place] for place in places), iter(places), errors)
+    results = run(_given(texts[place] for place in places), iter(places), errors)
     for place, result in zip(places, results, strict=True):
         rows[place] = result
     columns = _columns(rows)
-    for name in _names(tagger, errors):
+    for name in names:
         table = table.append_column(name, columns[name]())
     return table
 
@@ -103,21 +104,6 @@ def _decoded(row: bytes, place: int) -> str | SentenceError:
         return row.decode("utf-8")
     except UnicodeDecodeError as error:
         return SentenceError(f"byte {error.start} is not UTF-8", place)
-
-
-def _names(tagger: Tagger, errors: Errors) -> list[str]:
-    """The columns that are added."""
-    options = tagger._options
-    wanted = {
-        "spans": True,
-        "complete": True,
-        "unread": True,
-        "score": options["scores"] or tagger.threshold is not None,
-        "abstained": options["max_error"] is not None,
-        "withheld": options["max_span_error"] is not None,
-        "error": errors == "return",
-    }
-    return [name for name, is_wanted in wanted.items() if is_wanted]
 
 
 def _columns(rows: list[Tagged | SentenceError | None]) -> dict[str, Callable[[], pa.Array]]:

@@ -6,7 +6,12 @@ A file that the system cannot read raises `OSError` (`FileNotFoundError`, `Permi
 
 from __future__ import annotations
 
+from typing import Literal
+
 __all__ = ["BackendError", "Error", "ModelError", "SentenceError", "TaggerWarning"]
+
+# What becomes of a sentence that cannot be tagged: the option `errors`.
+Errors = Literal["raise", "return"]
 
 
 class Error(Exception):

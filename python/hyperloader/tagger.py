@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 from hyperloader import _hyperloader, _onnxruntime
 from hyperloader._hyperloader import Engine
 from hyperloader._options import Options, Path, text
-from hyperloader.errors import ModelError, SentenceError, TaggerWarning
+from hyperloader.errors import Errors, ModelError, SentenceError, TaggerWarning
 from hyperloader.tagged import Tagged
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ __all__ = ["Tagger"]
 
 _log = logging.getLogger("hyperloader")
 _Item = TypeVar("_Item")
-Errors = Literal["raise", "return"]
 
 
 class Tagger:
@@ -213,7 +212,15 @@ class Tagger:
         """
         from hyperloader import _arrow
 
-        return _arrow.tag(self, table, column, _policy(errors))
+        policy = _policy(errors)
+        wanted = {
+            "score": bool(self._options["scores"]) or self.threshold is not None,
+            "abstained": self._options["max_error"] is not None,
+            "withheld": self._options["max_span_error"] is not None,
+            "error": policy == "return",
+        }
+        names = ["spans", "complete", "unread", *(name for name, is_wanted in wanted.items() if is_wanted)]
+        return _arrow.tag(table, column, names, policy, self._tagged)
 
     def _results(
         self,

@@ -47,7 +47,7 @@ pub fn write_atomic(
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), FileError> {
     let fill = |w: &mut dyn Write| fill(w).map_err(|e| FileError::new("write", path, e));
-    write_checked(path, fill, |_, ()| Ok(()))
+    write_checked(path, Existing::Replace, fill, |_, ()| Ok(()))
 }
 
 /// Checks, before other work is done, that [`write_atomic`] can write `path`: it is absent or a regular file, or a symbolic
@@ -168,13 +168,25 @@ pub fn open_regular(path: &Path) -> Result<File, FileError> {
     File::open(path).map_err(|e| FileError::new("read", path, e))
 }
 
+/// What becomes of a file that has the name of one that is complete.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// It is replaced.
+    #[default]
+    Replace,
+    /// It stays, and the new file is removed, even if it appeared while the other one was written.
+    Keep,
+}
+
 /// As [`write_atomic`], and calls `check` with the complete file under a temporary name in the same folder and the result
 /// of `fill` before the file is renamed. Returns the result of `check`.
 ///
 /// # Errors
-/// Any error of the file system, of `fill` or of `check`; nothing is left at `path` then (an older file stays as it was).
+/// Any error of the file system, of `fill` or of `check`, and a file that is there if `existing` keeps it; nothing is left at
+/// `path` then (an older file stays as it was).
 pub fn write_checked<T, R, E: From<FileError>>(
     path: &Path,
+    existing: Existing,
     fill: impl FnOnce(&mut dyn Write) -> Result<T, E>,
     check: impl FnOnce(&Path, T) -> Result<R, E>,
 ) -> Result<R, E> {
@@ -182,7 +194,7 @@ pub fn write_checked<T, R, E: From<FileError>>(
     let filled = fill(&mut file)?;
     file.complete()?;
     let checked = check(file.writer.get_ref().path(), filled)?;
-    file.rename()?;
+    file.rename(existing)?;
     Ok(checked)
 }
 
@@ -215,7 +227,7 @@ impl AtomicFile {
     /// Any error of the file system; nothing is left then.
     pub fn commit(mut self) -> Result<(), FileError> {
         self.complete()?;
-        self.rename()
+        self.rename(Existing::Replace)
     }
 
     fn failed(&self) -> impl Fn(io::Error) -> FileError + use<> {
@@ -231,10 +243,14 @@ impl AtomicFile {
         file.sync_all().map_err(&failed)
     }
 
-    fn rename(self) -> Result<(), FileError> {
+    fn rename(self, existing: Existing) -> Result<(), FileError> {
         let failed = self.failed();
         let temporary = self.writer.into_inner().map_err(|error| failed(error.into_error()))?;
-        temporary.persist(&self.target).map_err(|error| failed(error.error))?;
+        let renamed = match existing {
+            Existing::Replace => temporary.persist(&self.target),
+            Existing::Keep => temporary.persist_noclobber(&self.target),
+        };
+        renamed.map_err(|error| failed(error.error))?;
         sync_folder(&self.target)
     }
 }
@@ -359,10 +375,29 @@ mod tests {
             if good { Ok(7) } else { Err(FileError::new("check", written, io::Error::other("bad"))) }
         };
         let fill = |w: &mut dyn Write| w.write_all(b"new").map_err(|e| FileError::new("write", &path, e));
-        assert!(write_checked(&path, fill, |written, ()| check(written, false)).is_err());
+        assert!(write_checked(&path, Existing::Replace, fill, |written, ()| check(written, false)).is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert_eq!(write_checked(&path, fill, |written, ()| check(written, true)).unwrap(), 7);
+        assert_eq!(
+            write_checked(&path, Existing::Replace, fill, |written, ()| check(written, true)).unwrap(),
+            7
+        );
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_file_that_appears_while_another_is_written_stays_if_it_is_to_be_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let fill = |w: &mut dyn Write| w.write_all(b"new").map_err(|e| FileError::new("write", &path, e));
+        let appears = |_: &Path, ()| {
+            fs::write(&path, "mine").unwrap();
+            Ok(())
+        };
+        assert!(write_checked(&path, Existing::Keep, fill, appears).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+        write_checked(&path, Existing::Replace, fill, appears).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use hyperloader_core::files::{FileError, folder_of, sha256, write_checked};
+use hyperloader_core::files::{Existing, FileError, folder_of, sha256, write_checked};
 use hyperloader_onnx::{Bytes, Digest, External, Weight, WriteError, is_large, weight_digest, write_data};
 
 use crate::error::{ExportError, ModelError};
@@ -58,7 +58,8 @@ impl DataFile {
         let fill = |mut out: &mut dyn Write| {
             write_data(&mut out, weights(), |weight| digested(weight, stored, &mut digests)).map_err(of_write)
         };
-        let (offsets, hash) = write_checked(&unnamed, fill, |file, offsets| Ok((offsets, sha256(file)?)))?;
+        let (offsets, hash) =
+            write_checked(&unnamed, Existing::Replace, fill, |file, offsets| Ok((offsets, sha256(file)?)))?;
         let location = format!("{stem}-{}.{EXTENSION}", &hash[..DIGITS]);
         let path = model.with_file_name(&location);
         let is_new = !path.exists();

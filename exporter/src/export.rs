@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use hyperloader_core::backbone::registry::Architecture;
-use hyperloader_core::files::{sha256, write_checked};
+use hyperloader_core::files::{Existing, sha256, write_checked};
 use hyperloader_core::format::proof::Proof;
 use hyperloader_core::format::tagger::{FORMAT, TaggerMetadata};
 use hyperloader_core::run::{Checkpoint, Run, Task, Which};
@@ -43,6 +43,8 @@ pub struct Options {
     pub storage: Storage,
     /// Whether the large weights go into a file of their own also where they fit into the model file.
     pub external_data: bool,
+    /// What becomes of a file that has the name of the one that is written.
+    pub existing: Existing,
     /// How the file is verified before it gets its name; `None` writes a file that was never run.
     pub verification: Option<Verification>,
     /// How the cost of a precision other than float32 is measured before the file gets its name; `None` does not measure.
@@ -65,6 +67,7 @@ impl Default for Options {
             opset: Opset::default(),
             storage: Storage::default(),
             external_data: false,
+            existing: Existing::default(),
             verification: Some(Verification::default()),
             cost: None,
             explain: true,
@@ -227,7 +230,7 @@ impl Exporter {
                 None => None,
             };
             stage("writing the file");
-            write_file(graph, stored, path, placement, |file, data, proof| {
+            write_file(graph, stored, (path, options.existing), placement, |file, data, proof| {
                 let data = data.cloned();
                 check(file, Written { weights: weight_groups(graph), reference, data, proof })
             })
@@ -337,7 +340,7 @@ pub fn write_t5(
     let graph = file_graph(model, metadata, storage, Opset::default())?;
     let stored = StoredMatrices::new(storage.clone());
     let write = |out: &mut dyn Write| write_graph(out, &graph, None, &stored);
-    write_checked(path, write, |_, _| Ok(()))
+    write_checked(path, Existing::Replace, write, |_, _| Ok(()))
 }
 
 /// The graph of a model's file in a precision, with metadata.

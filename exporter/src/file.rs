@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use hyperloader_core::files::{FileError, write_checked};
+use hyperloader_core::files::{Existing, FileError, write_checked};
 use hyperloader_core::format::proof::Proof;
 use hyperloader_onnx::{Weight, check_size, write_model_beside};
 
@@ -19,7 +19,7 @@ use crate::proof::proof;
 pub(crate) fn write_file<R>(
     graph: &FileGraph<'_>,
     stored: &StoredMatrices,
-    path: &Path,
+    (path, existing): (&Path, Existing),
     placement: Placement<'_>,
     check: impl FnOnce(&Path, Option<&DataFile>, Proof) -> Result<R, ExportError>,
 ) -> Result<R, ExportError> {
@@ -37,7 +37,7 @@ pub(crate) fn write_file<R>(
     };
     let write = |out: &mut dyn Write| write_graph(out, graph, beside, stored);
     let check = |file: &Path, digests: Digests| check(file, data.as_ref(), proof(graph, &digests));
-    let written = write_checked(path, write, check);
+    let written = write_checked(path, existing, write, check);
     if let (Err(_), Some(data)) = (&written, &data) {
         data.discard();
     }

@@ -77,41 +77,47 @@ impl Exporter {
 
         let placement = if options.external_data { Placement::Beside } else { Placement::Auto };
         stage("all tasks", "writing the file");
-        write_file(&graph, &stored, path, placement, |file, data: Option<&DataFile>, mut proof| {
-            let mut ladders = Vec::new();
-            for (Member { task, .. }, reference) in members.iter().zip(references) {
-                let (Some(verification), Some(reference)) = (&options.verification, reference) else {
-                    ladders.push(None);
-                    continue;
-                };
-                let stage = |step: &str| stage(&task.name, step);
-                let (ladder, vectors) = compare(&task.name, reference, file, verification, &stage)?;
-                if !ladder.holds() {
-                    return Err(ExportError::Mismatch(Box::new(ladder)));
+        write_file(
+            &graph,
+            &stored,
+            (path, options.existing),
+            placement,
+            |file, data: Option<&DataFile>, mut proof| {
+                let mut ladders = Vec::new();
+                for (Member { task, .. }, reference) in members.iter().zip(references) {
+                    let (Some(verification), Some(reference)) = (&options.verification, reference) else {
+                        ladders.push(None);
+                        continue;
+                    };
+                    let stage = |step: &str| stage(&task.name, step);
+                    let (ladder, vectors) = compare(&task.name, reference, file, verification, &stage)?;
+                    if !ladder.holds() {
+                        return Err(ExportError::Mismatch(Box::new(ladder)));
+                    }
+                    proof.vectors.push(vectors);
+                    ladders.push(Some(ladder));
                 }
-                proof.vectors.push(vectors);
-                ladders.push(Some(ladder));
-            }
-            append(&proof, file)?;
-            let (bytes, sha256) = (size_of(file)?, sha256(file)?);
-            let weights = weight_groups(&graph);
-            let exported = |(Member { task, .. }, ladder): (&Member<'_>, _)| Exported {
-                precision: Precision::F32,
-                cost: None,
-                earlier_data: data.map(|data| data.earlier(path)).unwrap_or_default(),
-                data: data.map(|data| data.path.clone()),
-                task: task.name.clone(),
-                file: path.to_owned(),
-                bytes,
-                sha256: sha256.clone(),
-                run: self.run().manifest.name.clone(),
-                step: self.step(),
-                parameters: weights.iter().map(|group| group.parameters).sum(),
-                weights: weights.clone(),
-                ladder,
-            };
-            Ok(members.iter().zip(ladders).map(exported).collect())
-        })
+                append(&proof, file)?;
+                let (bytes, sha256) = (size_of(file)?, sha256(file)?);
+                let weights = weight_groups(&graph);
+                let exported = |(Member { task, .. }, ladder): (&Member<'_>, _)| Exported {
+                    precision: Precision::F32,
+                    cost: None,
+                    earlier_data: data.map(|data| data.earlier(path)).unwrap_or_default(),
+                    data: data.map(|data| data.path.clone()),
+                    task: task.name.clone(),
+                    file: path.to_owned(),
+                    bytes,
+                    sha256: sha256.clone(),
+                    run: self.run().manifest.name.clone(),
+                    step: self.step(),
+                    parameters: weights.iter().map(|group| group.parameters).sum(),
+                    weights: weights.clone(),
+                    ladder,
+                };
+                Ok(members.iter().zip(ladders).map(exported).collect())
+            },
+        )
     }
 }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use hyperloader_cli::{CommonArgs, Documents, OutputFormat, choices};
+use hyperloader_core::files::Existing;
 use hyperloader_core::run::Which;
 use hyperloader_core::text::words::WordRule;
 use hyperloader_exporter::{CostCheck, Options, Pattern, Precision, Storage, Tolerance, Verification};
@@ -303,6 +304,7 @@ impl ExportArgs {
             opset: self.opset,
             storage: Storage { precision, keep_f32: self.keep_f32.clone() },
             external_data: self.external_data,
+            existing: if self.force { Existing::Replace } else { Existing::Keep },
             verification: (!self.no_verify).then_some(verification),
             cost,
             explain: self.precision != PrecisionChoice::Auto,

@@ -30,7 +30,7 @@ pub(crate) fn activate<S>(graph: &mut GraphBuilder<S>, activation: Activation, x
 
 /// `0.5 x (1 + tanh u)` with `u = sqrt(2 / pi) (x + 0.044715 x^3)` (Hendrycks and Gimpel 2016), computed as
 /// `x / (1 + exp(-2 u))`. This form has no cancellation where `tanh u` is near -1, and it avoids `Tanh`, which ends 6e-7
-/// before 1 in tract. Where `exp` overflows, the result is 0, as it should be.
+/// before 1 in tract.
 pub(crate) fn gelu_new<S>(graph: &mut GraphBuilder<S>, x: Value) -> Value {
     graph.scoped("gelu_new", |graph| {
         let (cubic, root) = (graph.f32(0.044_715), graph.f32(-2.0 * std::f32::consts::FRAC_2_PI.sqrt()));
@@ -39,10 +39,18 @@ pub(crate) fn gelu_new<S>(graph: &mut GraphBuilder<S>, x: Value) -> Value {
         let cube = graph.mul(cube, cubic);
         let sum = graph.add(x, cube);
         let exponent = graph.mul(sum, root);
-        let exponential = graph.exp(exponent);
+        let exponential = bounded_exp(graph, exponent);
         let divisor = graph.add(exponential, one);
         graph.div(x, divisor)
     })
+}
+
+/// `exp(x)` where x is at most 80, and `exp(80)` beyond: nothing overflows in float32. As a divisor, both make a result that is 0
+/// but for 1e-33.
+fn bounded_exp<S>(graph: &mut GraphBuilder<S>, x: Value) -> Value {
+    let most = graph.f32(80.0);
+    let x = graph.min(x, most);
+    graph.exp(x)
 }
 
 /// `x / (1 + exp(-x))`.
@@ -50,7 +58,7 @@ fn swish<S>(graph: &mut GraphBuilder<S>, x: Value) -> Value {
     graph.scoped("swish", |graph| {
         let (one, minus) = (graph.f32(1.0), graph.f32(-1.0));
         let exponent = graph.mul(x, minus);
-        let exponential = graph.exp(exponent);
+        let exponential = bounded_exp(graph, exponent);
         let divisor = graph.add(exponential, one);
         graph.div(x, divisor)
     })

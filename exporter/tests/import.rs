@@ -301,7 +301,10 @@ fn names_that_mean_the_same_and_names_that_are_no_task_are_errors() {
         let mut tensors = whole.clone();
         tensors.insert(other.to_owned(), whole[name].clone());
         write_tensors(&file, &tensors).unwrap();
-        assert!(error_of(&import(place.path().join("adapter"))).contains("two of this meaning"), "{other}");
+        assert!(
+            error_of(&import(place.path().join("adapter"))).contains("twice, under different names"),
+            "{other}"
+        );
     }
     write_tensors(&file, &whole).unwrap();
     for task in ["", "../x", "a\nb"] {

@@ -44,6 +44,9 @@ pub enum ImportError {
     /// A tensor is missing, misshapen or unknown.
     #[error("tensor `{name}` of `{}`: {found}, expected {expected}", file.display())]
     Tensor { file: PathBuf, name: String, found: String, expected: String },
+    /// Two names of the checkpoint stand for the same tensor.
+    #[error("`{}` has `{name}` twice, under different names", file.display())]
+    Twice { file: PathBuf, name: String },
     /// The checkpoint has no such task.
     #[error("`{}` has no task `{task}`, only {known}\nhint: name one of them with `--task`", file.display())]
     Task { file: PathBuf, task: String, known: String },

@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use super::error::ImportError;
 use super::foreign::Import;
-use super::merge::twice;
 use super::pickle::read_tensors;
 
 /// The settings of PEFT and of AdapterHub.
@@ -90,7 +89,7 @@ pub(super) fn insert(
     file: &Path,
 ) -> Result<(), ImportError> {
     match tensors.contains_key(&name) {
-        true => Err(twice(file, &name)),
+        true => Err(ImportError::Twice { file: file.to_owned(), name }),
         false => {
             tensors.insert(name, tensor);
             Ok(())

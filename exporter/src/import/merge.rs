@@ -12,16 +12,6 @@ use super::error::ImportError;
 use crate::error::{ExportError, ModelError};
 use crate::fold::fold;
 
-/// The error of a tensor that is in `file` twice, under names that mean the same.
-pub(super) fn twice(file: &Path, name: &str) -> ImportError {
-    ImportError::Tensor {
-        file: file.to_owned(),
-        name: name.to_owned(),
-        found: "two of this meaning".to_owned(),
-        expected: "one".to_owned(),
-    }
-}
-
 /// The matrices of pairs, by the name of the module that they update.
 #[derive(Debug, Default)]
 pub(super) struct Pairs(BTreeMap<String, [Option<HostTensor>; 2]>);
@@ -41,7 +31,7 @@ impl Pairs {
         let place = &mut self.0.entry(module.to_owned()).or_default()[usize::from(is_b)];
         match place.replace(matrix) {
             None => Ok(()),
-            Some(_) => Err(twice(file, module)),
+            Some(_) => Err(ImportError::Twice { file: file.to_owned(), name: module.to_owned() }),
         }
     }
 

@@ -35,6 +35,18 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// Why a record could not be tagged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault<'a> {
+    /// The error.
+    pub message: &'a str,
+    /// What the user can do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<&'a str>,
+    /// The place of the record in the input, such as `sentences.txt:3`.
+    pub place: String,
+}
+
 /// What is known of a sentence besides its spans.
 #[derive(Debug, Clone, Serialize)]
 struct Scored<'a> {

@@ -70,7 +70,7 @@ pub use hyperloader_core::text::words::{Word, WordRule, WordSplitting};
 pub use hyperloader_onnx::proto::ModelProto;
 pub use hyperloader_onnx::{Bytes, ReadError, WeightFile};
 
-pub use answer::Answer;
+pub use answer::{Answer, Fault};
 pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Graph, Installed, Value, Versions};
 pub use error::{GraphError, GuaranteeFault, ModelFileError, OpenError, SentenceError, TagError};
 pub use evaluate::{Comparison, Difference, Evaluation, EvaluationError, Untagged};

@@ -12,12 +12,17 @@ pub struct UnknownName {
     pub known: String,
 }
 
-/// Implements `ALL`, `Display` and `FromStr` for an enum whose variants have names.
+/// Implements `ALL`, `CHOICES`, `Display` and `FromStr` for an enum whose variants have names. The second text of a variant says
+/// what it means, for help texts.
 macro_rules! names {
-    ($type:ident, $option:literal, $($variant:ident => $name:literal),+ $(,)?) => {
+    ($type:ident, $option:literal, $($variant:ident => $name:literal $help:literal),+ $(,)?) => {
         impl $type {
             /// All variants.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// All variants, each with its name and what it means.
+            pub const CHOICES: &'static [(Self, &'static str, &'static str)] =
+                &[$((Self::$variant, $name, $help)),+];
         }
 
         impl std::fmt::Display for $type {

@@ -18,7 +18,11 @@ pub enum Words {
     PreTokenized,
 }
 
-names!(Words, "rule for words", Corpus => "corpus", Unicode => "unicode", PreTokenized => "pre-tokenized");
+names!(Words, "rule for words",
+    Corpus => "corpus" "By the rule that is stored in the file: as the task's corpus splits them",
+    Unicode => "unicode" "At the word boundaries of Unicode (UAX 29)",
+    PreTokenized => "pre-tokenized" "At white space only",
+);
 
 /// Which texts are tagged in parts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,7 +36,11 @@ pub enum Split {
     Sentences,
 }
 
-names!(Split, "splitting of texts", Never => "never", Long => "long", Sentences => "sentences");
+names!(Split, "splitting of texts",
+    Never => "never" "None: those that are longer than the tagger takes are errors",
+    Long => "long" "Those that are longer than the tagger takes",
+    Sentences => "sentences" "All: each sentence of a text is tagged by itself",
+);
 
 /// How target ids are found. A token classifier writes no target and ignores it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,7 +59,12 @@ pub enum Mode {
     Draft,
 }
 
-names!(Mode, "decoding mode", Verified => "verified", Greedy => "greedy", Constrained => "constrained", Draft => "draft");
+names!(Mode, "decoding mode",
+    Verified => "verified" "The same tags as `greedy` in fewer passes: a draft of the whole target is checked in one pass and corrected from its first wrong token",
+    Greedy => "greedy" "One token per pass, the most likely of the whole vocabulary, as in the paper",
+    Constrained => "constrained" "One token per pass, the most likely of those that a well-formed target allows: each word gets a known tag",
+    Draft => "draft" "The draft without a check: only the encoder runs, and tags may differ from `greedy`",
+);
 
 /// What the drafts of [`Mode::Verified`] and [`Mode::Constrained`] are made from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,7 +78,11 @@ pub enum DraftFrom {
     Outside,
 }
 
-names!(DraftFrom, "source of drafts", Classifier => "classifier", Jacobi => "jacobi", Outside => "outside");
+names!(DraftFrom, "source of drafts",
+    Classifier => "classifier" "The file's tag classifier, if it has one; after a wrong draft, the decoder's output",
+    Jacobi => "jacobi" "`O` for every word; after a wrong draft, the decoder's output (Jacobi decoding, Santilli et al. 2023)",
+    Outside => "outside" "`O` for every word, also after a wrong draft",
+);
 
 /// How a tagger is run.
 #[derive(Debug, Clone)]

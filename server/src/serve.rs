@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -236,10 +237,18 @@ fn reload(app: &App, requests: &mpsc::Receiver<()>, every: Option<Duration>) {
             Some(every) => requests.recv_timeout(every),
             None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        match request {
-            Ok(()) => app.reload_all(),
-            Err(RecvTimeoutError::Timeout) => app.models.reload(false),
+        let is_asked_for = match request {
+            Ok(()) => true,
+            Err(RecvTimeoutError::Timeout) => false,
             Err(RecvTimeoutError::Disconnected) => return,
+        };
+        // A file that makes a backend panic must not end loading for ever.
+        let loaded = catch_unwind(AssertUnwindSafe(|| match is_asked_for {
+            true => app.reload_all(),
+            false => app.models.reload(false),
+        }));
+        if loaded.is_err() {
+            tracing::error!("models were not loaded again: the program panicked");
         }
         if app.is_stopping() {
             return;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use hyperloader_core::causes::with_causes;
 use hyperloader_core::corpus::OffsetUnit;
-use hyperloader_runtime::{Answer, PartOutput, PreparedText, SentenceError, Tagged, TextPart};
+use hyperloader_runtime::{Answer, Fault, PartOutput, PreparedText, SentenceError, Tagged, TextPart};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::models::{Loaded, Model};
+use crate::models::Loaded;
 use crate::problem::Problem;
 use crate::work::{Patience, Places};
 
@@ -78,14 +78,13 @@ impl Prepared {
 /// If the texts have too many tokens, do not complete in time, or a batch fails.
 pub(crate) async fn tag(
     app: &App,
-    model: &Model,
+    loaded: Arc<Loaded>,
     texts: Vec<String>,
     places: Places,
     options: AnswerOptions,
     limit: TokenLimit,
     place: impl Fn(usize) -> String + Send + 'static,
 ) -> Result<Answers, Problem> {
-    let loaded = model.loaded();
     let most = app.limits.tokens;
     if limit == TokenLimit::Request {
         check_bytes(texts.iter().map(String::len).sum(), most)?;
@@ -103,9 +102,10 @@ pub(crate) async fn tag(
     };
     let outputs = app.scheduler.submit(Arc::clone(&loaded), parts, places, patience).outputs().await?;
     let (waited, tagged) = (outputs.waited, outputs.tagged);
+    let name = loaded.name.clone();
     let (objects, failed) =
         blocking(move || finish(&loaded, prepared, outputs.parts, options, place)).await?;
-    app.metrics.texts(&model.name, objects.len() - failed, failed);
+    app.metrics.texts(&name, objects.len() - failed, failed);
     Ok(Answers { objects, failed, waited, tagged })
 }
 
@@ -203,14 +203,6 @@ struct Object<'a> {
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Fault<'a>>,
-}
-
-#[derive(Serialize)]
-struct Fault<'a> {
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<&'a str>,
-    place: String,
 }
 
 fn tagged_object(mut tagged: Tagged, options: AnswerOptions) -> String {

@@ -18,7 +18,11 @@ pub enum BackendKind {
     Tract,
 }
 
-names!(BackendKind, "backend", Auto => "auto", Ort => "ort", Tract => "tract");
+names!(BackendKind, "backend",
+    Auto => "auto" "ONNX Runtime if its library can be loaded, else tract",
+    Ort => "ort" "ONNX Runtime, a library that is loaded when the program runs",
+    Tract => "tract" "tract, which is part of the program",
+);
 
 /// How graphs are run.
 #[derive(Debug, Clone, Default)]

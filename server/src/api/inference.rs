@@ -125,7 +125,8 @@ pub(crate) async fn infer(
     check_count(&app, texts.len())?;
     let places = app.scheduler.try_places(texts.len())?;
     let place = |at| format!("{INPUT}[{at}]");
-    let answers = tagging::tag(&app, &model, texts, places, options, TokenLimit::Request, place).await?;
+    let answers =
+        tagging::tag(&app, model.loaded(), texts, places, options, TokenLimit::Request, place).await?;
     let work = Work::of(&model, &answers);
     let encoded = inference.encode(&model.name, VERSION, answers.objects);
     let mut response = body::answer(encoded.body, held);

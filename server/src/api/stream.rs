@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::app::App;
 use crate::body::{self, Held};
 use crate::metrics::Metrics;
-use crate::models::Model;
+use crate::models::{Loaded, Model};
 use crate::problem::Problem;
 use crate::tagging::{self, AnswerOptions, TokenLimit};
 
@@ -74,7 +74,7 @@ impl Size {
 /// If too many texts wait already.
 pub(crate) fn respond(
     app: Arc<App>,
-    model: Arc<Model>,
+    model: &Model,
     options: AnswerOptions,
     source: Source,
 ) -> Result<Response, Problem> {
@@ -86,7 +86,7 @@ pub(crate) fn respond(
         Source::Texts(..) => |at: usize| format!("texts[{at}]"),
     };
     let (io_timeout, metrics) = (app.limits.io_timeout, app.metrics.clone());
-    let tagging = Tagging { app, model, options, place };
+    let tagging = Tagging { app, loaded: model.loaded(), options, place };
     tokio::spawn(async move {
         if let Err(problem) = tagging.read(source, &chunks).await {
             drop(chunks.send(Piece::End(problem)).await);
@@ -117,7 +117,8 @@ impl Drop for Task {
 #[derive(Clone)]
 struct Tagging {
     app: Arc<App>,
-    model: Arc<Model>,
+    /// All answers of a stream come from one model, also if another one is loaded meanwhile.
+    loaded: Arc<Loaded>,
     options: AnswerOptions,
     place: fn(usize) -> String,
 }
@@ -180,7 +181,7 @@ impl Tagging {
         let place = self.place;
         let of_text = move |at: usize| place(numbers.get(at).copied().unwrap_or_default());
         let answers =
-            tagging::tag(&self.app, &self.model, texts, places, self.options, TokenLimit::Text, of_text)
+            tagging::tag(&self.app, self.loaded, texts, places, self.options, TokenLimit::Text, of_text)
                 .await?;
         let mut objects = answers.objects.into_iter();
         let mut lines = String::new();

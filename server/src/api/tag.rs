@@ -99,7 +99,7 @@ pub(crate) async fn tag(
         body::check_encoding(&headers)?;
         let model = Arc::clone(app.model(choices.model.as_deref())?);
         let options = choices.options(&app)?;
-        return stream::respond(app, model, options, Source::Lines(body));
+        return stream::respond(app, &model, options, Source::Lines(body));
     }
     let (bytes, held) = body::read(&app, &headers, body).await?;
     let Request { texts, model, offsets, scores } = parse(&bytes)?;
@@ -109,11 +109,12 @@ pub(crate) async fn tag(
     let options = choices.options(&app)?;
     check_count(&app, texts.len())?;
     if names_ndjson(&headers, ACCEPT) {
-        return stream::respond(app, model, options, Source::Texts(texts, held));
+        return stream::respond(app, &model, options, Source::Texts(texts, held));
     }
     let places = app.scheduler.try_places(texts.len())?;
     let place = |at| format!("texts[{at}]");
-    let answers = tagging::tag(&app, &model, texts, places, options, TokenLimit::Request, place).await?;
+    let answers =
+        tagging::tag(&app, model.loaded(), texts, places, options, TokenLimit::Request, place).await?;
     let mut text = format!("{{\"model\":{},\"results\":[", serde_json::Value::from(model.name.as_str()));
     text.push_str(&answers.objects.join(","));
     text.push_str("]}\n");

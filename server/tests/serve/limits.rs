@@ -1,11 +1,14 @@
 //! What is too large, too much or too slow.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::common::lexicon_tagger;
 use crate::running::{Running, agent, eventually, rest};
 
 #[test]
@@ -255,4 +258,21 @@ fn connections_beyond_the_limit_wait_for_their_turn() {
     assert_eq!(answer.body_mut().read_to_string().unwrap(), "{\"live\":true}\n");
     let mut byte = [0];
     assert!(idle.iter_mut().any(|stream| matches!(stream.read(&mut byte), Ok(0))));
+}
+
+#[test]
+fn connections_are_as_many_as_the_system_has_open_files() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(lexicon_tagger(), folder.path().join("lexicon.onnx")).unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 100; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_hl-serve")]);
+    let server = Running::of_command(shell, folder, &["lexicon.onnx"], &[]);
+    let idle: Vec<TcpStream> = (0..30).map(|_| server.connect(b"")).collect();
+    assert_eq!(server.get("/v2/health/live").status, 200);
+    drop(idle);
+    let log = server.stop();
+    let is_notice = |event: &serde_json::Value| {
+        event["message"].as_str().is_some_and(|text| text.starts_with("at most 36 connections, not 1024"))
+    };
+    assert!(log.iter().any(is_notice), "{log:?}");
 }

@@ -84,7 +84,16 @@ impl Running {
 
     /// A server of the models in a folder.
     pub(crate) fn of_models(folder: TempDir, models: &[&str], options: &[&str]) -> Self {
-        let mut command = program();
+        Self::of_command(program(), folder, models, options)
+    }
+
+    /// A server that is started by `command`, which takes its arguments.
+    pub(crate) fn of_command(
+        mut command: Command,
+        folder: TempDir,
+        models: &[&str],
+        options: &[&str],
+    ) -> Self {
         let temporary = folder.path().join("temporary");
         std::fs::create_dir(&temporary).unwrap();
         command.env("TMPDIR", temporary);

@@ -14,9 +14,7 @@ use hyperloader_runtime::{
 };
 
 use crate::doctor::DoctorArgs;
-use crate::values::{
-    ALIGNMENTS, BACKENDS, DRAFTS, Format, InputFormat, LABELS, MODES, OFFSETS, SPLITS, WORDS,
-};
+use crate::values::{ALIGNMENTS, Format, InputFormat, LABELS, OFFSETS};
 use crate::verify::VerifyArgs;
 
 /// Tag text with a model that `hl-export` wrote
@@ -120,11 +118,11 @@ pub(crate) struct TagArgs {
     pub(crate) input_format: Option<InputFormat>,
 
     /// How texts are split into words
-    #[arg(long, default_value = "corpus", value_name = "RULE", value_parser = choices(&WORDS))]
+    #[arg(long, default_value = "corpus", value_name = "RULE", value_parser = choices(Words::CHOICES))]
     words: Words,
 
     /// Which texts are tagged in parts
-    #[arg(long, default_value = "long", value_name = "TEXTS", value_parser = choices(&SPLITS))]
+    #[arg(long, default_value = "long", value_name = "TEXTS", value_parser = choices(Split::CHOICES))]
     split: Split,
 
     /// The same as `--split never`
@@ -189,7 +187,7 @@ pub(crate) struct TagArgs {
     pub(crate) resume: bool,
 
     /// Runtime that runs the model
-    #[arg(long, default_value = "auto", value_name = "BACKEND", value_parser = choices(&BACKENDS))]
+    #[arg(long, default_value = "auto", value_name = "BACKEND", value_parser = choices(BackendKind::CHOICES))]
     backend: BackendKind,
 
     /// Device that runs the model: `auto`, `cpu`, `cuda` or `cuda:N`
@@ -211,11 +209,11 @@ pub(crate) struct TagArgs {
     workers: u16,
 
     /// Decoding mode; token classifiers do not decode and ignore it
-    #[arg(long, default_value = "verified", value_name = "MODE", value_parser = choices(&MODES))]
+    #[arg(long, default_value = "verified", value_name = "MODE", value_parser = choices(Mode::CHOICES))]
     decode: Mode,
 
     /// Source of the drafts that mode `verified` checks
-    #[arg(long, default_value = "classifier", value_name = "SOURCE", value_parser = choices(&DRAFTS))]
+    #[arg(long, default_value = "classifier", value_name = "SOURCE", value_parser = choices(DraftFrom::CHOICES))]
     draft_from: DraftFrom,
 
     /// How tags are assigned to words

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use hyperloader_cli::OutputFormat;
 use hyperloader_core::corpus::{LabelPreset, Layout, OffsetUnit};
-use hyperloader_runtime::{Alignment, BackendKind, DraftFrom, Mode, Split, Words};
+use hyperloader_runtime::Alignment;
 
 /// The form of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -118,58 +118,6 @@ pub(crate) const OFFSETS: [(OffsetUnit, &str, &str); 3] = [
     (OffsetUnit::Utf16, "utf16", "Units of UTF-16, as JavaScript and Java count"),
 ];
 
-pub(crate) const WORDS: [(Words, &str, &str); 3] = [
-    (Words::Corpus, "corpus", "By the rule that is stored in the file: as the task's corpus splits them"),
-    (Words::Unicode, "unicode", "At the word boundaries of Unicode (UAX 29)"),
-    (Words::PreTokenized, "pre-tokenized", "At white space only"),
-];
-
-pub(crate) const SPLITS: [(Split, &str, &str); 3] = [
-    (Split::Never, "never", "None: those that are longer than the tagger takes are errors"),
-    (Split::Long, "long", "Those that are longer than the tagger takes"),
-    (Split::Sentences, "sentences", "All: each sentence of a text is tagged by itself"),
-];
-
-pub(crate) const BACKENDS: [(BackendKind, &str, &str); 3] = [
-    (BackendKind::Auto, "auto", "ONNX Runtime if its library can be loaded, else tract"),
-    (BackendKind::Ort, "ort", "ONNX Runtime, a library that is loaded when hl-run starts"),
-    (BackendKind::Tract, "tract", "tract, which is part of hl-run"),
-];
-
-pub(crate) const MODES: [(Mode, &str, &str); 4] = [
-    (
-        Mode::Verified,
-        "verified",
-        "The same tags as `greedy` in fewer passes: a draft of the whole target is checked in one pass and \
-         corrected from its first wrong token",
-    ),
-    (Mode::Greedy, "greedy", "One token per pass, the most likely of the whole vocabulary, as in the paper"),
-    (
-        Mode::Constrained,
-        "constrained",
-        "One token per pass, the most likely of those that a well-formed target allows: each word gets a known tag",
-    ),
-    (
-        Mode::Draft,
-        "draft",
-        "The draft without a check: only the encoder runs, and tags may differ from `greedy`",
-    ),
-];
-
-pub(crate) const DRAFTS: [(DraftFrom, &str, &str); 3] = [
-    (
-        DraftFrom::Classifier,
-        "classifier",
-        "The file's tag classifier, if it has one; after a wrong draft, the decoder's output",
-    ),
-    (
-        DraftFrom::Jacobi,
-        "jacobi",
-        "`O` for every word; after a wrong draft, the decoder's output (Jacobi decoding, Santilli et al. 2023)",
-    ),
-    (DraftFrom::Outside, "outside", "`O` for every word, also after a wrong draft"),
-];
-
 pub(crate) const ALIGNMENTS: [(Alignment, &str, &str); 2] = [
     (Alignment::Order, "order", "The first tag belongs to the first word and so on, as the paper evaluates"),
     (
@@ -191,22 +139,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_choices_are_those_of_the_library() {
-        assert!(WORDS.iter().all(|(value, name, _)| value.to_string() == *name));
-        assert!(SPLITS.iter().all(|(value, name, _)| value.to_string() == *name));
-        assert!(BACKENDS.iter().all(|(value, name, _)| value.to_string() == *name));
-        assert!(MODES.iter().all(|(value, name, _)| value.to_string() == *name));
-        assert!(DRAFTS.iter().all(|(value, name, _)| value.to_string() == *name));
+    fn names_of_offsets_are_those_of_the_library() {
         assert!(OFFSETS.iter().all(|(value, name, _)| value.name() == *name));
-        let counts = [BACKENDS.len(), MODES.len(), DRAFTS.len(), OFFSETS.len(), WORDS.len(), SPLITS.len()];
-        let all = [
-            BackendKind::ALL.len(),
-            Mode::ALL.len(),
-            DraftFrom::ALL.len(),
-            OffsetUnit::ALL.len(),
-            Words::ALL.len(),
-            Split::ALL.len(),
-        ];
-        assert_eq!(counts, all);
+        assert_eq!(OFFSETS.len(), OffsetUnit::ALL.len());
     }
 }

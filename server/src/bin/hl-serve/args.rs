@@ -12,7 +12,6 @@ use hyperloader_runtime::{BackendKind, BackendOptions, Device, Mode, Split, Tagg
 use hyperloader_server::{Config, Limits, ModelPath};
 
 use crate::log::{LogFormat, LogLevel};
-use crate::values::{BACKENDS, MODES, SPLITS};
 
 /// Serve models that `hl-export` wrote over HTTP
 ///
@@ -161,7 +160,7 @@ pub(crate) struct ServeArgs {
     pub(crate) log_level: LogLevel,
 
     /// Runtime that runs the models
-    #[arg(long, default_value = "auto", value_name = "BACKEND", value_parser = choices(&BACKENDS))]
+    #[arg(long, default_value = "auto", value_name = "BACKEND", value_parser = choices(BackendKind::CHOICES))]
     backend: BackendKind,
 
     /// Device that runs the models: `auto`, `cpu`, `cuda` or `cuda:N`
@@ -177,7 +176,7 @@ pub(crate) struct ServeArgs {
     workers: u16,
 
     /// Decoding mode; token classifiers do not decode and ignore it
-    #[arg(long, default_value = "verified", value_name = "MODE", value_parser = choices(&MODES))]
+    #[arg(long, default_value = "verified", value_name = "MODE", value_parser = choices(Mode::CHOICES))]
     decode: Mode,
 
     /// Compute no scores, which takes less time
@@ -185,7 +184,7 @@ pub(crate) struct ServeArgs {
     no_scores: bool,
 
     /// Which texts are tagged in parts
-    #[arg(long, default_value = "long", value_name = "TEXTS", value_parser = choices(&SPLITS))]
+    #[arg(long, default_value = "long", value_name = "TEXTS", value_parser = choices(Split::CHOICES))]
     split: Split,
 
     /// ONNX Runtime's library [default: `ORT_DYLIB_PATH`, else searched for]

@@ -1,6 +1,5 @@
 //! `hl-serve`: serves exported taggers over HTTP.
 //!
-//! - [`args`] and [`values`]: the command line
 //! - [`check`]: `hl-serve --check`
 //! - [`log`]: the log on stderr
 //! - [`ready`]: `hl-serve --ready`
@@ -9,9 +8,9 @@
 mod args;
 mod check;
 mod log;
+mod open_files;
 mod ready;
 mod run;
-mod values;
 
 use std::process::ExitCode;
 

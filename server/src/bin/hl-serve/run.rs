@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::args::ServeArgs;
 use crate::log::{self, LogLevel};
+use crate::open_files;
 
 /// Threads that serve connections; tagging has its own.
 const THREADS: usize = 2;
@@ -17,7 +18,14 @@ const BLOCKING: usize = 4;
 pub(crate) fn run(args: &ServeArgs, quiet: bool) -> Result<Exit> {
     let level = if quiet && args.log_level == LogLevel::Info { LogLevel::Warn } else { args.log_level };
     log::start(args.log_format, level);
-    let config = args.config();
+    let mut config = args.config();
+    let asked_for = config.limits.connections;
+    if let Some(most) = open_files::raise().filter(|most| *most < asked_for) {
+        tracing::warn!(
+            "at most {most} connections, not {asked_for}: the system limits the number of open files (`ulimit -n`)"
+        );
+        config.limits.connections = most;
+    }
     let runtime = runtime()?;
     // The address is taken before models are loaded: another server there is reported at once.
     let listener = runtime.block_on(bind(&config))?;

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use hyperloader_core::corpus::OffsetUnit;
-use hyperloader_runtime::{Answer, Tagged};
+use hyperloader_runtime::{Answer, Fault, Tagged};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -53,14 +53,6 @@ struct Line<'a> {
     error: Option<Fault<'a>>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     comments: &'a [String],
-}
-
-#[derive(Serialize)]
-struct Fault<'a> {
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<&'a str>,
-    place: String,
 }
 
 impl<'a> Line<'a> {

@@ -49,7 +49,7 @@ const FIRST_BATCHES: usize = 8;
 struct State {
     queue: Queue<Work>,
     closed: bool,
-    /// Tokens that a thread tags in a second, of late; 0 if none was tagged.
+    /// Tokens that a thread has recently tagged per second; 0 before the first batch.
     speed: f64,
 }
 

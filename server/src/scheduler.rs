@@ -217,7 +217,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tokens that all threads tag in a second, of late; 0 if none was tagged.
+    /// Tokens that all threads together have recently tagged per second; 0 before the first batch.
     fn speed(&self, state: &State) -> f64 {
         state.speed * self.workers as f64
     }

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 
 use assert_cmd::Command;
 use hyperloader_core::files::sha256;
+use hyperloader_core::text::sentt::SentT;
 use hyperloader_tests::{Workplace, fixture, tiny_config};
 use hyperloader_trainer::hub::{Hub, Located, Received};
 use serde_json::{Value, json};
@@ -67,9 +68,18 @@ impl Server {
 
     /// The nano backbone.
     fn nano() -> Self {
-        let folder = fixture("backbones/t5-nano");
-        let read = |name: &str| (name.to_owned(), std::fs::read(folder.join(name)).unwrap());
-        Self::start(["config.json", "model.safetensors", "tokenizer.json"].map(read).into())
+        Self::of_files(["backbones/t5-nano/tokenizer.json"])
+    }
+
+    /// The bundled backbone, with these fixtures in place of its tokenizer.
+    fn of_files(tokenizers: impl IntoIterator<Item = &'static str>) -> Self {
+        let model = ["config.json", "model.safetensors"].map(|name| fixture("backbones/t5-nano").join(name));
+        let files = model.into_iter().chain(tokenizers.into_iter().map(fixture));
+        let read = |path: PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, std::fs::read(path).unwrap())
+        };
+        Self::start(files.map(read).collect())
     }
 
     /// A model with files of these names and no sense.
@@ -395,7 +405,6 @@ fn models_that_are_no_backbone_are_told_with_the_way_out() {
         &["config.json", "tokenizer.json"],
         &["config.json", "tokenizer.json", "pytorch_model.bin"],
         &["config.json", "model.safetensors"],
-        &["config.json", "model.safetensors", "spiece.model"],
         &["config.json", "tokenizer.json", "model.safetensors.index.json"],
     ]
     .map(|names| {
@@ -404,6 +413,19 @@ fn models_that_are_no_backbone_are_told_with_the_way_out() {
         format!("has {}\n{}", names.join(", "), plain(&message, &server, home.path()))
     });
     insta::assert_snapshot!(messages.join("\n\n"));
+}
+
+#[test]
+fn a_model_with_the_original_vocabulary_alone_is_fetched_and_has_the_same_ids() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::of_files(["t5-vocabulary/spiece.model"]);
+    fetch(&server.hub(home.path())).unwrap();
+    let names = ["config.json", "model.safetensors", "spiece.model"].map(str::to_owned);
+    assert_eq!(whole_files(home.path()), names.into());
+    let words = ["El", "Niño,", "東京", "ﬁne", "3,5", "\u{20ac}", "<unk>", "e\u{301}"];
+    let ids = |path: PathBuf| SentT::from_file(path).unwrap().encode_source(&words).unwrap();
+    let vocabulary = fixture("t5-vocabulary/spiece.model");
+    assert_eq!(ids(vocabulary), ids(fixture("backbones/t5-nano/tokenizer.json")));
 }
 
 #[test]

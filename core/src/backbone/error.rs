@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::folder::{SENTENCEPIECE, TOKENIZER};
 use super::kind::BackboneKind;
 use crate::files::FileError;
 use crate::text::sentt::SentTError;
@@ -89,12 +88,6 @@ pub enum BackboneError {
         /// The method's name.
         method: String,
     },
-    /// The tokenizer is there in another format only.
-    #[error(
-        "`{}` holds `{SENTENCEPIECE}` but no `{TOKENIZER}`\nhint: T5, T5 v1.1 and FLAN-T5 have one vocabulary: put the `{TOKENIZER}` of `t5-base` there",
-        .0.display()
-    )]
-    OnlySentencePiece(PathBuf),
     /// The tokenizer gives ids that the embedding has no row for.
     #[error(
         "`{}` has tokens for {tokens} rows, but the embedding has {rows}\nhint: tokenizer and weights must be of one model",

@@ -8,6 +8,7 @@
 //! - [`writable`]: whether a model can write the labels
 //! - [`sentinels`]: the ids that separate words in SentT'
 //! - [`sentt`]: SentT', the source and target form of a T5
+//! - `sentencepiece`: T5's original vocabulary as a `tokenizer.json`
 //! - `tokenizer`: a `tokenizer.json`, checked before it is read
 //! - [`source`]: source ids with a task's prefix, padded batches, and the codecs' common error
 //! - [`target`]: the target grammar: tags from ids and ids from tags
@@ -23,6 +24,7 @@ pub mod scheme;
 mod scheme_form;
 pub mod scheme_observer;
 pub mod scores;
+mod sentencepiece;
 pub mod sentinels;
 pub mod sentt;
 pub mod source;

@@ -12,8 +12,8 @@ use tokenizers::Tokenizer;
 
 use crate::files::read_text;
 use crate::text::sentinels::Sentinels;
-use crate::text::tokenizer;
 use crate::text::words::split_whitespace;
+use crate::text::{sentencepiece, tokenizer};
 
 /// Fewest pieces of the vocabulary of a backbone, besides sentinels and control tokens: enough to write letters and digits.
 const MIN_PIECES: usize = 64;
@@ -75,6 +75,20 @@ pub enum SentTError {
     Decode(#[source] tokenizers::Error),
 }
 
+/// The text of a `tokenizer.json`, or that of T5's original vocabulary `spiece.model`, as transformers converts it. A file is
+/// taken for the latter if its name ends with `.model`.
+///
+/// # Errors
+/// If the file cannot be read, or is no vocabulary of T5's kind.
+pub fn tokenizer_json(path: &Path) -> Result<String, SentTError> {
+    let read = |source: tokenizers::Error| SentTError::Read { path: path.to_owned(), source };
+    if path.extension().is_none_or(|extension| extension != "model") {
+        return read_text(path).map_err(|error| read(error.source.into()));
+    }
+    let bytes = std::fs::read(path).map_err(|error| read(error.into()))?;
+    sentencepiece::to_json(&bytes).map_err(|error| read(error.into()))
+}
+
 /// The codec: a T5 `tokenizer.json` and its sentinels. Tags are decoded by [`crate::text::target::TargetGrammar`].
 #[derive(Debug)]
 pub struct SentT {
@@ -86,7 +100,7 @@ pub struct SentT {
 }
 
 impl SentT {
-    /// Reads a `tokenizer.json`.
+    /// Reads a `tokenizer.json` or T5's original vocabulary, `spiece.model` ([`tokenizer_json`]).
     ///
     /// # Errors
     /// If the file cannot be read, is no tokenizer, has too few pieces, lacks `<pad>`, `</s>` or sentinels, or treats words after
@@ -94,8 +108,7 @@ impl SentT {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SentTError> {
         let path = path.as_ref();
         let read = |source: tokenizers::Error| SentTError::Read { path: path.to_owned(), source };
-        let text = read_text(path).map_err(|error| read(error.source.into()))?;
-        let tokenizer = tokenizer::read(text.as_bytes()).map_err(read)?;
+        let tokenizer = tokenizer::read(tokenizer_json(path)?.as_bytes()).map_err(read)?;
         match pieces(&tokenizer) {
             pieces @ ..MIN_PIECES => Err(SentTError::FewPieces { path: path.to_owned(), pieces }),
             _ => Self::new(tokenizer),

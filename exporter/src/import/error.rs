@@ -36,8 +36,8 @@ pub enum ImportError {
     NoBackbone(PathBuf),
     /// The backbone has no tokenizer.
     #[error(
-        "`{}` has no `tokenizer.json`\n\
-         hint: `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` in Python writes it",
+        "`{}` has neither `tokenizer.json` nor `spiece.model`\n\
+         hint: `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` in Python writes the former",
         .0.display()
     )]
     NoTokenizer(PathBuf),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hyperloader_core::backbone::{CONFIG, TOKENIZER};
+use hyperloader_core::backbone::{CONFIG, SENTENCEPIECE, TOKENIZER};
 use hyperloader_core::files::{FileError, read_text};
 use hyperloader_core::weights::pretrained::SINGLE;
 use hyperloader_core::weights::tensors::{HostTensor, TensorFile, Tensors, write_tensors};
@@ -104,10 +104,11 @@ pub(super) fn make_backbone(import: &Import, tensors: &Tensors) -> Result<tempfi
     let folders = || import.backbone.iter().chain([&import.folder]);
     let file = |name: &str| folders().map(|folder| folder.join(name)).find(|path| path.is_file());
     let config = file(CONFIG).ok_or_else(|| ImportError::NoBackbone(import.folder.clone()))?;
-    let tokenizer = file(TOKENIZER).ok_or_else(|| ImportError::NoTokenizer(import.folder.clone()))?;
+    let tokenizer = [TOKENIZER, SENTENCEPIECE].into_iter().find_map(|name| Some((file(name)?, name)));
+    let tokenizer = tokenizer.ok_or_else(|| ImportError::NoTokenizer(import.folder.clone()))?;
     let made =
         tempfile::tempdir().map_err(|error| FileError::new("write to", &std::env::temp_dir(), error))?;
-    for (from, name) in [(config, CONFIG), (tokenizer, TOKENIZER)] {
+    for (from, name) in [(config, CONFIG), tokenizer] {
         let to = made.path().join(name);
         fs::copy(&from, &to).map_err(|error| FileError::new("copy", &from, error))?;
     }

@@ -1,13 +1,12 @@
 //! A T5 as a file: its graph, the reference model's answers, and the metadata that depends on it.
 
-use hyperloader_core::backbone::TOKENIZER;
 use hyperloader_core::backbone::t5::Stack;
-use hyperloader_core::files::read_text;
+use hyperloader_core::backbone::tokenizer_of;
 use hyperloader_core::format::tagger::{
     ATTENTION_MASK, DECODER_INPUT_IDS, INPUT_IDS, TaggerKind, generated_adapter,
 };
 use hyperloader_core::run::{Manifest, Task};
-use hyperloader_core::text::sentt::SentT;
+use hyperloader_core::text::sentt::{SentT, tokenizer_json};
 use hyperloader_onnx::Opset;
 use ndarray::{Array2, s};
 
@@ -114,7 +113,7 @@ impl Exportable for T5Model {
                 None => Vec::new(),
             },
             drafter: self.drafter().map(|drafter| drafter.transitions.clone()),
-            tokenizer: read_text(&self.folder().join(TOKENIZER))?,
+            tokenizer: tokenizer_json(&tokenizer_of(self.folder()))?,
         })
     }
 }
@@ -143,7 +142,7 @@ impl Inputs {
     /// The ids of the verification's sentences, truncated to the run's lengths as in training.
     fn new(model: &T5Model, manifest: &Manifest, task: &Task) -> Result<Self, ModelError> {
         let config = model.config();
-        let codec = SentT::from_file(model.folder().join(TOKENIZER))?;
+        let codec = SentT::from_file(tokenizer_of(model.folder()))?;
         let prefix = codec.encode_text(manifest.method.source_prefix(&task.name))?;
         let (mut sources, mut targets) = (Vec::new(), Vec::new());
         for (number, words) in sentences(task).iter().enumerate() {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hyperloader_core::backbone::{CONFIG, TOKENIZER};
+use hyperloader_core::backbone::{CONFIG, tokenizer_of};
 use hyperloader_core::weights::pretrained::{SINGLE, weight_files};
 
 /// How much of a revision of a model is in the cache.
@@ -67,7 +67,7 @@ impl fmt::Display for CacheState {
 
 /// The files that a snapshot lacks. A link whose target does not exist counts as missing.
 fn missing(snapshot: &Path) -> Vec<String> {
-    let mut files: Vec<PathBuf> = [CONFIG, TOKENIZER].map(|name| snapshot.join(name)).into();
+    let mut files = vec![snapshot.join(CONFIG), tokenizer_of(snapshot)];
     files.extend(weight_files(snapshot).unwrap_or_else(|_| vec![snapshot.join(SINGLE)]));
     let name = |file: &PathBuf| file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     files.iter().filter(|file| !file.is_file()).map(name).collect()
@@ -95,6 +95,8 @@ fn references(folder: &Path) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use hyperloader_core::backbone::TOKENIZER;
+
     use super::*;
 
     const COMMIT: &str = "0123456789012345678901234567890123456789";

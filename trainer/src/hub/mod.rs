@@ -188,11 +188,11 @@ impl Hub {
             .with_progress(false)
             .build()
             .map_err(failed)?;
-        let Listing { commit, sharded } = self.listing(&api, &wanted, (id, revision))?;
+        let Listing { commit, tokenizer, sharded } = self.listing(&api, &wanted, (id, revision))?;
         let repo = Repo::with_revision(id.to_owned(), RepoType::Model, commit.clone());
         let fetch = Fetch { hub: self, id, api: api.repo(repo.clone()), repo };
         fetch.file(CONFIG, report)?;
-        fetch.file(TOKENIZER, report)?;
+        fetch.file(tokenizer, report)?;
         if sharded {
             let index = fetch.file(INDEX, report)?;
             for shard in ShardIndex::read(&index)?.shards() {
@@ -236,13 +236,10 @@ impl Hub {
             ));
             return lacks(SINGLE, hint.unwrap_or_default());
         }
-        if !has(TOKENIZER) {
-            let hint = format!(
-                "\nhint: it has `{SENTENCEPIECE}`; T5, T5 v1.1 and FLAN-T5 have one vocabulary: put its other files and the `{TOKENIZER}` of `t5-base` into a folder, and give that"
-            );
-            return lacks(TOKENIZER, if has(SENTENCEPIECE) { hint } else { String::new() });
-        }
-        Ok(Listing { sharded: !has(SINGLE), commit: info.sha })
+        let Some(tokenizer) = [TOKENIZER, SENTENCEPIECE].into_iter().find(|file| has(file)) else {
+            return lacks(TOKENIZER, String::new());
+        };
+        Ok(Listing { sharded: !has(SINGLE), tokenizer, commit: info.sha })
     }
 
     fn failed(&self, what: &str, id: &str, source: ApiError) -> HubError {
@@ -254,6 +251,8 @@ impl Hub {
 /// The files of a model on the hub.
 struct Listing {
     commit: String,
+    /// The name of the tokenizer's file.
+    tokenizer: &'static str,
     sharded: bool,
 }
 

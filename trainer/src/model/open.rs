@@ -5,7 +5,9 @@ use std::path::Path;
 use hyperloader_core::backbone::bert::{BertBackbone, BertConfig};
 use hyperloader_core::backbone::registry::{self, OpenOptions};
 use hyperloader_core::backbone::t5::T5Backbone;
-use hyperloader_core::backbone::{Backbone, BackboneConfig, BackboneError, BackboneKind, CONFIG, TOKENIZER};
+use hyperloader_core::backbone::{
+    Backbone, BackboneConfig, BackboneError, BackboneKind, CONFIG, TOKENIZER, tokenizer_of,
+};
 use hyperloader_core::method::TaskShape;
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::wordpiece::{VOCABULARY, WordPiece};
@@ -39,7 +41,7 @@ pub fn tokens(folder: &Path) -> Result<Tokens, BackboneError> {
             Ok(Tokens { coding: Box::new(coding), longest_source })
         }
         Some(BackboneKind::T5) | None => {
-            Ok(Tokens { coding: Box::new(SentT::from_file(json)?), longest_source: None })
+            Ok(Tokens { coding: Box::new(SentT::from_file(tokenizer_of(folder))?), longest_source: None })
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::config::T5Config;
 use super::names;
 use crate::backbone::error::BackboneError;
-use crate::backbone::folder::{CONFIG, SENTENCEPIECE, TOKENIZER};
+use crate::backbone::folder::{CONFIG, tokenizer_of};
 use crate::backbone::{Backbone, BackboneConfig, check_vocabulary};
 use crate::text::sentt::SentT;
 use crate::weights::pretrained::Weights;
@@ -53,12 +53,9 @@ impl T5Backbone {
     /// The codec over the tokenizer. Every id that it gives has a row in the embedding, which may have more rows.
     ///
     /// # Errors
-    /// If `tokenizer.json` is missing, no T5 tokenizer, or larger than the embedding.
+    /// If the tokenizer is missing, no T5 tokenizer, or larger than the embedding.
     pub fn codec(&self) -> Result<SentT, BackboneError> {
         let path = self.tokenizer();
-        if !path.exists() && self.folder.join(SENTENCEPIECE).exists() {
-            return Err(BackboneError::OnlySentencePiece(self.folder.clone()));
-        }
         let codec = SentT::from_file(&path)?;
         check_vocabulary(&path, codec.vocabulary_size(), self.config.vocab_size)?;
         Ok(codec)
@@ -87,7 +84,7 @@ impl Backbone for T5Backbone {
     }
 
     fn tokenizer(&self) -> PathBuf {
-        self.folder.join(TOKENIZER)
+        tokenizer_of(&self.folder)
     }
 }
 

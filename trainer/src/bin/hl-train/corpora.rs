@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::{CellAlignment, Table};
 use hyperloader_cli::{Console, Exit, FormatArgs, OutputFormat, Records};
-use hyperloader_core::backbone::TOKENIZER;
+use hyperloader_core::backbone::{TOKENIZER, tokenizer_of};
 use hyperloader_core::corpus::stats::Percentiles;
 use hyperloader_core::corpus::{CorpusSpec, FileReport, LabelPreset, Labels, known};
 use hyperloader_trainer::config::{BackboneConfig, Config};
@@ -117,7 +117,7 @@ fn codec(args: &CorporaArgs, config: Option<&Config>, console: &Console) -> Resu
         return Ok(Some(tokens(&folder)?));
     }
     let folder = config.and_then(|config| on_this_machine(&config.backbone));
-    if let Some(folder) = folder.filter(|folder| args.data.is_none() || folder.join(TOKENIZER).exists()) {
+    if let Some(folder) = folder.filter(|folder| args.data.is_none() || tokenizer_of(folder).exists()) {
         return Ok(Some(tokens(&folder)?));
     }
     console.note(

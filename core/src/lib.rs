@@ -6,6 +6,7 @@
 //! - [`method`]: training methods, their hyper-parameters and the tensors that they train
 //! - [`weights`]: tensors in memory and in files, and the weights of one task
 //! - [`calibration`]: scores that agree with the share of correct tags, and thresholds with a guarantee
+//! - [`decode`]: verified decoding, apart from the model
 //! - [`evaluate`]: error analysis and significance
 //! - [`run`]: the folder that a training writes
 //! - [`mod@format`]: the metadata of an exported file
@@ -20,6 +21,7 @@ pub mod backbone;
 pub mod calibration;
 pub mod causes;
 pub mod corpus;
+pub mod decode;
 pub mod device;
 pub mod evaluate;
 pub mod files;

@@ -100,6 +100,17 @@ impl Subject {
         }
         all
     }
+
+    /// The same ids as the evaluation of a training decodes them.
+    fn evaluated(&self, task: &str, examples: &[&Example], grammar: &TargetGrammar) -> Vec<Vec<u32>> {
+        let weights = tch::no_grad(|| self.trainer.task_weights(task)).unwrap();
+        let ids = |chunk: &[&Example]| {
+            let batch = Batch::new(chunk, self.trainer.t5.config.pad_token_id, Device::Cpu);
+            let max_len = self.run.manifest.max_target_len;
+            self.trainer.t5.loss_and_ids(&weights, (&batch, chunk), grammar, 0.0, max_len).1
+        };
+        examples.chunks(32).flat_map(ids).collect()
+    }
 }
 
 /// The validation loss of each task is lower at the end than where it was first measured.
@@ -199,6 +210,14 @@ fn assert_equal_ids(subject: &Subject, task: &str, examples: &[&Example], path: 
     let sources: Vec<Vec<u32>> = examples.iter().map(|e| e.source.clone()).collect();
     let labels = &subject.run.task(task).unwrap().labels;
     let grammar = TargetGrammar::new(&subject.codec, labels).unwrap();
+    let evaluated = subject.evaluated(task, examples, &grammar);
+    let unequal = evaluated.iter().zip(&expected).filter(|(a, b)| a != b).count();
+    assert_eq!(
+        unequal,
+        0,
+        "{task} in the trainer's evaluation: sentences that differ, of {}",
+        expected.len()
+    );
     let decode =
         |ids: &[u32], words| grammar.decode_sbio(&subject.codec, ids, words, Alignment::Order).unwrap();
     let tags: Vec<Vec<String>> = (examples.iter().zip(&expected))

@@ -66,12 +66,45 @@ impl Head {
     /// The sum over rows of `(1 - e) * nll + e / V * sum_v(-log p_v)` for states `[rows, d_model]` and the ids
     /// `targets` `[rows]`, where e is `label_smoothing` and V the size of the vocabulary.
     pub fn label_smoothed(&self, states: &Tensor, targets: &Tensor, label_smoothing: f64) -> StepLoss {
+        self.loss(states, targets, label_smoothing, &mut |_| {})
+    }
+
+    /// [`Head::label_smoothed`], and the most likely id of each row, int64 `[rows]`, from the same logits.
+    pub fn label_smoothed_and_likeliest(
+        &self,
+        states: &Tensor,
+        targets: &Tensor,
+        label_smoothing: f64,
+    ) -> (StepLoss, Tensor) {
+        let mut likeliest = Vec::new();
+        let loss = self.loss(states, targets, label_smoothing, &mut |logits| {
+            likeliest.push(logits.argmax(-1, false));
+        });
+        (loss, Tensor::cat(&likeliest, 0))
+    }
+
+    /// The most likely id of each of `states` `[rows, d_model]`, int64 `[rows]`.
+    pub fn likeliest_ids(&self, states: &Tensor) -> Tensor {
+        let (rows, height) = (states.size()[0], self.block_rows());
+        let of_block =
+            |start| self.logits(&states.narrow(0, start, height.min(rows - start))).argmax(-1, false);
+        Tensor::cat(&(0..rows).step_by(height as usize).map(of_block).collect::<Vec<_>>(), 0)
+    }
+
+    /// `observe` is called with the logits of some rows after another, `[some, vocab_size]`.
+    fn loss(
+        &self,
+        states: &Tensor,
+        targets: &Tensor,
+        label_smoothing: f64,
+        observe: &mut dyn FnMut(&Tensor),
+    ) -> StepLoss {
         let (sum, gradients) = no_grad(|| {
             let scaled = states.detach() * self.scale;
             let expected = self.expected_rows(targets, label_smoothing);
             // The smoothed target is a fixed mixture of the matrix's rows: the loss of a row is lse - h . expected.
             let linear = (scaled.to_kind(Kind::Double) * &expected).sum(Kind::Double);
-            let mut softmax = self.softmax(&scaled, states.requires_grad());
+            let mut softmax = self.softmax(&scaled, states.requires_grad(), observe);
             let sum = softmax.log_partition - linear.double_value(&[]);
             let gradients = softmax.predicted.take().map(|predicted| {
                 let of_states = (predicted - expected.to_kind(scaled.kind())) * self.scale;
@@ -91,6 +124,11 @@ impl Head {
         self.matrix.size()[0]
     }
 
+    /// The number of rows whose logits are in memory at a time.
+    fn block_rows(&self) -> i64 {
+        (BLOCK / self.vocab_size()).max(1)
+    }
+
     /// `(1 - e) * W[target] + e / V * sum_v W[v]` for each target, float64 `[rows, d_model]`.
     fn expected_rows(&self, targets: &Tensor, label_smoothing: f64) -> Tensor {
         let rows = self.matrix.index_select(0, targets).to_kind(Kind::Double);
@@ -102,9 +140,9 @@ impl Head {
     }
 
     /// Computes the softmax of the logits of `scaled` `[rows, d_model]` in blocks of rows.
-    fn softmax(&self, scaled: &Tensor, gradients: bool) -> Softmax {
+    fn softmax(&self, scaled: &Tensor, gradients: bool, observe: &mut dyn FnMut(&Tensor)) -> Softmax {
         let (rows, vocab) = (scaled.size()[0], self.vocab_size());
-        let height = (BLOCK / vocab).clamp(1, rows.max(1));
+        let height = self.block_rows().min(rows.max(1));
         let mut block = self.block.borrow_mut();
         if block.numel() < (height * vocab) as usize {
             *block = Tensor::zeros([height, vocab], (scaled.kind(), scaled.device()));
@@ -125,6 +163,7 @@ impl Head {
             } else {
                 logits.copy_(&states.to_kind(low).mm(&self.matrix.tr()));
             }
+            observe(&logits);
             let highest = logits.amax([1_i64].as_slice(), false);
             let probabilities = logits.internal_softmax_out(&logits, 1, false);
             let likeliest = probabilities.amax([1_i64].as_slice(), false);

@@ -1,12 +1,12 @@
 //! The ids that a pass chooses for a row, and their scores.
 
 use hyperloader_core::calibration::Calibration;
+use hyperloader_core::decode::limits::Limits;
+use hyperloader_core::decode::rows::{Choices, Row};
 use hyperloader_core::text::scores::IdScore;
 use hyperloader_core::text::target::TargetGrammar;
 
 use super::legal::{LegalChoice, LegalIds};
-use super::limits::Limits;
-use super::rows::{Choices, Row};
 use crate::backend::{BackendError, Value};
 use crate::error::GraphFault;
 use crate::model::Parts;
@@ -183,8 +183,8 @@ impl<'a> Outputs<'a> {
 mod tests {
     use hyperloader_core::text::sentt::SentT;
 
-    use super::super::draft::Sentence;
     use super::*;
+    use hyperloader_core::decode::draft::{Draft, Sentence};
 
     const LIMITS: Limits = Limits { eos: 1, max_target_len: 9, vocab_size: 99, horizon: usize::MAX };
 
@@ -194,7 +194,8 @@ mod tests {
     }
 
     fn faulty(rule: Rule, ids: &[i64], numbers: &[&[f32]], wanted: &[usize]) -> Option<usize> {
-        let row = Row::new(0, Sentence { words: 2, ..Sentence::default() }, LIMITS).with_draft(&[5, 6, 7]);
+        let mut row = Row::new(0, Sentence { words: 2, ..Sentence::default() }, LIMITS);
+        row.propose(Draft { ids: vec![5, 6, 7], slots: vec![] }, LIMITS);
         let rule = ChoiceRule { rule, scores: false, temperature: 1.0 };
         let mut outputs = Outputs { ids, numbers: numbers.to_vec() };
         rule.choices(&row, &grammar(), LIMITS, wanted, &mut outputs).faulty

@@ -1,11 +1,11 @@
 //! One pass of the decoder over a batch of targets.
 
+use hyperloader_core::decode::rows::Row;
 use hyperloader_core::format::tagger::{ATTENTION_MASK, DECODER_INPUT_IDS, KEY_POSITIONS, QUERY_POSITIONS};
 use hyperloader_core::text::source::PaddedRows;
 
 use super::encoder::Memory;
 use super::past::Past;
-use super::rows::Row;
 use crate::backend::{BackendError, Graph, Value};
 use crate::split::WANTED;
 

@@ -1,10 +1,10 @@
 //! The encoder of a batch: what the decoder reads of the sources, and the drafter's scores.
 
+use hyperloader_core::decode::draft::Sentence;
 use hyperloader_core::format::tagger::{ATTENTION_MASK, INPUT_IDS};
 use hyperloader_core::text::drafter::{ROLES, read_from};
 use hyperloader_core::text::source::PaddedRows;
 
-use super::draft::Sentence;
 use super::plan::parts_of_like_length;
 use crate::backend::{BackendError, Graph, Value};
 use crate::model::{Source, source_inputs};

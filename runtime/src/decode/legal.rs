@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
+use hyperloader_core::decode::limits::Limits;
+use hyperloader_core::decode::rows::Row;
 use hyperloader_core::text::target::TargetGrammar;
-
-use super::limits::Limits;
-use super::rows::Row;
 
 /// The ids of all well-formed targets of a task.
 #[derive(Debug)]

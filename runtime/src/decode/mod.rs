@@ -10,34 +10,30 @@
 //! - [`choices`]: the ids that a pass chooses, and their scores
 //! - [`chooser`]: runs the decoder over what the targets have not settled yet
 //! - [`past`]: keys and values of earlier passes
-//! - [`rows`]: the targets of a batch while they grow
-//! - [`draft`]: drafts of the rest of a target
 //! - [`legal`]: the ids that a well-formed target allows, for `constrained`
-//! - [`plan`]: how many sources or ids a pass takes on
-//! - [`limits`]: limits of targets
+//! - [`plan`]: how many sources a run of the encoder takes on
+//!
+//! [`hyperloader_core::decode`] has what does not depend on the backend: targets, drafts and how many ids a pass decides.
 
 mod choices;
 mod chooser;
-mod draft;
 mod encoder;
 mod legal;
-mod limits;
 mod past;
 mod plan;
-mod rows;
 
+use hyperloader_core::decode::draft::{Drafter, Hints};
+use hyperloader_core::decode::horizon::horizon;
+use hyperloader_core::decode::limits::Limits;
+use hyperloader_core::decode::rows::{Decoded, Row};
 use hyperloader_core::text::drafter::Transitions;
 use hyperloader_core::text::target::TargetGrammar;
 use hyperloader_onnx::proto::ModelProto;
 
 use self::choices::{ChoiceRule, Outputs};
 use self::chooser::{Chooser, Chosen};
-use self::draft::{Drafter, Hints};
 use self::encoder::{Encoder, Memory};
-use self::limits::Limits;
 use self::past::{Cache, Past};
-use self::plan::horizon;
-use self::rows::Row;
 use crate::backend::{Backend, BackendError};
 use crate::error::GraphFault;
 use crate::model::{Output, Parts, Source, Worker};
@@ -178,6 +174,21 @@ impl Decoder {
         let settled = rows.iter().zip(past.tokens()).map(|(row, seen)| (row.accepted() - seen).min(length));
         past.extend(seen, length, settled)
     }
+
+    /// Moves the target of `row` to its place in `targets` and counts its cost.
+    fn finish(&mut self, row: Row, targets: &mut [Output]) {
+        let index = row.index;
+        let Decoded { ids, scores, is_faulty, passes, mistakes, fell_back } = row.into_decoded();
+        self.statistics += Statistics {
+            parts: 1,
+            passes,
+            ids: ids.len(),
+            mistakes,
+            fallbacks: usize::from(fell_back),
+            ..Statistics::default()
+        };
+        targets[index] = Output { ids, scores, is_faulty };
+    }
 }
 
 impl Worker for Decoder {
@@ -202,17 +213,13 @@ impl Worker for Decoder {
                 memory.keep(&stay)?;
                 past.keep(&stay)?;
                 for row in rows.extract_if(.., |row| row.ended()) {
-                    self.statistics += row.statistics();
-                    let index = row.index;
-                    targets[index] = row.into_output();
+                    self.finish(row, &mut targets);
                 }
             }
         }
         // In `draft`, no pass verifies the drafts.
         for row in rows {
-            self.statistics += row.statistics();
-            let index = row.index;
-            targets[index] = row.into_output();
+            self.finish(row, &mut targets);
         }
         Ok(targets)
     }

@@ -75,10 +75,10 @@ pub fn evaluate_task(
     let mut predicted = vec![Vec::new(); examples.len()];
     for chunk in order.chunks(settings.batch_size) {
         let rows: Vec<&Example> = chunk.iter().map(|&at| &examples[at]).collect();
-        let loss = tch::no_grad(|| learner.loss(task, &rows, settings.label_smoothing, false))?;
+        let (loss, tags) = learner.evaluate(task, &rows, settings.label_smoothing, settings.decoding)?;
         sum += loss.sum;
         tokens += loss.tokens;
-        for (&at, tags) in chunk.iter().zip(learner.tags(task, &rows, settings.decoding)?) {
+        for (&at, tags) in chunk.iter().zip(tags) {
             predicted[at] = tags;
         }
     }

@@ -46,22 +46,24 @@ pub trait Learner {
     /// The number of classes that a target of `task` is one of: the size of the vocabulary, or the number of tags.
     fn classes(&self, task: &str) -> usize;
 
-    /// The predicted BIO tags of each of `examples` of `task`, one per word.
+    /// The loss of `examples` of `task`, as [`Learner::loss`] without dropout, and the predicted BIO tags of each, one per
+    /// word. Nothing has gradients.
     ///
     /// # Errors
     /// If the model has no such task, or its output cannot be decoded.
-    fn tags(
+    fn evaluate(
         &self,
         task: &str,
         examples: &[&Example],
+        label_smoothing: f64,
         decoding: Decoding,
-    ) -> Result<Vec<Vec<String>>, ModelError>;
+    ) -> Result<(StepLoss, Vec<Vec<String>>), ModelError>;
 
-    /// The predicted tags of each of `examples` of `task`, as [`Learner::tags`] gives them, with their scores at each of
+    /// The predicted tags of each of `examples` of `task`, as [`Learner::evaluate`] gives them, with their scores at each of
     /// `temperatures` (docs/scores.md#definitions).
     ///
     /// # Errors
-    /// As [`Learner::tags`].
+    /// As [`Learner::evaluate`].
     fn scored(
         &self,
         task: &str,

@@ -99,11 +99,11 @@ impl BertTagger {
         Batch::new(examples, self.config().pad_token_id, self.bert.device())
     }
 
-    /// The logits of `examples` `[batch, source_len, tags]` and the index of the best tag of each token `[batch, source_len]`,
+    /// The logits of `batch` `[batch, source_len, tags]` and the index of the best tag of each token `[batch, source_len]`,
     /// from one pass, without gradients.
-    fn best(&self, task: &str, examples: &[&Example]) -> Result<(Tensor, Tensor), ModelError> {
-        let Batch { input_ids, attention_mask, .. } = self.batch(examples);
-        let logits = tch::no_grad(|| self.logits(task, [&input_ids, &attention_mask], false))?;
+    fn best(&self, task: &str, batch: &Batch) -> Result<(Tensor, Tensor), ModelError> {
+        let inputs = [&batch.input_ids, &batch.attention_mask];
+        let logits = tch::no_grad(|| self.logits(task, inputs, false))?;
         let best = logits.argmax(-1, false);
         Ok((logits, best))
     }
@@ -176,8 +176,17 @@ impl Learner for BertTagger {
         self.task_tags(task).map_or(1, <[String]>::len)
     }
 
-    fn tags(&self, task: &str, examples: &[&Example], _: Decoding) -> Result<Vec<Vec<String>>, ModelError> {
-        self.tags_of(task, examples, &self.best(task, examples)?.1)
+    fn evaluate(
+        &self,
+        task: &str,
+        examples: &[&Example],
+        label_smoothing: f64,
+        _: Decoding,
+    ) -> Result<(StepLoss, Vec<Vec<String>>), ModelError> {
+        let batch = self.batch(examples);
+        let (logits, best) = self.best(task, &batch)?;
+        let loss = tag_loss(&logits, &batch.attention_mask, &batch.target_ids, label_smoothing);
+        Ok((loss, self.tags_of(task, examples, &best)?))
     }
 
     fn scored(
@@ -187,7 +196,7 @@ impl Learner for BertTagger {
         _: Decoding,
         temperatures: &[f64],
     ) -> Result<Vec<Scored>, ModelError> {
-        let (logits, best) = self.best(task, examples)?;
+        let (logits, best) = self.best(task, &self.batch(examples))?;
         let length = logits.size()[1] as usize;
         let all = log_probabilities(&logits.flatten(0, 1), &best.reshape(-1), temperatures);
         let mut scored = Vec::with_capacity(examples.len());

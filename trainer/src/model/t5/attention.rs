@@ -19,11 +19,48 @@ pub(super) struct KeyValues {
 }
 
 impl KeyValues {
-    /// Appends those of `later` positions.
-    fn append(&mut self, later: KeyValues) {
-        self.keys = Tensor::cat(&[&self.keys, &later.keys], 2);
-        self.values = Tensor::cat(&[&self.values, &later.values], 2);
+    /// Adds those of `later` positions, at the end or where `places` says.
+    fn add(&mut self, later: &KeyValues, places: Option<&Places>) {
+        for (kept, later) in [(&mut self.keys, &later.keys), (&mut self.values, &later.values)] {
+            *kept = match places {
+                None => Tensor::cat(&[&*kept, later], 2),
+                Some(places) => places.written(kept, later),
+            };
+        }
     }
+
+    /// Keeps these rows of the batch, int64 `[rows]`.
+    pub(super) fn keep(&mut self, rows: &Tensor) {
+        self.keys = self.keys.index_select(0, rows);
+        self.values = self.values.index_select(0, rows);
+    }
+}
+
+/// Where the keys and values of new positions go, if not to the end.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// The column of each new position of each row, int64 `[batch, len]`. It is overwritten.
+    pub(super) columns: Tensor,
+    /// The number of columns after that, at least.
+    pub(super) width: i64,
+}
+
+impl Places {
+    /// `kept` `[batch, heads, columns, d_kv]` with `later` `[batch, heads, len, d_kv]` at the columns. New columns that
+    /// nothing is written to are zero.
+    fn written(&self, kept: &Tensor, later: &Tensor) -> Tensor {
+        let size = kept.size();
+        let missing = (self.width - size[2]).max(0);
+        let wide = kept.constant_pad_nd([0, 0, 0, missing]);
+        let columns = self.columns.unsqueeze(1).unsqueeze(-1).expand_as(later);
+        wide.scatter(2, &columns, later)
+    }
+}
+
+/// What the decoder keeps of the self-attention of one block.
+pub(super) struct Kept<'a> {
+    pub(super) block: &'a mut Option<KeyValues>,
+    pub(super) places: Option<&'a Places>,
 }
 
 /// An attention and the norm before it.
@@ -70,13 +107,13 @@ impl AttentionLayer {
         }
     }
 
-    /// Self-attention of `x` `[batch, len, d_model]`, before dropout and residual. With `past`, x holds the
-    /// positions after those of `past`, and its keys and values are appended to `past`.
+    /// Self-attention of `x` `[batch, len, d_model]`, before dropout and residual. With `past`, x
+    /// holds later positions than `past`, and its keys and values are added to `past`.
     pub(super) fn attend_to_self(
         &self,
         x: &Tensor,
         weights: &AttentionWeights<Tensor>,
-        past: Option<&mut Option<KeyValues>>,
+        past: Option<Kept<'_>>,
         bias: &Tensor,
         mode: Mode,
     ) -> Tensor {
@@ -84,14 +121,11 @@ impl AttentionLayer {
         let own = self.keys_and_values(&n, weights);
         match past {
             None => self.attend(&n, weights, &own, bias, mode),
-            Some(past) => {
-                match past {
-                    Some(past) => past.append(own),
-                    None => *past = Some(own),
-                }
-                let all = past.as_ref().expect("it was filled above");
-                self.attend(&n, weights, all, bias, mode)
+            Some(Kept { block: Some(past), places }) => {
+                past.add(&own, places);
+                self.attend(&n, weights, past, bias, mode)
             }
+            Some(Kept { block, .. }) => self.attend(&n, weights, block.insert(own), bias, mode),
         }
     }
 

@@ -3,7 +3,6 @@
 use hyperloader_core::weights::task::TaskWeights;
 use tch::{Kind, Tensor, no_grad};
 
-use super::attention::KeyValues;
 use super::layers::Mode;
 use super::network::{Past, Source, T5};
 
@@ -69,7 +68,7 @@ impl T5 {
         // Without a relative bias, one row is valid for all positions.
         let row = position.min(cross_bias.size()[2] - 1);
         let cross = (&*source, &cross_bias.narrow(2, row, 1));
-        let output = self.decode_step(weights, ids, past, self_bias, cross);
+        let output = self.decode_after(weights, ids, (past, None), self_bias, cross);
         let best = self.logits(&output.squeeze_dim(1)).argmax(-1, false);
         let mut chosen = vec![0; rows.len()];
         best.copy_data(&mut chosen, rows.len());
@@ -87,19 +86,9 @@ impl Open {
         }
         self.rows = stay.iter().map(|i| self.rows[*i as usize]).collect();
         let stay = Tensor::from_slice(&stay).to_device(self.ids.device());
-        let select = |tensor: &mut Tensor| *tensor = tensor.index_select(0, &stay);
-        select(&mut self.ids);
-        select(&mut self.cross_bias);
-        for adapter in &mut self.source.adapters {
-            select(&mut adapter.down_weight);
-            select(&mut adapter.down_bias);
-            select(&mut adapter.up_weight);
-            select(&mut adapter.up_bias);
-        }
-        let cached = self.past.iter_mut().flatten().chain(&mut self.source.blocks);
-        for KeyValues { keys, values } in cached {
-            select(keys);
-            select(values);
-        }
+        self.ids = self.ids.index_select(0, &stay);
+        self.cross_bias = self.cross_bias.index_select(0, &stay);
+        self.source.keep(&stay);
+        self.past.iter_mut().flatten().for_each(|past| past.keep(&stay));
     }
 }

@@ -8,6 +8,7 @@ use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::spans::sbio_to_bio;
 use hyperloader_core::text::target::TargetGrammar;
 use hyperloader_core::weights::tensors::Tensors;
+use tch::no_grad;
 
 use super::tagger::T5Tagger;
 use crate::data::batch::Batch;
@@ -86,19 +87,23 @@ impl Learner for T5Learner {
         self.tagger.t5.config.vocab_size
     }
 
-    fn tags(
+    fn evaluate(
         &self,
         task: &str,
         examples: &[&Example],
+        label_smoothing: f64,
         decoding: Decoding,
-    ) -> Result<Vec<Vec<String>>, ModelError> {
-        let Batch { input_ids, attention_mask, .. } = self.batch(examples);
-        let targets = self.tagger.greedy(task, &input_ids, &attention_mask, decoding.max_target_len)?;
+    ) -> Result<(StepLoss, Vec<Vec<String>>), ModelError> {
         let grammar = self.grammar(task)?;
+        let weights = no_grad(|| self.tagger.task_weights(task))?;
+        let (batch, max) = (self.batch(examples), decoding.max_target_len);
+        let batch = (&batch, examples);
+        let (loss, targets) = self.tagger.t5.loss_and_ids(&weights, batch, grammar, label_smoothing, max);
         let tags = |(ids, example): (&Vec<u32>, &&Example)| {
             self.bio_tags(grammar, ids, example.tags.len(), decoding)
         };
-        targets.iter().zip(examples).map(tags).collect()
+        let tags = targets.iter().zip(examples).map(tags).collect::<Result<_, _>>()?;
+        Ok((loss, tags))
     }
 
     fn scored(
@@ -108,16 +113,11 @@ impl Learner for T5Learner {
         decoding: Decoding,
         temperatures: &[f64],
     ) -> Result<Vec<Scored>, ModelError> {
-        let Batch { input_ids, attention_mask, .. } = self.batch(examples);
-        let mut targets = self.tagger.greedy(task, &input_ids, &attention_mask, decoding.max_target_len)?;
         let grammar = self.grammar(task)?;
-        for ids in &mut targets {
-            // The padding after the end.
-            let end = ids.iter().position(|id| *id == grammar.eos());
-            ids.truncate(end.map_or(ids.len(), |end| end + 1));
-        }
-        let weights = tch::no_grad(|| self.tagger.task_weights(task))?;
-        let sources = [&input_ids, &attention_mask];
+        let weights = no_grad(|| self.tagger.task_weights(task))?;
+        let (batch, max) = (self.batch(examples), decoding.max_target_len);
+        let (_, targets) = self.tagger.t5.loss_and_ids(&weights, (&batch, examples), grammar, 0.0, max);
+        let sources = [&batch.input_ids, &batch.attention_mask];
         let all = self.tagger.t5.log_probabilities(&weights, sources, &targets, temperatures);
         let scored = |(row, (ids, example)): (usize, (&Vec<u32>, &&Example))| {
             let words = example.tags.len();

@@ -4,6 +4,7 @@
 //! - `attention`, `layers`: the parts of a block.
 //! - `generator`: adapters that are generated for each input (Hyperdecoder).
 //! - `greedy`: greedy decoding, the reference for faster ways of decoding.
+//! - `verified`: the same ids in fewer passes, with the targets of the corpus as drafts.
 //! - `scored`: log-probabilities of generated targets.
 //! - `tagger`: [`T5Tagger`], a T5 with a method and its trainable tensors.
 //! - `coding`: sentences as SentT' ids.
@@ -20,6 +21,7 @@ mod learner;
 pub(crate) mod network;
 mod scored;
 pub(crate) mod tagger;
+mod verified;
 
 pub use generator::{generated, pooled};
 pub use layers::Mode;

@@ -5,7 +5,7 @@ use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::weights::task::{Adapter, BlockWeights, TaskWeights};
 use tch::{Device, Kind, Tensor};
 
-use super::attention::{AttentionLayer, KeyValues, RelativeBias, causal_bias, padding_bias};
+use super::attention::{AttentionLayer, Kept, KeyValues, Places, RelativeBias, causal_bias, padding_bias};
 use super::generator::generated;
 use super::layers::{FeedForwardLayer, Mode, RmsNorm, joined};
 use crate::data::batch::Batch;
@@ -46,6 +46,25 @@ pub(super) struct Source {
     pub(super) adapters: Vec<Adapter<Tensor>>,
     padding: Tensor,
     pub(super) len: i64,
+}
+
+impl Source {
+    pub(super) fn device(&self) -> Device {
+        self.padding.device()
+    }
+
+    /// Keeps these rows of the batch, int64 `[rows]`.
+    pub(super) fn keep(&mut self, rows: &Tensor) {
+        let select = |tensor: &mut Tensor| *tensor = tensor.index_select(0, rows);
+        select(&mut self.padding);
+        self.blocks.iter_mut().for_each(|block| block.keep(rows));
+        for adapter in &mut self.adapters {
+            select(&mut adapter.down_weight);
+            select(&mut adapter.down_bias);
+            select(&mut adapter.up_weight);
+            select(&mut adapter.up_bias);
+        }
+    }
 }
 
 /// Keys and values of the target positions so far, one entry per block of the decoder.
@@ -231,13 +250,14 @@ impl T5 {
         }
     }
 
-    /// Decodes the next position of the target: `ids` `[batch, 1]` to the decoder's output `[batch, 1, d_model]`.
-    /// `self_bias` and `cross_bias` are the biases of this position.
-    pub(super) fn decode_step(
+    /// Decodes later positions of the target than those of `past`: the decoder's inputs `ids` `[batch, len]` to its output
+    /// `[batch, len, d_model]`. `self_bias` and `cross_bias` are the biases of these positions. Their keys and values are
+    /// added to `past`: at its end, or at `places`.
+    pub(super) fn decode_after(
         &self,
         weights: &TaskWeights<Tensor>,
         ids: &Tensor,
-        past: &mut Past,
+        (past, places): (&mut Past, Option<&Places>),
         self_bias: &Tensor,
         (source, cross_bias): (&Source, &Tensor),
     ) -> Tensor {
@@ -245,7 +265,8 @@ impl T5 {
         let mut x = self.embed(ids);
         for (i, (block, weights)) in self.decoder.list.iter().zip(&weights.decoder).enumerate() {
             let cross = Some((source, i, cross_bias));
-            x = block.forward(x, weights, Some(&mut past[i]), self_bias, cross, Mode::Evaluation);
+            let kept = Kept { block: &mut past[i], places };
+            x = block.forward(x, weights, Some(kept), self_bias, cross, Mode::Evaluation);
         }
         self.decoder.final_norm.forward(&x)
     }
@@ -293,7 +314,7 @@ impl Block {
         &self,
         x: Tensor,
         weights: &BlockWeights<Tensor>,
-        past: Option<&mut Option<KeyValues>>,
+        past: Option<Kept<'_>>,
         self_bias: &Tensor,
         cross: Option<(&Source, usize, &Tensor)>,
         mode: Mode,

@@ -2,21 +2,21 @@
 
 use std::collections::HashMap;
 
-use hyperloader_core::text::drafter::Transitions;
-use hyperloader_core::text::target::{OUTSIDE, Place, Tag, TargetGrammar};
+use crate::text::drafter::Transitions;
+use crate::text::target::{OUTSIDE, Place, Tag, TargetGrammar};
 
 /// What is known about a sentence before the decoder has run.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sentence {
+pub struct Sentence {
     /// Number of words.
-    pub(super) words: usize,
+    pub words: usize,
     /// The drafter's scores, `[words, tags]`; empty without a drafter.
-    pub(super) scores: Vec<f32>,
+    pub scores: Vec<f32>,
 }
 
 /// The tag that the decoder chose for a word, on an input that was wrong somewhere before the word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hint {
+pub struct Hint {
     tag: Tag,
     /// The tag of the word before in that input.
     previous: Tag,
@@ -24,7 +24,7 @@ pub(super) struct Hint {
 
 /// The decoder's choices after a wrong drafted id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Hints {
+pub struct Hints {
     /// Tags by word.
     tags: HashMap<usize, Hint>,
     /// All ids.
@@ -33,48 +33,65 @@ pub(super) struct Hints {
 
 /// The drafted rest of a target: its ids, and the tags in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Draft {
-    pub(super) ids: Vec<u32>,
-    pub(super) slots: Vec<Slot>,
+pub struct Draft {
+    /// The ids after those of the target so far.
+    pub ids: Vec<u32>,
+    /// The tags in them.
+    pub slots: Vec<Slot>,
 }
 
 /// A drafted tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Slot {
+pub struct Slot {
     /// Index of the word, from 0.
-    pub(super) word: usize,
+    pub word: usize,
     /// The tag of the word.
-    pub(super) tag: Tag,
+    pub tag: Tag,
     /// The tag of the word before for which it was chosen.
-    pub(super) previous: Tag,
+    pub previous: Tag,
     /// Position of its first id in the whole target.
-    pub(super) start: usize,
+    pub start: usize,
 }
 
 impl Draft {
+    /// The draft of a whole target, `target`, that is known from elsewhere, such as that of the corpus.
+    pub fn of_target(grammar: &TargetGrammar, target: &[u32]) -> Self {
+        let sentinels = grammar.sentinels().positions(target.iter().copied());
+        let mut previous = OUTSIDE;
+        let slot = |(word, gap): (usize, &[usize])| {
+            let tag = grammar.tag(&target[gap[0] + 1..gap[1]]);
+            let slot = tag.map(|tag| Slot { word, tag, previous, start: gap[0] + 1 });
+            previous = tag.unwrap_or(OUTSIDE);
+            slot
+        };
+        let slots = sentinels.windows(2).enumerate().filter_map(slot).collect();
+        Self { ids: target.to_vec(), slots }
+    }
+
     /// Adds the tag of `word`, all of its ids.
-    pub(super) fn tag(&mut self, grammar: &TargetGrammar, base: usize, word: usize, tag: Tag, previous: Tag) {
+    pub fn tag(&mut self, grammar: &TargetGrammar, base: usize, word: usize, tag: Tag, previous: Tag) {
         self.slots.push(Slot { word, tag, previous, start: base + self.ids.len() });
         self.ids.extend(grammar.ids(tag));
     }
 }
 
 /// Ids that are drafted at once after a target that is not well-formed.
-pub(super) const ASTRAY: usize = 16;
+pub const ASTRAY: usize = 16;
 
 /// Drafts targets.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Drafter<'a> {
-    pub(super) grammar: &'a TargetGrammar,
+pub struct Drafter<'a> {
+    /// The grammar of the task.
+    pub grammar: &'a TargetGrammar,
     /// Scores of successive tags, if the file's drafter is used.
-    pub(super) transitions: Option<&'a Transitions>,
+    pub transitions: Option<&'a Transitions>,
     /// Whether the decoder's choices after a wrong drafted id are used.
-    pub(super) redraft: bool,
+    pub redraft: bool,
 }
 
 impl Drafter<'_> {
     /// The most likely rest of `target`, to the end. Slots hold positions in the whole target.
-    pub(super) fn draft(&self, sentence: &Sentence, target: &[u32], hints: &Hints) -> Draft {
+    pub fn draft(&self, sentence: &Sentence, target: &[u32], hints: &Hints) -> Draft {
         let grammar = self.grammar;
         if !grammar.in_order(target, sentence.words) {
             return Draft { ids: self.astray(target, &hints.ids), slots: vec![] };
@@ -125,7 +142,7 @@ impl Drafter<'_> {
 
     /// What the decoder's choices at the positions of `target` from `from` on say about the words after the first choice that
     /// differs from the target.
-    pub(super) fn hints(
+    pub fn hints(
         &self,
         sentence: &Sentence,
         target: &[u32],
@@ -200,7 +217,7 @@ impl Drafter<'_> {
 }
 
 /// `ids`, extended by what is `next` up to `length` ids.
-pub(super) fn extended(mut ids: Vec<u32>, length: usize, next: impl Fn(&[u32]) -> Option<u32>) -> Vec<u32> {
+pub fn extended(mut ids: Vec<u32>, length: usize, next: impl Fn(&[u32]) -> Option<u32>) -> Vec<u32> {
     while ids.len() < length {
         let Some(id) = next(&ids) else { break };
         ids.push(id);
@@ -209,7 +226,7 @@ pub(super) fn extended(mut ids: Vec<u32>, length: usize, next: impl Fn(&[u32]) -
 }
 
 /// The id that followed the last two ids when they occurred before.
-pub(super) fn repeated(ids: &[u32]) -> Option<u32> {
+pub fn repeated(ids: &[u32]) -> Option<u32> {
     let (before, end) = ids.split_last_chunk::<2>()?;
     let at = ids[..before.len() + 1].windows(2).rposition(|pair| pair == end)?;
     ids.get(at + 2).copied()
@@ -217,8 +234,8 @@ pub(super) fn repeated(ids: &[u32]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use hyperloader_core::text::sentt::SentT;
-    use hyperloader_core::text::target::INSIDE;
+    use crate::text::sentt::SentT;
+    use crate::text::target::INSIDE;
 
     use super::*;
 
@@ -294,6 +311,28 @@ mod tests {
         // More words than the sentence has.
         assert!(draft(&with(&[0, 1, 2, 3]), &[]).starts_with(&with(&[4, 5, 6])));
         assert_eq!(draft(&with(&[0, 1, 2, 3])[..3 * (1 + o.len()) + 1], &[]), [grammar.eos()]);
+    }
+
+    #[test]
+    fn the_draft_of_a_known_target_has_its_tags() {
+        let grammar = grammar();
+        let target = ids(&["O", "time", "I", "O"]);
+        let draft = Draft::of_target(&grammar, &target);
+        let tags: Vec<(usize, Tag, Tag)> = draft.slots.iter().map(|s| (s.word, s.tag, s.previous)).collect();
+        assert_eq!(
+            tags,
+            [(0, OUTSIDE, OUTSIDE), (1, TIME, OUTSIDE), (2, INSIDE, TIME), (3, OUTSIDE, INSIDE)]
+        );
+        for slot in &draft.slots {
+            assert!(target[slot.start..].starts_with(grammar.ids(slot.tag)));
+        }
+        assert_eq!(draft.ids, target);
+        // A target may be cut anywhere, here before its last sentinel, and hold ids that are no tag.
+        for length in 0..target.len() - 1 {
+            assert!(Draft::of_target(&grammar, &target[..length]).slots.len() < 4);
+        }
+        let odd = [grammar.sentinel(0).unwrap(), 777, grammar.sentinel(1).unwrap()];
+        assert!(Draft::of_target(&grammar, &odd).slots.is_empty());
     }
 
     #[test]

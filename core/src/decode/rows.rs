@@ -1,38 +1,53 @@
 //! The targets of a batch while they grow.
 
-use hyperloader_core::text::scores::IdScore;
-
-use super::draft::{ASTRAY, Drafter, Hints, Sentence, Slot, extended, repeated};
+use super::draft::{ASTRAY, Draft, Drafter, Hints, Sentence, Slot, extended, repeated};
 use super::limits::Limits;
-use crate::model::Output;
-use crate::statistics::Statistics;
+use crate::text::scores::IdScore;
 
 /// After as many passes in a row that accept no drafted id, a row's drafts are abandoned.
 const PATIENCE: u32 = 3;
 
 /// What a pass chooses for a row.
 #[derive(Debug, Default)]
-pub(super) struct Choices {
+pub struct Choices {
     /// An id for each of [`Row::undecided`], perhaps without the last ones.
-    pub(super) ids: Vec<u32>,
+    pub ids: Vec<u32>,
     /// The score of each id; empty unless they are computed.
-    pub(super) scores: Vec<IdScore>,
+    pub scores: Vec<IdScore>,
     /// Index of the first id that a number decided or scored that is not finite.
-    pub(super) faulty: Option<usize>,
+    pub faulty: Option<usize>,
 }
 
 impl Choices {
-    pub(super) fn push(&mut self, id: u32, score: Option<IdScore>) {
+    /// Adds a choice, and its score if scores are computed.
+    pub fn push(&mut self, id: u32, score: Option<IdScore>) {
         self.ids.push(id);
         self.scores.extend(score);
     }
 }
 
+/// A target whose ids are all certain, and what it cost.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decoded {
+    /// The ids after the start token, up to and with `</s>` or as many as the longest target has.
+    pub ids: Vec<u32>,
+    /// The score of each id; empty unless they are computed.
+    pub scores: Vec<IdScore>,
+    /// Whether a number that decided or scored an id was not finite.
+    pub is_faulty: bool,
+    /// Passes of the decoder that the target took part in.
+    pub passes: usize,
+    /// Passes that found a drafted id wrong.
+    pub mistakes: usize,
+    /// Whether drafts were abandoned because they failed too often.
+    pub fell_back: bool,
+}
+
 /// A target: certain ids, then drafted ids.
 #[derive(Debug)]
-pub(super) struct Row {
+pub struct Row {
     /// Index of its source in the batch.
-    pub(super) index: usize,
+    pub index: usize,
     sentence: Sentence,
     target: Vec<u32>,
     /// Number of certain ids.
@@ -53,7 +68,8 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(index: usize, sentence: Sentence, limits: Limits) -> Self {
+    /// A target without ids for the source at `index` of the batch.
+    pub fn new(index: usize, sentence: Sentence, limits: Limits) -> Self {
         Self {
             index,
             sentence,
@@ -69,15 +85,8 @@ impl Row {
         }
     }
 
-    /// The row with these drafted ids after the certain ones.
-    #[cfg(test)]
-    pub(super) fn with_draft(mut self, ids: &[u32]) -> Self {
-        self.target.extend_from_slice(ids);
-        self
-    }
-
     /// Whether all ids are certain.
-    pub(super) fn ended(&self) -> bool {
+    pub fn ended(&self) -> bool {
         self.ended
     }
 
@@ -87,40 +96,40 @@ impl Row {
     }
 
     /// Number of words of the source.
-    pub(super) fn words(&self) -> usize {
+    pub fn words(&self) -> usize {
         self.sentence.words
     }
 
-    /// The cost of the row.
-    pub(super) fn statistics(&self) -> Statistics {
-        Statistics {
-            parts: 1,
+    /// The target and its cost.
+    pub fn into_decoded(self) -> Decoded {
+        Decoded {
+            fell_back: self.fell_back(),
+            ids: self.target,
+            scores: self.scores,
+            is_faulty: self.is_faulty,
             passes: self.passes,
-            ids: self.target.len(),
             mistakes: self.mistakes,
-            fallbacks: usize::from(self.fell_back()),
-            ..Statistics::default()
         }
     }
 
-    /// Target ids without the start token, with their scores.
-    pub(super) fn into_output(self) -> Output {
-        Output { ids: self.target, scores: self.scores, is_faulty: self.is_faulty }
+    /// Number of passes so far that found a drafted id wrong.
+    pub fn mistakes(&self) -> usize {
+        self.mistakes
     }
 
     /// The target so far, drafted ids included.
-    pub(super) fn target(&self) -> &[u32] {
+    pub fn target(&self) -> &[u32] {
         &self.target
     }
 
     /// Number of certain ids.
-    pub(super) fn accepted(&self) -> usize {
+    pub fn accepted(&self) -> usize {
         self.accepted
     }
 
     /// The positions that the next pass decides: those of drafted ids and, unless the draft ends the target, the next one;
     /// all up to the horizon.
-    pub(super) fn undecided(&self, limits: Limits) -> std::ops::Range<usize> {
+    pub fn undecided(&self, limits: Limits) -> std::ops::Range<usize> {
         let ends = self.target.len() > self.accepted && self.target.last() == Some(&limits.eos);
         let end = self.target.len() + usize::from(!ends);
         let horizon = self.accepted.saturating_add(limits.horizon);
@@ -129,7 +138,7 @@ impl Row {
 
     /// Drafts the rest after the certain ids. If drafts have failed too often, the draft only repeats the target's own ids: a
     /// model that does not end its target usually repeats itself.
-    pub(super) fn draft(&mut self, drafter: Drafter<'_>, hints: &Hints, limits: Limits) {
+    pub fn draft(&mut self, drafter: Drafter<'_>, hints: &Hints, limits: Limits) {
         self.slots.clear();
         if self.ended {
             return;
@@ -139,8 +148,13 @@ impl Row {
             self.target = extended(std::mem::take(&mut self.target), length, repeated);
             return;
         }
-        let draft = drafter.draft(&self.sentence, &self.target, hints);
-        // The tokenizer may have ids that the graph has no rows for.
+        self.propose(drafter.draft(&self.sentence, &self.target, hints), limits);
+    }
+
+    /// Takes `draft` as the rest after the certain ids.
+    pub fn propose(&mut self, draft: Draft, limits: Limits) {
+        self.target.truncate(self.accepted);
+        // The tokenizer may have ids that the model has no rows for.
         self.target.extend(draft.ids.iter().take_while(|id| (**id as usize) < limits.vocab_size));
         self.target.truncate(limits.max_target_len);
         self.slots = draft.slots;
@@ -149,7 +163,7 @@ impl Row {
     /// Takes the decoder's choices at [`Row::undecided`]: the drafted ids up to the first that the decoder does not choose, and
     /// the choice there, with their scores. If there is a drafter, it then drafts the rest anew; a draft beyond the horizon
     /// stays. A faulty choice ends the target, unless it comes after a wrong drafted id and is not taken.
-    pub(super) fn take(&mut self, choices: &Choices, drafter: Option<Drafter<'_>>, limits: Limits) {
+    pub fn take(&mut self, choices: &Choices, drafter: Option<Drafter<'_>>, limits: Limits) {
         let Choices { ids: choices, scores, faulty } = choices;
         let from = self.accepted;
         let drafted = &self.target[from..];
@@ -226,7 +240,7 @@ mod tests {
         assert_eq!(row.undecided(LIMITS), 3..6);
         row.take(&choices(&[5, 1, 5]), None, LIMITS);
         assert_eq!((row.target(), row.ended(), row.passes), (&[9, 8, 6, 5, 1][..], true, 3));
-        let output = row.into_output();
+        let output = row.into_decoded();
         assert!(output.scores.iter().map(|score| -score.log_probability as u32).eq(output.ids), "one each");
         let mut endless = Row::new(0, Sentence::default(), LIMITS);
         for _ in 0..6 {
@@ -240,14 +254,15 @@ mod tests {
     fn a_faulty_choice_ends_a_row() {
         let mut row = Row::new(0, Sentence::default(), LIMITS);
         row.take(&Choices { faulty: Some(0), ..choices(&[9]) }, None, LIMITS);
-        assert!(row.ended() && row.into_output().is_faulty);
+        assert!(row.ended() && row.into_decoded().is_faulty);
     }
 
     #[test]
     fn a_fault_after_a_wrong_draft_decides_nothing() {
         // The drafts 9 and 8 are right and 7 is wrong: the choices 9, 8 and 6 are taken, those after them are not.
         let taken = |at: usize| {
-            let mut row = Row::new(0, Sentence::default(), LIMITS).with_draft(&[9, 8, 7, 5, 1]);
+            let mut row = Row::new(0, Sentence::default(), LIMITS);
+            row.target.extend([9, 8, 7, 5, 1]);
             row.take(&Choices { faulty: Some(at), ..choices(&[9, 8, 6, 5, 1]) }, None, LIMITS);
             (row.ended(), row.is_faulty, row.accepted())
         };

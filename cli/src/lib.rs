@@ -12,6 +12,7 @@
 //! - [`interrupt`]: Ctrl-C, and how the system asks a program to end
 //! - [`args`]: options that all programs have: `--color`, `--quiet`, `--output-format`
 //! - [`mod@choices`]: options whose value is one of a few names
+//! - [`limits`]: options that withhold uncertain tags
 //! - [`documents`]: the commands `completions` and `man`
 
 pub mod args;
@@ -21,6 +22,7 @@ pub mod documents;
 pub mod error;
 pub mod exit;
 pub mod interrupt;
+pub mod limits;
 pub mod output;
 pub mod program;
 pub mod records;
@@ -31,5 +33,6 @@ pub use console::Console;
 pub use documents::Documents;
 pub use exit::Exit;
 pub use interrupt::stop_on_interrupt;
+pub use limits::ErrorLimits;
 pub use program::{Program, main};
 pub use records::Records;

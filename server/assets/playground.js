@@ -83,6 +83,8 @@ function marked(result, withScores) {
     end = span.end;
   }
   item.append(characters.slice(end).join(""));
+  if (result.abstained) item.append(made("p", "help", "The tags are withheld: they are too uncertain."));
+  if (result.withheld) item.append(made("p", "help", `Spans withheld because they are too uncertain: ${result.withheld}`));
   for (const warning of result.warnings || []) item.append(made("p", "help", warning));
   return item;
 }

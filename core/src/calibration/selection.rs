@@ -89,6 +89,12 @@ pub struct Guarantee {
 }
 
 impl Guarantee {
+    /// The guarantee for sentences or, without a limit for these, for spans.
+    pub fn of_limits(sentences: Option<f64>, spans: Option<f64>, confidence: f64) -> Option<Self> {
+        let limits = [(Unit::Sentences, sentences), (Unit::Spans, spans)];
+        limits.into_iter().find_map(|(of, limit)| Some(Self { of, max_error: limit?, confidence }))
+    }
+
     /// Whether both numbers are between 0 and 1. Nothing is claimed for others.
     pub fn is_possible(&self) -> bool {
         [self.max_error, self.confidence].iter().all(|number| *number > 0.0 && *number < 1.0)

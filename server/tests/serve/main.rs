@@ -2,6 +2,7 @@
 //!
 //! - [`running`]: starts the program and speaks HTTP to it
 //! - [`tagging`]: what `/tag` answers; [`inference`]: the Open Inference Protocol
+//! - [`withholding`]: `--max-error`, which withholds uncertain tags
 //! - [`limits`]: what is too large, too much or too slow
 //! - [`documents`]: keys, metrics, ids, the OpenAPI description and the page
 //! - [`reload`]: files that are replaced while they are served
@@ -20,3 +21,4 @@ mod running;
 mod schema;
 mod stop;
 mod tagging;
+mod withholding;

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueHint};
-use hyperloader_cli::{CommonArgs, Documents, choices};
+use hyperloader_cli::{CommonArgs, Documents, ErrorLimits, choices};
 use hyperloader_core::corpus::{Columns, Fields, LabelPreset, OffsetUnit, ReadOptions};
 use hyperloader_runtime::{
-    Alignment, BackendKind, BackendOptions, Device, DraftFrom, Guarantee, Mode, Split, TaggerOptions, Unit,
-    Words,
+    Alignment, BackendKind, BackendOptions, Device, DraftFrom, Guarantee, Mode, Split, TaggerOptions, Words,
 };
 
 use crate::doctor::DoctorArgs;
@@ -227,23 +226,8 @@ pub(crate) struct TagArgs {
     #[arg(long)]
     scores: bool,
 
-    /// Withhold tags so that at most this share of the answered sentences has a wrong tag
-    ///
-    /// Sentences with lower scores than the share needs get no tags, and `"abstained":true` in JSON Lines. The share holds
-    /// for sentences like those that `hl-train calibrate` counted.
-    #[arg(long, value_name = "X", value_parser = inner_share, group = "limit")]
-    max_error: Option<f64>,
-
-    /// Withhold spans so that at most this share of the spans that are given out is wrong
-    ///
-    /// A span is wrong if its label or its words are. Withheld spans have the tag `O`, and `"withheld"` in JSON Lines is their
-    /// number. The share holds for sentences like those that `hl-train calibrate` counted.
-    #[arg(long, value_name = "X", value_parser = inner_share, group = "limit")]
-    max_span_error: Option<f64>,
-
-    /// Probability that the share of `--max-error` or `--max-span-error` holds
-    #[arg(long, value_name = "X", default_value = "0.9", value_parser = inner_share, requires = "limit")]
-    confidence: f64,
+    #[command(flatten)]
+    limits: ErrorLimits,
 
     /// ONNX Runtime's library [default: `ORT_DYLIB_PATH`, else searched for]
     ///
@@ -338,17 +322,10 @@ impl TagArgs {
         let (read, offsets) = (self.read_options(), self.offsets.name());
         let fields = (&read.fields.text, &read.fields.tokens, &read.columns, read.separator);
         let split = if *no_split { Split::Never } else { *split };
-        let guarantee = self.guarantee();
+        let guarantee = guarantee(&self.limits);
         format!(
             "{input_format:?} {words} {split} {fields:?} {offsets} {decode} {draft_from} {align:?} {scores} {guarantee:?}"
         )
-    }
-
-    /// The guarantee that is asked for: `--max-error` and `--max-span-error` exclude each other.
-    fn guarantee(&self) -> Option<Guarantee> {
-        let limits = [(Unit::Sentences, self.max_error), (Unit::Spans, self.max_span_error)];
-        let confidence = self.confidence;
-        limits.into_iter().find_map(|(of, limit)| Some(Guarantee { of, max_error: limit?, confidence }))
     }
 
     /// How the tagger of `model` runs.
@@ -373,16 +350,14 @@ impl TagArgs {
             mode: self.decode,
             draft_from: self.draft_from,
             scores: self.scores,
-            guarantee: self.guarantee(),
+            guarantee: guarantee(&self.limits),
         }
     }
 }
 
-fn inner_share(text: &str) -> std::result::Result<f64, String> {
-    match text.parse() {
-        Ok(number) if number > 0.0 && number < 1.0 => Ok(number),
-        _ => Err("expected a number between 0 and 1".to_owned()),
-    }
+/// The guarantee that is asked for.
+fn guarantee(limits: &ErrorLimits) -> Option<Guarantee> {
+    Guarantee::of_limits(limits.max_error, limits.max_span_error, limits.confidence)
 }
 
 #[cfg(test)]

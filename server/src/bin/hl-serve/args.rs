@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueHint};
-use hyperloader_cli::{CommonArgs, Documents, OutputFormat, choices};
-use hyperloader_runtime::{BackendKind, BackendOptions, Device, Mode, Split, TaggerOptions};
+use hyperloader_cli::{CommonArgs, Documents, ErrorLimits, OutputFormat, choices};
+use hyperloader_runtime::{BackendKind, BackendOptions, Device, Guarantee, Mode, Split, TaggerOptions};
 use hyperloader_server::{Config, Limits, ModelPath};
 
 use crate::log::{LogFormat, LogLevel};
@@ -183,6 +183,9 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     no_scores: bool,
 
+    #[command(flatten)]
+    limits: ErrorLimits,
+
     /// Which texts are tagged in parts
     #[arg(long, default_value = "long", value_name = "TEXTS", value_parser = choices(Split::CHOICES))]
     split: Split,
@@ -226,6 +229,7 @@ impl ServeArgs {
 
     fn tagger(&self) -> TaggerOptions {
         let cores = || std::thread::available_parallelism().ok().filter(|_| self.workers > 1);
+        let ErrorLimits { max_error, max_span_error, confidence } = self.limits;
         let share = || Some((cores()?.get() / usize::from(self.workers)).max(1));
         TaggerOptions {
             backend: BackendOptions {
@@ -240,6 +244,7 @@ impl ServeArgs {
             split: self.split,
             mode: self.decode,
             scores: !self.no_scores,
+            guarantee: Guarantee::of_limits(max_error, max_span_error, confidence),
             ..TaggerOptions::default()
         }
     }

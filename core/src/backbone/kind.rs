@@ -41,12 +41,4 @@ impl BackboneKind {
             None => None,
         }
     }
-
-    /// What to do with a model of this kind where a method needs another.
-    pub(super) fn hint(self) -> &'static str {
-        match self {
-            Self::T5 => "the backbone of `unipelt-bert` is a BERT or MiniLM, such as `bert-base-uncased`",
-            Self::Bert => "the method for a BERT is `unipelt-bert`",
-        }
-    }
 }

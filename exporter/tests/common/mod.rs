@@ -161,7 +161,7 @@ impl HyperCase {
         let folder = tempfile::tempdir().unwrap();
         self.write_backbone(folder.path());
         let backbone = T5Backbone::open(folder.path(), self.t5.cross_attention_relative_bias).unwrap();
-        let weights = task_weights(&self.method, &self.t5, &self.state, task).unwrap();
+        let weights = task_weights(&self.method, &self.t5.shape(), &self.state, task).unwrap();
         T5Model::new(backbone, Tensors::new(), weights)
     }
 }

@@ -21,8 +21,8 @@ pub(crate) mod network;
 mod scored;
 pub(crate) mod tagger;
 
+pub use crate::model::mode::Mode;
 pub use generator::{generated, pooled};
-pub use layers::Mode;
 pub use learner::T5Learner;
 pub use network::T5;
 pub use tagger::T5Tagger;

@@ -6,6 +6,7 @@ pub(crate) mod random_run;
 
 use std::path::{Path, PathBuf};
 
+use hyperloader_core::backbone::BackboneConfig;
 use hyperloader_core::backbone::t5::{FeedForward, T5Backbone, T5Config};
 use hyperloader_core::method::{HyperConfig, LoraConfig, Method, MethodConfig, TaskShape};
 use hyperloader_core::weights::tensors::{TensorFile, Tensors};

@@ -41,8 +41,6 @@ struct Pass<'a, 'o> {
     modules: &'a dyn LayerModules,
     /// The mask as a bias on scores, `[batch, 1, 1, prefix_len + source_len]`.
     bias: Tensor,
-    /// Dropout of states.
-    hidden: Mode,
     /// Dropout of attention weights.
     attention: Mode,
     observe: &'a mut Observe<'o>,
@@ -100,7 +98,7 @@ impl Bert {
         let modules = task.modules.of_pass(&self.config, &mask);
         let visible = Tensor::ones([mask.size()[0], modules.prefix_len()], (kind, mask.device()));
         let bias = (Tensor::cat(&[visible, mask], 1) * -MASKED + MASKED).unsqueeze(1).unsqueeze(1);
-        let mut pass = Pass { modules: &*modules, bias, hidden, attention, observe };
+        let mut pass = Pass { modules: &*modules, bias, attention, observe };
         let mut x = hidden.dropout(self.embed(input_ids));
         (pass.observe)(Observed::Hidden(&x));
         for (index, layer) in self.layers.iter().enumerate() {

@@ -29,7 +29,7 @@ pub struct T5Tagger {
     /// The names of the tasks.
     pub tasks: Vec<String>,
     /// The sites of the backbone.
-    shape: BackboneShape,
+    pub shape: BackboneShape,
 }
 
 impl T5Tagger {

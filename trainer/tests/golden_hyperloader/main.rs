@@ -55,7 +55,7 @@ fn names_shapes_and_counts_of_tensors_equal_the_references() {
 #[test]
 fn generated_weights_equal_the_references() {
     Case::for_each_task(|case, task, what| {
-        let T5Tagger { t5, parameters, .. } = &case.tagger;
+        let T5Tagger { parameters, .. } = &case.tagger;
         let method = &case.hyper;
         let file = case.file("generated_weights");
         let mut left: Vec<&String> =

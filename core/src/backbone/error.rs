@@ -73,7 +73,7 @@ pub enum BackboneError {
     #[error(transparent)]
     WordPiece(#[from] WordPieceError),
     /// The folder holds a model of another kind than is needed.
-    #[error("`{}` holds a {found}, but {purpose} a {expected}\nhint: {hint}", folder.display())]
+    #[error("`{}` holds a {found}, but {purpose} a {expected}\nhint: {}", folder.display(), hint)]
     Kind {
         /// Path of the folder.
         folder: PathBuf,

@@ -29,6 +29,9 @@ impl fmt::Display for BackboneKind {
 }
 
 impl BackboneKind {
+    /// All kinds.
+    pub const ALL: [Self; 2] = [Self::T5, Self::Bert];
+
     /// The kind of the model in `folder`, from `config.json`: its `model_type` or, without one, the field that holds the
     /// width of the hidden states. `None` if the file is unreadable or describes another model.
     pub fn of_folder(folder: &Path) -> Option<Self> {

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use hyperloader_cli::{Console, FormatArgs};
+use hyperloader_core::backbone::BackboneKind;
 use hyperloader_core::backbone::registry::Architecture;
 use hyperloader_core::method::{TaskShape, variant};
 use hyperloader_trainer::parameter_count::{ParameterCount, count, paper};
@@ -40,7 +41,10 @@ pub(crate) fn run(args: &ParamsArgs, console: &Console) -> Result<()> {
     let method = variant(&args.method).context("the method has no published hyper-parameters")?;
     let kinds = method.method().backbones();
     let base = Architecture::preset(kinds, None)?;
-    let backbone = Architecture::preset(kinds, args.backbone_preset.as_deref())?;
+    let backbone = match args.backbone_preset.as_deref() {
+        Some(name) => Architecture::preset(&BackboneKind::ALL, Some(name))?,
+        None => base.clone(),
+    };
     method.validate(backbone.config(), &TaskShape::named(&tasks))?;
     let (counted, on_base) = (count(&method, backbone.config(), &tasks), backbone == base);
     let figures = paper(&args.method).filter(|_| on_base);

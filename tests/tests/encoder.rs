@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyperloader_core::backbone::BackboneKind;
-use hyperloader_core::backbone::bert::BertBackbone;
+use hyperloader_core::backbone::bert::{BertBackbone, BertConfig};
 use hyperloader_core::method::Method;
 use hyperloader_core::run::{Run, Which};
 use hyperloader_core::text::labels::{LabelSet, bio_tags};
 use hyperloader_core::text::target::Alignment;
 use hyperloader_core::text::wordpiece::WordPiece;
+use hyperloader_core::weights::tensors::{HostTensor, write_tensors};
 use hyperloader_exporter::bert::{BertModel, BertReference, Form};
 use hyperloader_runtime::{Backend, BackendKind, BackendOptions, Tagger, TaggerOptions, Value};
 use hyperloader_tests::{Workplace, fixture};
@@ -21,6 +22,8 @@ use hyperloader_trainer::model::bert::BertTagger;
 use hyperloader_trainer::model::{Decoding, Learner, MatrixPrecision, Placement, Start, TaskLabels};
 use hyperloader_trainer::parameters::{Parameters, to_host};
 use ndarray::{Array2, Ix2};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use tch::Device;
 
 /// Of logits, absolute.
@@ -241,4 +244,54 @@ fn tasks_of_a_bundle_share_the_encoder_and_tasks_in_one_graph_are_refused() {
     error: the graphs of tasks `mtod` and `snips` differ in more than adapters and LoRA
     hint: export them to files of their own, with `--all` or `--bundle`
     ");
+}
+
+/// A BERT of random weights that is wide enough for its matrices to be stored in fewer bits.
+fn write_wide_backbone(folder: &Path) {
+    let tiny = fixture("backbones/bert-tiny");
+    let config = BertConfig {
+        hidden_size: 128,
+        intermediate_size: 192,
+        num_hidden_layers: 1,
+        ..BertConfig::from_file(&tiny.join("config.json")).unwrap()
+    };
+    std::fs::create_dir_all(folder).unwrap();
+    let mut fields = serde_json::to_value(&config).unwrap();
+    fields["model_type"] = "bert".into();
+    std::fs::write(folder.join("config.json"), fields.to_string()).unwrap();
+    std::fs::copy(tiny.join("tokenizer.json"), folder.join("tokenizer.json")).unwrap();
+    let mut random = ChaCha8Rng::seed_from_u64(19);
+    let tensors = config.tensors().into_iter().map(|(name, shape)| {
+        let centre = if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
+        let tensor = HostTensor::from_shape_simple_fn(shape, || centre + random.random_range(-0.15..0.15));
+        (name, tensor)
+    });
+    write_tensors(&folder.join("model.safetensors"), &tensors.collect()).unwrap();
+}
+
+#[test]
+fn files_of_every_precision_are_those_of_the_reference_model_with_rounded_matrices() {
+    let place = Workplace::new();
+    write_wide_backbone(&place.path("wide"));
+    let tiny = fixture("backbones/bert-tiny");
+    let config = config(Method::Full).replace(&*tiny.to_string_lossy(), "wide");
+    for method in ["hyperloader", "unipelt-bert"] {
+        place.write("hyperloader.toml", config.replace("\"full\"", &format!("\"{method}\"")));
+        let arguments = ["--quiet", "--name", method, "--steps", "12"];
+        place.program("hl-train").args(arguments).assert().success();
+        let mut sizes = Vec::new();
+        for precision in ["f32", "f16", "bf16", "int8", "int4"] {
+            let file = format!("{method}-{precision}.onnx");
+            let mut export = place.program("hl-export");
+            export.args(["--task", "snips", "--run", &format!("runs/{method}"), "--precision", precision]);
+            // The file is verified against the reference model in this precision; what it costs does not matter here.
+            let output = export.args(["--max-f1-drop", "1", "--output", &file]).output().unwrap();
+            let message = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success(), "{method} {precision}: {message}");
+            assert_eq!(message.contains(&format!("folded vs {precision}")), precision != "f32", "{message}");
+            sizes.push(std::fs::metadata(place.path(&file)).unwrap().len());
+        }
+        let [f32, f16, bf16, int8, int4] = sizes[..] else { panic!("{sizes:?}") };
+        assert!(int4 < int8 && int8 < f16 && f16.abs_diff(bf16) < 5_000 && f16 < f32, "{method}: {sizes:?}");
+    }
 }

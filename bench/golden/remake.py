@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import compare
+import encoder
 import models
 import texts
 
@@ -28,7 +29,7 @@ def arrays(tensors):
 
 def tensor_sets(golden, out):
     """Yields name, kind, recorded and new vectors of each file of tensors; writes the new ones to `out` if given."""
-    for folder, make in models.SETS.items():
+    for folder, make in {**models.SETS, **encoder.SETS}.items():
         for file, (kind, made) in make(golden / folder).items():
             made = {name: tensor.detach().clone() for name, tensor in made.items()}
             if out:

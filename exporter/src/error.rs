@@ -4,7 +4,7 @@ use hyperloader_core::backbone::BackboneError;
 use hyperloader_core::backbone::t5::Stack;
 use hyperloader_core::files::FileError;
 use hyperloader_core::format::tagger::MetadataError;
-use hyperloader_core::method::{Method, MethodError};
+use hyperloader_core::method::MethodError;
 use hyperloader_core::run::RunError;
 use hyperloader_core::text::sentt::SentTError;
 use hyperloader_core::text::wordpiece::WordPieceError;
@@ -16,7 +16,6 @@ use crate::fold::FoldError;
 use crate::import::error::ImportError;
 use crate::materialise::MaterialiseError;
 use crate::multi::error::MultiError;
-use crate::precision::Precision;
 use crate::verify::Ladder;
 
 /// A task could not be exported. No file is left at the given path; an older file there stays as it was.
@@ -34,14 +33,6 @@ pub enum ExportError {
     /// Method and backbone do not belong together.
     #[error(transparent)]
     Method(#[from] MethodError),
-    /// The method's models cannot be written in the requested precision.
-    #[error("method `{method}` cannot be exported as {precision}\nhint: use `--precision f32`")]
-    Precision {
-        /// The method of the run.
-        method: Method,
-        /// The requested precision.
-        precision: Precision,
-    },
     /// A tensor or the tokenizer of the model is unusable.
     #[error(transparent)]
     Model(#[from] ModelError),

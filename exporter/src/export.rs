@@ -246,11 +246,7 @@ impl Exporter {
     ) -> Result<R, ExportError> {
         let model = self.model(task)?;
         let precision = options.storage.precision;
-        if !model.precisions().contains(&precision) {
-            let method = self.run.manifest.method.method();
-            return Err(ExportError::Precision { method, precision });
-        }
-        let metadata = self.metadata_of(task, model.interface(&self.run.manifest)?, precision)?;
+        let metadata = self.metadata_of(task, model.interface(&self.run.manifest, task)?, precision)?;
         let graph = file_graph(&*model, &metadata, &options.storage, options.opset)?;
         check_patterns(&graph, &options.storage)?;
         use_it(&*model, &graph, &StoredMatrices::new(options.storage.clone()))
@@ -281,7 +277,7 @@ impl Exporter {
     /// Returns an error if the task's model or the backbone's tokenizer is unusable.
     pub fn metadata(&self, task: &Task) -> Result<TaggerMetadata, ExportError> {
         let model = self.model(task)?;
-        self.metadata_of(task, model.interface(&self.run.manifest)?, Precision::F32)
+        self.metadata_of(task, model.interface(&self.run.manifest, task)?, Precision::F32)
     }
 
     fn metadata_of(
@@ -310,10 +306,7 @@ impl Exporter {
             decoder_start_token_id: interface.start,
             decoder_layers: interface.decoder_layers,
             memory: interface.memory,
-            source_prefix: self
-                .source_prefix
-                .clone()
-                .unwrap_or_else(|| manifest.method.source_prefix(&task.name).to_owned()),
+            source_prefix: self.source_prefix.clone().unwrap_or(interface.source_prefix),
             method: manifest.method.method().to_string(),
             run: manifest.name.clone(),
             step: self.checkpoint.step,

@@ -7,7 +7,6 @@ use hyperloader_core::weights::tensors::Tensors;
 use hyperloader_onnx::Opset;
 
 use crate::error::{ExportError, GraphError, ModelError};
-use crate::precision::Precision;
 use crate::precision::matrices::StoredMatrices;
 use crate::verify::answers::ReferenceRun;
 use crate::weights::{Loras, TaskGraph};
@@ -19,9 +18,6 @@ pub(crate) trait Exportable {
     /// # Errors
     /// Returns an error if the task's weights do not fit the backbone.
     fn graph(&self, opset: Opset, loras: Loras) -> Result<TaskGraph<'_>, GraphError>;
-
-    /// The precisions that a file of this model can have.
-    fn precisions(&self) -> &'static [Precision];
 
     /// Groups of matrices that a precision may be too coarse for, as patterns of their names.
     fn groups(&self) -> &'static [&'static str];
@@ -42,7 +38,7 @@ pub(crate) trait Exportable {
     ///
     /// # Errors
     /// Returns an error if the tokenizer cannot be read.
-    fn interface(&self, manifest: &Manifest) -> Result<Interface, ModelError>;
+    fn interface(&self, manifest: &Manifest, task: &Task) -> Result<Interface, ModelError>;
 }
 
 /// The fields of the metadata that depend on the architecture.
@@ -60,6 +56,8 @@ pub(crate) struct Interface {
     pub(crate) start: i64,
     /// Number of blocks of the decoder; 0 for a token classifier.
     pub(crate) decoder_layers: usize,
+    /// Begins each source, so that the model knows the task; empty if it needs none.
+    pub(crate) source_prefix: String,
     /// Names of inner values that the decoder reads besides keys and values.
     pub(crate) memory: Vec<String>,
     /// Transitions of the drafter, if the task has one.

@@ -5,6 +5,15 @@ use hyperloader_core::weights::task::Lora;
 use hyperloader_core::weights::tensors::HostTensor;
 use ndarray::{Array2, ArrayView2, Ix2, Zip};
 
+/// Where LoRA is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As in training: `W x + scale * B (A x)`.
+    UnFolded,
+    /// Folded into the matrix, as in an exported file: `W' x`.
+    Folded,
+}
+
 /// A matrix could not be folded.
 #[derive(Debug, thiserror::Error)]
 pub enum FoldError {

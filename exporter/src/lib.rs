@@ -17,6 +17,7 @@
 //! The task's model:
 //! - [`materialise`]: computes the weights of a task from a checkpoint, for each family of methods
 //! - `fold`: folds LoRA into the matrices that it updates
+//! - `site`: adapters and LoRA at the sites of any backbone: tensors, graph and reference model
 //! - [`t5`], [`bert`]: model, graph and reference model of each architecture
 //! - `exportable`: the traits that both architectures implement
 //! - [`import`]: checkpoints of other programs as runs
@@ -50,6 +51,7 @@ mod multi;
 mod operators;
 mod precision;
 mod proof;
+mod site;
 mod summary;
 pub mod t5;
 mod tensor;
@@ -60,7 +62,7 @@ pub mod weights;
 pub use cost::{Cost, CostCheck, CostError, SentencesError, TooCostly, cost_sentences};
 pub use error::{ExportError, GraphError, ModelError};
 pub use export::{Exporter, Options, write_t5};
-pub use fold::FoldError;
+pub use fold::{FoldError, Form};
 pub use glob::Pattern;
 pub use import::{Import, ImportError};
 pub use multi::MultiError;

@@ -8,8 +8,8 @@ mod methods;
 use std::path::Path;
 
 use common::{ids, random_run};
-use hyperloader_core::backbone::Backbone;
 use hyperloader_core::backbone::t5::T5Backbone;
+use hyperloader_core::backbone::{Backbone, BackboneConfig};
 use hyperloader_core::run::{Run, Which};
 use hyperloader_core::weights::tensors::Tensors;
 use hyperloader_exporter::materialise::task_weights;
@@ -29,7 +29,7 @@ fn backbone(case: &MethodCase) -> T5Backbone {
 
 fn model(case: &MethodCase) -> T5Model {
     let backbone = backbone(case);
-    let weights = task_weights(&case.method, &backbone.config, &case.trained, TASK).unwrap();
+    let weights = task_weights(&case.method, &backbone.config.shape(), &case.trained, TASK).unwrap();
     T5Model::new(backbone, Tensors::new(), weights)
 }
 

@@ -92,7 +92,7 @@ fn difference(run: &Run, task: &str) -> f64 {
         let encoded = t5.encode(&weights, &tensor(&source), &mask, Mode::Evaluation);
         t5.logits(&t5.decode(&weights, &tensor(&target), &encoded, &mask, Mode::Evaluation))
     });
-    let generated = task_weights(method, run.manifest.t5().unwrap(), &tensors, task).unwrap();
+    let generated = task_weights(method, &run.manifest.backbone_config().shape(), &tensors, task).unwrap();
     let model = T5Model::new(*backbone, tensors.clone(), generated);
     let reference = Reference::new(&model, Form::Folded);
     let encoded = reference.encode(&source, &mask).unwrap();

@@ -43,6 +43,48 @@ fn parameters_are_exactly_those_of_the_published_systems() {
     }
 }
 
+/// docs/reference/encoders.md#parameter-counts, and for `unipelt-bert` docs/reference/parameter-counts.md#bert-base. The encoders
+/// have 108,891,648 and 22,565,376 parameters, without poolers.
+#[test]
+fn parameters_on_an_encoder_are_those_of_the_formulas() {
+    for (variant, backbone, trainable, total) in [
+        ("hyperloader", "bert-base", 3_406_872, 112_260_120),
+        ("hyperformer++", "bert-base", 2_620_312, 111_473_560),
+        ("hyperformer", "bert-base", 5_159_472, 114_012_720),
+        ("adapters", "bert-base", 1_789_056, 110_680_704),
+        ("lora", "bert-base", 294_912, 109_186_560),
+        ("unipelt", "bert-base", 2_083_968, 110_975_616),
+        ("full", "bert-base", 108_891_648, 108_891_648),
+        ("unipelt-bert", "bert-base", 11_083_376, 119_975_024),
+        ("hyperloader", "minilm-l6-h384", 1_112_076, 23_667_468),
+        ("hyperformer++", "minilm-l6-h384", 718_732, 23_274_124),
+        ("hyperformer", "minilm-l6-h384", 1_385_112, 23_940_504),
+        ("adapters", "minilm-l6-h384", 226_080, 22_791_456),
+        ("lora", "minilm-l6-h384", 73_728, 22_639_104),
+        ("unipelt", "minilm-l6-h384", 299_808, 22_865_184),
+        ("full", "minilm-l6-h384", 22_565_376, 22_565_376),
+        ("unipelt-bert", "minilm-l6-h384", 2_760_872, 25_326_248),
+    ] {
+        let counted = params(variant, backbone);
+        let found = (counted["trainable"].as_u64().unwrap(), counted["total"].as_u64().unwrap());
+        assert_eq!(found, (trainable, total), "{variant} on {backbone}");
+    }
+}
+
+#[test]
+fn a_method_is_not_counted_on_a_backbone_that_it_does_not_run_on() {
+    let place = Workplace::new();
+    let mut params = place.program("hl-train");
+    let transcript = place.transcript(params.args([
+        "params",
+        "--method",
+        "hyperdecoder",
+        "--backbone-preset",
+        "bert-base",
+    ]));
+    insta::assert_snapshot!(transcript);
+}
+
 #[test]
 fn the_papers_figure_stands_beside_what_is_counted() {
     let place = Workplace::new();

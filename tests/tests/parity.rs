@@ -175,7 +175,8 @@ fn assert_equal_logits(subject: &Subject, task: &str, examples: &[&Example], pat
     let real = ids(&batch.target_ids).mapv(|id| id != trainer.t5.config.pad_token_id);
 
     let tensors = run.read(run.checkpoint(Which::Best).unwrap()).unwrap();
-    let generated = task_weights(&run.manifest.method, run.manifest.t5().unwrap(), &tensors, task).unwrap();
+    let generated =
+        task_weights(&run.manifest.method, &run.manifest.backbone_config().shape(), &tensors, task).unwrap();
     let backbone = run.backbone(None).unwrap().downcast::<T5Backbone>().unwrap();
     let model = T5Model::new(*backbone, tensors, generated);
     let reference = Reference::new(&model, Form::Folded);

@@ -3,11 +3,12 @@
 
 use std::convert::Infallible;
 
-use hyperloader_core::backbone::BackboneKind;
-use hyperloader_core::backbone::t5::{Stack, T5Config};
+use hyperloader_core::backbone::registry::Architecture;
+use hyperloader_core::backbone::{BackboneConfig, BackboneKind};
 use hyperloader_core::method::{
-    HyperConfig, Init, MethodConfig, TaskShape, TrainableTensor, Variant, variants,
+    HyperConfig, Init, Method, MethodConfig, TaskShape, TrainableTensor, Variant, variants,
 };
+use hyperloader_core::weights::site::Stack;
 use hyperloader_core::weights::task::{Adapter, Generator, Linear, Lora, TaskWeights};
 use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_exporter::materialise::task_weights;
@@ -16,7 +17,7 @@ use hyperloader_trainer::parameters::{Parameters, to_host};
 use ndarray::ArrayD;
 use tch::{Device, Tensor};
 
-/// What a task has besides T5: each tensor with its place, and the rest as text.
+/// What a task has besides the backbone: each tensor with its place, and the rest as text.
 fn flat<T>(weights: &TaskWeights<T>) -> Vec<(String, &T)> {
     let mut list = Vec::new();
     for stack in Stack::BOTH {
@@ -81,24 +82,22 @@ fn moved(list: Vec<TrainableTensor>) -> Vec<TrainableTensor> {
     list.into_iter().map(move_away).collect()
 }
 
-#[test]
-fn each_variant_generates_in_training_what_is_materialised_for_export() {
-    let t5 = T5Config::preset("t5-nano").unwrap();
+/// Compares all variants that `fits` on a backbone; gives the number of tensors of each.
+fn compare(backbone: &dyn BackboneConfig, fits: impl Fn(&Variant) -> bool) -> String {
     let tasks = TaskShape::named(&["mtop".to_owned(), "snips".to_owned()]);
-    let shapes = t5.tensors();
-    let placeholder = |name: &str| Ok::<_, Infallible>(HostTensor::ones(shapes[name].clone()));
+    let shape = backbone.shape();
+    let placeholder = |name: &str| Ok::<_, Infallible>(HostTensor::ones(shape.tensors[name].clone()));
     let mut counts = Vec::new();
-    let on_t5 = |variant: &Variant| variant.config.method().runs_on(BackboneKind::T5);
-    for variant in variants().into_iter().filter(on_t5) {
+    for variant in variants().into_iter().filter(fits) {
         let config = match variant.config {
             MethodConfig::Hyper(config) => HyperConfig { reduction_factor: 16, ..config }.into(),
             config => config,
         };
-        config.validate(&t5, &tasks).unwrap();
-        let list = moved(config.trainable_tensors(&t5, &tasks));
+        config.validate(backbone, &tasks).unwrap();
+        let list = moved(config.trainable_tensors(backbone, &tasks));
         let Ok(parameters) = Parameters::initialise(&list, 5, Device::Cpu, placeholder);
-        let trained = tch::no_grad(|| generate(&config, &t5, &parameters, "snips")).unwrap();
-        let exported = task_weights(&config, &t5, &parameters.to_host(), "snips").unwrap();
+        let trained = tch::no_grad(|| generate(&config, &shape, &parameters, "snips")).unwrap();
+        let exported = task_weights(&config, &shape, &parameters.to_host(), "snips").unwrap();
         let (trained, exported) = (flat::<Tensor>(&trained), flat::<ArrayD<f32>>(&exported));
         assert_eq!(trained.len(), exported.len(), "{}", variant.name);
         for ((site, trained), (other, exported)) in trained.iter().zip(&exported) {
@@ -111,6 +110,40 @@ fn each_variant_generates_in_training_what_is_materialised_for_export() {
         }
         counts.push(format!("{}: {}", variant.name, trained.len()));
     }
+    counts.join("\n")
+}
+
+#[test]
+fn each_variant_generates_in_training_what_is_materialised_for_export() {
+    let t5 = Architecture::preset(&[BackboneKind::T5], Some("t5-nano")).unwrap();
+    let counts = compare(t5.config(), |variant| variant.config.method().runs_on(BackboneKind::T5));
     // Tensors that a task has besides T5's: four blocks a stack, six an adapter with its norm, two a LoRA pair.
-    insta::assert_snapshot!(counts.join("\n"));
+    insta::assert_snapshot!(counts);
+}
+
+#[test]
+fn each_variant_on_an_encoder_generates_in_training_what_is_materialised_for_export() {
+    let bert = Architecture::preset(&[BackboneKind::Bert], Some("minilm-l6-h384")).unwrap();
+    // `unipelt-bert` has modules of its own, which its golden vectors fix.
+    let fits = |variant: &Variant| {
+        let method = variant.config.method();
+        method.runs_on(BackboneKind::Bert) && method != Method::UnipeltBert
+    };
+    // Six layers, and within a layer as in a T5's encoder.
+    insta::assert_snapshot!(compare(bert.config(), fits), @r"
+    hyperloader: 96
+    hyperformer++: 72
+    hyperformer: 72
+    hyperloader-4-lora: 96
+    hyperloader-4-lora-self: 96
+    hyperloader-8-lora: 96
+    hyperloader-r16: 96
+    hyperloader-no-adapters: 24
+    hyperloader-no-adapters-norm-heads: 24
+    hyperloader-paper-embedding: 96
+    adapters: 48
+    lora: 24
+    unipelt: 72
+    full: 0
+    ");
 }

@@ -14,9 +14,10 @@ use hyperloader_core::backbone::bert::BertConfig;
 use hyperloader_core::method::TaskShape;
 use hyperloader_core::method::family::MethodFamily;
 use hyperloader_core::method::unipelt_bert::{UnipeltBertConfig, UnipeltWeights, names};
+use hyperloader_core::weights::task::Linear;
 use hyperloader_core::weights::tensors::TensorFile;
 use hyperloader_trainer::data::IGNORED;
-use hyperloader_trainer::model::bert::{Bert, Observed, tag_loss};
+use hyperloader_trainer::model::bert::{Bert, BertTask, Observed, TaskModules, tag_loss};
 use tch::{Device, Kind, Tensor};
 
 /// Of logits and hidden states.
@@ -46,7 +47,6 @@ struct Case {
     method: UnipeltBertConfig,
     /// The trained tensors by the reference's names.
     leaves: BTreeMap<String, Tensor>,
-    weights: UnipeltWeights<Tensor>,
     io: TensorFile,
 }
 
@@ -94,16 +94,25 @@ impl Case {
         }
         // Nothing of the reference's is left out.
         assert!(pelt.shapes().keys().all(|name| leaves.contains_key(name)));
-        let weights = UnipeltWeights::gather(&method, shape.num_hidden_layers, TASK, |name| {
-            Ok::<_, ()>(leaves[name.strip_prefix(&prefix).unwrap()].shallow_clone())
-        });
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let io = open("io.safetensors");
-        Self { folder: folder.to_owned(), name, bert, method, leaves, weights: weights.unwrap(), io }
+        Self { folder: folder.to_owned(), name, bert, method, leaves, io }
     }
 
     fn inputs(&self) -> [Tensor; 2] {
         ["input_ids", "attention_mask"].map(|name| integers(&self.io, name))
+    }
+
+    fn task(&self, over_padding: bool) -> BertTask {
+        let leaf = |name: &str| self.leaves[name].shallow_clone();
+        let layers = self.bert.config.num_hidden_layers;
+        let weights = UnipeltWeights::gather(&self.method, layers, TASK, |name| {
+            Ok::<_, ()>(leaf(name.strip_prefix(&names::of_task(TASK, "")).unwrap()))
+        });
+        BertTask {
+            modules: TaskModules::Gated { weights: weights.unwrap(), over_padding },
+            classifier: Linear { weight: leaf("classifier.weight"), bias: leaf("classifier.bias") },
+        }
     }
 
     fn logits(&self, over_padding: bool, ids: &Tensor, mask: &Tensor) -> (Tensor, Seen) {
@@ -116,8 +125,8 @@ impl Case {
                 seen.gates.insert(format!("gate.{layer}.{name}"), gate.shallow_clone());
             }
         };
-        let inputs = [ids, mask];
-        let logits = self.bert.logits_observed(&self.weights, over_padding, inputs, false, &mut observe);
+        let task = self.task(over_padding);
+        let logits = self.bert.logits_observed(&task, [ids, mask], false, &mut observe);
         (logits, seen)
     }
 

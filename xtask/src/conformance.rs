@@ -3,8 +3,10 @@
 //! - [`serve`]: `hl-serve` with real clients, in a browser, and under load
 //! - [`wheel`]: the Python package
 //! - [`clusters`]: its examples for Ray and Spark
+//! - [`minilm`]: a real pretrained encoder
 
 mod clusters;
+mod minilm;
 mod serve;
 mod wheel;
 
@@ -27,6 +29,8 @@ pub(crate) enum Check {
     Library,
     /// The tests of Parquet pass, and pyarrow reads what `hl-run` writes
     Parquet,
+    /// Methods on all-MiniLM-L6-v2 are trained, exported in two precisions, and tag the same in both runtimes
+    Minilm,
     /// `hl-serve` with real clients, in a browser, and under load
     Serve,
     /// The wheel of the Python package, installed without a compiler, passes its tests and finds the spans that `hl-run` finds
@@ -48,6 +52,7 @@ pub(crate) fn run(checks: &[Check], serve: &ServeOptions) -> Result<()> {
             Check::Python => python()?,
             Check::Library => library()?,
             Check::Parquet => parquet()?,
+            Check::Minilm => minilm::check()?,
             Check::Serve => serve::run(serve)?,
             Check::Wheel => wheel::check()?,
             Check::Ray => clusters::check("ray")?,

@@ -1,4 +1,4 @@
-//! `cargo xtask setup | demo | test | book | hints | conformance`: the tasks of the HyperLoader workspace.
+//! `cargo xtask setup | backbone | demo | test | book | hints | conformance`: the tasks of the HyperLoader workspace.
 //!
 //! - [`setup`]: fetches the native libraries into `.native/`
 //! - [`demo`]: trains, exports and tags with the real programs
@@ -34,6 +34,12 @@ struct Arguments {
 enum Task {
     /// Fetch libtorch and ONNX Runtime into `.native/`
     Setup,
+    /// Fetch a pretrained model into `.native/backbones/`
+    Backbone {
+        /// The model
+        #[arg(value_enum)]
+        model: setup::backbone::Model,
+    },
     /// Train, export and tag: the three programs on bundled data
     Demo {
         /// Updates of the demo's training
@@ -63,6 +69,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup => setup::run(),
+        Task::Backbone { model } => setup::backbone::run(model),
         Task::Demo { steps } => demo::run(steps),
         Task::Test => checks::run(),
         Task::Book { serve } => book::run(serve),

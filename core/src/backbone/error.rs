@@ -37,10 +37,8 @@ pub enum ConfigError {
         expected: String,
     },
     /// There is no preset of this name.
-    #[error("unknown {kind} preset `{name}`, expected one of {known}")]
+    #[error("unknown preset `{name}`, expected one of {known}")]
     Preset {
-        /// The kind of model.
-        kind: BackboneKind,
         /// The name that was asked for.
         name: String,
         /// All presets.
@@ -73,20 +71,19 @@ pub enum BackboneError {
     /// The tokenizer of a BERT is unusable.
     #[error(transparent)]
     WordPiece(#[from] WordPieceError),
-    /// The folder holds a model of another kind than the method needs.
-    #[error(
-        "`{}` holds a {found}, but method `{method}` runs on a {expected}\nhint: {}",
-        folder.display(), found.hint()
-    )]
+    /// The folder holds a model of another kind than is needed.
+    #[error("`{}` holds a {found}, but {purpose} a {expected}\nhint: {}", folder.display(), hint)]
     Kind {
         /// Path of the folder.
         folder: PathBuf,
         /// The kind of model in it.
         found: BackboneKind,
-        /// The kind that the method needs.
+        /// The kind that is needed.
         expected: BackboneKind,
-        /// The method's name.
-        method: String,
+        /// The method or run that needs it, and a verb.
+        purpose: String,
+        /// What to do.
+        hint: &'static str,
     },
     /// The tokenizer gives ids that the embedding has no row for.
     #[error(

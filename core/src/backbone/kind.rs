@@ -29,6 +29,9 @@ impl fmt::Display for BackboneKind {
 }
 
 impl BackboneKind {
+    /// All kinds.
+    pub const ALL: [Self; 2] = [Self::T5, Self::Bert];
+
     /// The kind of the model in `folder`, from `config.json`: its `model_type` or, without one, the field that holds the
     /// width of the hidden states. `None` if the file is unreadable or describes another model.
     pub fn of_folder(folder: &Path) -> Option<Self> {
@@ -39,14 +42,6 @@ impl BackboneKind {
             None if config.get("d_model").is_some() => Some(Self::T5),
             None if config.get("hidden_size").is_some() => Some(Self::Bert),
             None => None,
-        }
-    }
-
-    /// What to do with a model of this kind where a method needs another.
-    pub(super) fn hint(self) -> &'static str {
-        match self {
-            Self::T5 => "the backbone of `unipelt-bert` is a BERT or MiniLM, such as `bert-base-uncased`",
-            Self::Bert => "the method for a BERT is `unipelt-bert`",
         }
     }
 }

@@ -13,9 +13,11 @@ use super::{Backbone, BackboneConfig};
 /// What a backbone is opened for.
 #[derive(Debug, Clone, Copy)]
 pub struct OpenOptions<'a> {
-    /// The name of the method that will use it, for messages.
-    pub method: &'a str,
-    /// The kinds that the method runs on, at least one. A folder that does not say what it holds is read as the first.
+    /// What needs the backbone, for messages: ``method `lora` runs on``.
+    pub purpose: &'a str,
+    /// What to do if the folder holds a model of another kind.
+    pub hint: &'static str,
+    /// The kinds that fit, at least one. A folder that does not say what it holds is read as the first.
     pub kinds: &'a [BackboneKind],
     /// Whether a T5's cross-attention has a relative bias of its own
     /// (docs/reference/backbones.md#cross-attention-bias). Other backbones have none.
@@ -25,7 +27,7 @@ pub struct OpenOptions<'a> {
 /// Opens the model in `folder`; weights stay on disk until they are read.
 ///
 /// # Errors
-/// If the folder holds a model of a kind that the method does not run on, a file is missing or unusable, or a tensor is
+/// If the folder holds a model of another kind, a file is missing or unusable, or a tensor is
 /// missing, misshapen or unknown; the message names it.
 pub fn open(folder: &Path, options: &OpenOptions<'_>) -> Result<Box<dyn Backbone>, BackboneError> {
     let found = BackboneKind::of_folder(folder);
@@ -35,7 +37,8 @@ pub fn open(folder: &Path, options: &OpenOptions<'_>) -> Result<Box<dyn Backbone
             folder: folder.to_owned(),
             found,
             expected: first,
-            method: options.method.to_owned(),
+            purpose: options.purpose.to_owned(),
+            hint: options.hint,
         });
     }
     Ok(match found.unwrap_or(first) {
@@ -73,16 +76,42 @@ impl Architecture {
         }
     }
 
-    /// The dimensions of a published checkpoint, such as `t5-base` or `bert-base`; those of the kind's base checkpoint
-    /// without a name.
+    /// The dimensions of a published checkpoint of one of `kinds`, such as `t5-base` or `bert-base`; those of the base
+    /// checkpoint of the first kind without a name.
     ///
     /// # Errors
-    /// If `kind` has no preset of that name.
-    pub fn preset(kind: BackboneKind, name: Option<&str>) -> Result<Self, ConfigError> {
-        Ok(match kind {
-            BackboneKind::T5 => Self::T5(T5Config::preset(name.unwrap_or("t5-base"))?),
-            BackboneKind::Bert => Self::Bert(BertConfig::preset(name.unwrap_or("bert-base"))?),
-        })
+    /// If none of `kinds` has a preset of that name.
+    pub fn preset(kinds: &[BackboneKind], name: Option<&str>) -> Result<Self, ConfigError> {
+        let known = kinds.iter().flat_map(|kind| presets(*kind).into_iter().map(move |name| (*kind, name)));
+        let known: Vec<(BackboneKind, &str)> = known.collect();
+        let is_asked = |(kind, known): &&(BackboneKind, &str)| match name {
+            Some(name) => *known == name,
+            None => *known == base_preset(*kind),
+        };
+        match known.iter().find(is_asked) {
+            Some((BackboneKind::T5, name)) => Ok(Self::T5(T5Config::preset(name)?)),
+            Some((BackboneKind::Bert, name)) => Ok(Self::Bert(BertConfig::preset(name)?)),
+            None => Err(ConfigError::Preset {
+                name: name.unwrap_or_default().to_owned(),
+                known: known.iter().map(|(_, name)| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+            }),
+        }
+    }
+}
+
+/// The published checkpoints of a kind.
+fn presets(kind: BackboneKind) -> Vec<&'static str> {
+    match kind {
+        BackboneKind::T5 => T5Config::presets().collect(),
+        BackboneKind::Bert => BertConfig::presets().collect(),
+    }
+}
+
+/// The published checkpoint of a kind whose figures papers give.
+fn base_preset(kind: BackboneKind) -> &'static str {
+    match kind {
+        BackboneKind::T5 => "t5-base",
+        BackboneKind::Bert => "bert-base",
     }
 }
 
@@ -94,7 +123,7 @@ mod tests {
     #[test]
     fn lora_sites_are_projections_of_the_backbone_with_their_widths() {
         for (kind, blocks, sites) in [(BackboneKind::T5, [12, 12], 72), (BackboneKind::Bert, [12, 0], 24)] {
-            let shape = Architecture::preset(kind, None).unwrap().config().shape();
+            let shape = Architecture::preset(&[kind], None).unwrap().config().shape();
             assert_eq!(Stack::BOTH.map(|stack| shape.blocks(stack)), blocks, "{kind}");
             assert_eq!(shape.loras().count(), sites, "{kind}");
             for site in shape.loras() {
@@ -107,7 +136,7 @@ mod tests {
     #[test]
     fn adapter_sites_are_sub_layers_of_the_backbone() {
         for kind in [BackboneKind::T5, BackboneKind::Bert] {
-            let shape = Architecture::preset(kind, None).unwrap().config().shape();
+            let shape = Architecture::preset(&[kind], None).unwrap().config().shape();
             let blocks: usize = shape.stacks().map(|stack| shape.blocks(stack)).sum();
             assert_eq!(shape.adapters().count(), 2 * blocks, "{kind}");
             for site in shape.adapters() {
@@ -122,7 +151,8 @@ mod tests {
     fn the_kind_in_a_folder_decides_what_is_opened() {
         let fixture = |name: &str| Path::new("../fixtures/backbones").join(name);
         let open = |name: &str, kinds: &[BackboneKind]| {
-            let options = OpenOptions { method: "m", kinds, cross_attention_relative_bias: false };
+            let purpose = "method `m` runs on";
+            let options = OpenOptions { purpose, hint: "h", kinds, cross_attention_relative_bias: false };
             open(&fixture(name), &options)
         };
         let both = [BackboneKind::T5, BackboneKind::Bert];
@@ -133,6 +163,9 @@ mod tests {
             assert_eq!(architecture.config().fields(), backbone.config().fields());
         }
         let message = open("bert-tiny", &[BackboneKind::T5]).unwrap_err().to_string();
-        assert!(message.contains("bert-tiny` holds a BERT, but method `m` runs on a T5"), "{message}");
+        assert!(
+            message.contains("bert-tiny` holds a BERT, but method `m` runs on a T5\nhint: h"),
+            "{message}"
+        );
     }
 }

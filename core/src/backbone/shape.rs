@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::kind::BackboneKind;
 use crate::weights::site::{Site, Stack};
+use crate::weights::task::TaskWeights;
 
 /// A site of one block, with its widths and the name of its module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct BackboneShape {
     pub tensors: BTreeMap<String, Vec<usize>>,
     /// Names of the tensors of all norms, sorted.
     pub norms: Vec<String>,
+    /// Whether each task has a token classifier after the last block. A T5 writes tags as text and has none.
+    pub classifies: bool,
 }
 
 impl BackboneShape {
@@ -53,6 +56,11 @@ impl BackboneShape {
         of_stack.map(|site| site.block + 1).max().unwrap_or(0)
     }
 
+    /// No weights of a task: the backbone as it was pretrained.
+    pub fn no_weights<T>(&self) -> TaskWeights<T> {
+        TaskWeights::none(self.blocks(Stack::Encoder), self.blocks(Stack::Decoder))
+    }
+
     /// The sites that get an adapter.
     pub fn adapters(&self) -> impl Iterator<Item = &SiteShape> {
         self.sites.iter().filter(|site| site.site.attention().is_none())
@@ -61,6 +69,13 @@ impl BackboneShape {
     /// The sites that get a LoRA pair.
     pub fn loras(&self) -> impl Iterator<Item = &SiteShape> {
         self.sites.iter().filter(|site| site.site.attention().is_some())
+    }
+
+    /// The sites of a stack's blocks that get a LoRA pair, in the order of their positions; empty if the backbone lacks the
+    /// stack.
+    pub fn lora_sites(&self, stack: Stack) -> Vec<Site> {
+        let of_first = self.loras().filter(|site| site.stack == stack && site.block == 0);
+        of_first.map(|site| site.site).collect()
     }
 
     /// Width of what the projections at LoRA sites give: `num_heads * d_kv` of a T5, `hidden_size` of a BERT.

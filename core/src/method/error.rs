@@ -17,7 +17,7 @@ pub enum MethodError {
         expected: String,
     },
     /// The method runs on another kind of backbone.
-    #[error("method `{method}` runs on a {expected}, not on a {found}")]
+    #[error("method `{method}` runs on a {expected}, not on a {found}\nhint: {}", method.hint())]
     Backbone {
         /// The method that was requested.
         method: Method,

@@ -10,9 +10,9 @@ use crate::backbone::shape::BackboneShape;
 /// The tensors that the tasks of a run share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
-    /// All tensors but an embedding for each task.
+    /// All tensors but an embedding, and on an encoder a classifier, for each task.
     Embedding,
-    /// All tensors: only a prefix of the source tells tasks apart.
+    /// All tensors of the backbone. A prefix of the source tells tasks apart, or on an encoder a classifier for each task.
     Everything,
     /// Nothing: each task has tensors of its own.
     Nothing,

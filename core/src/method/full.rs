@@ -11,7 +11,8 @@ use crate::backbone::shape::BackboneShape;
 /// Fine-tuning has no hyper-parameters of its own.
 ///
 /// All tasks share one backbone: text-to-text models are made to tell tasks apart by a prefix (Raffel et al. 2020,
-/// section 2.4), and a backbone for each task would multiply the run's size. A run of one task is single-task fine-tuning.
+/// section 2.4), and a backbone for each task would multiply the run's size. On an encoder each task has a classifier and
+/// no prefix. A run of one task is single-task fine-tuning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table of hyper-parameters")]
 pub struct FullConfig {
@@ -38,11 +39,15 @@ impl MethodFamily for FullConfig {
         Sharing::Everything
     }
 
-    /// Every tensor of the backbone; an output layer that is tied to the embedding stays tied.
-    fn trainable_tensors(&self, shape: &BackboneShape, _tasks: &[TaskShape]) -> Vec<TrainableTensor> {
+    /// Every tensor of the backbone, and the classifiers of an encoder. An output layer that is tied to the embedding stays
+    /// tied.
+    fn trainable_tensors(&self, shape: &BackboneShape, tasks: &[TaskShape]) -> Vec<TrainableTensor> {
         let mut list = TensorList::default();
         for (name, dimensions) in &shape.tensors {
             list.add(name.clone(), dimensions, Init::Backbone);
+        }
+        for task in tasks {
+            list.classifier(shape, task);
         }
         list.0
     }

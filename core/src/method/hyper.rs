@@ -8,7 +8,7 @@ use super::kind::Method;
 use super::names;
 use super::tensors::{Init, TensorList, TrainableTensor, kaiming};
 use crate::backbone::shape::BackboneShape;
-use crate::weights::site::{Site, Stack};
+use crate::weights::site::{Attention, Site, Stack};
 
 /// Hyper-parameters of the hypernetworks (docs/reference/hyperloader.md#overview,
 /// docs/reference/baselines.md#hyperformer-family and docs/reference/decisions.md#switches).
@@ -134,13 +134,19 @@ impl LoraConfig {
         self.alpha / self.rank as f64
     }
 
-    /// The sites of a stack that get a pair.
-    pub fn sites(&self, stack: Stack) -> &'static [Site] {
-        const ALL: [Site; 4] = [Site::LoraSelfQ, Site::LoraSelfV, Site::LoraCrossQ, Site::LoraCrossV];
-        match (stack, self.cross_attention) {
-            (Stack::Decoder, true) => &ALL,
-            _ => &ALL[..2],
-        }
+    /// The sites of a stack that get a pair, in the order of their positions.
+    pub fn sites(&self, shape: &BackboneShape, stack: Stack) -> Vec<Site> {
+        let mut sites = shape.lora_sites(stack);
+        sites.retain(|site| self.cross_attention || site.attention() != Some(Attention::CrossAttention));
+        sites
+    }
+
+    /// The sites that get a pair in any stack.
+    fn all_sites(&self, shape: &BackboneShape) -> Vec<Site> {
+        let mut sites: Vec<Site> = shape.stacks().flat_map(|stack| self.sites(shape, stack)).collect();
+        sites.sort();
+        sites.dedup();
+        sites
     }
 
     /// Name of the head that makes a site's `matrix`, `lora_a` or `lora_b`, within its stack's hypernetwork
@@ -163,10 +169,10 @@ impl LoraConfig {
         format!("{matrix}{attention}{projection}.weight_head.weight")
     }
 
-    /// Names of all heads that make `matrix`. Both stacks have the same, though the encoder has no cross-attention.
-    fn heads(&self, matrix: &str) -> Vec<String> {
-        let mut heads: Vec<String> =
-            self.sites(Stack::Decoder).iter().map(|site| self.head(matrix, *site)).collect();
+    /// Names of all heads that make `matrix`. Both stacks of a T5 have the same, though its encoder has no cross-attention.
+    fn heads(&self, shape: &BackboneShape, matrix: &str) -> Vec<String> {
+        let sites = self.all_sites(shape);
+        let mut heads: Vec<String> = sites.iter().map(|site| self.head(matrix, *site)).collect();
         heads.sort();
         heads.dedup();
         heads
@@ -218,10 +224,10 @@ impl HyperConfig {
         self.method == Method::HyperFormer
     }
 
-    /// Rows of a position embedding: 2 for adapters, 2 for LoRA on self-attention, 2 for LoRA on cross-attention. None
-    /// where heads tell positions apart.
-    pub fn positions(&self) -> Option<usize> {
-        let lora = self.lora.as_ref().map_or(0, |lora| lora.sites(Stack::Decoder).len());
+    /// Rows of a position embedding: 2 for adapters, 2 for LoRA on self-attention, and 2 for LoRA on cross-attention if a
+    /// stack of the backbone has it. None where heads tell positions apart.
+    pub fn positions(&self, shape: &BackboneShape) -> Option<usize> {
+        let lora = self.lora.as_ref().map_or(0, |lora| lora.all_sites(shape).len());
         (!self.heads_by_site()).then_some(2 + lora)
     }
 
@@ -242,7 +248,7 @@ impl HyperConfig {
 
     /// Width of the projector's input: task, layer and, if there is one, position embedding.
     pub fn projector_input(&self) -> usize {
-        self.task_embed_dim + (1 + usize::from(self.positions().is_some())) * self.embed_dim()
+        self.task_embed_dim + (1 + usize::from(!self.heads_by_site())) * self.embed_dim()
     }
 }
 
@@ -266,6 +272,9 @@ impl MethodFamily for HyperConfig {
         }
         for name in &shape.norms {
             list.add(name.clone(), &[shape.width], Init::Backbone);
+        }
+        for task in tasks {
+            list.classifier(shape, task);
         }
         list.0
     }
@@ -308,7 +317,7 @@ impl HyperConfig {
         let name = |part: &str| names::hypernetwork(stack, part);
         let unit = Init::Normal { std: 1.0 };
         list.add(name("layer_embed.weight"), &[shape.blocks(stack), e], unit);
-        if let Some(positions) = self.positions() {
+        if let Some(positions) = self.positions(shape) {
             list.add(name("position_embed.weight"), &[positions, e], unit);
         }
         list.linear(&name("projector.fc1"), [h, self.projector_input()], SMALL);
@@ -331,10 +340,10 @@ impl HyperConfig {
         }
         if let Some(lora) = &self.lora {
             let bound = kaiming(e);
-            for head in lora.heads("lora_a") {
+            for head in lora.heads(shape, "lora_a") {
                 list.add(name(&head), &[lora.rank * d, e], Init::Uniform { bound });
             }
-            for head in lora.heads("lora_b") {
+            for head in lora.heads(shape, "lora_b") {
                 list.add(name(&head), &[shape.lora_output() * lora.rank, e], Init::Zeros);
             }
         }

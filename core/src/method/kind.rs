@@ -62,11 +62,25 @@ impl Method {
         }
     }
 
-    /// The kinds of backbones that it runs on.
+    /// The kinds of backbones that it runs on. A folder that does not say what it holds is read as the first.
     pub fn backbones(self) -> &'static [BackboneKind] {
         match self {
             Method::UnipeltBert => &[BackboneKind::Bert],
-            _ => &[BackboneKind::T5],
+            Method::Hyperdecoder => &[BackboneKind::T5],
+            _ => &[BackboneKind::T5, BackboneKind::Bert],
+        }
+    }
+
+    /// What to do on a kind of backbone that it does not run on.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Method::Hyperdecoder => {
+                "`hyperdecoder` generates the adapters of a decoder, which an encoder lacks; all other methods run on a BERT"
+            }
+            Method::UnipeltBert => {
+                "`unipelt-bert` needs a BERT or MiniLM, such as `bert-base-uncased`; the method for a T5 is `unipelt`"
+            }
+            _ => "the method runs on a T5 and on a BERT or MiniLM",
         }
     }
 

@@ -130,6 +130,7 @@ impl MethodFamily for ModulesConfig {
         for task in tasks {
             self.adapters(shape, &task.name, &mut list);
             self.pairs(shape, &task.name, &mut list);
+            list.classifier(shape, task);
         }
         list.0
     }

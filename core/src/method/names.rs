@@ -2,6 +2,9 @@
 
 use crate::weights::site::Stack;
 
+/// The token classifier of a task (see [`of_task`]), without `.weight` or `.bias`: from states to BIO tags, `[tags, width]`.
+pub const CLASSIFIER: &str = "classifier";
+
 /// The embedding of a task, `[task_embed_dim]`.
 pub fn task_embedding(task: &str) -> String {
     format!("hyper.task_embed.{task}")

@@ -1,14 +1,13 @@
 use super::*;
 use crate::backbone::bert::BertConfig;
+use crate::backbone::registry::Architecture;
 use crate::backbone::t5::T5Config;
 use crate::backbone::{BackboneConfig, BackboneKind};
 
-/// A backbone of each kind that a method may run on.
-fn backbone(method: Method, t5_preset: &str) -> Box<dyn BackboneConfig> {
-    match method.backbones()[0] {
-        BackboneKind::T5 => Box::new(T5Config::preset(t5_preset).unwrap()),
-        BackboneKind::Bert => Box::new(BertConfig::preset("minilm-l12-h384").unwrap()),
-    }
+/// The configuration of this preset, or that of a BERT for a method that runs on no T5.
+fn backbone(method: Method, preset: &str) -> Architecture {
+    let preset = if method.runs_on(BackboneKind::T5) { preset } else { "minilm-l12-h384" };
+    Architecture::preset(method.backbones(), Some(preset)).unwrap()
 }
 
 fn tasks(names: &[&str]) -> Vec<TaskShape> {
@@ -23,8 +22,8 @@ fn trainable(variant: &str, preset: &str, tasks: usize) -> usize {
     let names: Vec<String> = (0..tasks).map(|i| format!("task{i}")).collect();
     let config = config(variant);
     let (backbone, tasks) = (backbone(config.method(), preset), TaskShape::named(&names));
-    config.validate(&*backbone, &tasks).unwrap();
-    let tensors = config.trainable_tensors(&*backbone, &tasks);
+    config.validate(backbone.config(), &tasks).unwrap();
+    let tensors = config.trainable_tensors(backbone.config(), &tasks);
     tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum()
 }
 
@@ -81,6 +80,49 @@ fn trainable_counts_of_the_other_methods_are_those_of_the_formulas() {
     assert_eq!(trainable("hyperformer", "t5-base", 7), 10_289_312);
 }
 
+/// The formulas of docs/reference/encoders.md#parameter-counts, without classifiers.
+#[test]
+fn trainable_counts_on_an_encoder_are_those_of_the_formulas() {
+    for (variant, tasks, base, minilm) in [
+        ("hyperloader", 7, 3_406_872, 1_112_076),
+        ("hyperformer++", 7, 2_620_312, 718_732),
+        ("hyperformer", 7, 5_159_472, 1_385_112),
+        // Self-attention is the only one, so heads by attention are the shared ones.
+        ("hyperloader-4-lora", 7, 3_406_872, 1_112_076),
+        ("hyperloader-4-lora-self", 7, 4_193_304, 1_505_292),
+        ("hyperloader-8-lora", 7, 4_193_304, 1_505_292),
+        ("adapters", 1, 1_789_056, 226_080),
+        ("lora", 1, 294_912, 73_728),
+        ("unipelt", 1, 2_083_968, 299_808),
+        ("full", 7, 108_891_648, 22_565_376),
+    ] {
+        let counts = ["bert-base", "minilm-l6-h384"].map(|preset| trainable(variant, preset, tasks));
+        assert_eq!(counts, [base, minilm], "{variant}");
+    }
+}
+
+#[test]
+fn each_task_has_a_classifier_on_an_encoder_and_none_on_a_t5() {
+    let [bert, t5] = ["minilm-l6-h384", "t5-nano"]
+        .map(|preset| Architecture::preset(&BackboneKind::ALL, Some(preset)).unwrap());
+    for method in Method::ALL {
+        let classifiers = |backbone: &Architecture| -> Vec<(String, Vec<usize>)> {
+            let list = config(method.name()).trainable_tensors(backbone.config(), &tasks(&["a", "b"]));
+            let list = list.into_iter().filter(|tensor| tensor.name.contains(names::CLASSIFIER));
+            list.map(|tensor| (tensor.name, tensor.shape)).collect()
+        };
+        if method.runs_on(BackboneKind::Bert) {
+            let shapes = [("weight", vec![5, 384]), ("bias", vec![5])];
+            let of_task =
+                |task| shapes.clone().map(|(end, shape)| (format!("task.{task}.classifier.{end}"), shape));
+            assert_eq!(classifiers(&bert), [of_task("a"), of_task("b")].concat(), "{method}");
+        }
+        if method.runs_on(BackboneKind::T5) {
+            assert_eq!(classifiers(&t5), [], "{method}");
+        }
+    }
+}
+
 #[test]
 fn tasks_share_what_their_method_shares() {
     for method in Method::ALL {
@@ -102,10 +144,12 @@ fn tasks_share_what_their_method_shares() {
 fn names_of_tensors_differ() {
     let tasks = tasks(&["a", "b"]);
     for variant in variants() {
-        let backbone = backbone(variant.config.method(), "t5-nano");
-        let tensors = variant.config.trainable_tensors(&*backbone, &tasks);
-        let names: std::collections::BTreeSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
-        assert_eq!(names.len(), tensors.len(), "{}", variant.name);
+        for kind in variant.config.method().backbones() {
+            let backbone = Architecture::preset(&[*kind], None).unwrap();
+            let tensors = variant.config.trainable_tensors(backbone.config(), &tasks);
+            let names: std::collections::BTreeSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
+            assert_eq!(names.len(), tensors.len(), "{} on a {kind}", variant.name);
+        }
     }
 }
 
@@ -180,6 +224,11 @@ fn a_method_on_another_kind_of_backbone_is_refused() {
         config(name).validate(backbone, &tasks(&["a"])).unwrap_err().to_string()
     };
     let (t5, bert) = (T5Config::preset("t5-nano").unwrap(), BertConfig::preset("bert-base").unwrap());
-    assert_eq!(refused("lora", &bert), "method `lora` runs on a T5, not on a BERT");
-    assert_eq!(refused("unipelt-bert", &t5), "method `unipelt-bert` runs on a BERT, not on a T5");
+    let hyperdecoder = refused("hyperdecoder", &bert);
+    assert!(
+        hyperdecoder.starts_with("method `hyperdecoder` runs on a T5, not on a BERT\nhint: "),
+        "{hyperdecoder}"
+    );
+    let unipelt = refused("unipelt-bert", &t5);
+    assert!(unipelt.starts_with("method `unipelt-bert` runs on a BERT, not on a T5\nhint: "), "{unipelt}");
 }

@@ -135,15 +135,13 @@ impl UnipeltBertConfig {
     }
 }
 
-/// The trained tensors of one task.
+/// The modules of one task: all of its trained tensors but the classifier.
 #[derive(Debug, Clone)]
 pub struct UnipeltWeights<T> {
     /// The source of all layers' prefixes.
     pub prefix: Prefix<T>,
     /// The modules of each layer.
     pub layers: Vec<PeltLayer<T>>,
-    /// From states to BIO tags, `[tags, hidden_size]`.
-    pub classifier: Linear<T>,
 }
 
 /// The source of the prefixes. The flat prefix `[prefix_len, 2 * layers * hidden_size]` holds keys and values of each layer
@@ -199,7 +197,8 @@ pub struct GatedAdapter<T> {
 }
 
 impl<T> UnipeltWeights<T> {
-    /// A task's tensors on a BERT with `layers` layers; `tensor` is called once for each name of a trainable tensor.
+    /// A task's modules on a BERT with `layers` layers; `tensor` is called once for each name of a trainable
+    /// tensor but those of the classifier.
     ///
     /// # Errors
     /// Those of `tensor`.
@@ -219,7 +218,7 @@ impl<T> UnipeltWeights<T> {
             },
         };
         let layers = (0..layers).map(|i| PeltLayer::gather(i, &mut get)).collect::<Result<_, E>>()?;
-        Ok(Self { prefix, layers, classifier: linear(names::CLASSIFIER, &mut get)? })
+        Ok(Self { prefix, layers })
     }
 }
 
@@ -262,8 +261,6 @@ pub mod names {
     pub const PREFIX_OUTER: &str = "bert.encoder.prefix_embed_MLP.2";
     /// The flat prefix, if it is trained directly; the reference implementation has no name for it.
     pub const PREFIX: &str = "bert.encoder.prefix";
-    /// The token classifier, without `.weight` or `.bias`.
-    pub const CLASSIFIER: &str = "classifier";
     /// The projections of a layer that have LoRA: queries, values.
     pub const LORA: [&str; 2] = ["attention.self.query", "attention.self.value"];
     /// Gate of a layer's prefix.
@@ -277,7 +274,7 @@ pub mod names {
 
     pub use crate::backbone::bert::names::layer;
 
-    pub use crate::method::names::of_task;
+    pub use crate::method::names::{CLASSIFIER, of_task};
 }
 
 #[cfg(test)]
@@ -318,6 +315,7 @@ mod tests {
             let task = TaskShape { name: "a".to_owned(), bio_tags: 5 };
             let list = config.trainable_tensors(&bert.shape(), &[task]);
             let mut listed: Vec<String> = list.into_iter().map(|t| t.name).collect();
+            listed.retain(|name| !name.starts_with("task.a.classifier."));
             asked.sort();
             listed.sort();
             assert_eq!(asked, listed);

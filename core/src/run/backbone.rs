@@ -26,13 +26,14 @@ impl Run {
     /// Opens `folder` as the run's backbone, without comparing hashes.
     ///
     /// # Errors
-    /// If it is missing, unusable, or of a kind that the run's method does not run on.
+    /// If it is missing, unusable, or of another kind than the one that the run was trained on.
     pub fn open_backbone(&self, folder: &Path) -> Result<Box<dyn Backbone>, RunError> {
-        let method = self.manifest.method.method();
+        let kind = self.manifest.backbone_config().kind();
         let bias = self.manifest.t5().is_ok_and(|t5| t5.cross_attention_relative_bias);
         let options = OpenOptions {
-            method: method.name(),
-            kinds: method.backbones(),
+            purpose: &format!("run `{}` was trained on", self.manifest.name),
+            hint: "name the backbone that the run was trained on, or a copy of it",
+            kinds: &[kind],
             cross_attention_relative_bias: bias,
         };
         Ok(registry::open(folder, &options)?)

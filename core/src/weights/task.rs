@@ -163,6 +163,26 @@ impl<T> BlockWeights<T> {
         }
     }
 
+    /// The LoRA pair of a site, if there is one.
+    pub fn lora(&self, site: Site) -> Option<&Lora<T>> {
+        match site {
+            Site::LoraSelfQ => self.self_attention.q.as_ref(),
+            Site::LoraSelfV => self.self_attention.v.as_ref(),
+            Site::LoraCrossQ => self.cross_attention.q.as_ref(),
+            Site::LoraCrossV => self.cross_attention.v.as_ref(),
+            Site::FeedForwardAdapter | Site::SelfAttentionAdapter => None,
+        }
+    }
+
+    /// The adapter of a site, if there is one.
+    pub fn adapter(&self, site: Site) -> Option<&Adapter<T>> {
+        match site {
+            Site::FeedForwardAdapter => self.feed_forward_adapter.as_ref(),
+            Site::SelfAttentionAdapter => self.self_attention_adapter.as_ref(),
+            Site::LoraSelfQ | Site::LoraSelfV | Site::LoraCrossQ | Site::LoraCrossV => None,
+        }
+    }
+
     /// The LoRA pair of a site, to be set; `None` if the site is not one of LoRA.
     pub fn lora_mut(&mut self, site: Site) -> Option<&mut Option<Lora<T>>> {
         match site {

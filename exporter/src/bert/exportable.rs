@@ -6,45 +6,55 @@ use hyperloader_onnx::Opset;
 use ndarray::Array2;
 
 use super::graph::bert_graph;
-use super::model::{BertModel, LayerPrefix};
+use super::model::BertModel;
 use super::reference::BertReference;
 use crate::error::{GraphError, ModelError};
 use crate::exportable::{Exportable, Interface};
+use crate::fold::Form;
 use crate::precision::Precision;
 use crate::precision::matrices::StoredMatrices;
 use crate::verify::answers::{Answers, Choices, ReferenceRun};
 use crate::verify::sentences::{batch, sentences};
 use crate::weights::{Loras, TaskGraph};
 
-impl Exportable for BertModel {
-    /// LoRA pairs have gates that depend on the input: they are separate always.
-    fn graph(&self, opset: Opset, _: Loras) -> Result<TaskGraph<'_>, GraphError> {
-        bert_graph(self.parts(), opset)
-    }
+/// Matrices that a precision may be too coarse for.
+const GROUPS: [&str; 4] = [
+    "bert.embeddings.*",
+    "bert.encoder.layer.*.attention.*",
+    "bert.encoder.layer.*.intermediate.*",
+    "bert.encoder.layer.*[0-9].output.*",
+];
 
-    fn precisions(&self) -> &'static [Precision] {
-        &[Precision::F32]
+impl Exportable for BertModel {
+    /// The LoRA pairs of `unipelt-bert` have gates that depend on the input: they are always separate.
+    fn graph(&self, opset: Opset, loras: Loras) -> Result<TaskGraph<'_>, GraphError> {
+        bert_graph(self.parts(loras), opset)
     }
 
     fn groups(&self) -> &'static [&'static str] {
-        &[]
+        &GROUPS
     }
 
-    /// The folded form is the one with the prefix of a file: computed and rounded to float32.
     fn reference_run(
         &self,
         manifest: &Manifest,
         task: &Task,
-        _: &StoredMatrices,
+        stored: &StoredMatrices,
     ) -> Result<ReferenceRun, ModelError> {
         let (input_ids, attention_mask) = self.inputs(manifest, task)?;
-        let answers = |name: &str, prefixes: Vec<LayerPrefix>| -> Result<Answers, ModelError> {
-            let logits = BertReference::new(self, prefixes).logits(&input_ids, &attention_mask)?;
+        let answers = |name: &str, reference: BertReference<'_>| -> Result<Answers, ModelError> {
+            let logits = reference.logits(&input_ids, &attention_mask)?;
             Ok(Answers { name: name.to_owned(), logits: vec![logits] })
         };
-        let prefixes = self.prefixes()?;
-        let un_folded = answers("un-folded", prefixes.to_vec())?;
-        let folded = answers("folded", prefixes.iter().map(LayerPrefix::rounded).collect())?;
+        let un_folded = answers("un-folded", BertReference::new(self, Form::UnFolded)?)?;
+        let folded = answers("folded", BertReference::new(self, Form::Folded)?)?;
+        let lower = match stored.precision() {
+            Precision::F32 => None,
+            precision => {
+                let reference = BertReference::in_precision(self, stored)?;
+                Some((precision, answers(precision.name(), reference)?))
+            }
+        };
         // Only tokens have tags; padding has none.
         let width = attention_mask.ncols();
         let rows = attention_mask.outer_iter().enumerate().map(|(sentence, mask)| {
@@ -59,11 +69,12 @@ impl Exportable for BertModel {
             ]],
             un_folded,
             folded,
-            lower: None,
+            lower,
         })
     }
 
-    fn interface(&self, _: &Manifest) -> Result<Interface, ModelError> {
+    /// A task needs no prefix: it has a classifier of its own.
+    fn interface(&self, _: &Manifest, _: &Task) -> Result<Interface, ModelError> {
         let codec = self.codec()?;
         Ok(Interface {
             kind: TaggerKind::TokenClassifier,
@@ -72,6 +83,7 @@ impl Exportable for BertModel {
             eos: codec.sep().into(),
             start: codec.pad().into(),
             decoder_layers: 0,
+            source_prefix: String::new(),
             memory: Vec::new(),
             drafter: None,
             tokenizer: codec.text().to_owned(),

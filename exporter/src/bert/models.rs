@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use hyperloader_core::backbone::BackboneKind;
 use hyperloader_core::backbone::bert::BertBackbone;
-use hyperloader_core::method::{MethodConfig, MethodError};
 use hyperloader_core::run::{Run, Task};
 use hyperloader_core::text::labels::bio_tags;
 use hyperloader_core::weights::tensors::Tensors;
@@ -29,12 +27,9 @@ impl BertModels {
 impl Models for BertModels {
     fn model(&self, run: &Run, tensors: &Tensors, task: &Task) -> Result<Box<dyn Exportable>, ExportError> {
         let backbone = BertBackbone::open(&self.folder).map_err(ModelError::from)?;
-        let MethodConfig::UnipeltBert(method) = run.manifest.method.clone() else {
-            let method = run.manifest.method.method();
-            let expected = BackboneKind::T5;
-            return Err(MethodError::Backbone { method, expected, found: BackboneKind::Bert }.into());
-        };
         let tags = bio_tags(&task.labels).len();
-        Ok(Box::new(BertModel::new(backbone, method, tensors.clone(), &task.name, tags)))
+        let model = BertModel::new(backbone, &run.manifest.method, tensors, &task.name, tags)?;
+        model.check_folds()?;
+        Ok(Box::new(model))
     }
 }

@@ -50,7 +50,8 @@ impl Exporter {
             Kind::Model => model::read(import)?,
         };
         let options = OpenOptions {
-            method: foreign.method.method().name(),
+            purpose: "an imported checkpoint needs",
+            hint: "checkpoints of other programs are read on a T5 only",
             kinds: &[BackboneKind::T5],
             cross_attention_relative_bias: foreign.cross_attention_relative_bias,
         };

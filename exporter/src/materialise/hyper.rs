@@ -2,8 +2,9 @@
 //! (`docs/reference/hyperloader.md#embeddings-and-projector`, `docs/reference/hyperloader.md#hypernetwork-heads` and
 //! `docs/reference/baselines.md#hyperformer-family`).
 
-use hyperloader_core::backbone::t5::{Stack, T5Config};
+use hyperloader_core::backbone::shape::BackboneShape;
 use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig, Site, names};
+use hyperloader_core::weights::site::Stack;
 use hyperloader_core::weights::task::{
     Activation, Adapter, BlockWeights, LayerNorm, Lora, Placement, TaskWeights,
 };
@@ -14,18 +15,21 @@ use super::{MaterialiseError, Materialises, wide};
 use crate::arithmetic::layer_norm;
 
 impl Materialises for HyperConfig {
-    /// Adapters after self-attention and feed-forward layers, LoRA pairs on queries and values of self-attention and, in
-    /// the decoder, cross-attention
+    /// Adapters after self-attention and feed-forward layers, LoRA pairs on queries and values of self-attention and, in a
+    /// decoder, cross-attention
     /// (`docs/reference/hyperloader.md#t5-block-with-task-weights`).
     fn task_weights(
         &self,
-        t5: &T5Config,
+        shape: &BackboneShape,
         checkpoint: &Tensors,
         task: &str,
     ) -> Result<TaskWeights<HostTensor>, MaterialiseError> {
-        let blocks = |stack| Hypernetwork::new(self, t5, checkpoint, stack).blocks(task);
-        let (encoder, decoder) = (blocks(Stack::Encoder)?, blocks(Stack::Decoder)?);
-        Ok(TaskWeights { encoder, decoder, generator: None })
+        let mut weights = shape.no_weights();
+        for stack in shape.stacks() {
+            let blocks = weights.blocks_mut(stack);
+            Hypernetwork::new(self, shape, checkpoint, stack).set_blocks(task, blocks)?;
+        }
+        Ok(weights)
     }
 }
 
@@ -36,65 +40,63 @@ impl Materialises for HyperConfig {
 /// Returns an error if a tensor of `checkpoint` is missing or misshapen.
 pub fn embeddings(
     config: &HyperConfig,
-    t5: &T5Config,
+    shape: &BackboneShape,
     checkpoint: &Tensors,
     task: &str,
     stack: Stack,
 ) -> Result<Array3<f64>, MaterialiseError> {
-    Hypernetwork::new(config, t5, checkpoint, stack).embeddings(task)
+    Hypernetwork::new(config, shape, checkpoint, stack).embeddings(task)
 }
 
 struct Hypernetwork<'a> {
     config: &'a HyperConfig,
-    t5: &'a T5Config,
+    shape: &'a BackboneShape,
     checkpoint: &'a Tensors,
     stack: Stack,
 }
 
 impl<'a> Hypernetwork<'a> {
-    fn new(config: &'a HyperConfig, t5: &'a T5Config, checkpoint: &'a Tensors, stack: Stack) -> Self {
-        Self { config, t5, checkpoint, stack }
+    fn new(config: &'a HyperConfig, shape: &'a BackboneShape, checkpoint: &'a Tensors, stack: Stack) -> Self {
+        Self { config, shape, checkpoint, stack }
     }
 
-    fn blocks(&self, task: &str) -> Result<Vec<BlockWeights<HostTensor>>, MaterialiseError> {
+    /// Sets the adapters and LoRA pairs of each of `blocks`.
+    fn set_blocks(
+        &self,
+        task: &str,
+        blocks: &mut [BlockWeights<HostTensor>],
+    ) -> Result<(), MaterialiseError> {
         let embeddings = self.embeddings(task)?;
         let shared = self.config.heads_by_site();
         let at = |site: Site| embeddings.index_axis(Axis(1), if shared { 0 } else { site.position() });
-        let mut blocks = vec![BlockWeights::default(); self.t5.layers(self.stack)];
         let adapted = self.config.adapters == AdapterHeads::All;
         for site in Site::ADAPTERS.into_iter().filter(|_| adapted) {
             for (block, adapter) in blocks.iter_mut().zip(self.adapters(&at(site), site)?) {
-                match site {
-                    Site::SelfAttentionAdapter => block.self_attention_adapter = Some(adapter),
-                    _ => block.feed_forward_adapter = Some(adapter),
+                if let Some(place) = block.adapter_mut(site) {
+                    *place = Some(adapter);
                 }
             }
         }
         let Some(lora) = &self.config.lora else {
-            return Ok(blocks);
+            return Ok(());
         };
-        for site in lora.sites(self.stack) {
-            let Some(kind) = site.attention() else {
-                continue;
-            };
-            for (block, pair) in blocks.iter_mut().zip(self.loras(&at(*site), lora, *site)?) {
-                let attention = block.attention_mut(kind);
-                match site {
-                    Site::LoraSelfQ | Site::LoraCrossQ => attention.q = Some(pair),
-                    _ => attention.v = Some(pair),
+        for site in lora.sites(self.shape, self.stack) {
+            for (block, pair) in blocks.iter_mut().zip(self.loras(&at(site), lora, site)?) {
+                if let Some(place) = block.lora_mut(site) {
+                    *place = Some(pair);
                 }
             }
         }
-        Ok(blocks)
+        Ok(())
     }
 
     fn embeddings(&self, task: &str) -> Result<Array3<f64>, MaterialiseError> {
         let (task_width, width) = (self.config.task_embed_dim, self.config.embed_dim());
-        let layers = self.t5.layers(self.stack);
+        let layers = self.shape.blocks(self.stack);
         let task: Array1<f64> = self.read(&names::task_embedding(task), &[task_width])?;
         let layer: Array2<f64> = self.part("layer_embed.weight", &[layers, width])?;
         // A method without position embeddings has one position of width 0.
-        let position: Array2<f64> = match self.config.positions() {
+        let position: Array2<f64> = match self.config.positions(self.shape) {
             Some(positions) => self.part("position_embed.weight", &[positions, width])?,
             None => Array2::zeros((1, 0)),
         };
@@ -132,7 +134,7 @@ impl<'a> Hypernetwork<'a> {
         input: &ArrayView2<'_, f64>,
         site: Site,
     ) -> Result<Vec<Adapter<HostTensor>>, MaterialiseError> {
-        let (d, b) = (self.t5.d_model, self.config.bottleneck(self.t5.d_model));
+        let (d, b) = (self.shape.width, self.config.bottleneck(self.shape.width));
         let head =
             |module, head, width| self.linear(input, &self.config.adapter_head(module, head, site), width);
         let down_weight = head("adapter_down", "weight_head", b * d)?;
@@ -166,7 +168,7 @@ impl<'a> Hypernetwork<'a> {
         config: &LoraConfig,
         site: Site,
     ) -> Result<Vec<Lora<HostTensor>>, MaterialiseError> {
-        let (d, inner, rank) = (self.t5.d_model, self.t5.inner_dim(), config.rank);
+        let (d, inner, rank) = (self.shape.width, self.shape.lora_output(), config.rank);
         let head = |matrix, width| -> Result<Array2<f64>, MaterialiseError> {
             let weight: Array2<f64> =
                 self.part(&config.head(matrix, site), &[width, self.config.embed_dim()])?;

@@ -2,18 +2,19 @@
 //! (`docs/reference/baselines.md#hyperdecoder`). The part of the generator that does not depend on the input is computed
 //! here.
 
-use hyperloader_core::backbone::t5::{Stack, T5Config};
+use hyperloader_core::backbone::shape::BackboneShape;
 use hyperloader_core::method::{HyperdecoderConfig, names};
+use hyperloader_core::weights::site::Stack;
 use hyperloader_core::weights::task::{Activation, Adapter, Generator, Linear, Placement, TaskWeights};
 use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 use ndarray::{Array1, Array2, s};
 
-use super::{MaterialiseError, Materialises, plain, tensor, wide};
+use super::{MaterialiseError, Materialises, tensor, wide};
 
 impl Materialises for HyperdecoderConfig {
     fn task_weights(
         &self,
-        t5: &T5Config,
+        shape: &BackboneShape,
         checkpoint: &Tensors,
         _task: &str,
     ) -> Result<TaskWeights<HostTensor>, MaterialiseError> {
@@ -23,8 +24,8 @@ impl Materialises for HyperdecoderConfig {
                 bias: tensor(checkpoint, &format!("{name}.bias"), &[out])?.clone(),
             })
         };
-        let (d, h, e) = (t5.d_model, self.hypernetwork_bottleneck, self.layer_embed_dim);
-        let mut weights = plain(t5);
+        let (d, h, e) = (shape.width, self.hypernetwork_bottleneck, self.layer_embed_dim);
+        let mut weights: TaskWeights<HostTensor> = shape.no_weights();
         for (block, weights) in weights.encoder.iter_mut().enumerate() {
             let b = self.encoder_bottleneck;
             let map = |part, shape| linear(&Self::learned_adapter(Stack::Encoder, block, part), shape);
@@ -43,7 +44,7 @@ impl Materialises for HyperdecoderConfig {
         let part = |part: &str| names::hypernetwork(Stack::Decoder, part);
         let trunk: Array2<f64> = wide(checkpoint, &part("trunk.weight"), &[h, d + e])?;
         let bias: Array1<f64> = wide(checkpoint, &part("trunk.bias"), &[h])?;
-        let layers = t5.layers(Stack::Decoder);
+        let layers = shape.blocks(Stack::Decoder);
         let embeddings: Array2<f64> = wide(checkpoint, &part("layer_embed.weight"), &[layers, e])?;
         let by_block = embeddings.dot(&trunk.slice(s![.., d..]).t()) + bias;
         let b = self.decoder_bottleneck;

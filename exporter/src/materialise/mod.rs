@@ -1,4 +1,5 @@
-//! Computes the weights of one task from a checkpoint: adapters, LoRA pairs and the generator of a T5.
+//! Computes the weights of one task from a checkpoint: adapters and LoRA pairs at the sites of a backbone, and the generator
+//! of a T5.
 //!
 //! The code follows the description of the methods (`docs/reference/hyperloader.md#overview`,
 //! `docs/reference/baselines.md`) and not the trainer, so that one checks the other. It computes in float64 and rounds
@@ -12,7 +13,7 @@ mod hyper;
 mod hyperdecoder;
 mod modules;
 
-use hyperloader_core::backbone::t5::{Stack, T5Config};
+use hyperloader_core::backbone::shape::BackboneShape;
 use hyperloader_core::method::MethodConfig;
 use hyperloader_core::weights::task::TaskWeights;
 use hyperloader_core::weights::tensors::{HostTensor, Tensors};
@@ -43,7 +44,7 @@ trait Materialises {
     /// The weights of `task` from the tensors of `checkpoint`.
     fn task_weights(
         &self,
-        t5: &T5Config,
+        shape: &BackboneShape,
         checkpoint: &Tensors,
         task: &str,
     ) -> Result<TaskWeights<HostTensor>, MaterialiseError>;
@@ -55,21 +56,16 @@ trait Materialises {
 /// Returns an error if a tensor of `checkpoint` is missing or misshapen.
 pub fn task_weights(
     method: &MethodConfig,
-    t5: &T5Config,
+    shape: &BackboneShape,
     checkpoint: &Tensors,
     task: &str,
 ) -> Result<TaskWeights<HostTensor>, MaterialiseError> {
     match method {
-        MethodConfig::Hyper(config) => config.task_weights(t5, checkpoint, task),
-        MethodConfig::Hyperdecoder(config) => config.task_weights(t5, checkpoint, task),
-        MethodConfig::Modules(config) => config.task_weights(t5, checkpoint, task),
-        MethodConfig::Full(_) | MethodConfig::UnipeltBert(_) => Ok(plain(t5)),
+        MethodConfig::Hyper(config) => config.task_weights(shape, checkpoint, task),
+        MethodConfig::Hyperdecoder(config) => config.task_weights(shape, checkpoint, task),
+        MethodConfig::Modules(config) => config.task_weights(shape, checkpoint, task),
+        MethodConfig::Full(_) | MethodConfig::UnipeltBert(_) => Ok(shape.no_weights()),
     }
-}
-
-/// The weights of a T5 without adapters and LoRA.
-fn plain(t5: &T5Config) -> TaskWeights<HostTensor> {
-    TaskWeights::none(t5.layers(Stack::Encoder), t5.layers(Stack::Decoder))
 }
 
 /// The tensor `name` of the checkpoint, which must have this shape.

@@ -1,26 +1,24 @@
-//! Adapters, LoRA and UniPELT: the trained modules of a task at their places in T5
+//! Adapters, LoRA and UniPELT: the trained modules of a task at their sites in a backbone
 //! (`docs/reference/baselines.md#adapters`, `docs/reference/baselines.md#lora` and
 //! `docs/reference/baselines.md#unipelt-on-t5`).
 
-use hyperloader_core::backbone::BackboneConfig;
-use hyperloader_core::backbone::shape::SiteShape;
-use hyperloader_core::backbone::t5::T5Config;
+use hyperloader_core::backbone::shape::{BackboneShape, SiteShape};
 use hyperloader_core::method::{ModulesConfig, names};
 use hyperloader_core::weights::task::{Adapter, Lora, Placement, TaskWeights};
 use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 
-use super::{MaterialiseError, Materialises, plain, tensor};
+use super::{MaterialiseError, Materialises, tensor};
 
 impl Materialises for ModulesConfig {
     fn task_weights(
         &self,
-        t5: &T5Config,
+        shape: &BackboneShape,
         checkpoint: &Tensors,
         task: &str,
     ) -> Result<TaskWeights<HostTensor>, MaterialiseError> {
         let modules = TaskModules { config: self, checkpoint, task };
-        let mut weights = plain(t5);
-        for site in &t5.shape().sites {
+        let mut weights = shape.no_weights();
+        for site in &shape.sites {
             let block = &mut weights.blocks_mut(site.stack)[site.block];
             if let Some(place) = block.adapter_mut(site.site) {
                 *place = modules.adapter(site)?;

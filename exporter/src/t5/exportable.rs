@@ -12,9 +12,10 @@ use ndarray::{Array2, s};
 
 use super::graph::{T5Parts, t5_graph};
 use super::model::T5Model;
-use super::reference::{Form, Reference, States};
+use super::reference::{Reference, States};
 use crate::error::{GraphError, ModelError};
 use crate::exportable::{Exportable, Interface};
+use crate::fold::Form;
 use crate::precision::Precision;
 use crate::precision::matrices::StoredMatrices;
 use crate::verify::answers::{Answers, Choices, ReferenceRun};
@@ -37,11 +38,7 @@ const GROUPS: [&str; 7] = [
 impl Exportable for T5Model {
     fn graph(&self, opset: Opset, loras: Loras) -> Result<TaskGraph<'_>, GraphError> {
         let (config, task, drafter) = (self.config(), self.weights(), self.drafter());
-        t5_graph(T5Parts { config, task, loras, drafter, tensors: self }, opset)
-    }
-
-    fn precisions(&self) -> &'static [Precision] {
-        &Precision::ALL
+        t5_graph(T5Parts { config, task, loras, drafter, tensors: self.tensors() }, opset)
     }
 
     fn groups(&self) -> &'static [&'static str] {
@@ -98,7 +95,7 @@ impl Exportable for T5Model {
         })
     }
 
-    fn interface(&self, manifest: &Manifest) -> Result<Interface, ModelError> {
+    fn interface(&self, manifest: &Manifest, task: &Task) -> Result<Interface, ModelError> {
         let config = self.config();
         let decoder_layers = config.layers(Stack::Decoder);
         Ok(Interface {
@@ -108,6 +105,7 @@ impl Exportable for T5Model {
             eos: config.eos_token_id,
             start: config.decoder_start_token_id,
             decoder_layers,
+            source_prefix: manifest.method.source_prefix(&task.name).to_owned(),
             memory: match &self.weights().generator {
                 Some(_) => (0..decoder_layers).flat_map(generated_adapter).collect(),
                 None => Vec::new(),

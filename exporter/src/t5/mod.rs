@@ -14,4 +14,6 @@ pub mod reference;
 
 pub use graph::{FoldedTensors, T5Parts, t5_graph};
 pub use model::T5Model;
-pub use reference::{Form, Reference, States};
+pub use reference::{Reference, States};
+
+pub use crate::fold::Form;

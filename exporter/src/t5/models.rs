@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hyperloader_core::backbone::BackboneConfig;
 use hyperloader_core::backbone::t5::{T5Backbone, T5Config};
 use hyperloader_core::run::{Run, Task};
 use hyperloader_core::weights::tensors::Tensors;
@@ -29,7 +30,7 @@ impl T5Models {
     /// # Errors
     /// Returns an error if the task's weights cannot be computed, or the backbone or the drafter is unusable.
     pub(crate) fn t5_model(&self, run: &Run, tensors: &Tensors, task: &Task) -> Result<T5Model, ExportError> {
-        let weights = task_weights(&run.manifest.method, &self.config, tensors, &task.name)
+        let weights = task_weights(&run.manifest.method, &self.config.shape(), tensors, &task.name)
             .map_err(ModelError::from)?;
         let names = self.config.tensors().into_keys();
         let trained = names.filter_map(|name| Some((name.clone(), tensors.get(&name)?.clone())));

@@ -6,6 +6,7 @@ pub(crate) mod random_run;
 
 use std::path::{Path, PathBuf};
 
+use hyperloader_core::backbone::BackboneConfig;
 use hyperloader_core::backbone::t5::{FeedForward, T5Backbone, T5Config};
 use hyperloader_core::method::{HyperConfig, LoraConfig, Method, MethodConfig, TaskShape};
 use hyperloader_core::weights::tensors::{TensorFile, Tensors};
@@ -161,7 +162,7 @@ impl HyperCase {
         let folder = tempfile::tempdir().unwrap();
         self.write_backbone(folder.path());
         let backbone = T5Backbone::open(folder.path(), self.t5.cross_attention_relative_bias).unwrap();
-        let weights = task_weights(&self.method, &self.t5, &self.state, task).unwrap();
+        let weights = task_weights(&self.method, &self.t5.shape(), &self.state, task).unwrap();
         T5Model::new(backbone, Tensors::new(), weights)
     }
 }

@@ -2,8 +2,9 @@
 //! (docs/reference/hyperloader.md#embeddings-and-projector, docs/reference/hyperloader.md#hypernetwork-heads,
 //! docs/reference/baselines.md#hyperformer-family).
 
-use hyperloader_core::backbone::t5::{Stack, T5Config};
+use hyperloader_core::backbone::shape::BackboneShape;
 use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig, Site, names};
+use hyperloader_core::weights::site::Stack;
 use hyperloader_core::weights::task::{
     Activation, Adapter, BlockWeights, LayerNorm, Lora, Placement, TaskWeights,
 };
@@ -14,12 +15,16 @@ use crate::parameters::{MissingTensor, Parameters};
 /// The weights of `task`.
 pub(super) fn generate(
     config: &HyperConfig,
-    t5: &T5Config,
+    shape: &BackboneShape,
     parameters: &Parameters,
     task: &str,
 ) -> Result<TaskWeights<Tensor>, MissingTensor> {
-    let stack = |stack| Hypernetwork { config, t5, parameters, stack }.generate(task);
-    Ok(TaskWeights { encoder: stack(Stack::Encoder)?, decoder: stack(Stack::Decoder)?, generator: None })
+    let mut weights = shape.no_weights();
+    for stack in shape.stacks() {
+        let blocks = weights.blocks_mut(stack);
+        Hypernetwork { config, shape, parameters, stack }.generate(task, blocks)?;
+    }
+    Ok(weights)
 }
 
 /// The embeddings I(task, layer, position) of a stack, `[layers, positions, embed_dim]`. HyperFormer has one embedding per
@@ -29,17 +34,17 @@ pub(super) fn generate(
 /// If a tensor of the method is missing from `parameters`.
 pub fn embeddings(
     config: &HyperConfig,
-    t5: &T5Config,
+    shape: &BackboneShape,
     parameters: &Parameters,
     task: &str,
     stack: Stack,
 ) -> Result<Tensor, MissingTensor> {
-    Hypernetwork { config, t5, parameters, stack }.embeddings(task)
+    Hypernetwork { config, shape, parameters, stack }.embeddings(task)
 }
 
 struct Hypernetwork<'a> {
     config: &'a HyperConfig,
-    t5: &'a T5Config,
+    shape: &'a BackboneShape,
     parameters: &'a Parameters,
     stack: Stack,
 }
@@ -63,7 +68,7 @@ impl Hypernetwork<'_> {
         let (t, e) = (self.config.task_embed_dim as i64, self.config.embed_dim() as i64);
         let task = self.tensor(&names::task_embedding(task))?;
         let layers = self.part("layer_embed.weight")?;
-        let positions = match self.config.positions() {
+        let positions = match self.config.positions(self.shape) {
             Some(_) => Some(self.part("position_embed.weight")?),
             None => None,
         };
@@ -79,17 +84,16 @@ impl Hypernetwork<'_> {
         Ok(projected.layer_norm([e], Some(scale), Some(shift), eps, true))
     }
 
-    fn generate(&self, task: &str) -> Result<Vec<BlockWeights<Tensor>>, MissingTensor> {
+    /// Sets what the hypernetworks make for each of `blocks`.
+    fn generate(&self, task: &str, blocks: &mut [BlockWeights<Tensor>]) -> Result<(), MissingTensor> {
         let embeddings = self.embeddings(task)?;
-        let layers = self.t5.layers(self.stack);
-        let mut blocks: Vec<_> = std::iter::repeat_with(BlockWeights::default).take(layers).collect();
         if self.config.adapters == AdapterHeads::All {
-            self.adapters(&embeddings, &mut blocks)?;
+            self.adapters(&embeddings, blocks)?;
         }
-        if let Some(lora) = &self.config.lora {
-            self.loras(&embeddings, lora, &mut blocks)?;
+        match &self.config.lora {
+            Some(lora) => self.loras(&embeddings, lora, blocks),
+            None => Ok(()),
         }
-        Ok(blocks)
     }
 
     fn adapters(
@@ -104,9 +108,8 @@ impl Hypernetwork<'_> {
             let mut adapters = self.adapters_of(embeddings, sites)?.into_iter();
             for block in &mut *blocks {
                 for site in sites {
-                    match site {
-                        Site::SelfAttentionAdapter => block.self_attention_adapter = adapters.next(),
-                        _ => block.feed_forward_adapter = adapters.next(),
+                    if let Some(place) = block.adapter_mut(*site) {
+                        *place = adapters.next();
                     }
                 }
             }
@@ -120,7 +123,7 @@ impl Hypernetwork<'_> {
         embeddings: &Tensor,
         sites: &[Site],
     ) -> Result<Vec<Adapter<Tensor>>, MissingTensor> {
-        let (d, b) = (self.t5.d_model as i64, self.config.bottleneck(self.t5.d_model) as i64);
+        let (d, b) = (self.shape.width as i64, self.config.bottleneck(self.shape.width) as i64);
         let rows = match self.config.heads_by_site() {
             true => embeddings.squeeze_dim(1),
             false => rows_of(embeddings, sites),
@@ -157,7 +160,7 @@ impl Hypernetwork<'_> {
         blocks: &mut [BlockWeights<Tensor>],
     ) -> Result<(), MissingTensor> {
         // Adjacent sites that share their heads are generated in one product. Variants differ in which sites share.
-        let sites = lora.sites(self.stack);
+        let sites = lora.sites(self.shape, self.stack);
         let together = |a: &Site, b: &Site| lora.head("lora_a", *a) == lora.head("lora_a", *b);
         for sites in sites.chunk_by(together) {
             self.loras_of(embeddings, lora, sites, blocks)?;
@@ -173,7 +176,7 @@ impl Hypernetwork<'_> {
         sites: &[Site],
         blocks: &mut [BlockWeights<Tensor>],
     ) -> Result<(), MissingTensor> {
-        let (d, inner, rank) = (self.t5.d_model as i64, self.t5.inner_dim() as i64, lora.rank as i64);
+        let (d, inner, rank) = (self.shape.width as i64, self.shape.lora_output() as i64, lora.rank as i64);
         let rows = rows_of(embeddings, sites);
         let make = |matrix, shape: [i64; 2]| {
             let generated = rows.linear(self.part(&lora.head(matrix, sites[0]))?, None::<&Tensor>);
@@ -184,12 +187,8 @@ impl Hypernetwork<'_> {
         for block in blocks {
             for &site in sites {
                 let pair = pairs.next().map(|(a, b)| Lora { a, b, scale: lora.scale() });
-                match site {
-                    Site::LoraSelfQ => block.self_attention.q = pair,
-                    Site::LoraSelfV => block.self_attention.v = pair,
-                    Site::LoraCrossQ => block.cross_attention.q = pair,
-                    Site::LoraCrossV => block.cross_attention.v = pair,
-                    Site::FeedForwardAdapter | Site::SelfAttentionAdapter => {}
+                if let Some(place) = block.lora_mut(site) {
+                    *place = pair;
                 }
             }
         }

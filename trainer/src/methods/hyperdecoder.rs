@@ -1,8 +1,9 @@
 //! Hyperdecoder: learned adapters in the encoder, and the generator of the decoder's adapters
 //! (docs/reference/baselines.md#hyperdecoder).
 
-use hyperloader_core::backbone::t5::{Stack, T5Config};
+use hyperloader_core::backbone::shape::BackboneShape;
 use hyperloader_core::method::{HyperdecoderConfig, names};
+use hyperloader_core::weights::site::Stack;
 use hyperloader_core::weights::task::{Activation, Adapter, Generator, Linear, Placement, TaskWeights};
 use tch::Tensor;
 
@@ -11,7 +12,7 @@ use crate::parameters::{MissingTensor, Parameters};
 /// The weights of every task: tasks share them, and the source tells them apart.
 pub(super) fn generate(
     method: &HyperdecoderConfig,
-    t5: &T5Config,
+    shape: &BackboneShape,
     parameters: &Parameters,
 ) -> Result<TaskWeights<Tensor>, MissingTensor> {
     let tensor = |name: &str| parameters.require(name).map(Tensor::shallow_clone);
@@ -19,7 +20,7 @@ pub(super) fn generate(
         Ok(Linear { weight: tensor(&format!("{name}.weight"))?, bias: tensor(&format!("{name}.bias"))? })
     };
     let part = |part: &str| linear(&names::hypernetwork(Stack::Decoder, part));
-    let mut weights = TaskWeights::none(t5.layers(Stack::Encoder), t5.layers(Stack::Decoder));
+    let mut weights: TaskWeights<Tensor> = shape.no_weights();
     for (block, weights) in weights.encoder.iter_mut().enumerate() {
         let map = |part| linear(&HyperdecoderConfig::learned_adapter(Stack::Encoder, block, part));
         let (down, up) = (map("down")?, map("up")?);
@@ -36,7 +37,7 @@ pub(super) fn generate(
     // The trunk reads [e' ; layer embedding]. The product with the layer embedding is the same for every input.
     let trunk = part("trunk")?;
     let embeddings = parameters.require(&names::hypernetwork(Stack::Decoder, "layer_embed.weight"))?;
-    let (d, e) = (t5.d_model as i64, method.layer_embed_dim as i64);
+    let (d, e) = (shape.width as i64, method.layer_embed_dim as i64);
     let by_block = embeddings.linear(&trunk.weight.narrow(1, d, e), Some(&trunk.bias));
     weights.generator = Some(Generator {
         fc1: part("pooled.fc1")?,

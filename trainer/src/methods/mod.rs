@@ -11,29 +11,27 @@ pub mod hyper;
 mod hyperdecoder;
 mod modules;
 
-use hyperloader_core::backbone::t5::{Stack, T5Config};
+use hyperloader_core::backbone::shape::BackboneShape;
 use hyperloader_core::method::MethodConfig;
 use hyperloader_core::weights::task::TaskWeights;
 use tch::Tensor;
 
 use crate::parameters::{MissingTensor, Parameters};
 
-/// The weights that `method` generates for `task` on a T5.
+/// The weights that `method` makes for `task` at the sites of a backbone.
 ///
 /// # Errors
 /// If a tensor of the method is missing from `parameters`.
 pub fn generate(
     method: &MethodConfig,
-    t5: &T5Config,
+    shape: &BackboneShape,
     parameters: &Parameters,
     task: &str,
 ) -> Result<TaskWeights<Tensor>, MissingTensor> {
     match method {
-        MethodConfig::Hyper(config) => hyper::generate(config, t5, parameters, task),
-        MethodConfig::Hyperdecoder(config) => hyperdecoder::generate(config, t5, parameters),
-        MethodConfig::Modules(config) => modules::generate(config, t5, parameters, task),
-        MethodConfig::Full(_) | MethodConfig::UnipeltBert(_) => {
-            Ok(TaskWeights::none(t5.layers(Stack::Encoder), t5.layers(Stack::Decoder)))
-        }
+        MethodConfig::Hyper(config) => hyper::generate(config, shape, parameters, task),
+        MethodConfig::Hyperdecoder(config) => hyperdecoder::generate(config, shape, parameters),
+        MethodConfig::Modules(config) => modules::generate(config, shape, parameters, task),
+        MethodConfig::Full(_) | MethodConfig::UnipeltBert(_) => Ok(shape.no_weights()),
     }
 }

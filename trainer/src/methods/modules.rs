@@ -1,8 +1,6 @@
 //! Adapters, LoRA and UniPELT: the trainable tensors of a task are its modules (docs/reference/baselines.md).
 
-use hyperloader_core::backbone::BackboneConfig;
-use hyperloader_core::backbone::shape::SiteShape;
-use hyperloader_core::backbone::t5::{Stack, T5Config};
+use hyperloader_core::backbone::shape::{BackboneShape, SiteShape};
 use hyperloader_core::method::{ModulesConfig, PairConfig, names};
 use hyperloader_core::weights::task::{Activation, Adapter, Lora, Placement, TaskWeights};
 use tch::Tensor;
@@ -12,7 +10,7 @@ use crate::parameters::{MissingTensor, Parameters};
 /// The weights of `task`.
 pub(super) fn generate(
     method: &ModulesConfig,
-    t5: &T5Config,
+    shape: &BackboneShape,
     parameters: &Parameters,
     task: &str,
 ) -> Result<TaskWeights<Tensor>, MissingTensor> {
@@ -34,8 +32,8 @@ pub(super) fn generate(
         let matrix = |matrix| tensor(names::lora(&site.module, matrix));
         Ok(Lora { a: matrix("a")?, b: matrix("b")?, scale: config.scale() })
     };
-    let mut weights = TaskWeights::none(t5.layers(Stack::Encoder), t5.layers(Stack::Decoder));
-    for site in &t5.shape().sites {
+    let mut weights = shape.no_weights();
+    for site in &shape.sites {
         let block = &mut weights.blocks_mut(site.stack)[site.block];
         if let (Some(activation), Some(place)) = (method.activation, block.adapter_mut(site.site)) {
             *place = Some(adapter(activation, site)?);

@@ -7,14 +7,18 @@
 //! - `scored`: [`Scored`], predicted tags with their scores.
 //! - `start`: where trainable tensors come from: a seed or a checkpoint.
 //! - `placement`: device and precision.
+//! - `mode`: whether dropout is applied.
+//! - `adapter`: adapters at the sub-layers of any backbone.
 //! - `error`: [`ModelError`].
 //! - [`t5`]: an encoder-decoder that writes tags as text.
 //! - [`bert`]: an encoder whose states are classified.
 
+mod adapter;
 pub(crate) mod base;
 pub mod bert;
 pub(crate) mod error;
 pub(crate) mod learner;
+mod mode;
 mod open;
 pub(crate) mod placement;
 pub(crate) mod scored;

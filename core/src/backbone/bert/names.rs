@@ -15,6 +15,10 @@ pub const QUERY: &str = "attention.self.query";
 pub const KEY: &str = "attention.self.key";
 /// Projection to the values of a layer.
 pub const VALUE: &str = "attention.self.value";
+/// The attention of a layer with its residual connection and norm.
+pub const ATTENTION: &str = "attention.output";
+/// The feed-forward layer with its residual connection and norm.
+pub const FEED_FORWARD: &str = "output";
 /// Output projection of attention, after the heads are joined.
 pub const ATTENTION_OUTPUT: &str = "attention.output.dense";
 /// LayerNorm after attention.

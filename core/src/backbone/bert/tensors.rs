@@ -45,8 +45,8 @@ impl BackboneConfig for BertConfig {
     fn shape(&self) -> BackboneShape {
         let d = self.hidden_size;
         let parts = [
-            (Site::SelfAttentionAdapter, "attention.output"),
-            (Site::FeedForwardAdapter, "output"),
+            (Site::SelfAttentionAdapter, names::ATTENTION),
+            (Site::FeedForwardAdapter, names::FEED_FORWARD),
             (Site::LoraSelfQ, names::QUERY),
             (Site::LoraSelfV, names::VALUE),
         ];
@@ -69,6 +69,7 @@ impl BackboneConfig for BertConfig {
             sites,
             tensors,
             norms,
+            classifies: true,
         }
     }
 

@@ -149,15 +149,19 @@ impl T5Config {
         Ok(config)
     }
 
+    /// The names of the published checkpoints whose dimensions are known.
+    pub fn presets() -> impl Iterator<Item = &'static str> {
+        PRESETS.into_iter().map(|(name, _)| name)
+    }
+
     /// The dimensions of a published checkpoint: `t5-small`, `t5-base`, ...
     ///
     /// # Errors
     /// If there is no preset of that name.
     pub fn preset(name: &str) -> Result<Self, ConfigError> {
         let unknown = || ConfigError::Preset {
-            kind: BackboneKind::T5,
             name: name.to_owned(),
-            known: PRESETS.map(|(n, _)| format!("`{n}`")).join(", "),
+            known: Self::presets().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", "),
         };
         let (name, [d_model, d_kv, d_ff, num_layers, num_heads]) =
             PRESETS.into_iter().find(|(n, _)| *n == name).ok_or_else(unknown)?;

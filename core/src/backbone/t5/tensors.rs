@@ -90,6 +90,7 @@ impl BackboneConfig for T5Config {
             sites,
             tensors: self.tensors(),
             norms: self.norms(),
+            classifies: false,
         }
     }
 

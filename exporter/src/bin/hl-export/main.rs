@@ -322,7 +322,6 @@ fn export(args: &ExportArgs, exporter: &Exporter, task: &str, console: &Console)
             console.note(format_args!("{task}: {costly}"));
             None
         }
-        Err(ExportError::Precision { .. }) => None,
         result => Some(result),
     });
     let exported = accepted.unwrap_or_else(|| export(last))?;

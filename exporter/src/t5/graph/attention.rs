@@ -2,14 +2,13 @@
 
 use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::format::tagger::{cross_key, cross_value, self_key, self_value};
-use hyperloader_core::method::names::lora as lora_name;
 use hyperloader_core::weights::task::Lora;
 use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_onnx::{ElementType, Value};
 
-use super::adapter::join;
 use super::parts::T5Parts;
-use crate::weights::{Layout, Loras, Part, TaskGraphBuilder, declare_tensor};
+use crate::site::graph::{join, low_rank};
+use crate::weights::{Loras, Part, TaskGraphBuilder};
 
 /// Stack, block and kind of an attention.
 #[derive(Clone, Copy)]
@@ -45,7 +44,7 @@ impl<'a> T5Parts<'a> {
                 let memory = self.memory(graph, place, normed);
                 self.attend(graph, place, normed, &memory, bias)
             });
-            join(graph, (stack, block, 0), states, mixed, adapter)
+            join(graph, &names::sub_layer(stack, block, 0), states, mixed, adapter)
         })
     }
 
@@ -149,22 +148,4 @@ impl<'a> T5Parts<'a> {
         };
         pair.filter(|_| self.loras == Loras::Separate)
     }
-}
-
-/// `scale * B (A x)` for the pair on `module` (Hu et al. 2022).
-fn low_rank<'a>(
-    graph: &mut TaskGraphBuilder<'a>,
-    module: &str,
-    lora: &'a Lora<HostTensor>,
-    x: Value,
-) -> Value {
-    let a = declare_tensor(graph, &lora_name(module, "a"), Part::Lora, Layout::Transposed, &lora.a);
-    let b = declare_tensor(graph, &lora_name(module, "b"), Part::Lora, Layout::Transposed, &lora.b);
-    let down = graph.matmul(x, a);
-    let up = graph.matmul(down, b);
-    if lora.scale == 1.0 {
-        return up;
-    }
-    let scale = graph.f32(lora.scale as f32);
-    graph.mul(up, scale)
 }

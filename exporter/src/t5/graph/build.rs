@@ -1,5 +1,6 @@
 //! The whole graph: stacks, embedding, head and drafter.
 
+use hyperloader_core::backbone::BackboneConfig;
 use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::format::tagger::{
     ATTENTION_MASK, DECODER_HIDDEN_STATES, DECODER_INPUT_IDS, DRAFT_TAGS, ENCODER_HIDDEN_STATES, INPUT_IDS,
@@ -8,12 +9,12 @@ use hyperloader_core::format::tagger::{
 use hyperloader_core::text::drafter::Drafter;
 use hyperloader_onnx::{Dim, ElementType, GraphBuilder, Opset, Value};
 
-use super::check::check_adapters;
 use super::generator::{self, GeneratedAdapter};
 use super::parts::T5Parts;
 use super::position_table::MASKED;
 use crate::error::GraphError;
 use crate::operators::{padding_bias, positions};
+use crate::site::check::check_adapters;
 use crate::weights::{Layout, Part, TaskGraph, TaskGraphBuilder, declare_tensor};
 
 /// Builds the graph of a task's T5.
@@ -25,7 +26,7 @@ use crate::weights::{Layout, Part, TaskGraph, TaskGraphBuilder, declare_tensor};
 /// # Errors
 /// Returns [`GraphError`] if the task's weights do not fit the configuration.
 pub fn t5_graph(parts: T5Parts<'_>, opset: Opset) -> Result<TaskGraph<'_>, GraphError> {
-    check_adapters(parts.config, parts.task)?;
+    check_adapters(&parts.config.shape(), parts.task)?;
     let mut graph = GraphBuilder::with_sources("t5", opset);
     parts.build(&mut graph);
     Ok(graph.finish()?)

@@ -3,10 +3,10 @@
 use hyperloader_core::backbone::t5::{Attention, FeedForward, Stack, T5Config, names};
 use hyperloader_onnx::Value;
 
-use super::adapter::join;
 use super::generator::GeneratedAdapter;
 use super::parts::T5Parts;
 use crate::operators::gelu_new;
+use crate::site::graph::join;
 use crate::weights::{Part, TaskGraphBuilder};
 
 impl<'a> T5Parts<'a> {
@@ -25,7 +25,7 @@ impl<'a> T5Parts<'a> {
             let normed = self.rms_norm(graph, "layer_norm", &names::feed_forward_norm(stack, block), states);
             let output = graph.scoped("DenseReluDense", |graph| self.dense(graph, (stack, block), normed));
             match generated {
-                None => join(graph, (stack, block, layer), states, output, adapter),
+                None => join(graph, &names::sub_layer(stack, block, layer), states, output, adapter),
                 Some(generated) => {
                     let update = generated.update(graph, states);
                     let output = graph.add(output, update);

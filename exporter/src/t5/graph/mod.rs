@@ -7,19 +7,17 @@
 //! - `parts`: [`T5Parts`], configuration, weights and tensors of a graph, and the declarations of the backbone's weights
 //! - `build`: [`t5_graph`] with stacks, embedding and head
 //! - `attention`, `feed_forward`: the layers of a block
-//! - `adapter`: adapters that are the same for every input
 //! - `generator`: adapters generated from each input
 //! - `position_table`: relative position biases by distance
-//! - `check`: compares a task's weights with the configuration
 
-mod adapter;
 mod attention;
 mod build;
-mod check;
 mod feed_forward;
 mod generator;
 mod parts;
 mod position_table;
 
 pub use build::t5_graph;
-pub use parts::{FoldedTensors, T5Parts};
+pub use parts::T5Parts;
+
+pub use crate::site::tensors::FoldedTensors;

@@ -1,30 +1,13 @@
 //! The parts that a T5's graph is built from, and the declarations of the backbone's weights.
 
-use std::fmt;
-
 use hyperloader_core::backbone::t5::{T5Config, names};
 use hyperloader_core::text::drafter::Drafter;
 use hyperloader_core::weights::task::TaskWeights;
 use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_onnx::Value;
 
-use crate::error::ModelError;
+use crate::site::tensors::{FoldedTensors, source};
 use crate::weights::{Layout, Loras, Part, Source, TaskGraphBuilder, declare};
-
-/// Reads the tensors of a T5.
-pub trait FoldedTensors: fmt::Debug {
-    /// The tensor with Hugging Face's name `name`, frozen or trained, with its LoRA pair folded in if it has one.
-    ///
-    /// # Errors
-    /// Returns an error if there is no tensor of this name, or folding fails.
-    fn folded_tensor(&self, name: &str) -> Result<HostTensor, ModelError>;
-
-    /// The same tensor without its LoRA pair.
-    ///
-    /// # Errors
-    /// Returns an error if there is no tensor of this name.
-    fn tensor(&self, name: &str) -> Result<HostTensor, ModelError>;
-}
 
 /// The parts that the graph of a task's T5 is built from.
 #[derive(Debug, Clone, Copy)]
@@ -44,12 +27,7 @@ pub struct T5Parts<'a> {
 impl<'a> T5Parts<'a> {
     /// A tensor of the backbone as the source of a weight.
     fn source(&self, name: &str, part: Part, layout: Layout) -> Source<'a> {
-        let (tensors, name) = (self.tensors, name.to_owned());
-        let separate = self.loras == Loras::Separate;
-        Source::on_demand(part, layout, move || match separate {
-            true => tensors.tensor(&name),
-            false => tensors.folded_tensor(&name),
-        })
+        source(self.tensors, self.loras, name, part, layout)
     }
 
     /// The embedding `[vocab, d_model]`.

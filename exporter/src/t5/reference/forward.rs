@@ -5,27 +5,19 @@ use hyperloader_core::weights::task::{BlockWeights, Lora};
 use hyperloader_core::weights::tensors::HostTensor;
 use ndarray::{Array2, Array3, ArrayView1, Axis, Ix1, Ix2, s};
 
-use super::adapter::join;
 use super::generate::{GeneratedAdapter, generate};
 use super::states::States;
 use crate::arithmetic::{argmax, gelu_new, rms_norm, softmax};
 use crate::error::ModelError;
+use crate::fold::Form;
 use crate::precision::matrices::{Matrix, StoredMatrices};
+use crate::site::reference::join;
 use crate::t5::model::T5Model;
 use crate::tensor::wide;
 
 /// Added to the scores of masked keys. It is far below any score, but finite: a row in which all keys are masked does not
 /// become NaN.
 const MASKED: f64 = -1e9;
-
-/// Where LoRA is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// As in training: `W x + scale * B (A x)`.
-    UnFolded,
-    /// Folded into the matrix, as in an exported file: `W' x`.
-    Folded,
-}
 
 /// The reference model of a [`T5Model`].
 #[derive(Debug, Clone, Copy)]

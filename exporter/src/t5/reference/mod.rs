@@ -5,14 +5,12 @@
 //! `docs/reference/hyperloader.md#t5-block-with-task-weights`). There is no dropout, as in evaluation.
 //!
 //! - `forward`: [`Reference`], encoder, decoder and greedy decoding
-//! - `adapter`: adapters that are the same for every input
 //! - [`mod@generate`]: adapters generated from each input
 //! - `states`: [`States`], the hidden states of a batch
 
-mod adapter;
 mod forward;
 pub mod generate;
 mod states;
 
-pub use forward::{Form, Reference};
+pub use forward::Reference;
 pub use states::States;

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use hyperloader_cli::{Console, FormatArgs};
+use hyperloader_core::backbone::BackboneKind;
 use hyperloader_core::backbone::registry::Architecture;
 use hyperloader_core::method::{TaskShape, variant};
 use hyperloader_trainer::parameter_count::{ParameterCount, count, paper};
@@ -16,9 +17,10 @@ use crate::shared::method_names;
 #[command(after_long_help = "\
 Examples:
   hl-train params
-  hl-train params --method lora --backbone-preset t5-small --tasks 3")]
+  hl-train params --method lora --backbone-preset t5-small --tasks 3
+  hl-train params --method hyperloader --backbone-preset minilm-l6-h384")]
 pub(crate) struct ParamsArgs {
-    /// Shape of a published checkpoint [default: `t5-base`, or `bert-base` for methods on BERT]
+    /// Shape of a published checkpoint, such as `bert-base` [default: `t5-base`, or `bert-base` for `unipelt-bert`]
     #[arg(long, value_name = "NAME")]
     backbone_preset: Option<String>,
 
@@ -37,9 +39,12 @@ pub(crate) struct ParamsArgs {
 pub(crate) fn run(args: &ParamsArgs, console: &Console) -> Result<()> {
     let tasks: Vec<String> = (1..=args.tasks).map(|n| format!("task-{n}")).collect();
     let method = variant(&args.method).context("the method has no published hyper-parameters")?;
-    let kind = method.method().backbones()[0];
-    let base = Architecture::preset(kind, None)?;
-    let backbone = Architecture::preset(kind, args.backbone_preset.as_deref())?;
+    let kinds = method.method().backbones();
+    let base = Architecture::preset(kinds, None)?;
+    let backbone = match args.backbone_preset.as_deref() {
+        Some(name) => Architecture::preset(&BackboneKind::ALL, Some(name))?,
+        None => base.clone(),
+    };
     method.validate(backbone.config(), &TaskShape::named(&tasks))?;
     let (counted, on_base) = (count(&method, backbone.config(), &tasks), backbone == base);
     let figures = paper(&args.method).filter(|_| on_base);

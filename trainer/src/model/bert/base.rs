@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use hyperloader_core::backbone::bert::BertBackbone;
-use hyperloader_core::backbone::{Backbone, BackboneError, BackboneKind};
-use hyperloader_core::method::unipelt_bert::names::CLASSIFIER;
-use hyperloader_core::method::{MethodConfig, MethodError};
+use hyperloader_core::backbone::{Backbone, BackboneError};
+use hyperloader_core::method::MethodConfig;
+use hyperloader_core::method::names::CLASSIFIER;
 use hyperloader_core::text::wordpiece::WordPiece;
 
 use super::tagger::BertTagger;
@@ -50,18 +50,7 @@ impl Base for BertBase {
         start: Start,
         placement: Placement,
     ) -> Result<Box<dyn Learner>, ModelError> {
-        let MethodConfig::UnipeltBert(method) = method else {
-            let method = method.method();
-            let expected = method.backbones()[0];
-            return Err(MethodError::Backbone { method, expected, found: BackboneKind::Bert }.into());
-        };
-        Ok(Box::new(BertTagger::new(
-            &self.backbone,
-            Arc::clone(&self.codec),
-            method,
-            tasks,
-            start,
-            placement,
-        )?))
+        let codec = Arc::clone(&self.codec);
+        Ok(Box::new(BertTagger::new(&self.backbone, codec, method, tasks, start, placement)?))
     }
 }

@@ -1,65 +1,98 @@
-//! The modules of UniPELT in a BERT: gates, gated LoRA and prefixes (docs/reference/baselines.md#unipelt-on-bert).
+//! The weights of a task on a BERT, and what the layers need of them.
 
 use hyperloader_core::backbone::bert::BertConfig;
-use hyperloader_core::method::unipelt_bert::{GatedLora, Prefix};
-use hyperloader_core::weights::task::Linear;
-use tch::{Kind, Tensor};
+use hyperloader_core::method::unipelt_bert::UnipeltWeights;
+use hyperloader_core::weights::task::{LayerNorm, Linear, TaskWeights};
+use tch::Tensor;
 
-use crate::linear::product;
+use super::gated::Gated;
+use super::ungated::Ungated;
+use crate::model::mode::Mode;
 
-/// The mean over the tokens of a source, which a gate is.
-pub(super) struct GateMean {
-    /// The weight of each position in the mean, `[batch, source_len, 1]`.
-    shares: Tensor,
+/// The weights of a task.
+#[derive(Debug)]
+pub struct BertTask {
+    /// What the task adds to the layers.
+    pub modules: TaskModules,
+    /// From states to BIO tags, `[tags, hidden_size]`.
+    pub classifier: Linear<Tensor>,
 }
 
-impl GateMean {
-    /// A mean over the tokens of `mask` `[batch, source_len]`; over padding too if `over_padding`.
-    pub(super) fn new(mask: &Tensor, over_padding: bool) -> Self {
-        let counted = if over_padding { mask.ones_like() } else { mask.shallow_clone() };
-        // A row without tokens must not divide by 0.
-        let count = counted.sum_dim_intlist([1_i64].as_slice(), true, None::<Kind>).clamp_min(1.0);
-        Self { shares: (counted / count).unsqueeze(-1) }
+/// What a task adds to the layers of a BERT.
+#[derive(Debug)]
+pub enum TaskModules {
+    /// Adapters and LoRA, whichever method made them (docs/reference/encoders.md#layer-with-task-weights).
+    Ungated(TaskWeights<Tensor>),
+    /// The gated modules of `unipelt-bert` (docs/reference/baselines.md#unipelt-on-bert).
+    Gated {
+        /// LoRA, prefix and adapter of every layer.
+        weights: UnipeltWeights<Tensor>,
+        /// Whether a gate is the mean over padding too.
+        over_padding: bool,
+    },
+}
+
+/// An intermediate value of a forward pass.
+#[derive(Debug)]
+pub enum Observed<'a> {
+    /// The embeddings, then the output of each layer, `[batch, source_len, hidden_size]`.
+    Hidden(&'a Tensor),
+    /// The prefix as a layer's keys and values, each `[1, heads, prefix_len, head_dim]`, before the gate.
+    Prefix(&'a Tensor, &'a Tensor),
+    /// A gate of a layer, `[batch]`, by name: `lora_query`, `lora_value`, `prefix`, `adapter`.
+    Gate(&'static str, &'a Tensor),
+}
+
+/// Is called with the intermediate values of a forward pass.
+pub(super) type Observe<'a> = dyn FnMut(Observed<'_>) + 'a;
+
+/// The input and the output of a sub-layer, both `[batch, source_len, hidden_size]`.
+pub(super) struct SubLayer {
+    pub(super) input: Tensor,
+    /// Before dropout.
+    pub(super) output: Tensor,
+}
+
+/// What a task adds to the layers, in one forward pass.
+pub(super) trait LayerModules {
+    /// Number of positions before the keys of every layer.
+    fn prefix_len(&self) -> i64 {
+        0
     }
 
-    /// The mean of `sigmoid(w x + b)`, `[batch, 1, 1]`.
-    pub(super) fn gate(&self, x: &Tensor, gate: &Linear<Tensor>) -> Tensor {
-        let open = linear(x, gate).sigmoid() * &self.shares;
-        open.sum_dim_intlist([1_i64].as_slice(), true, None::<Kind>)
+    /// Keys and values before those of a layer with the input `x`, each `[batch, heads, prefix_len, head_dim]`.
+    fn prefix(&self, _layer: usize, _x: &Tensor, _observe: &mut Observe<'_>) -> Option<[Tensor; 2]> {
+        None
     }
+
+    /// The queries of a layer with the input `x`, with the backbone's `map`.
+    fn queries(&self, layer: usize, x: &Tensor, map: &Linear<Tensor>, observe: &mut Observe<'_>) -> Tensor;
+
+    /// The values of a layer with the input `x`, with the backbone's `map`.
+    fn values(&self, layer: usize, x: &Tensor, map: &Linear<Tensor>, observe: &mut Observe<'_>) -> Tensor;
+
+    /// What follows attention: dropout as in `mode`, the residual sum and `norm`.
+    fn after_attention(&self, layer: usize, done: SubLayer, norm: &LayerNorm<Tensor>, mode: Mode) -> Tensor;
+
+    /// What follows the feed-forward layer: dropout as in `mode`, the residual sum and `norm`.
+    fn after_feed_forward(
+        &self,
+        layer: usize,
+        done: SubLayer,
+        norm: &LayerNorm<Tensor>,
+        mode: Mode,
+        observe: &mut Observe<'_>,
+    ) -> Tensor;
 }
 
-/// `g * (x A^T) B^T`, and the gate g `[batch, 1, 1]`.
-pub(super) fn gated_lora(x: &Tensor, lora: &GatedLora<Tensor>, gates: &GateMean) -> (Tensor, Tensor) {
-    let gate = gates.gate(x, &lora.gate);
-    let none = None::<&Tensor>;
-    (x.linear(&lora.a, none).linear(&lora.b, none) * &gate, gate)
-}
-
-/// Keys and values that precede those of each layer, each `[1, heads, prefix_len, head_dim]`.
-pub(super) struct Prefixes {
-    pub(super) layers: Vec<(Tensor, Tensor)>,
-    pub(super) len: i64,
-}
-
-/// Computes the prefixes of all layers from the trainable tensors.
-pub(super) fn prefixes(prefix: &Prefix<Tensor>, config: &BertConfig) -> Prefixes {
-    let flat = match prefix {
-        Prefix::Flat(flat) => flat.shallow_clone(),
-        Prefix::Made { embedding, inner, outer } => linear(&linear(embedding, inner).tanh(), outer),
-    };
-    let len = flat.size()[0];
-    let (layers, heads, width) =
-        (config.num_hidden_layers as i64, config.num_attention_heads as i64, config.head_dim() as i64);
-    let parts = flat.view([len, 2 * layers, heads, width]).permute([1, 2, 0, 3]).unsqueeze(1);
-    let layers = (0..layers).map(|i| (parts.get(2 * i), parts.get(2 * i + 1))).collect();
-    Prefixes { layers, len }
-}
-
-/// `x W^T + b`. The product is computed in the precision of the weight.
-pub(super) fn linear(x: &Tensor, map: &Linear<Tensor>) -> Tensor {
-    if map.weight.kind() == x.kind() {
-        return x.linear(&map.weight, Some(&map.bias));
+impl TaskModules {
+    /// The modules for a pass over sources with this `mask` `[batch, source_len]`, as floats.
+    pub(super) fn of_pass(&self, config: &BertConfig, mask: &Tensor) -> Box<dyn LayerModules + '_> {
+        match self {
+            Self::Ungated(weights) => Box::new(Ungated { layers: &weights.encoder }),
+            Self::Gated { weights, over_padding } => {
+                Box::new(Gated::new(weights, config, mask, *over_padding))
+            }
+        }
     }
-    product(x, &map.weight) + &map.bias
 }

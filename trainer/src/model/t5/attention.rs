@@ -4,8 +4,9 @@ use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::weights::task::AttentionWeights;
 use tch::{Device, Kind, Tensor};
 
-use super::layers::{Mode, RmsNorm, linear_with_lora};
-use crate::linear::product;
+use super::layers::RmsNorm;
+use crate::linear::{product, with_lora};
+use crate::model::mode::Mode;
 
 /// Added to the scores of masked keys. Their weight becomes 0 in float32. It is finite, so that a row whose keys are all
 /// masked gets equal weights, not NaN.
@@ -103,7 +104,7 @@ impl AttentionLayer {
     pub(super) fn keys_and_values(&self, states: &Tensor, weights: &AttentionWeights<Tensor>) -> KeyValues {
         KeyValues {
             keys: self.split(&product(states, &self.k)),
-            values: self.split(&linear_with_lora(states, &self.v, weights.v.as_ref())),
+            values: self.split(&with_lora(product(states, &self.v), states, weights.v.as_ref())),
         }
     }
 
@@ -149,7 +150,7 @@ impl AttentionLayer {
         bias: &Tensor,
         mode: Mode,
     ) -> Tensor {
-        let queries = self.split(&linear_with_lora(n, &self.q, weights.q.as_ref()));
+        let queries = self.split(&with_lora(product(n, &self.q), n, weights.q.as_ref()));
         let context = if mode.drops() {
             let mut scores = queries.matmul(&keys.transpose(-1, -2));
             scores += bias;

@@ -3,8 +3,8 @@
 use hyperloader_core::weights::task::TaskWeights;
 use tch::{Kind, Tensor, no_grad};
 
-use super::layers::Mode;
 use super::network::{Past, Source, T5};
+use crate::model::mode::Mode;
 
 /// The rows of a batch that have not ended yet, and the decoder's state for them.
 struct Open {

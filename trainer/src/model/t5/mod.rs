@@ -23,8 +23,8 @@ mod scored;
 pub(crate) mod tagger;
 mod verified;
 
+pub use crate::model::mode::Mode;
 pub use generator::{generated, pooled};
-pub use layers::Mode;
 pub use learner::T5Learner;
 pub use network::T5;
 pub use tagger::T5Tagger;

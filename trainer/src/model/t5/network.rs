@@ -7,9 +7,11 @@ use tch::{Device, Kind, Tensor};
 
 use super::attention::{AttentionLayer, Kept, KeyValues, Places, RelativeBias, causal_bias, padding_bias};
 use super::generator::generated;
-use super::layers::{FeedForwardLayer, Mode, RmsNorm, joined};
+use super::layers::{FeedForwardLayer, RmsNorm};
 use crate::data::batch::Batch;
 use crate::loss::{Head, StepLoss};
+use crate::model::adapter::joined;
+use crate::model::mode::Mode;
 
 /// An encoder-decoder T5.
 #[derive(Debug)]

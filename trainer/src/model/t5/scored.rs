@@ -3,9 +3,9 @@
 use hyperloader_core::weights::task::TaskWeights;
 use tch::{Tensor, no_grad};
 
-use super::layers::Mode;
 use super::network::T5;
 use crate::data::batch::padded;
+use crate::model::mode::Mode;
 use crate::model::scored::log_probabilities;
 
 /// The number of target ids whose logits are in memory at the same time.

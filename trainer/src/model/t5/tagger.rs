@@ -1,17 +1,18 @@
 //! A T5 with a method and its trainable tensors.
 
+use hyperloader_core::backbone::shape::BackboneShape;
 use hyperloader_core::backbone::t5::T5Backbone;
-use hyperloader_core::backbone::{Backbone, BackboneError};
+use hyperloader_core::backbone::{Backbone, BackboneConfig, BackboneError};
 use hyperloader_core::method::{MethodConfig, TaskShape};
 use hyperloader_core::weights::task::TaskWeights;
 use tch::{Device, Tensor};
 
-use super::layers::Mode;
 use super::network::T5;
 use crate::data::batch::Batch;
 use crate::loss::StepLoss;
 use crate::methods;
 use crate::model::error::ModelError;
+use crate::model::mode::Mode;
 use crate::model::placement::Placement;
 use crate::model::start::Start;
 use crate::parameters::Parameters;
@@ -27,6 +28,8 @@ pub struct T5Tagger {
     pub parameters: Parameters,
     /// The names of the tasks.
     pub tasks: Vec<String>,
+    /// The sites of the backbone.
+    pub shape: BackboneShape,
 }
 
 impl T5Tagger {
@@ -52,7 +55,8 @@ impl T5Tagger {
                 Ok::<_, BackboneError>(placement.frozen(&backbone.tensor(name)?, multiplied))
             }
         })?;
-        Ok(Self { t5, method: method.clone(), parameters, tasks: tasks.to_vec() })
+        let shape = backbone.config.shape();
+        Ok(Self { t5, method: method.clone(), parameters, tasks: tasks.to_vec(), shape })
     }
 
     /// The device of the tensors.
@@ -68,7 +72,7 @@ impl T5Tagger {
         if !self.tasks.iter().any(|t| t == task) {
             return Err(ModelError::unknown_task(task, self.tasks.iter().map(String::as_str)));
         }
-        Ok(methods::generate(&self.method, &self.t5.config, &self.parameters, task)?)
+        Ok(methods::generate(&self.method, &self.shape, &self.parameters, task)?)
     }
 
     /// The summed label-smoothed loss of a batch of `task` (docs/reference/training.md#loss). Dropout is applied if

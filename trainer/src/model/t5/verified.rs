@@ -13,11 +13,11 @@ use hyperloader_core::weights::task::TaskWeights;
 use tch::{Device, Tensor, no_grad};
 
 use super::attention::Places;
-use super::layers::Mode;
 use super::network::{Past, Source, T5};
 use crate::data::batch::Batch;
 use crate::data::example::Example;
 use crate::loss::StepLoss;
+use crate::model::mode::Mode;
 
 /// The cost of a pass of the decoder apart from its tokens, in tokens.
 const PASS_COST: f64 = 20.0;

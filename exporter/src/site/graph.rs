@@ -1,22 +1,18 @@
-//! Adapters that are the same for every input.
+//! Adapters that are the same for every input, and LoRA pairs beside their matrices, as nodes of a graph.
 
-use hyperloader_core::backbone::t5::{Stack, names};
-use hyperloader_core::method::names::adapter as adapter_name;
-use hyperloader_core::weights::task::{Adapter, Placement};
+use hyperloader_core::method::names;
+use hyperloader_core::weights::task::{Adapter, Lora, Placement};
 use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_onnx::Value;
 
 use crate::operators::activate;
 use crate::weights::{Layout, Part, TaskGraphBuilder, declare_tensor};
 
-/// Stack, block and layer of an adapter.
-pub(super) type Site = (Stack, usize, usize);
-
 /// A sub-layer's input `x` and output `y` joined: `x + (y + A(y))`, `x + (y + A(x))` for a parallel adapter, or `x + y`
-/// without an adapter.
-pub(super) fn join<'a>(
+/// without an adapter. `module` is the name of the sub-layer.
+pub(crate) fn join<'a>(
     graph: &mut TaskGraphBuilder<'a>,
-    site: Site,
+    module: &str,
     x: Value,
     y: Value,
     adapter: Option<&'a Adapter<HostTensor>>,
@@ -27,7 +23,7 @@ pub(super) fn join<'a>(
         Placement::Parallel => x,
     };
     let y = graph.scoped("adapter", |graph| {
-        let update = bottleneck(graph, site, input, adapter);
+        let update = bottleneck(graph, module, input, adapter);
         graph.add(y, update)
     });
     graph.add(x, y)
@@ -37,13 +33,12 @@ pub(super) fn join<'a>(
 /// (`docs/reference/hyperloader.md#t5-block-with-task-weights`, `docs/reference/baselines.md#adapters`).
 fn bottleneck<'a>(
     graph: &mut TaskGraphBuilder<'a>,
-    (stack, block, layer): Site,
+    module: &str,
     x: Value,
     adapter: &'a Adapter<HostTensor>,
 ) -> Value {
-    let module = names::sub_layer(stack, block, layer);
     let weight = |graph: &mut TaskGraphBuilder<'a>, part: &str, layout, tensor: &'a HostTensor| {
-        declare_tensor(graph, &adapter_name(&module, part), Part::Adapters, layout, tensor)
+        declare_tensor(graph, &names::adapter(module, part), Part::Adapters, layout, tensor)
     };
     let matrix = weight(graph, "down.weight", Layout::Transposed, &adapter.down_weight);
     let down = graph.scoped("down", |graph| graph.matmul(x, matrix));
@@ -58,4 +53,22 @@ fn bottleneck<'a>(
     let gamma = weight(graph, "norm.weight", Layout::Same, &norm.gamma);
     let beta = weight(graph, "norm.bias", Layout::Same, &norm.beta);
     graph.layer_normalization(up, gamma, beta, norm.eps as f32)
+}
+
+/// `scale * B (A x)` for the pair on `module` (Hu et al. 2022).
+pub(crate) fn low_rank<'a>(
+    graph: &mut TaskGraphBuilder<'a>,
+    module: &str,
+    lora: &'a Lora<HostTensor>,
+    x: Value,
+) -> Value {
+    let a = declare_tensor(graph, &names::lora(module, "a"), Part::Lora, Layout::Transposed, &lora.a);
+    let b = declare_tensor(graph, &names::lora(module, "b"), Part::Lora, Layout::Transposed, &lora.b);
+    let down = graph.matmul(x, a);
+    let up = graph.matmul(down, b);
+    if lora.scale == 1.0 {
+        return up;
+    }
+    let scale = graph.f32(lora.scale as f32);
+    graph.mul(up, scale)
 }

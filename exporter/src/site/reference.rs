@@ -1,4 +1,4 @@
-//! Adapters that are the same for every input.
+//! Adapters in the reference models.
 
 use hyperloader_core::weights::task::{Adapter, Placement};
 use hyperloader_core::weights::tensors::HostTensor;
@@ -10,7 +10,7 @@ use crate::tensor::wide;
 
 /// Adds a sub-layer's output `y` and the update of its adapter to its input `x`
 /// (`docs/reference/hyperloader.md#t5-block-with-task-weights`, `docs/reference/baselines.md#adapters`).
-pub(super) fn join(
+pub(crate) fn join(
     x: &mut Array2<f64>,
     y: Array2<f64>,
     adapter: Option<&Adapter<HostTensor>>,

@@ -1,0 +1,110 @@
+//! The tensors of a task's model: those of the backbone, those that training changed, and LoRA pairs.
+
+use std::fmt;
+
+use hyperloader_core::backbone::Backbone;
+use hyperloader_core::backbone::shape::SiteShape;
+use hyperloader_core::weights::task::{Lora, TaskWeights};
+use hyperloader_core::weights::tensors::{HostTensor, Tensors};
+
+use crate::error::ModelError;
+use crate::fold::fold;
+use crate::weights::{Layout, Loras, Part, Source};
+
+/// Reads the tensors of a task's model.
+pub trait FoldedTensors: fmt::Debug {
+    /// The tensor with Hugging Face's name `name`, frozen or trained, with its LoRA pair folded in if it has one.
+    ///
+    /// # Errors
+    /// Returns an error if there is no tensor of this name, or folding fails.
+    fn folded_tensor(&self, name: &str) -> Result<HostTensor, ModelError>;
+
+    /// The same tensor without its LoRA pair.
+    ///
+    /// # Errors
+    /// Returns an error if there is no tensor of this name.
+    fn tensor(&self, name: &str) -> Result<HostTensor, ModelError>;
+}
+
+/// The tensor `name` as the source of a weight of a graph with its LoRA pairs at `loras`.
+pub(crate) fn source<'a>(
+    tensors: &'a dyn FoldedTensors,
+    loras: Loras,
+    name: &str,
+    part: Part,
+    layout: Layout,
+) -> Source<'a> {
+    let name = name.to_owned();
+    Source::on_demand(part, layout, move || match loras {
+        Loras::Separate => tensors.tensor(&name),
+        Loras::Folded => tensors.folded_tensor(&name),
+    })
+}
+
+/// The tensors of a task's model on the backbone `B`. Tensors of the backbone stay on disk until they are read.
+#[derive(Debug)]
+pub(crate) struct ModelTensors<B> {
+    backbone: B,
+    trained: Tensors,
+    weights: TaskWeights<HostTensor>,
+    lora_sites: Vec<SiteShape>,
+}
+
+impl<B: Backbone> ModelTensors<B> {
+    /// The tensors of `backbone` with the task's `weights`. A tensor of `trained` replaces the backbone's tensor of the same
+    /// name (`docs/reference/hyperloader.md#trainable-tensors`).
+    pub(crate) fn new(backbone: B, trained: Tensors, weights: TaskWeights<HostTensor>) -> Self {
+        let lora_sites = backbone.config().shape().loras().cloned().collect();
+        Self { backbone, trained, weights, lora_sites }
+    }
+
+    pub(crate) fn backbone(&self) -> &B {
+        &self.backbone
+    }
+
+    /// Adapters, LoRA pairs and the generator of the task.
+    pub(crate) fn weights(&self) -> &TaskWeights<HostTensor> {
+        &self.weights
+    }
+
+    /// Every LoRA pair with the name of the matrix that it updates.
+    pub(crate) fn loras(&self) -> impl Iterator<Item = (String, &Lora<HostTensor>)> {
+        self.lora_sites.iter().filter_map(|site| {
+            let pair = self.weights.blocks(site.stack)[site.block].lora(site.site)?;
+            Some((format!("{}.weight", site.module), pair))
+        })
+    }
+
+    /// The LoRA pair that updates the matrix `name`.
+    pub(crate) fn lora(&self, name: &str) -> Option<&Lora<HostTensor>> {
+        self.loras().find(|(updated, _)| updated == name).map(|(_, pair)| pair)
+    }
+
+    /// Folds every LoRA pair, so that an untrained or diverged model is found before any other work.
+    ///
+    /// # Errors
+    /// Returns an error that names the first matrix that folding does not change or that is not finite after folding.
+    pub(crate) fn check_folds(&self) -> Result<(), ModelError> {
+        for (name, lora) in self.loras() {
+            fold(&name, &self.tensor(&name)?, lora)?;
+        }
+        Ok(())
+    }
+}
+
+impl<B: Backbone> FoldedTensors for ModelTensors<B> {
+    fn folded_tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
+        let tensor = self.tensor(name)?;
+        match self.lora(name) {
+            Some(lora) => Ok(fold(name, &tensor, lora)?),
+            None => Ok(tensor),
+        }
+    }
+
+    fn tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
+        match self.trained.get(name) {
+            Some(tensor) => Ok(tensor.clone()),
+            None => Ok(self.backbone.tensor(name)?),
+        }
+    }
+}

@@ -367,6 +367,17 @@ fn fields_of_another_type_are_named_with_their_value() {
     "#);
 }
 
+#[test]
+fn every_feed_forward_form_is_read_by_its_name() {
+    for form in FeedForward::ALL {
+        let shape = if form.is_gated() { gated() } else { plain() };
+        let fields = json!({ "feed_forward_proj": form.name(), "dense_act_fn": form.activation_name() });
+        let found = with_fields(&shape, fields).unwrap();
+        assert_eq!(found, T5Config { feed_forward_proj: form, ..shape });
+        assert_eq!(serde_json::to_value(found.feed_forward_proj).unwrap(), form.name());
+    }
+}
+
 /// Case 43: in transformers `dense_act_fn` and `is_gated_act` override `feed_forward_proj`.
 #[test]
 fn a_feed_forward_form_that_contradicts_itself_is_refused() {
@@ -380,8 +391,7 @@ fn a_feed_forward_form_that_contradicts_itself_is_refused() {
         with_fields(&gated(), json!({ "is_gated_act": false })),
         with_fields(&plain(), json!({ "dense_act_fn": "gelu_new" })),
         with_fields(&plain(), json!({ "is_gated_act": true })),
-        with_fields(&gated(), json!({ "feed_forward_proj": "gated-silu" })),
-        with_fields(&plain(), json!({ "feed_forward_proj": "gelu" })),
+        with_fields(&gated(), json!({ "feed_forward_proj": "gated-tanh" })),
         with_fields(&plain(), json!({ "feed_forward_proj": ["relu"] })),
     ]
     .map(|read| read.unwrap_err());
@@ -390,8 +400,7 @@ fn a_feed_forward_form_that_contradicts_itself_is_refused() {
     field `is_gated_act` of the T5 configuration is `false`, expected `true`, which `feed_forward_proj` `gated-gelu` means
     field `dense_act_fn` of the T5 configuration is `gelu_new`, expected `relu`, which `feed_forward_proj` `relu` means
     field `is_gated_act` of the T5 configuration is `true`, expected `false`, which `feed_forward_proj` `relu` means
-    field `feed_forward_proj` of the T5 configuration is `gated-silu`, expected `relu` or `gated-gelu`
-    field `feed_forward_proj` of the T5 configuration is `gelu`, expected `relu` or `gated-gelu`
+    field `feed_forward_proj` of the T5 configuration is `gated-tanh`, expected one of `relu`, `gelu`, `gelu_new`, `silu`, `gated-relu`, `gated-gelu`, `gated-silu`
     field `feed_forward_proj` of the T5 configuration is ["relu"], expected a name
     "#);
 }

@@ -43,13 +43,13 @@ pub(crate) fn softmax(x: &mut Array2<f64>) {
 }
 
 /// `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x³)))` (`docs/reference/hyperloader.md#t5-block-with-task-weights`).
-pub(crate) fn gelu_new(x: f64) -> f64 {
+fn gelu_new(x: f64) -> f64 {
     let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
     0.5 * x * (1.0 + inner.tanh())
 }
 
-/// `x (1 + erf(x / sqrt(2))) / 2`: BERT's gelu.
-pub(crate) fn gelu(x: f64) -> f64 {
+/// `x (1 + erf(x / sqrt(2))) / 2`: the gelu of BERT.
+fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2))
 }
 
@@ -70,10 +70,11 @@ fn erf(x: f64) -> f64 {
     std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
 }
 
-/// The non-linearity of an adapter.
+/// The non-linearity of an adapter or of a feed-forward layer.
 pub(crate) fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::GeluNew => gelu_new(x),
+        Activation::Gelu => gelu(x),
         Activation::Swish => x / (1.0 + (-x).exp()),
         Activation::Relu => x.max(0.0),
     }

@@ -166,6 +166,18 @@ fn every_kind_of_t5_can_be_written_as_int8() {
     }
 }
 
+#[test]
+fn every_feed_forward_form_gives_the_references_answers_in_both_runtimes() {
+    for feed_forward_proj in FeedForward::ALL {
+        let t5 = T5Config { num_layers: 1, feed_forward_proj, ..T5Config::preset("t5-nano").unwrap() };
+        let folder = tempfile::tempdir().unwrap();
+        let run = random_run::write(folder.path(), &t5, &MethodConfig::default(), &["mtop"]);
+        let exported = export(run, "mtop", &folder.path().join("mtop.onnx"), &Options::default()).unwrap();
+        // A rung that differs fails the export.
+        assert_eq!(exported.ladder.unwrap().rungs.len(), 3, "{feed_forward_proj:?}");
+    }
+}
+
 /// Names of the initializers that no node of a file reads.
 fn unread_initializers(path: &Path) -> Vec<String> {
     let graph = read_model(path).unwrap().graph.unwrap();

@@ -125,12 +125,14 @@ pub struct LayerNorm<T> {
     pub eps: f64,
 }
 
-/// Non-linearity of an adapter.
+/// Non-linearity of an adapter or of a feed-forward layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`.
     GeluNew,
+    /// `x (1 + erf(x / sqrt(2))) / 2`.
+    Gelu,
     /// `x sigmoid(x)`.
     Swish,
     /// `max(x, 0)`.

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use hyperloader_core::backbone::t5::{FeedForward, Stack, T5Backbone, T5Config};
+use hyperloader_core::backbone::t5::{Stack, T5Backbone, T5Config};
 use hyperloader_core::backbone::{CONFIG, TOKENIZER};
 use hyperloader_core::files::write_atomic;
 use hyperloader_core::format::tagger::TaggerMetadata;
@@ -125,18 +125,15 @@ fn write_text(path: &Path, text: &str) -> Result<()> {
 /// `config` with the other fields that transformers requires.
 fn hugging_face_config(config: &T5Config) -> Result<Value> {
     let mut fields = serde_json::to_value(config)?;
-    let (activation, gated) = match config.feed_forward_proj {
-        FeedForward::Relu => ("relu", false),
-        FeedForward::GatedGelu => ("gelu_new", true),
-    };
+    let form = config.feed_forward_proj;
     let more = json!({
         "architectures": ["T5ForConditionalGeneration"],
         "model_type": "t5",
         "is_encoder_decoder": true,
         "use_cache": true,
         "initializer_factor": 1.0,
-        "dense_act_fn": activation,
-        "is_gated_act": gated,
+        "dense_act_fn": form.activation_name(),
+        "is_gated_act": form.is_gated(),
         "dtype": "float32",
     });
     if let (Some(fields), Some(more)) = (fields.as_object_mut(), more.as_object()) {

@@ -131,7 +131,8 @@ fn settings(path: &Path, config: &Value) -> Result<Settings, ImportError> {
                 Some("swish" | "silu") => Activation::Swish,
                 Some("relu") => Activation::Relu,
                 Some("gelu_new") => Activation::GeluNew,
-                _ => return Err(fault("non_linearity", "\"swish\", \"relu\" or \"gelu_new\"")),
+                Some("gelu") => Activation::Gelu,
+                _ => return Err(fault("non_linearity", "\"swish\", \"relu\", \"gelu\" or \"gelu_new\"")),
             };
             Ok(Settings { activation: Some(activation), alpha: None })
         }

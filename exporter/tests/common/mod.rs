@@ -79,11 +79,10 @@ impl CaseConfig {
             relative_attention_num_buckets: self.relative_attention_num_buckets,
             relative_attention_max_distance: self.relative_attention_max_distance,
             layer_norm_epsilon: self.layer_norm_epsilon,
-            feed_forward_proj: match self.feed_forward_act.as_str() {
-                "relu" => FeedForward::Relu,
-                "gated-gelu" => FeedForward::GatedGelu,
-                other => panic!("feed_forward_act `{other}`"),
-            },
+            feed_forward_proj: FeedForward::ALL
+                .into_iter()
+                .find(|form| form.name() == self.feed_forward_act)
+                .unwrap_or_else(|| panic!("feed_forward_act `{}`", self.feed_forward_act)),
             tie_word_embeddings: self.tie_word_embeddings,
             pad_token_id: self.pad_token_id,
             eos_token_id: self.eos_token_id,

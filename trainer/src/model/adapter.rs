@@ -32,15 +32,21 @@ pub(in crate::model) fn joined(
 /// `norm(up(activation(down(x))))` of `x` `[batch, len, d_model]`.
 fn bottleneck(x: &Tensor, adapter: &Adapter<Tensor>) -> Tensor {
     let down = affine(x, &adapter.down_weight, &adapter.down_bias);
-    let active = match adapter.activation {
-        Activation::GeluNew => down.gelu("tanh"),
-        Activation::Swish => down.silu(),
-        Activation::Relu => down.relu(),
-    };
+    let active = activated(down, adapter.activation);
     let up = affine(&active, &adapter.up_weight, &adapter.up_bias);
     match &adapter.norm {
         Some(norm) => layer_norm(&up, norm),
         None => up,
+    }
+}
+
+/// The activation of each number of `x`.
+pub(in crate::model) fn activated(mut x: Tensor, activation: Activation) -> Tensor {
+    match activation {
+        Activation::GeluNew => x.gelu("tanh"),
+        Activation::Gelu => x.gelu("none"),
+        Activation::Swish => x.silu(),
+        Activation::Relu => x.relu_(),
     }
 }
 
@@ -61,6 +67,26 @@ pub(in crate::model) fn layer_norm(x: &Tensor, LayerNorm { gamma, beta, eps }: &
 mod tests {
     use super::*;
     use tch::{Device, Kind};
+
+    #[test]
+    fn activations_are_those_of_their_definitions() {
+        let numbers: [f64; 6] = [-3.0, -0.7, 0.0, 0.4, 1.0, 5.0];
+        let x = || Tensor::from_slice(&numbers);
+        let root = (2.0 / std::f64::consts::PI).sqrt();
+        let erf = (x() * std::f64::consts::FRAC_1_SQRT_2).erf();
+        for (activation, wanted) in [
+            (Activation::Relu, x().clamp_min(0.0)),
+            (Activation::Swish, x() * x().sigmoid()),
+            (Activation::Gelu, x() * (erf + 1.0) * 0.5),
+            (
+                Activation::GeluNew,
+                x() * (((x() + x().pow_tensor_scalar(3) * 0.044_715) * root).tanh() + 1.0) * 0.5,
+            ),
+        ] {
+            let difference = (activated(x(), activation) - wanted).abs().max().double_value(&[]);
+            assert!(difference < 1e-12, "{activation:?}: {difference}");
+        }
+    }
 
     #[test]
     fn dropout_drops_an_adapter_before_it_and_keeps_one_after_or_parallel_to_it() {

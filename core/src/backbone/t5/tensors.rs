@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::config::T5Config;
-use super::feed_forward::FeedForward;
 use super::names;
 use crate::backbone::kind::BackboneKind;
 use crate::backbone::shape::{BackboneShape, SiteShape};
@@ -28,14 +27,10 @@ impl T5Config {
                     all.insert(names::attention(stack, block, *kind, "o"), vec![d, inner]);
                     all.insert(names::attention_norm(stack, block, *kind), vec![d]);
                 }
-                match self.feed_forward_proj {
-                    FeedForward::Relu => {
-                        all.insert(names::feed_forward(stack, block, "wi"), vec![ff, d]);
-                    }
-                    FeedForward::GatedGelu => {
-                        all.insert(names::feed_forward(stack, block, "wi_0"), vec![ff, d]);
-                        all.insert(names::feed_forward(stack, block, "wi_1"), vec![ff, d]);
-                    }
+                let inner: &[&str] =
+                    if self.feed_forward_proj.is_gated() { &["wi_0", "wi_1"] } else { &["wi"] };
+                for part in inner {
+                    all.insert(names::feed_forward(stack, block, part), vec![ff, d]);
                 }
                 all.insert(names::feed_forward(stack, block, "wo"), vec![d, ff]);
                 all.insert(names::feed_forward_norm(stack, block), vec![d]);

@@ -3,10 +3,12 @@
 
 use hyperloader_core::backbone::bert::names as bert;
 use hyperloader_core::weights::site::Site;
+use hyperloader_core::weights::task::Activation;
 use hyperloader_onnx::Value;
 
 use super::build::Padding;
 use super::parts::{BertParts, Modules};
+use crate::operators::activate;
 use crate::site::graph::{join, low_rank};
 use crate::weights::{Loras, Part, TaskGraphBuilder};
 
@@ -64,7 +66,7 @@ impl<'a> BertParts<'a> {
         let (d, inner) = (self.config.hidden_size, self.config.intermediate_size);
         let name = |part| bert::layer(layer, part);
         let hidden = self.linear(graph, (&name(bert::INTERMEDIATE), Part::FeedForward), [d, inner], x);
-        let hidden = graph.scoped("gelu", |graph| gelu(graph, hidden));
+        let hidden = activate(graph, Activation::Gelu, hidden);
         let y = self.linear(graph, (&name(bert::OUTPUT), Part::FeedForward), [inner, d], hidden);
         let sum = self.joined(graph, (layer, Site::FeedForwardAdapter), bert::FEED_FORWARD, x, y);
         let sum = match self.modules {
@@ -126,14 +128,4 @@ impl<'a> BertParts<'a> {
         let x = graph.reshape(x, &[0, 0, heads, width]);
         graph.transpose(x, permutation)
     }
-}
-
-/// `x (1 + erf(x / sqrt(2))) / 2`.
-fn gelu(graph: &mut TaskGraphBuilder<'_>, x: Value) -> Value {
-    let (root, one, half) = (graph.f32(std::f32::consts::FRAC_1_SQRT_2), graph.f32(1.0), graph.f32(0.5));
-    let scaled = graph.mul(x, root);
-    let erf = graph.erf(scaled);
-    let share = graph.add(erf, one);
-    let product = graph.mul(x, share);
-    graph.mul(product, half)
 }

@@ -1,11 +1,11 @@
 //! The feed-forward layer of a block (`docs/reference/backbones.md#t5-block`).
 
-use hyperloader_core::backbone::t5::{Attention, FeedForward, Stack, T5Config, names};
+use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_onnx::Value;
 
 use super::generator::GeneratedAdapter;
 use super::parts::T5Parts;
-use crate::operators::gelu_new;
+use crate::operators::activate;
 use crate::site::graph::join;
 use crate::weights::{Part, TaskGraphBuilder};
 
@@ -35,22 +35,23 @@ impl<'a> T5Parts<'a> {
         })
     }
 
-    /// `wo(relu(wi x))`, or `wo(gelu_new(wi_0 x) * wi_1 x)` in T5 v1.1.
+    /// `wo(f(wi x))` or, gated, `wo(f(wi_0 x) * wi_1 x)`.
     fn dense(&self, graph: &mut TaskGraphBuilder<'a>, (stack, block): (Stack, usize), x: Value) -> Value {
         let T5Config { d_model, d_ff, .. } = *self.config;
         let linear = |graph: &mut TaskGraphBuilder<'a>, part: &str, dims, x| {
             let name = names::feed_forward(stack, block, part);
             self.linear(graph, part, (&name, Part::FeedForward), dims, x)
         };
-        let inner = match self.config.feed_forward_proj {
-            FeedForward::Relu => {
+        let form = self.config.feed_forward_proj;
+        let inner = match form.is_gated() {
+            false => {
                 let inner = linear(graph, "wi", [d_model, d_ff], x);
-                graph.relu(inner)
+                activate(graph, form.activation(), inner)
             }
-            FeedForward::GatedGelu => {
+            true => {
                 let gate = linear(graph, "wi_0", [d_model, d_ff], x);
                 let inner = linear(graph, "wi_1", [d_model, d_ff], x);
-                let gate = gelu_new(graph, gate);
+                let gate = activate(graph, form.activation(), gate);
                 graph.mul(gate, inner)
             }
         };

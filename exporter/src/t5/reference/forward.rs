@@ -1,13 +1,13 @@
 //! The forward pass.
 
-use hyperloader_core::backbone::t5::{Attention, FeedForward, Stack, T5Config, names};
+use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::weights::task::{BlockWeights, Lora};
 use hyperloader_core::weights::tensors::HostTensor;
 use ndarray::{Array2, Array3, ArrayView1, Axis, Ix1, Ix2, s};
 
 use super::generate::{GeneratedAdapter, generate};
 use super::states::States;
-use crate::arithmetic::{argmax, gelu_new, rms_norm, softmax};
+use crate::arithmetic::{activate, argmax, rms_norm, softmax};
 use crate::error::ModelError;
 use crate::fold::Form;
 use crate::precision::matrices::{Matrix, StoredMatrices};
@@ -253,9 +253,11 @@ impl<'a> Reference<'a> {
         let mut normed = x.rows.clone();
         self.norm(&mut normed, &names::feed_forward_norm(stack, block))?;
         let linear = |x, part| self.linear(x, &names::feed_forward(stack, block, part), None);
-        let hidden = match self.config().feed_forward_proj {
-            FeedForward::Relu => linear(&normed, "wi")?.mapv_into(|x| x.max(0.0)),
-            FeedForward::GatedGelu => linear(&normed, "wi_0")?.mapv_into(gelu_new) * linear(&normed, "wi_1")?,
+        let form = self.config().feed_forward_proj;
+        let activated = |part| Ok(linear(&normed, part)?.mapv_into(|x| activate(form.activation(), x)));
+        let hidden = match form.is_gated() {
+            false => activated("wi")?,
+            true => activated("wi_0")? * linear(&normed, "wi_1")?,
         };
         let mut y = linear(&hidden, "wo")?;
         let Some(adapters) = pass.generated.get(block) else {

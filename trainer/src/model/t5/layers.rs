@@ -1,9 +1,11 @@
 //! The parts of a T5 block other than attention (docs/reference/backbones.md#t5-block).
 
-use hyperloader_core::backbone::t5::{FeedForward, Stack, T5Config, names};
+use hyperloader_core::backbone::t5::{Stack, T5Config, names};
+use hyperloader_core::weights::task::Activation;
 use tch::{Kind, Tensor};
 
 use crate::linear::product;
+use crate::model::adapter::activated;
 use crate::model::mode::Mode;
 
 /// T5's norm: division by the root mean square over the last axis, without a mean or a shift.
@@ -31,14 +33,15 @@ impl RmsNorm {
 #[derive(Debug)]
 pub(super) struct FeedForwardLayer {
     norm: RmsNorm,
+    activation: Activation,
     inner: Inner,
     wo: Tensor,
 }
 
 #[derive(Debug)]
 enum Inner {
-    Relu { wi: Tensor },
-    GatedGelu { wi_0: Tensor, wi_1: Tensor },
+    Plain { wi: Tensor },
+    Gated { wi_0: Tensor, wi_1: Tensor },
 }
 
 impl FeedForwardLayer {
@@ -51,9 +54,10 @@ impl FeedForwardLayer {
         let mut part = |part| tensor(&names::feed_forward(stack, block, part));
         Ok(Self {
             norm,
-            inner: match config.feed_forward_proj {
-                FeedForward::Relu => Inner::Relu { wi: part("wi")? },
-                FeedForward::GatedGelu => Inner::GatedGelu { wi_0: part("wi_0")?, wi_1: part("wi_1")? },
+            activation: config.feed_forward_proj.activation(),
+            inner: match config.feed_forward_proj.is_gated() {
+                false => Inner::Plain { wi: part("wi")? },
+                true => Inner::Gated { wi_0: part("wi_0")?, wi_1: part("wi_1")? },
             },
             wo: part("wo")?,
         })
@@ -63,8 +67,8 @@ impl FeedForwardLayer {
     pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
         let n = self.norm.forward(x);
         let inner = match &self.inner {
-            Inner::Relu { wi } => product(&n, wi).relu_(),
-            Inner::GatedGelu { wi_0, wi_1 } => product(&n, wi_0).gelu("tanh") * product(&n, wi_1),
+            Inner::Plain { wi } => activated(product(&n, wi), self.activation),
+            Inner::Gated { wi_0, wi_1 } => activated(product(&n, wi_0), self.activation) * product(&n, wi_1),
         };
         product(&mode.dropout(inner), &self.wo)
     }

@@ -25,6 +25,7 @@ impl Config {
             ("training.steps", t.steps),
             ("training.batch_size", t.batch_size as u64),
             ("training.gradient_accumulation", t.gradient_accumulation as u64),
+            ("training.parts", t.parts as u64),
             ("training.evaluate_every", t.evaluate_every),
             ("training.save_every", t.save_every.unwrap_or(1)),
             ("training.keep_last", t.keep_last as u64),
@@ -46,6 +47,7 @@ impl Config {
         {
             check(field, value as f64, value <= 1 << 20, "at most 1048576")?;
         }
+        check("training.parts", t.parts as f64, t.parts <= t.batch_size, "at most `training.batch_size`")?;
         let rate = t.learning_rate;
         check("training.learning_rate", rate, rate > 0.0 && rate.is_finite(), "a number above 0")?;
         let share = |field, x: f64| check(field, x, (0.0..1.0).contains(&x), "a number from 0 to below 1");

@@ -3,8 +3,10 @@
 //! - [`serve`]: `hl-serve` with real clients, in a browser, and under load
 //! - [`wheel`]: the Python package
 //! - [`clusters`]: its examples for Ray and Spark
+//! - [`mpi`]: training on several processes
 
 mod clusters;
+mod mpi;
 mod serve;
 mod wheel;
 
@@ -35,6 +37,8 @@ pub(crate) enum Check {
     Ray,
     /// Spark tags 100,000 sentences with the Python package, also if a worker is killed
     Spark,
+    /// Any number of processes under `mpirun` writes the run of one, also if processes are killed; faults end with one message
+    Mpi,
 }
 
 pub(crate) use serve::Options as ServeOptions;
@@ -52,6 +56,7 @@ pub(crate) fn run(checks: &[Check], serve: &ServeOptions) -> Result<()> {
             Check::Wheel => wheel::check()?,
             Check::Ray => clusters::check("ray")?,
             Check::Spark => clusters::check("spark")?,
+            Check::Mpi => mpi::check()?,
         }
     }
     Ok(())

@@ -47,7 +47,13 @@ impl Config {
         {
             check(field, value as f64, value <= 1 << 20, "at most 1048576")?;
         }
-        check("training.parts", t.parts as f64, t.parts <= t.batch_size, "at most `training.batch_size`")?;
+        if t.parts > t.batch_size {
+            return Err(ConfigError::Value {
+                field: "training.parts".to_owned(),
+                value: t.parts.to_string(),
+                expected: format!("at most the {} sentences of `training.batch_size`", t.batch_size).into(),
+            });
+        }
         let rate = t.learning_rate;
         check("training.learning_rate", rate, rate > 0.0 && rate.is_finite(), "a number above 0")?;
         let share = |field, x: f64| check(field, x, (0.0..1.0).contains(&x), "a number from 0 to below 1");

@@ -28,7 +28,7 @@ pub fn sum_of_parts(processes: &dyn Communicator, mine: Vec<Vec<f32>>) -> Vec<f3
     let length = mine.first().map_or(0, Vec::len);
     let slice = |owner| share(owner, size, length);
     let outgoing: Vec<Vec<u8>> =
-        (0..size).map(|owner| mine.iter().flat_map(|part| bytes(&part[slice(owner)])).collect()).collect();
+        (0..size).map(|owner| bytes(mine.iter().map(|part| &part[slice(owner)]))).collect();
     drop(mine);
     let incoming = processes.exchange(&outgoing.iter().map(Vec::as_slice).collect::<Vec<_>>());
     drop(outgoing);
@@ -42,15 +42,20 @@ pub fn sum_of_parts(processes: &dyn Communicator, mine: Vec<Vec<f32>>) -> Vec<f3
         }
     }
     drop(incoming);
-    let sum: Vec<u8> = bytes(&sum.unwrap_or_default()).collect();
+    let sum = bytes([sum.unwrap_or_default().as_slice()].into_iter());
     let slices = processes.exchange(&vec![sum.as_slice(); size]);
     let mut whole = Vec::with_capacity(length);
     slices.iter().for_each(|slice| whole.extend(floats(slice)));
     whole
 }
 
-fn bytes(values: &[f32]) -> impl Iterator<Item = u8> {
-    values.iter().flat_map(|value| value.to_le_bytes())
+fn bytes<'a>(slices: impl Iterator<Item = &'a [f32]>) -> Vec<u8> {
+    let mut all = Vec::new();
+    for slice in slices {
+        all.reserve_exact(4 * slice.len());
+        slice.iter().for_each(|value| all.extend_from_slice(&value.to_le_bytes()));
+    }
+    all
 }
 
 fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {

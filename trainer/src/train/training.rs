@@ -99,7 +99,7 @@ impl Training {
             false => None,
         };
         let mut training = Self::assemble(config, materials, learner, optimizer, group, run)?;
-        training.notes = notes;
+        training.notes.extend(notes);
         training.save(BTreeMap::new())?;
         Ok(training)
     }
@@ -152,7 +152,10 @@ impl Training {
         let drafts = config.training.drafter && materials.base.classifier().is_none();
         let warnings = materials.data.iter().filter(|_| drafts).filter_map(too_many_labels).collect();
         let sampler = materials.sampler(&config);
+        let parts = config.training.parts;
+        let shared = format!("{} processes share the {parts} parts of each batch", group.size());
         Ok(Self {
+            notes: (group.size() > 1).then_some(shared).into_iter().collect(),
             config,
             materials,
             learner,
@@ -165,7 +168,6 @@ impl Training {
             seconds: 0.0,
             warnings,
             start: BTreeMap::new(),
-            notes: Vec::new(),
         })
     }
 

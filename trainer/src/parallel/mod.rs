@@ -9,8 +9,10 @@
 //! - [`sum_of_parts`] (`gradient`): the sum of the gradients of all parts, in the order of the parts.
 //! - [`launch()`] (`launch`): the processes that `mpirun` or Slurm started.
 //! - `mpi`: the processes of MPI; with the feature `mpi`.
+//! - [`LaunchError`], [`Silence`] (`error`).
 
 mod communicator;
+mod error;
 mod gradient;
 mod group;
 mod launch;
@@ -18,6 +20,7 @@ mod launch;
 mod mpi;
 
 pub use communicator::{Alone, Communicator};
+pub use error::{LaunchError, Silence};
 pub use gradient::{share, sum_of_parts};
 pub use group::{Failure, Group, PeerFailed};
-pub use launch::{LaunchError, Launched, Silence, launch, launched};
+pub use launch::{Launched, launch, launched};

@@ -12,12 +12,16 @@ use mpi::traits::{Communicator as _, Destination, Source};
 use mpi::{Threading, initialize_with_threading};
 
 use super::communicator::Communicator;
-use super::launch::Silence;
+use super::error::Silence;
 
 /// The most bytes of a message, whose length MPI counts in 32 bits.
 const LONGEST: usize = 1 << 30;
-/// How often a process looks for messages before it sleeps in between.
-const LOOKS: u32 = 2000;
+/// How long a process looks for the lengths of messages without pauses: the others may still compute.
+const BRIEFLY: Duration = Duration::from_millis(1);
+/// The same for the messages, whose parts MPI moves only when a process looks.
+const PERSISTENTLY: Duration = Duration::from_secs(1);
+/// A pause between two looks.
+const PAUSE: Duration = Duration::from_micros(50);
 /// Process r reports r times this later than process 0 that another does not answer, so that one process reports it.
 const TURN: Duration = Duration::from_secs(5);
 
@@ -42,8 +46,9 @@ impl Mpi {
         Some(Self { world, local, limit, report, _universe: universe })
     }
 
-    /// Sends each of `outgoing` to its process and receives into `incoming`, which have the right lengths.
-    fn transfer(&self, outgoing: &[&[u8]], incoming: &mut [Vec<u8>]) {
+    /// Sends each of `outgoing` to its process and receives into `incoming`, which have the right lengths. Looks for `busy`
+    /// without pauses.
+    fn transfer(&self, outgoing: &[&[u8]], incoming: &mut [Vec<u8>], busy: Duration) {
         let pieces = |bytes: &Vec<u8>| bytes.len().div_ceil(LONGEST);
         let reserve = incoming.iter().map(pieces).sum::<usize>()
             + outgoing.iter().map(|bytes| bytes.len().div_ceil(LONGEST)).sum::<usize>();
@@ -64,25 +69,23 @@ impl Mpi {
                     partners.push(rank);
                 }
             }
-            self.complete(requests, &partners);
+            self.complete(requests, &partners, busy);
         });
     }
 
     /// Waits until all requests are complete.
-    fn complete(&self, requests: &mut RequestCollection<'_, [u8]>, partners: &[usize]) {
+    fn complete(&self, requests: &mut RequestCollection<'_, [u8]>, partners: &[usize], busy: Duration) {
         let began = Instant::now();
         let limit = self.limit + TURN * self.rank() as u32;
         let mut open: Vec<bool> = vec![true; partners.len()];
         let mut done = Vec::new();
-        let mut looks = 0;
         while requests.incomplete() > 0 {
             done.clear();
             requests.test_some(&mut done);
             done.iter().for_each(|(at, ..)| open[*at] = false);
-            looks += 1;
             match began.elapsed() {
-                _ if looks < LOOKS || !done.is_empty() => yield_now(),
-                waited if waited < limit => sleep(Duration::from_micros(50)),
+                waited if waited < busy => yield_now(),
+                waited if waited < limit => sleep(PAUSE),
                 waited => self.give_up(&open, partners, waited),
             }
         }
@@ -129,12 +132,12 @@ impl Communicator for Mpi {
         let lengths: Vec<Vec<u8>> =
             to_others(outgoing.iter().map(|bytes| (bytes.len() as u64).to_le_bytes().to_vec()).collect());
         let mut theirs = to_others(vec![vec![0; 8]; self.size()]);
-        self.transfer(&lengths.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut theirs);
+        self.transfer(&lengths.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut theirs, BRIEFLY);
         let length = |bytes: &Vec<u8>| bytes.as_slice().try_into().map_or(0, u64::from_le_bytes) as usize;
         let mut incoming: Vec<Vec<u8>> = theirs.iter().map(|bytes| vec![0; length(bytes)]).collect();
         let mut others = outgoing.to_vec();
         others[me] = &[];
-        self.transfer(&others, &mut incoming);
+        self.transfer(&others, &mut incoming, PERSISTENTLY);
         incoming[me] = outgoing[me].to_vec();
         incoming
     }

@@ -8,10 +8,9 @@ use hyperloader_core::weights::tensors::Tensors;
 use super::error::TrainError;
 use super::materials::Materials;
 use super::observer::Observer;
-use super::shared_tensors::SharedTensors;
 use crate::config::Config;
 use crate::data::TaskData;
-use crate::model::{Learner, MatrixPrecision};
+use crate::model::{Learner, MatrixPrecision, ModelError};
 use crate::parallel::Group;
 
 /// Fits the drafters of a run from its best checkpoint and saves them in the run folder.
@@ -30,7 +29,7 @@ pub fn fit_drafters(config: Config, mut run: Run, observer: &mut dyn Observer) -
     Ok(run)
 }
 
-/// The drafters of all tasks; `None` if the model generates no text. Each process of `group` fits those of other tasks.
+/// The drafters of all tasks, fitted by the processes of `group`; `None` if the model generates no text.
 pub(super) fn fit_all(
     config: &Config,
     materials: &Materials,
@@ -39,22 +38,14 @@ pub(super) fn fit_all(
     group: &Group,
 ) -> Result<Option<Tensors>, TrainError> {
     let mut all = Tensors::new();
-    let tasks: Vec<&TaskData> =
-        materials.data.iter().filter(|task| too_many_labels(task).is_none()).collect();
-    // A round of tasks at a time, one for each process, so that progress shows.
-    for tasks in tasks.chunks(group.size()) {
-        let fitted = group.map(tasks.len(), |number| {
-            let TaskData { name, .. } = tasks[number];
-            let drafter = learner.drafter(tasks[number], config.seed);
-            let drafter = drafter
-                .map_err(|source| TrainError::Drafter { task: name.clone(), source: Box::new(source) })?;
-            Ok::<_, TrainError>(drafter.map(SharedTensors))
+    for task in materials.data.iter().filter(|task| too_many_labels(task).is_none()) {
+        let drafter = learner.drafter(task, config.seed, group).map_err(|source| match source {
+            ModelError::Peer(error) => TrainError::Peer(error),
+            source => TrainError::Drafter { task: task.name.clone(), source: Box::new(source) },
         })?;
-        for (task, drafter) in tasks.iter().zip(fitted) {
-            let Some(SharedTensors(tensors)) = drafter else { return Ok(None) };
-            all.extend(tensors);
-            observer.drafter_fitted(&task.name);
-        }
+        let Some(tensors) = drafter else { return Ok(None) };
+        all.extend(tensors);
+        observer.drafter_fitted(&task.name);
     }
     Ok(Some(all))
 }

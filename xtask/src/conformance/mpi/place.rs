@@ -53,8 +53,8 @@ impl Place {
         let corpora = fixtures.join("corpora");
         let config = format!(
             "name = \"run\"\n[backbone]\npath = \"{}\"\n[method]\nmethod = \"{method}\"\n\
-             [training]\nsteps = {steps}\nbatch_size = 6\nparts = 4\nwarmup_steps = 5\nlearning_rate = 1e-3\n\
-             evaluate_every = {}\nsave_every = 5\nlog_every = 1\nmax_source_len = 64\nmax_target_len = 48\n\
+             [training]\nsteps = {steps}\nbatch_size = 4\nparts = 4\nwarmup_steps = 5\nlearning_rate = 1e-3\n\
+             evaluate_every = {}\nsave_every = 5\nlog_every = 1\nmax_source_len = 40\nmax_target_len = 24\ntoo_long = \"truncate\"\n\
              dropout = 0.1\nthreads = 1\n\
              [task.atis]\nlayout = \"seq-in-out\"\ntrain = \"{corpora}/atis/train\"\n\
              valid = \"{corpora}/atis/valid\"\ntest = \"{corpora}/atis/test\"\n\

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Files that do not contain times.
+const WHOLE: [&str; 4] = ["manifest.json", "config.toml", "drafters.safetensors", "calibration.json"];
+
 /// Content of every file of a run. What was logged counts without the wall-clock times; what a reader makes of the
 /// log for people (report, plots, event files) does not count.
 fn files(run: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -12,9 +15,9 @@ fn files(run: &Path) -> BTreeMap<String, Vec<u8>> {
             let path = entry.expect("a complete run").path();
             let name = path.strip_prefix(run).expect("a complete run").display().to_string();
             let content = || std::fs::read(&path).expect("a complete run");
-            if name == "metrics.jsonl" {
+            if name == "metrics.jsonl" || name == "outcome.json" {
                 found.insert(name, without_times(&content()));
-            } else if name == "manifest.json" || name == "config.toml" || name.starts_with("checkpoints/") {
+            } else if WHOLE.contains(&name.as_str()) || name.starts_with("checkpoints/") {
                 found.insert(name, content());
             }
         }

@@ -151,8 +151,17 @@ impl Observer for StopAfter<'_> {
 /// Without dropout, whose generator the threads of a process share.
 fn place() -> Workplace {
     let place = Workplace::new();
-    let more = "evaluate_every = 3\nsave_every = 2\ndropout = 0.0\nthreads = 1";
-    place.write("hyperloader.toml", tiny_config().replace("evaluate_every = 10", more));
+    let more = "evaluate_every = 3\nsave_every = 2\ndropout = 0.0\nthreads = 1\nevaluation_batch_size = 3";
+    let config = tiny_config().replace("evaluate_every = 10", more);
+    // Enough validation sentences to calibrate on.
+    let valid = format!("valid = \"{}\"", fixture("corpora/atis/valid").display());
+    assert!(config.contains(&valid));
+    place.write("hyperloader.toml", config.replace(&valid, "valid = \"valid\""));
+    for name in ["seq.in", "seq.out"] {
+        let text = std::fs::read_to_string(fixture("corpora/snips/valid").join(name)).unwrap();
+        let lines: Vec<&str> = text.lines().take(20).collect();
+        place.write(&format!("valid/{name}"), lines.join("\n") + "\n");
+    }
     place
 }
 

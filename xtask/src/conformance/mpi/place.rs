@@ -12,6 +12,8 @@ use crate::commands::{self, cargo, root};
 
 /// A training of this check takes less.
 const LIMIT: Duration = Duration::from_secs(300);
+/// The number of sentences of each split of SNIPS; scores are calibrated on at least 20.
+const SPLITS: [(&str, usize); 3] = [("train", 60), ("valid", 24), ("test", 6)];
 /// Time between two looks at a process.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -24,6 +26,9 @@ impl Place {
     /// Builds the program with and without MPI. The second replaces the first where the tests look for it.
     pub(super) fn new() -> Result<Self> {
         let place = Self { folder: tempfile::tempdir()? };
+        for (split, sentences) in SPLITS {
+            place.excerpt(split, sentences)?;
+        }
         for (name, features) in [("with", &["--features", "hyperloader-trainer/mpi"][..]), ("without", &[])] {
             let mut build = cargo();
             commands::run(build.args(["build", "--workspace", "--bin", "hl-train"]).args(features))?;
@@ -31,6 +36,18 @@ impl Place {
             fs::copy(super::super::program("hl-train").get_program(), place.path(name).join("hl-train"))?;
         }
         Ok(place)
+    }
+
+    /// The first sentences of a split of SNIPS.
+    fn excerpt(&self, split: &str, sentences: usize) -> Result<()> {
+        fs::create_dir_all(self.path("snips").join(split))?;
+        for name in ["seq.in", "seq.out"] {
+            let file = Path::new(split).join(name);
+            let text = fs::read_to_string(root().join("fixtures/corpora/snips").join(&file))?;
+            let lines: Vec<&str> = text.lines().take(sentences).collect();
+            fs::write(self.path("snips").join(&file), lines.join("\n") + "\n")?;
+        }
+        Ok(())
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -55,9 +72,9 @@ impl Place {
             "name = \"run\"\n[backbone]\npath = \"{}\"\n[method]\nmethod = \"{method}\"\n\
              [training]\nsteps = {steps}\nbatch_size = 4\nparts = 4\nwarmup_steps = 5\nlearning_rate = 1e-3\n\
              evaluate_every = {}\nsave_every = 5\nlog_every = 1\nmax_source_len = 40\nmax_target_len = 24\ntoo_long = \"truncate\"\n\
-             dropout = 0.1\nthreads = 1\n\
-             [task.atis]\nlayout = \"seq-in-out\"\ntrain = \"{corpora}/atis/train\"\n\
-             valid = \"{corpora}/atis/valid\"\ntest = \"{corpora}/atis/test\"\n\
+             dropout = 0.1\nthreads = 1\nevaluation_batch_size = 4\n\
+             [task.snips]\nlayout = \"seq-in-out\"\ntrain = \"snips/train\"\n\
+             valid = \"snips/valid\"\ntest = \"snips/test\"\n\
              [task.movie]\nlayout = \"bio-columns\"\nlabels = \"plain\"\n\
              train = \"{corpora}/mit_movie/engtrain.bio\"\ntest = \"{corpora}/mit_movie/engtest.bio\"\n",
             fixtures.join("backbones").join(backbone).display(),

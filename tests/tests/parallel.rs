@@ -151,7 +151,7 @@ impl Observer for StopAfter<'_> {
 /// Without dropout, whose generator the threads of a process share.
 fn place() -> Workplace {
     let place = Workplace::new();
-    let more = "evaluate_every = 3\nsave_every = 2\ndropout = 0.0\nthreads = 1\nevaluation_batch_size = 3";
+    let more = "evaluate_every = 4\nsave_every = 2\ndropout = 0.0\nthreads = 1\nevaluation_batch_size = 3";
     let config = tiny_config().replace("evaluate_every = 10", more);
     // Enough validation sentences to calibrate on.
     let valid = format!("valid = \"{}\"", fixture("corpora/atis/valid").display());
@@ -188,12 +188,10 @@ fn to_end(training: Training) -> Result<End, TrainError> {
 fn any_number_of_processes_writes_the_run_of_one() {
     let place = place();
     let one = train(config(&place, 4, "one"), Group::alone()).unwrap();
-    for size in [2, 3, 4] {
-        let runs = format!("by-{size}");
-        let ends = in_threads(size, |thread| train(config(&place, 4, &runs), Group::new(thread)).unwrap());
-        assert!(ends.iter().all(|run| *run == ends[0]), "{ends:?}");
-        assert_same(&one, &ends[0]);
-    }
+    // Three do not divide four.
+    let three = in_threads(3, |thread| train(config(&place, 4, "three"), Group::new(thread)).unwrap());
+    assert!(three.iter().all(|run| *run == three[0]), "{three:?}");
+    assert_same(&one, &three[0]);
 }
 
 #[test]
@@ -201,7 +199,7 @@ fn a_run_goes_on_with_another_number_of_processes() {
     let place = place();
     let whole = train(config(&place, 4, "whole"), Group::alone()).unwrap();
     // One process is asked to stop, and all do.
-    let stopped = in_threads(3, |thread| {
+    let stopped = in_threads(4, |thread| {
         let after = if thread.rank == 1 { 3 } else { u64::MAX };
         let stop = AtomicBool::new(false);
         let training = Training::prepare(config(&place, 4, "cut"), None, Group::new(thread)).unwrap();

@@ -41,10 +41,11 @@ pub(crate) enum Check {
     Mpi,
 }
 
+pub(crate) use mpi::Options as MpiOptions;
 pub(crate) use serve::Options as ServeOptions;
 
 /// Runs `checks`, or all if there are none; the first failure ends it.
-pub(crate) fn run(checks: &[Check], serve: &ServeOptions) -> Result<()> {
+pub(crate) fn run(checks: &[Check], serve: &ServeOptions, mpi: &MpiOptions) -> Result<()> {
     setup::run()?;
     let all = Check::value_variants();
     for check in if checks.is_empty() { all } else { checks } {
@@ -56,7 +57,7 @@ pub(crate) fn run(checks: &[Check], serve: &ServeOptions) -> Result<()> {
             Check::Wheel => wheel::check()?,
             Check::Ray => clusters::check("ray")?,
             Check::Spark => clusters::check("spark")?,
-            Check::Mpi => mpi::check()?,
+            Check::Mpi => mpi::check(mpi)?,
         }
     }
     Ok(())

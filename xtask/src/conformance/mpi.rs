@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::Result;
+use clap::{Args, ValueEnum};
 
 use self::place::Place;
 
@@ -30,8 +31,28 @@ const METHODS: [(&str, &str); 4] = [
     ("unipelt-bert", "bert-tiny"),
 ];
 
-/// Runs the checks, or says what is missing.
-pub(super) fn check() -> Result<()> {
+/// A part of the check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Equal bytes of 1 to 4 processes, with four methods
+    Same,
+    /// Processes killed at random instants
+    Kills,
+    /// One message for each fault
+    Faults,
+}
+
+/// Which parts of the check `mpi` run.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of the check `mpi`")]
+pub(crate) struct Options {
+    /// Run only these parts
+    #[arg(long = "mpi-part", value_name = "PART", value_enum)]
+    parts: Vec<Part>,
+}
+
+/// Runs the parts, or says what is missing.
+pub(super) fn check(options: &Options) -> Result<()> {
     for program in ["mpirun", "mpicc"] {
         let mut version = Command::new(program);
         let version = version.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -41,9 +62,15 @@ pub(super) fn check() -> Result<()> {
         }
     }
     let place = Place::new()?;
-    same(&place)?;
-    kills::check(&place)?;
-    faults::check(&place)
+    let all = Part::value_variants();
+    for part in if options.parts.is_empty() { all } else { &options.parts } {
+        match part {
+            Part::Same => same(&place)?,
+            Part::Kills => kills::check(&place)?,
+            Part::Faults => faults::check(&place)?,
+        }
+    }
+    Ok(())
 }
 
 /// One process without MPI, and 1, 2, 3 and 4 with it, write the same run.

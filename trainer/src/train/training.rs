@@ -100,7 +100,7 @@ impl Training {
         };
         let mut training = Self::assemble(config, materials, learner, optimizer, group, run)?;
         training.notes.extend(notes);
-        training.save(BTreeMap::new())?;
+        training.save_alone(BTreeMap::new())?;
         Ok(training)
     }
 
@@ -319,12 +319,13 @@ impl Training {
         self.materials.data.iter().map(loss).collect()
     }
 
+    /// Saves a checkpoint, if all processes have the same parameters.
     fn save(&mut self, losses: BTreeMap<String, f64>) -> Result<(), TrainError> {
         peers::check_parameters(&self.group, &*self.learner, self.done)?;
         Ok(self.save_alone(losses)?)
     }
 
-    /// Saves a checkpoint without an exchange between the processes, as a process does that fails.
+    /// Saves a checkpoint without an exchange between the processes, as after the failure of one.
     fn save_alone(&mut self, losses: BTreeMap<String, f64>) -> Result<(), RunError> {
         let Self { learner, optimizer, writer, done, config, .. } = self;
         writer.change(|run| {

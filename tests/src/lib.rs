@@ -1,4 +1,8 @@
 //! Helpers of the whole-chain tests: the real binaries, in a folder of their own.
+//!
+//! - [`runs`]: comparison of run folders
+
+pub mod runs;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

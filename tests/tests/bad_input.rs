@@ -49,6 +49,8 @@ fn values_that_cannot_be_are_named_with_what_would_do() {
         ("precision", "steps = 20", "precision = \"fp16\""),
         ("preset", "[backbone]", "preset = \"hyperloader-papr\"\n[backbone]"),
         ("gradient_accumulation", "steps = 20", "gradient_accumulation = 0"),
+        ("parts", "steps = 20", "parts = 0"),
+        ("parts_of_batch", "steps = 20", "parts = 5"),
         ("keep_last", "steps = 20", "keep_last = 0"),
         ("save_every", "steps = 20", "save_every = 0"),
         ("twice", "steps = 20", "steps = 20\nsteps = 21"),

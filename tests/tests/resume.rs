@@ -1,11 +1,10 @@
 //! A training that is killed and resumed is, byte for byte, the training that was not.
 #![allow(clippy::unwrap_used)] // A test that cannot go on should fail.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hyperloader_tests::runs::assert_same;
 use hyperloader_tests::{Workplace, binaries, fixture, tiny_config};
 use rand::RngExt;
 
@@ -45,46 +44,6 @@ fn finish(child: Child) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Content of every file of a run. What was logged counts without the wall-clock times; what a reader makes of the
-/// log for people (report, plots, event files) does not count.
-fn files(run: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for folder in [run.to_owned(), run.join("checkpoints")] {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.strip_prefix(run).unwrap().display().to_string();
-            let content = || std::fs::read(&path).unwrap();
-            if name == "metrics.jsonl" {
-                found.insert(name, without_times(&content()));
-            } else if name == "manifest.json" || name == "config.toml" || name.starts_with("checkpoints/") {
-                found.insert(name, content());
-            }
-        }
-    }
-    found
-}
-
-fn without_times(metrics: &[u8]) -> Vec<u8> {
-    let lines = std::str::from_utf8(metrics).unwrap().lines().map(|line| {
-        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
-        let fields = line.as_object_mut().unwrap();
-        // The folders of the two runs differ by intent.
-        for name in ["seconds", "train_seconds", "run"] {
-            fields.remove(name);
-        }
-        format!("{line}\n")
-    });
-    lines.collect::<String>().into_bytes()
-}
-
-fn assert_same(a: &Path, b: &Path) {
-    let (a, b) = (files(a), files(b));
-    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
-    for (name, content) in &a {
-        assert!(content == &b[name], "`{name}` differs");
-    }
-}
-
 #[test]
 fn a_run_that_is_killed_at_random_instants_and_resumed_ends_with_the_same_files() {
     let place = place();
@@ -120,7 +79,17 @@ fn a_run_that_is_killed_at_random_instants_and_resumed_ends_with_the_same_files(
 
 #[test]
 fn interrupted_trainings_save_say_how_to_go_on_and_go_on() {
+    interrupt_and_resume("1");
+}
+
+#[test]
+fn trainings_whose_batches_have_parts_go_on_after_an_interruption() {
+    interrupt_and_resume("4");
+}
+
+fn interrupt_and_resume(parts: &str) {
     let place = place();
+    let start = |runs| [&start(runs)[..], &["--parts", parts]].concat();
     let child = train(&place, &start("cut"));
     let log = place.path("cut/run/metrics.jsonl");
     // Well inside the training.

@@ -9,6 +9,7 @@ use hyperloader_tests::{Workplace, fixture};
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::data::TaskData;
 use hyperloader_trainer::evaluate::Evaluation;
+use hyperloader_trainer::parallel::Group;
 use hyperloader_trainer::train::{End, Observer, Step, Training};
 use serde_json::Value;
 
@@ -109,7 +110,7 @@ fn a_run_that_was_stopped_and_resumed_ends_with_the_same_tensors() {
     let train = |name: &str, stop_after: u64| {
         let config = Config { name: Some(name.to_owned()), ..Config::from_file(&path).unwrap() };
         let stop = AtomicBool::new(false);
-        let training = Training::prepare(config, None).unwrap();
+        let training = Training::prepare(config, None, Group::alone()).unwrap();
         training.run(&mut StopAfter(stop_after, &stop), &stop).unwrap()
     };
     assert!(matches!(train("whole", 99), End::Finished(_)));
@@ -117,7 +118,8 @@ fn a_run_that_was_stopped_and_resumed_ends_with_the_same_tensors() {
     assert_eq!(step, 7);
     let config = Config::from_file(&run.join("config.toml")).unwrap();
     let (stop, run) = (AtomicBool::new(false), Run::open(&run).unwrap());
-    let end = Training::resume(config, run).unwrap().run(&mut StopAfter(99, &stop), &stop).unwrap();
+    let end =
+        Training::resume(config, run, Group::alone()).unwrap().run(&mut StopAfter(99, &stop), &stop).unwrap();
     assert!(matches!(end, End::Finished(_)));
     let last =
         |name: &str| std::fs::read(place.path(&format!("runs/{name}/checkpoints/step-000012.safetensors")));

@@ -27,7 +27,7 @@ fn main() -> Result<()> {
     let mut next = |what: &str| arguments.next().with_context(|| format!("{what} is missing"));
     let run = Run::open(&PathBuf::from(next("the run's folder")?))?;
     let config = Config::from_file(&PathBuf::from(next("the configuration")?))?;
-    let other = device::resolve(next("the device")?.parse()?)?;
+    let other = device::resolve(next("the device")?.parse()?, 0)?;
     let backbone =
         run.backbone(None)?.downcast::<T5Backbone>().ok().context("the run's backbone is not a T5")?;
     let codec = SentT::from_file(backbone.tokenizer())?;

@@ -31,7 +31,7 @@ fn main() -> Result<()> {
     let folder = PathBuf::from(arguments.next().context("the backbone's folder is missing")?);
     let steps: usize = arguments.next().as_deref().unwrap_or("30").parse()?;
     let rows: i64 = arguments.next().as_deref().unwrap_or("32").parse()?;
-    let device = device::resolve(arguments.next().as_deref().unwrap_or("auto").parse()?)?;
+    let device = device::resolve(arguments.next().as_deref().unwrap_or("auto").parse()?, 0)?;
     let precision = match arguments.next().as_deref() {
         None | Some("f32") => MatrixPrecision::F32,
         Some("bf16") => MatrixPrecision::Bf16,

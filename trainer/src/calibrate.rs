@@ -13,25 +13,29 @@ use hyperloader_core::text::scores::{Score, rounded};
 use hyperloader_core::text::spans::{Span, SpanMode, bio_to_spans};
 
 use crate::data::Example;
-use crate::model::{Decoding, ExampleScores, Learner, ModelError, Scored};
+use crate::evaluate::EvaluationError;
+use crate::model::{Decoding, ExampleScores, Learner, Scored};
+use crate::parallel::Group;
 
 /// The fewest validation sentences that are used.
 pub const FEWEST: usize = 20;
 /// The most sentences that the temperature is fitted on: one number needs no more.
 const MOST_FITTED: usize = 500;
 
-/// Calibrates `task` on its validation examples; `None` if they are fewer than [`FEWEST`] sentences.
+/// Calibrates `task` on its validation examples; `None` if they are fewer than [`FEWEST`] sentences. The processes of `group`
+/// share the batches.
 ///
 /// # Errors
-/// If the model fails, or its output cannot be decoded.
+/// If the model fails, or its output cannot be decoded. If another process failed.
 pub(crate) fn calibrate_task(
     learner: &dyn Learner,
     task: &str,
     valid: &[Example],
     batch_size: usize,
     decoding: Decoding,
-) -> Result<Option<TaskCalibration>, ModelError> {
-    let scorer = Scorer { learner, task, batch_size, decoding };
+    group: &Group,
+) -> Result<Option<TaskCalibration>, EvaluationError> {
+    let scorer = Scorer { learner, task, batch_size, decoding, group };
     let sentences: Vec<&[Example]> = valid.chunk_by(|a, b| a.sentence == b.sentence).collect();
     if sentences.len() < FEWEST {
         return Ok(None);
@@ -117,6 +121,7 @@ struct Scorer<'a> {
     task: &'a str,
     batch_size: usize,
     decoding: Decoding,
+    group: &'a Group,
 }
 
 /// A sentence with its gold tags, in windows.
@@ -126,7 +131,7 @@ struct ScoredSentence<'a> {
 
 impl Scorer<'_> {
     /// The temperature with the least loss of the tags of `sentences`.
-    fn fit(&self, sentences: &[&[Example]]) -> Result<f64, ModelError> {
+    fn fit(&self, sentences: &[&[Example]]) -> Result<f64, EvaluationError> {
         let step = sentences.len().div_ceil(MOST_FITTED).max(1);
         let used: Vec<&[Example]> = sentences.iter().copied().step_by(step).collect();
         let candidates = temperature::candidates();
@@ -144,18 +149,19 @@ impl Scorer<'_> {
         &self,
         sentences: &[&'s [Example]],
         temperatures: &[f64],
-    ) -> Result<Vec<ScoredSentence<'s>>, ModelError> {
+    ) -> Result<Vec<ScoredSentence<'s>>, EvaluationError> {
         let examples: Vec<&Example> = sentences.iter().copied().flatten().collect();
         // Batches of similar length have less padding, and their rows end at similar steps.
         let mut order: Vec<usize> = (0..examples.len()).collect();
         order.sort_by_key(|&at| examples[at].source.len());
         let mut scored: Vec<Option<Scored>> = vec![None; examples.len()];
-        for batch in order.chunks(self.batch_size) {
-            let rows: Vec<&Example> = batch.iter().map(|&at| examples[at]).collect();
-            let of_batch = self.learner.scored(self.task, &rows, self.decoding, temperatures)?;
-            for (&at, of_example) in batch.iter().zip(of_batch) {
-                scored[at] = Some(of_example);
-            }
+        let batches: Vec<&[usize]> = order.chunks(self.batch_size).collect();
+        let of_batches = self.group.map(batches.len(), |number| {
+            let rows: Vec<&Example> = batches[number].iter().map(|&at| examples[at]).collect();
+            Ok::<_, EvaluationError>(self.learner.scored(self.task, &rows, self.decoding, temperatures)?)
+        })?;
+        for (at, of_example) in order.iter().zip(of_batches.into_iter().flatten()) {
+            scored[*at] = Some(of_example);
         }
         let mut pairs = examples.into_iter().zip(scored.into_iter().flatten());
         let sentence =

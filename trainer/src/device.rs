@@ -33,17 +33,18 @@ pub enum DeviceError {
     },
 }
 
-/// libtorch's device. `auto` is the first GPU if CUDA works, else the CPU.
+/// libtorch's device for the process `local_rank` of this machine, 0 if it is the only one. `auto` is the first GPU if CUDA
+/// works, else the CPU; each further process takes the GPU after that of the process before it.
 ///
 /// CUDA's part of libtorch is loaded here, on first need, so that one binary serves machines with and without a GPU.
 ///
 /// # Errors
 /// If the device is not available; the message says what is missing.
-pub fn resolve(device: Device) -> Result<tch::Device, DeviceError> {
+pub fn resolve(device: Device, local_rank: u32) -> Result<tch::Device, DeviceError> {
     let index = match device {
-        Device::Auto if cuda().is_ok() => 0,
+        Device::Auto if cuda().is_ok() => local_rank,
         Device::Auto | Device::Cpu => return Ok(tch::Device::Cpu),
-        Device::Cuda(index) => index,
+        Device::Cuda(index) => index.saturating_add(local_rank),
     };
     cuda().as_ref().map_err(|reason| DeviceError::NoCuda { device, reason: reason.clone() })?;
     let count = Cuda::device_count();
@@ -129,18 +130,19 @@ mod tests {
 
     #[test]
     fn auto_is_the_cpu_exactly_where_cuda_is_refused() {
-        match resolve(Device::Cuda(0)) {
-            Ok(device) => assert_eq!(resolve(Device::Auto).unwrap(), device),
+        match resolve(Device::Cuda(0), 0) {
+            Ok(device) => assert_eq!(resolve(Device::Auto, 0).unwrap(), device),
             Err(error) => {
-                assert_eq!(resolve(Device::Auto).unwrap(), tch::Device::Cpu);
+                assert_eq!(resolve(Device::Auto, 0).unwrap(), tch::Device::Cpu);
                 assert!(error.to_string().starts_with("device `cuda:0` is not available: "), "{error}");
             }
         }
-        assert_eq!(resolve(Device::Cpu).unwrap(), tch::Device::Cpu);
+        assert_eq!(resolve(Device::Cpu, 3).unwrap(), tch::Device::Cpu);
     }
 
     #[test]
     fn a_gpu_beyond_the_last_is_refused() {
-        assert!(resolve(Device::Cuda(4096)).is_err());
+        assert!(resolve(Device::Cuda(4096), 0).is_err());
+        assert!(resolve(Device::Cuda(0), 4096).is_err());
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! - [`schedule`], [`sampler`], [`smoothing`]: learning rates, batches to draw, moving averages.
 //! - [`parameters`], [`optimizer`]: trainable tensors and AdamW.
+//! - [`parallel`]: several processes.
 //! - [`config`]: the configuration, `hyperloader.toml`.
 //! - [`device`]: CPU or GPU.
 //! - [`hub`]: backbones of the Hugging Face hub.
@@ -36,6 +37,7 @@ pub mod loss;
 pub mod methods;
 pub mod model;
 pub mod optimizer;
+pub mod parallel;
 pub mod parameter_count;
 pub mod parameters;
 pub mod record;

@@ -177,6 +177,21 @@ impl Parameters {
         (&self.flat, &self.gradient)
     }
 
+    /// Removes all gradients and returns them in main memory: `[count]`, in the order of the names, absent ones 0; and for
+    /// each tensor whether it has one.
+    pub fn take_gradients(&mut self) -> (Vec<f32>, Vec<bool>) {
+        let gradient = to_host(&self.gradient).into_raw_vec_and_offset().0;
+        let reached = self.list.iter().map(|p| p.has_gradient).collect();
+        self.clear_gradients();
+        (gradient, reached)
+    }
+
+    /// Replaces all gradients by those that [`Parameters::take_gradients`] returned, or sums of them.
+    pub fn set_gradients(&mut self, gradient: &[f32], reached: &[bool]) {
+        self.gradient.copy_(&Tensor::from_slice(gradient).to_device(self.gradient.device()));
+        self.list.iter_mut().zip(reached).for_each(|(p, reached)| p.has_gradient = *reached);
+    }
+
     /// Removes all gradients.
     pub fn clear_gradients(&mut self) {
         let _ = self.gradient.zero_();

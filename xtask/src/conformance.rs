@@ -4,9 +4,11 @@
 //! - [`wheel`]: the Python package
 //! - [`clusters`]: its examples for Ray and Spark
 //! - [`minilm`]: a real pretrained encoder
+//! - [`mpi`]: training on several processes
 
 mod clusters;
 mod minilm;
+mod mpi;
 mod serve;
 mod wheel;
 
@@ -39,12 +41,15 @@ pub(crate) enum Check {
     Ray,
     /// Spark tags 100,000 sentences with the Python package, also if a worker is killed
     Spark,
+    /// Any number of processes under `mpirun` writes the run of one, also if processes are killed; faults end with one message
+    Mpi,
 }
 
+pub(crate) use mpi::Options as MpiOptions;
 pub(crate) use serve::Options as ServeOptions;
 
 /// Runs `checks`, or all if there are none; the first failure ends it.
-pub(crate) fn run(checks: &[Check], serve: &ServeOptions) -> Result<()> {
+pub(crate) fn run(checks: &[Check], serve: &ServeOptions, mpi: &MpiOptions) -> Result<()> {
     setup::run()?;
     let all = Check::value_variants();
     for check in if checks.is_empty() { all } else { checks } {
@@ -57,6 +62,7 @@ pub(crate) fn run(checks: &[Check], serve: &ServeOptions) -> Result<()> {
             Check::Wheel => wheel::check()?,
             Check::Ray => clusters::check("ray")?,
             Check::Spark => clusters::check("spark")?,
+            Check::Mpi => mpi::check(mpi)?,
         }
     }
     Ok(())

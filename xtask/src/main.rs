@@ -63,6 +63,8 @@ enum Task {
         checks: Vec<conformance::Check>,
         #[command(flatten)]
         serve: conformance::ServeOptions,
+        #[command(flatten)]
+        mpi: conformance::MpiOptions,
     },
 }
 
@@ -74,7 +76,7 @@ fn main() -> ExitCode {
         Task::Test => checks::run(),
         Task::Book { serve } => book::run(serve),
         Task::Hints => hints::run(),
-        Task::Conformance { checks, serve } => conformance::run(&checks, &serve),
+        Task::Conformance { checks, serve, mpi } => conformance::run(&checks, &serve, &mpi),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

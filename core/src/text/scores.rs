@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 /// Numbers that are stored or shown are multiples of its reciprocal: the same after any number of conversions to text, and
 /// without digits that are noise of float32.
 pub const RESOLUTION: f64 = 1e6;
@@ -36,7 +38,7 @@ impl IdScore {
 }
 
 /// The score of a tag, a span or a sentence.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// Natural logarithm of the probability.
     pub log_probability: f64,

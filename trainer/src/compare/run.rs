@@ -11,6 +11,7 @@ use super::error::CompareError;
 use super::plan::{Cell, samples};
 use super::results::Scores;
 use crate::config::Config;
+use crate::parallel::Group;
 use crate::record::CONFIG;
 use crate::train::{End, Observer, Training};
 
@@ -49,10 +50,10 @@ impl Cell<'_> {
             let mut kept = Config::from_file(&folder.join(CONFIG))?;
             kept.training.device = config.training.device;
             kept.training.threads = config.training.threads;
-            Training::resume(kept, Run::open(&folder)?)?
+            Training::resume(kept, Run::open(&folder)?, Group::alone())?
         } else {
             remove_empty(&folder)?;
-            Training::prepare(config, None)?
+            Training::prepare(config, None, Group::alone())?
         };
         match training.run(observer, stop)? {
             End::Stopped { step, .. } => Ok(CellEnd::Stopped { step }),

@@ -102,6 +102,10 @@ pub struct TrainingConfig {
     /// The number of parts that the batch of a step is computed in, one after the other. More parts need less memory; the
     /// sum of the gradients stays the same.
     pub gradient_accumulation: usize,
+    /// The number of parts that a batch is divided into for several processes; each has a gradient and a dropout of its own,
+    /// and the gradients are added in the order of the parts. The configuration of a run has it if it is not 1.
+    #[serde(skip_serializing_if = "is_one")]
+    pub parts: usize,
     /// The highest learning rate.
     pub learning_rate: f64,
     /// How the learning rate decreases after the warm-up.
@@ -167,6 +171,7 @@ impl Default for TrainingConfig {
             steps: 65_536,
             batch_size: 128,
             gradient_accumulation: 1,
+            parts: 1,
             learning_rate: 3e-4,
             schedule: Decay::Linear,
             warmup_steps: 500,
@@ -195,6 +200,10 @@ impl Default for TrainingConfig {
             threads: None,
         }
     }
+}
+
+fn is_one(number: &usize) -> bool {
+    *number == 1
 }
 
 fn default_runs() -> PathBuf {

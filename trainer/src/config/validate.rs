@@ -25,6 +25,7 @@ impl Config {
             ("training.steps", t.steps),
             ("training.batch_size", t.batch_size as u64),
             ("training.gradient_accumulation", t.gradient_accumulation as u64),
+            ("training.parts", t.parts as u64),
             ("training.evaluate_every", t.evaluate_every),
             ("training.save_every", t.save_every.unwrap_or(1)),
             ("training.keep_last", t.keep_last as u64),
@@ -45,6 +46,13 @@ impl Config {
             [("training.batch_size", t.batch_size), ("training.threads", t.threads.unwrap_or(1))]
         {
             check(field, value as f64, value <= 1 << 20, "at most 1048576")?;
+        }
+        if t.parts > t.batch_size {
+            return Err(ConfigError::Value {
+                field: "training.parts".to_owned(),
+                value: t.parts.to_string(),
+                expected: format!("at most the {} sentences of `training.batch_size`", t.batch_size).into(),
+            });
         }
         let rate = t.learning_rate;
         check("training.learning_rate", rate, rate > 0.0 && rate.is_finite(), "a number above 0")?;

@@ -14,11 +14,12 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
-use self::teacher::{Teacher, Words};
+use self::teacher::{HostWords, Teacher, Words};
 use crate::data::task::TaskData;
 use crate::model::error::ModelError;
 use crate::model::t5::tagger::T5Tagger;
 use crate::optimizer::{AbsentGradient, AdamW};
+use crate::parallel::Group;
 use crate::parameters::{Parameters, to_host};
 use crate::schedule::{Decay, Schedule};
 
@@ -34,15 +35,16 @@ const EPOCHS: usize = 12;
 const LEARNING_RATE: f64 = 0.02;
 
 /// Fits the drafter of a task on its training examples and returns its tensors (see [`names`]). The same `seed` gives the
-/// same tensors on the same device.
+/// same tensors on the same device. The processes of `group` share the passes of the model; each then fits the classifier.
 ///
 /// # Errors
-/// If the model or the tokenizer fails.
+/// If the model or the tokenizer fails, or another process failed.
 pub(crate) fn fit(
     tagger: &T5Tagger,
     codec: &SentT,
     data: &TaskData,
     seed: u64,
+    group: &Group,
 ) -> Result<Tensors, ModelError> {
     let TaskData { name: task, labels, train: examples, .. } = data;
     let tags = tag_count(labels.len());
@@ -51,14 +53,13 @@ pub(crate) fn fit(
     order.shuffle(&mut random);
     order.truncate(SENTENCES);
     let teacher = Teacher::new(tagger, codec, task, labels)?;
-    let parts = order
-        .chunks(BATCH)
-        .map(|chunk| teacher.words(&chunk.iter().map(|&at| &examples[at]).collect::<Vec<_>>()))
-        .collect::<Result<Vec<_>, _>>()?;
-    let join = |part: fn(&Words) -> &Tensor| Tensor::cat(&parts.iter().map(part).collect::<Vec<_>>(), 0);
-    let words =
-        Words { states: join(|w| &w.states), tags: join(|w| &w.tags), previous: join(|w| &w.previous) };
-    drop(parts);
+    let chunks: Vec<&[usize]> = order.chunks(BATCH).collect();
+    let parts = group.map(chunks.len(), |number| {
+        let examples: Vec<_> = chunks[number].iter().map(|&at| &examples[at]).collect();
+        Ok::<_, ModelError>(HostWords::from(teacher.words(&examples)?))
+    })?;
+    let width = ROLES * tagger.t5.config.d_model;
+    let words = HostWords::joined(parts, width, tagger.device());
     let sets = teacher.sets();
     let (weight, bias, transitions) = classifier(words, &sets, &mut random);
     let d = tagger.t5.config.d_model as i64;

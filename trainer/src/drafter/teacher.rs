@@ -8,7 +8,9 @@ use hyperloader_core::text::drafter::{ROLES, read_from};
 use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::sentt::{SentT, SentTError};
 use hyperloader_core::text::target::{OUTSIDE, Tag, TargetGrammar};
-use tch::{Tensor, no_grad};
+use serde::{Deserialize, Serialize};
+use tch::kind::Element;
+use tch::{Device, Tensor, no_grad};
 
 use crate::data::batch::{Batch, padded};
 use crate::data::example::Example;
@@ -27,6 +29,45 @@ pub(super) struct Words {
     pub(super) tags: Tensor,
     /// The tags of the previous words, `[words]`.
     pub(super) previous: Tensor,
+}
+
+/// [`Words`] in main memory, which processes exchange.
+#[derive(Serialize, Deserialize)]
+pub(super) struct HostWords {
+    states: Vec<f32>,
+    tags: Vec<i64>,
+    previous: Vec<i64>,
+}
+
+impl From<Words> for HostWords {
+    fn from(Words { states, tags, previous }: Words) -> Self {
+        Self { states: numbers(&states), tags: numbers(&tags), previous: numbers(&previous) }
+    }
+}
+
+impl HostWords {
+    /// The words of all `parts`, in their order, on a device. Each has `width` numbers as states.
+    pub(super) fn joined(parts: Vec<Self>, width: usize, device: Device) -> Words {
+        let (mut states, mut tags, mut previous) = (Vec::new(), Vec::new(), Vec::new());
+        for part in parts {
+            states.extend(part.states);
+            tags.extend(part.tags);
+            previous.extend(part.previous);
+        }
+        Words {
+            states: Tensor::from_slice(&states).view([tags.len() as i64, width as i64]).to_device(device),
+            tags: Tensor::from_slice(&tags).to_device(device),
+            previous: Tensor::from_slice(&previous).to_device(device),
+        }
+    }
+}
+
+/// The elements of a tensor, row by row.
+fn numbers<T: Element + Copy + Default>(tensor: &Tensor) -> Vec<T> {
+    let tensor = tensor.to_device(Device::Cpu).contiguous();
+    let mut numbers = vec![T::default(); tensor.numel()];
+    tensor.copy_data(&mut numbers, tensor.numel());
+    numbers
 }
 
 /// Predicts the tags of training sentences with the trained model.
@@ -166,9 +207,7 @@ fn likely(set: &[Tag], written: Tag) -> Tag {
 
 /// Token ids from a tensor of ids.
 fn ids(tensor: &Tensor) -> Vec<u32> {
-    let mut ids = vec![0_i64; tensor.numel()];
-    tensor.copy_data(&mut ids, tensor.numel());
-    ids.into_iter().map(|id| id as u32).collect()
+    numbers::<i64>(tensor).into_iter().map(|id| id as u32).collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Example;
 use crate::model::{Decoding, Learner, ModelError};
+use crate::parallel::{Group, PeerFailed};
 
 /// An evaluation failed.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,9 @@ pub enum EvaluationError {
     /// Gold and predicted tags differ in number.
     #[error(transparent)]
     Metric(#[from] MetricError),
+    /// Another process failed.
+    #[error(transparent)]
+    Peer(#[from] PeerFailed),
 }
 
 /// The settings of an evaluation.
@@ -58,29 +62,31 @@ pub struct Evaluation {
     pub details: Option<Details>,
 }
 
-/// Evaluates `task` on `examples`. Gold tags are those of the file and are never truncated.
+/// Evaluates `task` on `examples`. Gold tags are those of the file and are never truncated. The processes of `group` share
+/// the batches, and all of them return the same.
 ///
 /// # Errors
-/// If the model fails, or its output cannot be decoded.
+/// If the model fails, or its output cannot be decoded. If another process failed.
 pub fn evaluate_task(
     learner: &dyn Learner,
     task: &str,
     examples: &[Example],
     settings: &Settings,
+    group: &Group,
 ) -> Result<Evaluation, EvaluationError> {
     // Batches of similar length have less padding, and their rows end at similar steps.
     let mut order: Vec<usize> = (0..examples.len()).collect();
     order.sort_by_key(|&at| examples[at].source.len());
-    let (mut sum, mut tokens) = (0.0, 0);
-    let mut predicted = vec![Vec::new(); examples.len()];
-    for chunk in order.chunks(settings.batch_size) {
-        let rows: Vec<&Example> = chunk.iter().map(|&at| &examples[at]).collect();
+    let chunks: Vec<&[usize]> = order.chunks(settings.batch_size).collect();
+    let batches = group.map(chunks.len(), |number| {
+        let rows: Vec<&Example> = chunks[number].iter().map(|&at| &examples[at]).collect();
         let (loss, tags) = learner.evaluate(task, &rows, settings.label_smoothing, settings.decoding)?;
-        sum += loss.sum;
-        tokens += loss.tokens;
-        for (&at, tags) in chunk.iter().zip(tags) {
-            predicted[at] = tags;
-        }
+        Ok::<_, EvaluationError>(((loss.sum, loss.tokens), tags))
+    })?;
+    let loss = mean(batches.iter().map(|(loss, _)| *loss));
+    let mut predicted = vec![Vec::new(); examples.len()];
+    for (at, tags) in order.iter().zip(batches.into_iter().flat_map(|(_, tags)| tags)) {
+        predicted[*at] = tags;
     }
     let words = join_windows(examples, examples.iter().map(|example| example.words.clone()));
     let gold = join_windows(examples, examples.iter().map(|example| example.tags.clone()));
@@ -94,7 +100,7 @@ pub fn evaluate_task(
     });
     Ok(Evaluation {
         sentences: gold.len(),
-        loss: sum / tokens.max(1) as f64,
+        loss,
         f1: report.micro.f1,
         precision: report.micro.precision,
         recall: report.micro.recall,
@@ -103,24 +109,32 @@ pub fn evaluate_task(
     })
 }
 
-/// The label-smoothed loss of `task` on `examples` in nats per target token, as [`Evaluation::loss`].
+/// The label-smoothed loss of `task` on `examples` in nats per target token, as [`Evaluation::loss`]. The processes of `group`
+/// share the batches.
 ///
 /// # Errors
-/// If the model fails.
+/// If the model fails. If another process failed.
 pub fn loss_of(
     learner: &dyn Learner,
     task: &str,
     examples: &[Example],
     settings: &Settings,
+    group: &Group,
 ) -> Result<f64, EvaluationError> {
-    let (mut sum, mut tokens) = (0.0, 0);
-    for chunk in examples.chunks(settings.batch_size) {
-        let rows: Vec<&Example> = chunk.iter().collect();
+    let chunks: Vec<&[Example]> = examples.chunks(settings.batch_size).collect();
+    let losses = group.map(chunks.len(), |number| {
+        let rows: Vec<&Example> = chunks[number].iter().collect();
         let loss = tch::no_grad(|| learner.loss(task, &rows, settings.label_smoothing, false))?;
-        sum += loss.sum;
-        tokens += loss.tokens;
-    }
-    Ok(sum / tokens.max(1) as f64)
+        Ok::<_, EvaluationError>((loss.sum, loss.tokens))
+    })?;
+    Ok(mean(losses))
+}
+
+/// The loss of each target, from the losses of batches in their order.
+fn mean(losses: impl IntoIterator<Item = (f64, i64)>) -> f64 {
+    let add = |(sum, tokens), (loss, more)| (sum + loss, tokens + more);
+    let (sum, tokens): (f64, i64) = losses.into_iter().fold((0.0, 0), add);
+    sum / tokens.max(1) as f64
 }
 
 /// The scores of sentences, each in one or more windows, against the spans of the file.

@@ -6,6 +6,7 @@ use hyperloader_core::suggest;
 use hyperloader_core::text::sentt::SentTError;
 use hyperloader_core::text::wordpiece::WordPieceError;
 
+use crate::parallel::PeerFailed;
 use crate::parameters::MissingTensor;
 
 /// A model could not be built, trained or evaluated.
@@ -46,6 +47,9 @@ pub enum ModelError {
     /// A word cannot be encoded.
     #[error(transparent)]
     Encode(#[from] WordPieceError),
+    /// Another process failed.
+    #[error(transparent)]
+    Peer(#[from] PeerFailed),
     /// The tensor that the model computed has an unexpected shape or type.
     #[error("cannot read the model's output: {0}")]
     Output(String),

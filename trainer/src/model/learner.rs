@@ -8,6 +8,7 @@ use super::scored::Scored;
 use crate::data::example::Example;
 use crate::data::task::TaskData;
 use crate::loss::StepLoss;
+use crate::parallel::Group;
 use crate::parameters::Parameters;
 
 /// How a model that generates text is decoded. A token classifier needs none of it.
@@ -72,11 +73,12 @@ pub trait Learner {
         temperatures: &[f64],
     ) -> Result<Vec<Scored>, ModelError>;
 
-    /// The tensors of a drafter of `task`, fitted on its training examples; `None` if the model does not generate text.
+    /// The tensors of a drafter of `task`, fitted on its training examples by the processes of `group`; `None` if the model
+    /// does not generate text.
     ///
     /// # Errors
-    /// If the model or its tokenizer fails.
-    fn drafter(&self, _task: &TaskData, _seed: u64) -> Result<Option<Tensors>, ModelError> {
+    /// If the model or its tokenizer fails, or another process failed.
+    fn drafter(&self, _task: &TaskData, _seed: u64, _group: &Group) -> Result<Option<Tensors>, ModelError> {
         Ok(None)
     }
 }

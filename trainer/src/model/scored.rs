@@ -1,10 +1,11 @@
 //! Predicted tags with their scores.
 
 use hyperloader_core::text::scores::Score;
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// The predicted tags of an example, scored at several temperatures.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scored {
     /// The BIO tags as `hl-run` gives them, one per word.
     pub tags: Vec<String>,
@@ -13,7 +14,7 @@ pub struct Scored {
 }
 
 /// The scores of an example's tags.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExampleScores {
     /// The score of the model's whole output.
     pub example: Score,

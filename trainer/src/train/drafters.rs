@@ -10,36 +10,39 @@ use super::materials::Materials;
 use super::observer::Observer;
 use crate::config::Config;
 use crate::data::TaskData;
-use crate::model::{Learner, MatrixPrecision};
+use crate::model::{Learner, MatrixPrecision, ModelError};
+use crate::parallel::Group;
 
 /// Fits the drafters of a run from its best checkpoint and saves them in the run folder.
 ///
 /// # Errors
 /// If the run, its backbone or its corpora are unusable or have changed, or its model generates no text.
 pub fn fit_drafters(config: Config, mut run: Run, observer: &mut dyn Observer) -> Result<Run, TrainError> {
-    let (config, materials) = Materials::of_run(config, &run)?;
+    let (config, materials) = Materials::of_run(config, &run, &Group::alone())?;
     let _lock = run.lock()?;
     let best = run.read(run.checkpoint(Which::Best)?)?;
     let learner = materials.learner(&config, materials.checkpoint(&best), MatrixPrecision::F32)?;
     materials.data.iter().filter_map(too_many_labels).for_each(|warning| observer.warned(&warning));
-    let drafters = fit_all(&config, &materials, &*learner, observer)?;
+    let drafters = fit_all(&config, &materials, &*learner, observer, &Group::alone())?;
     let drafters = drafters.ok_or_else(|| TrainError::NothingToDraft(run.manifest.name.clone()))?;
     run.save_drafters(&drafters)?;
     Ok(run)
 }
 
-/// The drafters of all tasks; `None` if the model generates no text.
+/// The drafters of all tasks, fitted by the processes of `group`; `None` if the model generates no text.
 pub(super) fn fit_all(
     config: &Config,
     materials: &Materials,
     learner: &dyn Learner,
     observer: &mut dyn Observer,
+    group: &Group,
 ) -> Result<Option<Tensors>, TrainError> {
     let mut all = Tensors::new();
     for task in materials.data.iter().filter(|task| too_many_labels(task).is_none()) {
-        let drafter = learner
-            .drafter(task, config.seed)
-            .map_err(|source| TrainError::Drafter { task: task.name.clone(), source: Box::new(source) })?;
+        let drafter = learner.drafter(task, config.seed, group).map_err(|source| match source {
+            ModelError::Peer(error) => TrainError::Peer(error),
+            source => TrainError::Drafter { task: task.name.clone(), source: Box::new(source) },
+        })?;
         let Some(tensors) = drafter else { return Ok(None) };
         all.extend(tensors);
         observer.drafter_fitted(&task.name);

@@ -15,6 +15,7 @@ use crate::device::DeviceError;
 use crate::evaluate::EvaluationError;
 use crate::hub::HubError;
 use crate::model::{ModelError, OpenError};
+use crate::parallel::PeerFailed;
 
 /// A training failed.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +50,10 @@ pub enum TrainError {
     Model(#[from] ModelError),
     /// An evaluation failed.
     #[error(transparent)]
-    Evaluation(#[from] EvaluationError),
+    Evaluation(EvaluationError),
+    /// Another process failed.
+    #[error(transparent)]
+    Peer(#[from] PeerFailed),
     /// A drafter could not be fitted.
     #[error("cannot fit the drafter of task `{task}`")]
     Drafter {
@@ -119,6 +123,33 @@ pub enum TrainError {
         /// The learning rate of the configuration.
         rate: f64,
     },
+    /// There are more processes than parts of a batch.
+    #[error(
+        "{processes} processes cannot share the {parts} {} of a batch\nhint: start at most {parts}, or start a new run with `--parts {processes}`",
+        if *.parts == 1 { "part" } else { "parts" }
+    )]
+    TooManyProcesses {
+        /// The number of processes.
+        processes: usize,
+        /// `training.parts`.
+        parts: usize,
+    },
+    /// A property of a process differs from that of process 0.
+    #[error(
+        "process {rank} on `{machine}` has another {what}: {other}, process 0 has {first}\nhint: all processes need the same program, configuration, backbone and corpora, and processors of one type"
+    )]
+    Unequal {
+        /// Name of the property.
+        what: String,
+        /// Its value in process 0.
+        first: String,
+        /// The number of the other process.
+        rank: usize,
+        /// The machine of the other process.
+        machine: String,
+        /// Its value in the other process.
+        other: String,
+    },
     /// libtorch failed, for example because memory ran out.
     #[error("step {step} failed on {batch}: {reason}{hint}")]
     Step {
@@ -131,6 +162,26 @@ pub enum TrainError {
         /// A `hint:` line, or empty.
         hint: &'static str,
     },
+}
+
+impl From<EvaluationError> for TrainError {
+    fn from(error: EvaluationError) -> Self {
+        match error {
+            EvaluationError::Peer(error) => Self::Peer(error),
+            error => Self::Evaluation(error),
+        }
+    }
+}
+
+impl TrainError {
+    /// Whether the program is at fault: a model that fails on valid input is not the user's error, all other errors are.
+    pub fn is_internal(&self) -> bool {
+        match self {
+            Self::Model(_) | Self::Evaluation(_) => true,
+            Self::Peer(error) => error.failure.is_internal,
+            _ => false,
+        }
+    }
 }
 
 /// A batch, as errors name it.

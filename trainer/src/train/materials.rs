@@ -16,6 +16,7 @@ use crate::data::{Example, TaskData, load_task};
 use crate::device;
 use crate::hub::Located;
 use crate::model::{self, Base, Learner, MatrixPrecision, ModelError, Placement, Start, TaskLabels};
+use crate::parallel::Group;
 use crate::parameters::Parameters;
 use crate::record::CONFIG;
 use crate::sampler::TaskSampler;
@@ -31,13 +32,16 @@ pub(super) struct Materials {
 }
 
 impl Materials {
-    /// Checks the configuration and loads everything that it names.
-    pub(super) fn load(config: &Config) -> Result<Self, TrainError> {
+    /// Checks the configuration and loads everything that it names. The processes of `group` on one machine use one device
+    /// each, or share the processor.
+    pub(super) fn load(config: &Config, group: &Group) -> Result<Self, TrainError> {
         config.validate()?;
-        let device = device::resolve(config.training.device)?;
+        let processes = group.communicator();
+        let device = device::resolve(config.training.device, processes.local_rank() as u32)?;
         device::set_deterministic(config.training.deterministic)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        tch::set_num_threads(config.training.threads.unwrap_or(cores) as i32);
+        let threads = config.training.threads.unwrap_or((cores / processes.local_size()).max(1));
+        tch::set_num_threads(threads as i32);
         let Located { folder, hub } = config.backbone.locate(&mut |_| ())?;
         let base = model::open(config, &folder)?;
         let data = config
@@ -50,7 +54,7 @@ impl Materials {
 
     /// Loads what a run was trained on, and checks that it has not changed. Returns the configuration with the backbone of
     /// the run.
-    pub(super) fn of_run(mut config: Config, run: &Run) -> Result<(Config, Self), TrainError> {
+    pub(super) fn of_run(mut config: Config, run: &Run, group: &Group) -> Result<(Config, Self), TrainError> {
         // The commit that the run was trained on, even if the cache of the hub has a later one by now.
         let folder = run.folder.join(&run.manifest.backbone.path);
         if run.manifest.backbone.hub.is_some() && folder.is_dir() {
@@ -61,7 +65,7 @@ impl Materials {
         if config.method != run.manifest.method {
             return Err(changed("the method or one of its hyper-parameters".into()));
         }
-        let materials = Self::load(&config)?;
+        let materials = Self::load(&config, group)?;
         if materials.backbone_reference(&run.folder)?.sha256 != run.manifest.backbone.sha256 {
             return Err(changed("the backbone".into()));
         }

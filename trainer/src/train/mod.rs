@@ -3,8 +3,13 @@
 //! A step depends only on the checkpoint before it and its own number: batches are drawn from the seed, and dropout is seeded
 //! for each step. On the CPU, an interrupted and resumed run therefore gives the same bits as an uninterrupted one.
 //!
+//! With several processes, each computes some parts of each batch; process 0 alone writes and prints.
+//!
 //! - [`Training`] (`training`): the loop.
 //! - `update`: one update of the parameters.
+//! - `peers`: what the processes have in common.
+//! - `handover`, `shared_tensors`: what process 0 reads from the run folder and sends to the others.
+//! - `writer`: the writer of the run folder.
 //! - `materials`: backbone, corpora and device, and the run folder.
 //! - [`calibrate`] (`calibration`): the calibration of scores, made after training.
 //! - `warm_start`: a training that starts from the tensors of another run.
@@ -17,11 +22,15 @@ mod calibration;
 mod diagnosis;
 mod drafters;
 mod error;
+mod handover;
 mod materials;
 mod observer;
+mod peers;
+mod shared_tensors;
 mod training;
 mod update;
 mod warm_start;
+mod writer;
 
 pub use self::calibration::calibrate;
 pub use self::drafters::fit_drafters;

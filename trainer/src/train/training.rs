@@ -8,24 +8,27 @@ use std::time::Instant;
 
 use hyperloader_core::causes::with_causes;
 use hyperloader_core::files::{FileError, write_atomic};
-use hyperloader_core::run::{ResumePoint, Run, Snapshot, Which};
+use hyperloader_core::run::{Run, RunError, Snapshot, Which};
 use serde_json::json;
 
 use super::calibration::calibrate_all;
 use super::diagnosis::{LossBefore, START_SENTENCES, untrained};
 use super::drafters::{fit_all, too_many_labels};
 use super::error::{BatchName, TrainError};
+use super::handover::{Best, Resumed};
 use super::materials::Materials;
 use super::observer::Observer;
-use super::update::{Update, caught, step_error, step_seed, update};
+use super::peers;
+use super::update::{StepBatch, Update, caught, step_error, update};
 use super::warm_start;
+use super::writer::Writer;
 use crate::config::Config;
 use crate::data::{Example, TaskData};
-use crate::evaluate::{Settings, evaluate_task, loss_of};
+use crate::evaluate::{Evaluation, Settings, evaluate_task, loss_of};
 use crate::loss::smoothing_floor;
 use crate::model::{Decoding, Learner, MatrixPrecision, ModelError, Start};
 use crate::optimizer::{AdamW, OptimizerState};
-use crate::record::log::{self, Log};
+use crate::parallel::Group;
 use crate::record::{OUTCOME, Outcome, Step};
 use crate::sampler::TaskSampler;
 use crate::schedule::Schedule;
@@ -51,10 +54,11 @@ pub struct Training {
     learner: Box<dyn Learner>,
     optimizer: AdamW,
     sampler: TaskSampler,
-    run: Run,
-    /// Locks the run folder against other trainings.
-    _lock: File,
-    log: Log,
+    /// The processes of the training.
+    group: Group,
+    writer: Writer,
+    /// The run folder, as process 0 names it.
+    folder: PathBuf,
     /// The number of updates so far.
     done: u64,
     /// Seconds of training, without evaluations.
@@ -69,12 +73,14 @@ pub struct Training {
 impl Training {
     /// Loads the backbone and the corpora, creates the model, and creates the run folder with its first checkpoint. With
     /// `warm_start`, the trainable tensors are those of the best checkpoint of that run, as far as they fit the tasks. It
-    /// must have the same backbone and method.
+    /// must have the same backbone and method. Process 0 of `group` creates the folder.
     ///
     /// # Errors
-    /// If anything that the configuration names is unusable. No run folder is created then.
-    pub fn prepare(config: Config, warm_start: Option<&Run>) -> Result<Self, TrainError> {
-        let materials = Materials::load(&config)?;
+    /// If anything that the configuration names is unusable, or differs between the processes. No run folder is created
+    /// then.
+    pub fn prepare(config: Config, warm_start: Option<&Run>, group: Group) -> Result<Self, TrainError> {
+        let materials = Materials::load(&config, &group)?;
+        peers::check(&group, &config, &materials)?;
         let precision = config.training.precision;
         let mut notes = Vec::new();
         let start = match warm_start {
@@ -87,11 +93,14 @@ impl Training {
         };
         let learner = materials.learner(&config, start, precision)?;
         let optimizer = new_optimizer(&config, &*learner);
-        let run = materials.create_run(&config)?;
-        let lock = run.lock()?;
-        let mut training = Self::assemble(config, materials, learner, optimizer, run, lock)?;
-        training.notes = notes;
-        training.save(BTreeMap::new())?;
+        peers::check_parameters(&group, &*learner, 0)?;
+        let run = match group.is_first() {
+            true => Some(locked(materials.create_run(&config)?)?),
+            false => None,
+        };
+        let mut training = Self::assemble(config, materials, learner, optimizer, group, run)?;
+        training.notes.extend(notes);
+        training.save_alone(BTreeMap::new())?;
         Ok(training)
     }
 
@@ -100,65 +109,65 @@ impl Training {
     /// # Errors
     /// If one of them cannot be used.
     pub fn check(config: &Config) -> Result<(), TrainError> {
-        Materials::load(config).map(drop)
+        Materials::load(config, &Group::alone()).map(drop)
     }
 
-    /// Continues a run from its last complete checkpoint. `config` is the configuration of the run; the device and the
-    /// number of threads may differ.
+    /// Continues a run from its last complete checkpoint. `config` is the configuration of the run; the device, the number of
+    /// threads and that of the processes in `group` may differ. Process 0 reads the checkpoint.
     ///
     /// # Errors
-    /// If no checkpoint is usable, or the backbone or a corpus has changed.
-    pub fn resume(config: Config, mut run: Run) -> Result<Self, TrainError> {
-        let (config, materials) = Materials::of_run(config, &run)?;
-        let lock = run.lock()?;
-        let ResumePoint { step, tensors, state, passed_over } = run.resume()?;
-        let learner =
-            materials.learner(&config, materials.checkpoint(&tensors), config.training.precision)?;
+    /// If no checkpoint is usable, the backbone or a corpus has changed, or they differ between the processes.
+    pub fn resume(config: Config, run: Run, group: Group) -> Result<Self, TrainError> {
+        let (config, materials) = Materials::of_run(config, &run, &group)?;
+        peers::check(&group, &config, &materials)?;
+        let mut run = group.is_first().then(|| locked(run)).transpose()?;
+        let start = run.as_mut().map(|(run, _)| Resumed::read(run)).transpose()?;
+        let Resumed { step, seconds, tensors, state, warnings } = group.from_first(start)?;
+        let start = materials.checkpoint(&tensors.0);
+        let learner = materials.learner(&config, start, config.training.precision)?;
         let mut optimizer = new_optimizer(&config, &*learner);
         optimizer
-            .restore(learner.parameters(), &OptimizerState::from_tensors(state))
+            .restore(learner.parameters(), &OptimizerState::from_tensors(state.0))
             .map_err(ModelError::from)?;
-        let seconds = log::cut(&run.folder, step)?;
-        let mut training = Self::assemble(config, materials, learner, optimizer, run, lock)?;
+        let mut training = Self::assemble(config, materials, learner, optimizer, group, run)?;
         training.done = step;
         training.seconds = seconds;
         for _ in 0..step {
             training.sampler.next_batch(training.config.training.batch_size);
         }
-        training.warnings.extend(
-            passed_over
-                .iter()
-                .map(|error| format!("{}; training continues from step {step}", with_causes(error))),
-        );
+        training.warnings.extend(warnings);
         Ok(training)
     }
 
+    /// A training before its first update. `run` is that of process 0, with its lock.
     fn assemble(
         config: Config,
         materials: Materials,
         learner: Box<dyn Learner>,
         optimizer: AdamW,
-        run: Run,
-        lock: File,
+        group: Group,
+        run: Option<(Run, File)>,
     ) -> Result<Self, TrainError> {
-        let log = Log::open(&run.folder)?;
+        let folder = group.from_first(run.as_ref().map(|(run, _)| run.folder.clone()))?;
         let drafts = config.training.drafter && materials.base.classifier().is_none();
         let warnings = materials.data.iter().filter(|_| drafts).filter_map(too_many_labels).collect();
         let sampler = materials.sampler(&config);
+        let parts = config.training.parts;
+        let shared = format!("{} processes share the {parts} parts of each batch", group.size());
         Ok(Self {
+            notes: (group.size() > 1).then_some(shared).into_iter().collect(),
             config,
             materials,
             learner,
             optimizer,
             sampler,
-            run,
-            _lock: lock,
-            log,
+            group,
+            writer: Writer::new(run)?,
+            folder,
             done: 0,
             seconds: 0.0,
             warnings,
             start: BTreeMap::new(),
-            notes: Vec::new(),
         })
     }
 
@@ -172,7 +181,9 @@ impl Training {
     /// # Errors
     /// If a step fails or a file cannot be written. The state before the step is saved if possible.
     pub fn run(mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<End, TrainError> {
-        observer.started(&self.run, &self.materials.data, self.learner.parameters().count(), self.done);
+        if let Some(run) = self.writer.run() {
+            observer.started(run, &self.materials.data, self.learner.parameters().count(), self.done);
+        }
         self.notes.iter().for_each(|note| observer.noted(note));
         self.warnings.iter().for_each(|warning| observer.warned(warning));
         let settings = self.config.training.clone();
@@ -181,19 +192,22 @@ impl Training {
             self.start = self.start_losses()?;
         }
         while self.done < last {
-            if stop.load(Ordering::Relaxed) {
+            if self.group.any(stop.load(Ordering::Relaxed))? {
                 self.save_where_it_stands()?;
-                return Ok(End::Stopped { run: self.run.folder, step: self.done });
+                return Ok(End::Stopped { run: self.folder, step: self.done });
             }
             let report = match self.step() {
                 Ok(report) => report,
                 Err(error) => {
-                    self.save_where_it_stands()?;
+                    // The other processes end with the error of the step, so this one does as well.
+                    if let Err(unsaved) = self.save_where_it_stands() {
+                        observer.warned(&with_causes(&unsaved));
+                    }
                     return Err(error);
                 }
             };
             if report.step % settings.log_every == 0 || report.step == last {
-                self.log.add("train", &report)?;
+                self.writer.log("train", &report)?;
             }
             observer.stepped(&report);
             let due = |every: u64| report.step % every == 0 || report.step == last;
@@ -221,10 +235,11 @@ impl Training {
             longest: (longest(|e| e.source.len()), longest(|e| e.target.len())),
             indices,
         };
-        tch::manual_seed(step_seed(self.config.seed, step));
         let learning_rate = self.schedule().lr(self.done);
         let (learner, optimizer) = (&mut *self.learner, &mut self.optimizer);
-        let update = || update(learner, optimizer, &batch.task, &examples, settings, learning_rate);
+        let seed = self.config.seed;
+        let step_batch = StepBatch { task: &data.name, examples: &examples, seed, step };
+        let update = || update(learner, optimizer, &step_batch, settings, learning_rate, &self.group);
         let Update { loss, tokens, grad_norm } = match caught(update) {
             Ok(update) => update?,
             Err(panic) => return Err(step_error(step, batch, panic.as_ref())),
@@ -275,7 +290,8 @@ impl Training {
     fn validate(&mut self, observer: &mut dyn Observer) -> Result<BTreeMap<String, f64>, TrainError> {
         let mut losses = BTreeMap::new();
         for task in &self.materials.data {
-            let evaluation = evaluate_task(&*self.learner, &task.name, &task.valid, &self.settings())?;
+            let evaluation =
+                evaluate_task(&*self.learner, &task.name, &task.valid, &self.settings(), &self.group)?;
             observer.evaluated(self.done, &task.name, &evaluation);
             let rate = self.config.training.learning_rate;
             let start = self.start.get(&task.name);
@@ -287,7 +303,7 @@ impl Training {
                 self.start.remove(&task.name);
             }
             let line = json!({ "step": self.done, "task": task.name, "evaluation": evaluation });
-            self.log.add("validation", &line)?;
+            self.writer.log("validation", &line)?;
             losses.insert(task.name.clone(), evaluation.loss);
         }
         Ok(losses)
@@ -297,69 +313,94 @@ impl Training {
     fn start_losses(&self) -> Result<BTreeMap<String, LossBefore>, TrainError> {
         let loss = |task: &TaskData| {
             let some = &task.valid[..task.valid.len().min(START_SENTENCES)];
-            let loss = loss_of(&*self.learner, &task.name, some, &self.settings())?;
+            let loss = loss_of(&*self.learner, &task.name, some, &self.settings(), &self.group)?;
             Ok((task.name.clone(), LossBefore { loss, classes: self.learner.classes(&task.name) }))
         };
         self.materials.data.iter().map(loss).collect()
     }
 
+    /// Saves a checkpoint, if all processes have the same parameters.
     fn save(&mut self, losses: BTreeMap<String, f64>) -> Result<(), TrainError> {
-        let parameters = self.learner.parameters();
-        let (tensors, state) = (parameters.to_host(), self.optimizer.state(parameters).into_tensors());
-        let snapshot = Snapshot { step: self.done, tensors: &tensors, state: Some(&state), losses };
-        Ok(self.run.save(&snapshot, self.config.training.keep_last)?)
+        peers::check_parameters(&self.group, &*self.learner, self.done)?;
+        Ok(self.save_alone(losses)?)
+    }
+
+    /// Saves a checkpoint without an exchange between the processes, as after the failure of one.
+    fn save_alone(&mut self, losses: BTreeMap<String, f64>) -> Result<(), RunError> {
+        let Self { learner, optimizer, writer, done, config, .. } = self;
+        writer.change(|run| {
+            let parameters = learner.parameters();
+            let (tensors, state) = (parameters.to_host(), optimizer.state(parameters).into_tensors());
+            let snapshot = Snapshot { step: *done, tensors: &tensors, state: Some(&state), losses };
+            run.save(&snapshot, config.training.keep_last)
+        })
     }
 
     /// Saves a checkpoint, unless the last one has the same step.
-    fn save_where_it_stands(&mut self) -> Result<(), TrainError> {
-        match self.run.checkpoint(Which::Last) {
-            Ok(last) if last.step == self.done => Ok(()),
-            _ => self.save(BTreeMap::new()),
+    fn save_where_it_stands(&mut self) -> Result<(), RunError> {
+        match self.writer.run().map(|run| run.checkpoint(Which::Last)) {
+            Some(Ok(last)) if last.step == self.done => Ok(()),
+            _ => self.save_alone(BTreeMap::new()),
         }
     }
 
     /// Evaluates the best checkpoint.
     fn outcome(mut self, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
-        let best = self.run.checkpoint(Which::Best)?.clone();
+        let best = self.writer.run().map(Best::read).transpose()?;
+        let Best { step, sha256, tensors } = self.group.from_first(best)?;
         // In float32, the precision of an exported file.
-        let tensors = self.run.read(&best)?;
-        let start = self.materials.checkpoint(&tensors);
+        let start = self.materials.checkpoint(&tensors.0);
         self.learner = self.materials.learner(&self.config, start, MatrixPrecision::F32)?;
-        if self.config.training.drafter
-            && let Some(drafters) = fit_all(&self.config, &self.materials, &*self.learner, observer)?
+        let Self { config, materials, learner, writer, group, .. } = &mut self;
+        if config.training.drafter
+            && let Some(drafters) = fit_all(config, materials, &**learner, observer, group)?
         {
-            self.run.save_drafters(&drafters)?;
+            writer.change(|run| run.save_drafters(&drafters))?;
         }
-        if self.config.training.calibrate {
-            let calibration = calibrate_all(&self.config, &self.materials, &*self.learner, &best, observer)?;
-            self.run.save_calibration(&calibration)?;
+        if config.training.calibrate {
+            let calibration = calibrate_all(config, materials, &**learner, &sha256, observer, group)?;
+            writer.change(|run| run.save_calibration(&calibration))?;
         }
-        let (mut validation, mut test) = (BTreeMap::new(), BTreeMap::new());
-        for task in &self.materials.data {
-            for (split, scores) in [(&task.valid, &mut validation), (&task.test, &mut test)] {
-                if !split.is_empty() {
-                    let settings = Settings { details: true, ..self.settings() };
-                    let evaluation = evaluate_task(&*self.learner, &task.name, split, &settings)?;
-                    scores.insert(task.name.clone(), evaluation);
-                }
-            }
-        }
+        let [validation, test] = self.final_scores()?;
         for (task, evaluation) in &validation {
             untrained(task, evaluation).iter().for_each(|warning| observer.warned(warning));
         }
         let outcome = Outcome {
-            run: self.run.folder.clone(),
-            best_step: best.step,
+            run: self.folder.clone(),
+            best_step: step,
             train_seconds: self.seconds,
             validation,
             test,
         };
-        let text = serde_json::to_string(&outcome)
-            .map_err(|e| FileError::new("write", &self.run.folder, std::io::Error::other(e)))?;
-        write_atomic(&self.run.folder.join(OUTCOME), |w| writeln!(w, "{text}"))?;
-        self.log.add("outcome", &outcome.without_details())?;
+        if self.group.is_first() {
+            let text = serde_json::to_string(&outcome)
+                .map_err(|e| FileError::new("write", &self.folder, std::io::Error::other(e)))?;
+            write_atomic(&self.folder.join(OUTCOME), |w| writeln!(w, "{text}"))?;
+        }
+        self.writer.log("outcome", &outcome.without_details())?;
         Ok(outcome)
     }
+
+    /// The scores of all tasks on the validation and the test splits.
+    fn final_scores(&self) -> Result<[BTreeMap<String, Evaluation>; 2], TrainError> {
+        let settings = Settings { details: true, ..self.settings() };
+        let (mut validation, mut test) = (BTreeMap::new(), BTreeMap::new());
+        for task in &self.materials.data {
+            for (split, scores) in [(&task.valid, &mut validation), (&task.test, &mut test)] {
+                if !split.is_empty() {
+                    let evaluation =
+                        evaluate_task(&*self.learner, &task.name, split, &settings, &self.group)?;
+                    scores.insert(task.name.clone(), evaluation);
+                }
+            }
+        }
+        Ok([validation, test])
+    }
+}
+
+fn locked(run: Run) -> Result<(Run, File), RunError> {
+    let lock = run.lock()?;
+    Ok((run, lock))
 }
 
 fn new_optimizer(config: &Config, learner: &dyn Learner) -> AdamW {

@@ -2,11 +2,25 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde::{Deserialize, Serialize};
+
 use super::error::{BatchName, TrainError};
 use crate::config::TrainingConfig;
 use crate::data::Example;
 use crate::model::{Learner, ModelError};
 use crate::optimizer::AdamW;
+use crate::parallel::{Group, share};
+
+/// The batch of an update.
+pub(super) struct StepBatch<'a> {
+    /// Name of the task.
+    pub(super) task: &'a str,
+    pub(super) examples: &'a [&'a Example],
+    /// The seed of the training.
+    pub(super) seed: u64,
+    /// The number of the update, from 1.
+    pub(super) step: u64,
+}
 
 /// The result of an update.
 pub(super) struct Update {
@@ -18,24 +32,33 @@ pub(super) struct Update {
     pub(super) grad_norm: f64,
 }
 
-/// Accumulates the gradients of the parts of a batch and updates the parameters. If the loss or the gradient is not finite, no
-/// parameter changes.
+/// The loss of a part of a batch.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct PartLoss {
+    /// In nats, summed over the targets.
+    sum: f64,
+    /// The number of targets.
+    tokens: i64,
+    /// For each trainable tensor whether it has a gradient; empty if the batch has one part.
+    reached: Vec<bool>,
+}
+
+/// Computes the gradients of the parts of a batch, shared by the processes of `group`, and updates the parameters. If the loss
+/// or the gradient is not finite, no parameter changes.
 pub(super) fn update(
     learner: &mut dyn Learner,
     optimizer: &mut AdamW,
-    task: &str,
-    examples: &[&Example],
+    batch: &StepBatch,
     settings: &TrainingConfig,
     learning_rate: f64,
-) -> Result<Update, ModelError> {
-    let (mut loss, mut tokens) = (0.0, 0);
-    let scale = learner.loss_scale(examples);
-    for part in examples.chunks(examples.len().div_ceil(settings.gradient_accumulation)) {
-        let part = learner.loss(task, part, settings.label_smoothing, true)?;
-        loss += part.sum;
-        tokens += part.tokens;
-        learner.parameters_mut().backward(&(part.surrogate * scale));
-    }
+    group: &Group,
+) -> Result<Update, TrainError> {
+    let losses = match settings.parts {
+        1 => vec![part_loss(learner, batch, settings, 0)?],
+        _ => add_parts(learner, batch, settings, group)?,
+    };
+    let loss = losses.iter().map(|part| part.sum).sum::<f64>();
+    let tokens = losses.iter().map(|part| part.tokens).sum();
     if !loss.is_finite() {
         learner.parameters_mut().clear_gradients();
         return Ok(Update { loss, tokens, grad_norm: f64::NAN });
@@ -44,9 +67,58 @@ pub(super) fn update(
     Ok(Update { loss, tokens, grad_norm })
 }
 
-/// The seed of the dropout of a step. SplitMix64 (Steele et al. 2014) maps similar steps and seeds to dissimilar values.
-pub(super) fn step_seed(seed: u64, step: u64) -> i64 {
-    let mut z = seed.wrapping_add(step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+/// Computes the gradient of each part on its own and sets the gradient to their sum in the order of the parts. Returns the
+/// losses of all parts. If one is not finite, there is no gradient.
+fn add_parts(
+    learner: &mut dyn Learner,
+    batch: &StepBatch,
+    settings: &TrainingConfig,
+    group: &Group,
+) -> Result<Vec<PartLoss>, TrainError> {
+    let (mut gradients, mut losses) = (Vec::new(), Vec::new());
+    for part in share(group.rank(), group.size(), settings.parts) {
+        let loss = part_loss(learner, batch, settings, part)?;
+        let (gradient, reached) = learner.parameters_mut().take_gradients();
+        gradients.push(gradient);
+        losses.push(PartLoss { reached, ..loss });
+    }
+    let losses: Vec<PartLoss> = group.gather(losses)?.into_iter().flatten().collect();
+    if losses.iter().all(|part| part.sum.is_finite()) {
+        let sum = group.sum_of_parts(gradients);
+        let reached: Vec<bool> = (0..losses[0].reached.len())
+            .map(|tensor| losses.iter().any(|part| part.reached[tensor]))
+            .collect();
+        learner.parameters_mut().set_gradients(&sum, &reached);
+    }
+    Ok(losses)
+}
+
+/// Adds the gradient of part `part` of the batch, which has the scale and the dropout of this part.
+fn part_loss(
+    learner: &mut dyn Learner,
+    batch: &StepBatch,
+    settings: &TrainingConfig,
+    part: usize,
+) -> Result<PartLoss, ModelError> {
+    tch::manual_seed(part_seed(batch.seed, batch.step, part as u64));
+    let scale = learner.loss_scale(batch.examples);
+    let examples = &batch.examples[share(part, settings.parts, batch.examples.len())];
+    let (mut sum, mut tokens) = (0.0, 0);
+    for piece in examples.chunks(examples.len().div_ceil(settings.gradient_accumulation)) {
+        let loss = learner.loss(batch.task, piece, settings.label_smoothing, true)?;
+        sum += loss.sum;
+        tokens += loss.tokens;
+        learner.parameters_mut().backward(&(loss.surrogate * scale));
+    }
+    Ok(PartLoss { sum, tokens, reached: Vec::new() })
+}
+
+/// The seed of the dropout of a part of a step. SplitMix64 (Steele et al. 2014) maps similar steps, parts and seeds to
+/// dissimilar values; the multipliers are those of its golden-ratio sequence and of the one in two dimensions (Roberts 2018).
+fn part_seed(seed: u64, step: u64, part: u64) -> i64 {
+    let mut z = seed
+        .wrapping_add(part.wrapping_mul(0xC13F_A9A9_02A6_328F))
+        .wrapping_add(step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     (z ^ (z >> 31)) as i64

@@ -7,6 +7,7 @@
 //! - [`compare`], [`corpora`], [`init`], [`params`], [`drafter`], [`calibrate`], [`report`]: a file for each command
 //! - [`show`]: sentences of corpora as they are read
 //! - [`job`]: a run of `hl-train compare --jobs N` in a process of its own
+//! - [`processes`]: several processes under `mpirun`
 //! - [`fetch`], [`progress`]: progress bars and log lines
 
 mod args;
@@ -19,6 +20,7 @@ mod fetch;
 mod init;
 mod job;
 mod params;
+mod processes;
 mod progress;
 mod report;
 mod shared;
@@ -46,17 +48,17 @@ impl Program for Args {
     }
 
     fn run(self, console: &Console) -> Result<Exit> {
-        match self.command {
-            Some(Command::Compare(args)) => compare::run(&args, console, self.common),
-            Some(Command::Corpora(args)) => corpora::run(&args, console).map(|()| Exit::Success),
-            Some(Command::Init(args)) => init::run(&args, console).map(|()| Exit::Success),
-            Some(Command::Params(args)) => params::run(&args, console).map(|()| Exit::Success),
-            Some(Command::Drafter(args)) => drafter::run(&args, console).map(|()| Exit::Success),
-            Some(Command::Calibrate(args)) => calibrate::run(&args, console).map(|()| Exit::Success),
-            Some(Command::Report(args)) => report::run(&args, console).map(|()| Exit::Success),
-            Some(Command::Documents(documents)) => documents.print::<Self>(console).map(|()| Exit::Success),
-            None => train::run(&self.train, console),
-        }
+        let Some(command) = self.command else { return train::run(&self.train, console, self.common) };
+        processes::alone(|| match command {
+            Command::Compare(args) => compare::run(&args, console, self.common),
+            Command::Corpora(args) => corpora::run(&args, console).map(|()| Exit::Success),
+            Command::Init(args) => init::run(&args, console).map(|()| Exit::Success),
+            Command::Params(args) => params::run(&args, console).map(|()| Exit::Success),
+            Command::Drafter(args) => drafter::run(&args, console).map(|()| Exit::Success),
+            Command::Calibrate(args) => calibrate::run(&args, console).map(|()| Exit::Success),
+            Command::Report(args) => report::run(&args, console).map(|()| Exit::Success),
+            Command::Documents(documents) => documents.print::<Self>(console).map(|()| Exit::Success),
+        })
     }
 
     fn classify(error: &anyhow::Error) -> Exit {
@@ -64,7 +66,7 @@ impl Program for Args {
     }
 }
 
-/// A model that fails on valid input is not the user's error; all other errors are.
+/// Who can correct an error.
 fn exit_of(error: &(dyn Error + 'static)) -> Exit {
     let mut chain = std::iter::successors(Some(error), |&error| error.source());
     let internal = chain.any(|error| {
@@ -72,7 +74,7 @@ fn exit_of(error: &(dyn Error + 'static)) -> Exit {
             Some(CompareError::Train(error)) => Some(error),
             _ => error.downcast_ref(),
         };
-        matches!(train, Some(TrainError::Model(_) | TrainError::Evaluation(_)))
+        train.is_some_and(TrainError::is_internal)
     });
     if internal { Exit::InternalError } else { Exit::UserError }
 }

@@ -1,21 +1,24 @@
 //! Plain `hl-train`: trains, or continues a run.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::Table;
-use hyperloader_cli::{Console, Exit, FormatArgs, stop_on_interrupt};
+use hyperloader_cli::{CommonArgs, Console, Exit, FormatArgs, stop_on_interrupt};
 use hyperloader_core::corpus::{LabelPreset, Labels, known};
 use hyperloader_core::files::check_output_folder;
 use hyperloader_core::method::variant;
 use hyperloader_core::run::{Candidates, Run};
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::evaluate::Evaluation;
+use hyperloader_trainer::parallel::Group;
 use hyperloader_trainer::report;
-use hyperloader_trainer::train::{End, Outcome, Training};
+use hyperloader_trainer::train::{End, Outcome, TrainError, Training};
 
 use crate::fetch;
+use crate::processes::{Silent, together};
 use crate::progress::Progress;
 use crate::shared::{ComputeArgs, label_presets, method_names};
 
@@ -71,6 +74,11 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
 
+    /// Parts of a batch, which several processes under `mpirun` share; any number of them writes the same bytes [default:
+    /// the configuration's]
+    #[arg(long, value_name = "N")]
+    parts: Option<usize>,
+
     /// Highest learning rate [default: the configuration's]
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
@@ -104,10 +112,14 @@ pub(crate) struct TrainArgs {
         value_name = "RUN",
         num_args = 0..=1,
         conflicts_with_all = [
-            "name", "backbone", "method", "method_option", "data", "tasks", "labels", "fraction", "steps", "batch_size", "learning_rate", "evaluate_every", "seed", "deterministic", "warm_start"
+            "name", "backbone", "method", "method_option", "data", "tasks", "labels", "fraction", "steps", "batch_size", "parts", "learning_rate", "evaluate_every", "seed", "deterministic", "warm_start"
         ]
     )]
     resume: Option<Option<PathBuf>>,
+
+    /// Seconds without an answer of another process after which the training ends
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    process_timeout: u64,
 
     #[command(flatten)]
     format: FormatArgs,
@@ -117,14 +129,24 @@ pub(crate) struct TrainArgs {
     no_progress: bool,
 }
 
-pub(crate) fn run(args: &TrainArgs, console: &Console) -> Result<Exit> {
+pub(crate) fn run(args: &TrainArgs, console: &Console, common: CommonArgs) -> Result<Exit> {
     if args.no_progress {
         console.hide_bars();
     }
-    let training = match &args.resume {
-        Some(run) => resume(args, run.as_deref())?,
-        None => start(args, console)?,
-    };
+    together(Duration::from_secs(args.process_timeout), common, |group| {
+        let training = match &args.resume {
+            Some(run) => resume(args, run.as_deref(), group)?,
+            None => start(args, console, group)?,
+        };
+        match group.is_first() {
+            true => train(training, args, console),
+            false => Ok(training.run(&mut Silent, stop_on_interrupt()?).map(|_| Exit::Success)?),
+        }
+    })
+}
+
+/// Trains, and prints how it goes and ends.
+fn train(training: Training, args: &TrainArgs, console: &Console) -> Result<Exit> {
     let mut progress = Progress::new(training.config().training.steps, console);
     let end = training.run(&mut progress, stop_on_interrupt()?);
     progress.finish();
@@ -141,7 +163,7 @@ pub(crate) fn run(args: &TrainArgs, console: &Console) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn start(args: &TrainArgs, console: &Console) -> Result<Training> {
+fn start(args: &TrainArgs, console: &Console, group: &Group) -> Result<Training> {
     let mut config = Config::from_file(&args.config)?;
     override_config(&mut config, args);
     if let Some(backbone) = &args.backbone {
@@ -152,19 +174,29 @@ fn start(args: &TrainArgs, console: &Console) -> Result<Training> {
     let warm_start =
         args.warm_start.as_deref().map(Run::open).transpose().context("cannot start from `--warm-start`")?;
     config.validate()?;
-    check_output_folder(&config.runs)?;
-    fetch::locate(&config.backbone, console)?;
-    Ok(Training::prepare(config, warm_start.as_ref())?)
+    if group.is_first() {
+        check_output_folder(&config.runs)?;
+    }
+    // One process of a machine fetches the backbone, then the others read it.
+    if group.is_first() {
+        fetch::locate(&config.backbone, console)?;
+    } else if group.communicator().local_rank() == 0 {
+        config.backbone.locate(&mut |_| ())?;
+    }
+    group.any(false).map_err(TrainError::from)?;
+    Ok(Training::prepare(config, warm_start.as_ref(), group.clone())?)
 }
 
-fn resume(args: &TrainArgs, run: Option<&Path>) -> Result<Training> {
+fn resume(args: &TrainArgs, run: Option<&Path>, group: &Group) -> Result<Training> {
     let run = match (run, &args.runs) {
         (Some(run), runs) => Run::open(&named(run, runs.as_deref(), &args.config))?,
         (None, Some(runs)) => Run::newest(runs, Candidates::Any)?,
         (None, None) => Run::newest(&Config::from_file(&args.config)?.runs, Candidates::Any)?,
     };
-    check_output_folder(&run.folder)?;
-    Ok(Training::resume(args.compute.config_of(&run)?, run)?)
+    if group.is_first() {
+        check_output_folder(&run.folder)?;
+    }
+    Ok(Training::resume(args.compute.config_of(&run)?, run, group.clone())?)
 }
 
 /// The folder of a run that was named on the command line: inside the folder of runs, if one is given and holds it, else a
@@ -216,6 +248,7 @@ fn override_config(config: &mut Config, args: &TrainArgs) {
     put(&mut config.training.fraction, &args.fraction);
     put(&mut config.training.steps, &args.steps);
     put(&mut config.training.batch_size, &args.batch_size);
+    put(&mut config.training.parts, &args.parts);
     put(&mut config.training.learning_rate, &args.learning_rate);
     put(&mut config.training.evaluate_every, &args.evaluate_every);
     args.compute.apply(&mut config.training);

@@ -19,6 +19,7 @@ use crate::loss::StepLoss;
 use crate::model::error::ModelError;
 use crate::model::learner::{Decoding, Learner};
 use crate::model::scored::{ExampleScores, Scored};
+use crate::parallel::Group;
 use crate::parameters::Parameters;
 
 /// A T5 tagger with the codec of its vocabulary.
@@ -134,7 +135,7 @@ impl Learner for T5Learner {
         targets.iter().zip(examples).enumerate().map(scored).collect()
     }
 
-    fn drafter(&self, task: &TaskData, seed: u64) -> Result<Option<Tensors>, ModelError> {
-        drafter::fit(&self.tagger, &self.codec, task, seed).map(Some)
+    fn drafter(&self, task: &TaskData, seed: u64, group: &Group) -> Result<Option<Tensors>, ModelError> {
+        drafter::fit(&self.tagger, &self.codec, task, seed, group).map(Some)
     }
 }

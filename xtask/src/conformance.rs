@@ -3,9 +3,11 @@
 //! - [`serve`]: `hl-serve` with real clients, in a browser, and under load
 //! - [`wheel`]: the Python package
 //! - [`clusters`]: its examples for Ray and Spark
+//! - [`web`]: the module and the page for browsers
 
 mod clusters;
 mod serve;
+mod web;
 mod wheel;
 
 use std::fs;
@@ -35,6 +37,8 @@ pub(crate) enum Check {
     Ray,
     /// Spark tags 100,000 sentences with the Python package, also if a worker is killed
     Spark,
+    /// The module in Node and in Chromium finds the spans that `hl-run` finds, and the page of `hl-export --web` works
+    Web,
 }
 
 pub(crate) use serve::Options as ServeOptions;
@@ -52,6 +56,7 @@ pub(crate) fn run(checks: &[Check], serve: &ServeOptions) -> Result<()> {
             Check::Wheel => wheel::check()?,
             Check::Ray => clusters::check("ray")?,
             Check::Spark => clusters::check("spark")?,
+            Check::Web => web::check(serve.screenshots)?,
         }
     }
     Ok(())
@@ -208,6 +213,14 @@ fn environment(name: &str, requirements: &Path) -> Result<PathBuf> {
             .arg(requirements),
     )?;
     Ok(python)
+}
+
+/// Where Debian and others install Chromium.
+const BROWSERS: [&str; 3] = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+
+/// The Chromium of this machine, if there is one.
+fn browser() -> Option<&'static str> {
+    BROWSERS.into_iter().find(|path| Path::new(path).is_file())
 }
 
 /// Builds the programs as `cargo xtask test` does, so that little is compiled twice: tests of command lines need them.

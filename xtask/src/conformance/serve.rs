@@ -31,9 +31,9 @@ pub(crate) struct Options {
     /// Reloads under load
     #[arg(long, default_value_t = 1000, value_name = "N")]
     reloads: usize,
-    /// Rewrite the screenshots in `docs/images`
+    /// Rewrite the screenshots in `docs/images`, also those of the check `web`
     #[arg(long)]
-    screenshots: bool,
+    pub(super) screenshots: bool,
 }
 
 /// Sentences whose spans are compared.
@@ -122,12 +122,9 @@ fn clients(server: &Server, folder: &Path, sentences: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Where Debian and others install Chromium.
-const BROWSERS: [&str; 3] = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-
 /// The page in headless Chromium, with axe-core.
 fn page(server: &Server, screenshots: bool) -> Result<()> {
-    let Some(browser) = BROWSERS.iter().find(|path| Path::new(path).is_file()) else {
+    let Some(browser) = super::browser() else {
         eprintln!("the page is not checked: there is no Chromium (Debian: `apt-get install chromium`)");
         return Ok(());
     };

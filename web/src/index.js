@@ -1,0 +1,2 @@
+export { HyperloaderError } from "./errors.js";
+export { Tagger } from "./tagger.js";

@@ -1,0 +1,31 @@
+import { HyperloaderError } from "./errors.js";
+import { ort } from "./vendor.js";
+
+/**
+ * Opens the two graphs of a site. Both refer to the same weights.
+ *
+ * @param {Awaited<ReturnType<typeof import("./site.js").readSite>>} site
+ * @param {number | undefined} threads
+ */
+export async function openSessions(site, threads) {
+  if (threads !== undefined) ort.env.wasm.numThreads = threads;
+  const externalData = [{ path: site.metadata.graphs.weights, data: site.weights }];
+  // Warnings would go to the console of each page; errors are thrown.
+  const options = { executionProviders: ["wasm"], externalData, logSeverityLevel: /** @type {3} */ (3) };
+  const open = async (/** @type {string} */ what, /** @type {Uint8Array} */ model) => {
+    try {
+      return await ort.InferenceSession.create(model, options);
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new HyperloaderError("runtime", `ONNX Runtime cannot open the ${what}: ${reason}`, { cause });
+    }
+  };
+  // One after the other: both copy the weights.
+  const encoder = await open("encoder", site.encoder);
+  const decoder = await open("decoder", site.decoder);
+  const release = async () => {
+    await encoder.release();
+    await decoder.release();
+  };
+  return { encoder, decoder, release };
+}

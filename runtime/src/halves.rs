@@ -39,7 +39,8 @@ impl ModelFile {
     /// # Errors
     /// If the file is a token classifier, which has one graph, or its graph or tokenizer cannot be used.
     pub fn halves(&self) -> Result<Halves, GraphError> {
-        let model = architecture::of(self.metadata().kind).model(self.metadata()).map_err(GraphFault::from)?;
+        let model =
+            architecture::of(self.metadata().kind).model(self.metadata()).map_err(GraphFault::from)?;
         let mut halves = model.halves(self.parts())?;
         if let Some(weights) = self.parts().weights {
             for half in [&mut halves.encoder, &mut halves.decoder] {

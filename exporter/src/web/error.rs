@@ -12,10 +12,14 @@ pub enum WebError {
     #[error("cannot open the file that the site is made of")]
     File(#[from] ModelFileError),
     /// The graph of the task cannot be split.
-    #[error(
-        "the task cannot run in a browser\nhint: only taggers on a T5 can; `hl-export --task TASK` writes a file for `hl-run`"
-    )]
+    #[error("cannot split the graph into an encoder and a decoder")]
     Graph(#[from] GraphError),
+    /// The task's model is a token classifier.
+    #[error(
+        "the task's model has no decoder, and the page runs encoder-decoders only\n\
+         hint: train the task on a T5; `hl-export --task TASK` writes a file for `hl-run`"
+    )]
+    NoDecoder,
     /// The model has no weight that is large.
     #[error("the model has no large weights")]
     NoWeights,

@@ -40,8 +40,11 @@ impl SiteFile {
     }
 }
 
-/// Checks that the module can split text into words as the task's corpus does.
+/// Checks that the module can run the tagger, and split text into words as the task's corpus does.
 pub(super) fn check(metadata: &TaggerMetadata) -> Result<(), WebError> {
+    if metadata.decoder_layers == 0 {
+        return Err(WebError::NoDecoder);
+    }
     match metadata.words.rule {
         rule @ WordRule::Unicode => Err(WebError::Words(rule)),
         WordRule::Whitespace | WordRule::Punctuation | WordRule::Clitics => Ok(()),
@@ -72,6 +75,7 @@ pub(super) fn metadata(
         "scored_ids": halves.scored_ids,
         "vocab_size": halves.vocab_size,
     });
-    let site = json!({ "web": WEB, "precision": precision, "tagger": tagger, "graphs": graphs, "files": files });
+    let site =
+        json!({ "web": WEB, "precision": precision, "tagger": tagger, "graphs": graphs, "files": files });
     Ok(serde_json::to_string(&site)? + "\n")
 }

@@ -45,6 +45,7 @@ impl Exporter {
         packages: &Packages,
         stage: &dyn Fn(&str),
     ) -> Result<Exported, ExportError> {
+        metadata::check(&self.metadata(self.run().task(task)?)?)?;
         let new = NewFolder::create(folder, options.existing)?;
         let model = new.path().join(format!("{task}.onnx"));
         let exported = self.export_placed(task, &model, options, Placement::Beside, stage)?;
@@ -68,7 +69,6 @@ impl Exporter {
     /// Writes the graphs, the tokenizer and the metadata, and removes the model file, whose weights stay.
     fn write_site(&self, folder: &Path, model: &Path, exported: &Exported) -> Result<(), ExportError> {
         let file = ModelFile::open(model).map_err(WebError::from)?;
-        metadata::check(file.metadata())?;
         let halves = file.halves().map_err(WebError::from)?;
         let weights = exported.data.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
         let weights = weights.ok_or(WebError::NoWeights)?;

@@ -151,7 +151,11 @@ mod tests {
         for entry in fs::read_dir(folder.join(name)).unwrap() {
             let entry = entry.unwrap();
             let name = Path::new(name).join(entry.file_name()).to_str().unwrap().to_owned();
-            if entry.file_type().unwrap().is_dir() { files(folder, &name, found) } else { assert!(found.insert(name)) }
+            if entry.file_type().unwrap().is_dir() {
+                files(folder, &name, found)
+            } else {
+                assert!(found.insert(name))
+            }
         }
     }
 

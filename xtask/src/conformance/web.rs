@@ -80,7 +80,8 @@ fn expected_of(model: &Path, texts: &[String], exact: bool) -> Result<Value> {
     let input = model.with_file_name("texts.jsonl");
     let lines: Vec<String> = texts.iter().map(|text| json!({ "text": text }).to_string()).collect();
     fs::write(&input, lines.join("\n") + "\n")?;
-    let mut expected = Map::from_iter([("texts".to_owned(), json!(texts)), ("exact".to_owned(), json!(exact))]);
+    let mut expected =
+        Map::from_iter([("texts".to_owned(), json!(texts)), ("exact".to_owned(), json!(exact))]);
     for unit in UNITS {
         let mut run = program("hl-run");
         run.args(["--quiet", "--scores", "--offsets", unit, "--input", "-", "--input-format", "jsonl"]);
@@ -106,7 +107,8 @@ fn package(folder: &Path) -> Result<()> {
     let mut compile = Command::new("node");
     compile.arg(compiler).args(["--strict", "--target", "es2024", "--module", "nodenext", "--types", ""]);
     commands::run(compile.arg("example.ts").current_dir(&outside))?;
-    let printed = output(Command::new("node").arg("example.js").arg(folder.join("site")).current_dir(&outside))?;
+    let printed =
+        output(Command::new("node").arg("example.js").arg(folder.join("site")).current_dir(&outside))?;
     ensure!(printed.lines().next().is_some(), "the example found no span");
     eprintln!("the package of npm, in TypeScript: {}", printed.trim().replace('\n', "; "));
     Ok(())

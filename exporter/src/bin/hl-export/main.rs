@@ -19,8 +19,8 @@ use hyperloader_core::files::{check_output, check_output_folder, read_text};
 use hyperloader_core::run::{Candidates, Run, Task, Which};
 use hyperloader_core::text::words::WordSplitting;
 use hyperloader_exporter::{
-    Cost, CostCheck, ExportError, Exported, Exporter, Import, Packages, Precision, check_site, cost_sentences,
-    write_test_data,
+    Cost, CostCheck, ExportError, Exported, Exporter, Import, Packages, Precision, check_site,
+    cost_sentences, write_test_data,
 };
 
 use crate::args::{Args, Command, ExportArgs, MAX_F1_DROP, PrecisionChoice};

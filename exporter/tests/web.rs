@@ -1,10 +1,9 @@
-//! Sites: they have the files that their metadata lists, graphs that are those of the exported file, and appear complete or not at
+//! Sites: they have the files that their metadata lists, graphs that choose as the exported file does, and appear complete or not at
 //! all. `cargo xtask conformance web` runs them.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,10 +15,7 @@ use hyperloader_core::run::{Run, Which};
 use hyperloader_exporter::{
     ExportError, Exported, Exporter, Options, PACKAGES, Packages, Precision, Storage,
 };
-use hyperloader_onnx::proto::ModelProto;
-use hyperloader_onnx::read_model;
-use hyperloader_runtime::ModelFile;
-use serde_json::Value;
+use hyperloader_runtime::{Backend, BackendKind, BackendOptions, Value};
 use tempfile::TempDir;
 
 /// A run, and packages that are empty files.
@@ -79,19 +75,47 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn metadata(site: &Path) -> Value {
+fn metadata(site: &Path) -> serde_json::Value {
     serde_json::from_slice(&fs::read(site.join("tagger.json")).unwrap()).unwrap()
 }
 
-/// The nodes, inputs and outputs of a graph, and its weights by name.
-fn content(model: &ModelProto) -> (String, BTreeMap<&str, &[u8]>) {
-    let graph = model.graph.as_ref().unwrap();
-    let weights = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), &tensor.raw_data[..]));
-    (format!("{:?}{:?}{:?}", graph.node, graph.input, graph.output), weights.collect())
+/// The outputs of a graph in ONNX Runtime.
+fn run(path: &Path, inputs: &[(&str, &Value)]) -> Vec<Value> {
+    let options = BackendOptions { kind: BackendKind::Ort, threads: Some(1), ..BackendOptions::default() };
+    Backend::load(&options).unwrap().open_file(path).unwrap().run(inputs).unwrap()
+}
+
+fn integers(shape: &[usize], numbers: impl IntoIterator<Item = i64>) -> Value {
+    Value::from_i64s(shape, numbers.into_iter().collect()).unwrap()
+}
+
+/// What the two graphs of a site choose after each of `target`, given before; the past is empty.
+fn chosen(site: &Path, source: &[i64], target: &[i64]) -> Vec<Value> {
+    let graphs = &metadata(site)["graphs"];
+    let names = |field: &str| graphs[field].as_array().unwrap().clone();
+    let size = |field: &str| graphs[field].as_u64().unwrap() as usize;
+    let (sources, targets) = (source.len(), target.len());
+    let ids = integers(&[1, sources], source.iter().copied());
+    let mask = integers(&[1, sources], vec![1; sources]);
+    let encoded = run(&site.join("encoder.onnx"), &[("input_ids", &ids), ("attention_mask", &mask)]);
+    let positions = || 0..targets as i64;
+    let inputs = [
+        ("decoder_input_ids", integers(&[1, targets], target.iter().copied())),
+        ("attention_mask", mask),
+        ("query_positions", integers(&[1, targets, 1], positions())),
+        ("key_positions", integers(&[1, 1, targets], positions())),
+        ("wanted", integers(&[targets], positions())),
+    ];
+    let nothing = Value::from_f32s(&[1, size("heads"), 0, size("d_kv")], vec![]).unwrap();
+    let (memory, past) = (names("memory"), names("past"));
+    let memory = memory.iter().map(|name| name.as_str().unwrap()).zip(&encoded);
+    let past = past.iter().map(|past| (past["input"].as_str().unwrap(), &nothing));
+    let inputs = inputs.iter().map(|(name, value)| (*name, value)).chain(memory).chain(past);
+    run(&site.join("decoder.onnx"), &inputs.collect::<Vec<_>>())
 }
 
 #[test]
-fn a_site_has_the_graphs_of_the_file_and_the_digests_of_its_files() {
+fn a_site_chooses_the_ids_of_the_file_and_has_the_digests_of_its_files() {
     let place = Place::new();
     for precision in [Precision::F32, Precision::Int8] {
         let exported = place.export("site", Existing::Replace, precision).unwrap();
@@ -106,25 +130,32 @@ fn a_site_has_the_graphs_of_the_file_and_the_digests_of_its_files() {
             assert_eq!(file["sha256"], sha256(&path).unwrap());
         }
 
-        // The file that `hl-run` splits itself, with its weights in memory.
+        // The two graphs choose the ids that the whole graph finds most likely.
         let options = Options { storage: Storage::from(precision), ..Options::unchecked() };
         let model = place.path("mtop.onnx");
         place.exporter().export("mtop", &model, &options, &|_| {}).unwrap();
-        let halves = ModelFile::from_bytes(fs::read(&model).unwrap(), &model).unwrap().halves().unwrap();
-        let [encoder, decoder] =
-            ["encoder", "decoder"].map(|name| read_model(&site.join(format!("{name}.onnx"))).unwrap());
-        assert_eq!(content(&encoder), content(&halves.encoder));
-        assert_eq!(content(&decoder), content(&halves.decoder));
+        let (source, target) = ([32099, 6196, 32098, 12, 32097, 1], [0, 32099, 411, 32098]);
+        let whole = [
+            ("input_ids", integers(&[1, 6], source)),
+            ("attention_mask", integers(&[1, 6], [1; 6])),
+            ("decoder_input_ids", integers(&[1, 4], target)),
+        ];
+        let whole = run(&model, &whole.each_ref().map(|(name, value)| (*name, value)));
+        let logits = whole[0].f32s().unwrap();
+        let chosen = chosen(&site, &source, &target);
+        let (ids, best) = (chosen[0].i64s().unwrap(), chosen[1].f32s().unwrap());
+        assert_eq!((ids.len(), best.len()), (4, 4));
+        for ((row, id), best) in logits.chunks(logits.len() / 4).zip(ids).zip(best) {
+            let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert!((most - best).abs() < 1e-3 && (row[*id as usize] - most).abs() < 1e-3, "{most} {best}");
+        }
 
         // The embedding is stored once for both graphs.
         let graphs = &metadata["graphs"];
         let sizes = |name: &str| fs::metadata(site.join(name)).unwrap().len();
         assert!(sizes("encoder.onnx") < 200_000 && sizes("decoder.onnx") < 200_000);
         assert!(sizes(graphs["weights"].as_str().unwrap()) > 1_000_000);
-        let outputs = &decoder.graph.as_ref().unwrap().output;
-        for past in graphs["past"].as_array().unwrap() {
-            assert!(outputs.iter().any(|output| past["output"] == output.name.as_str()), "{past}");
-        }
+        assert_eq!(chosen.len(), 4 + graphs["past"].as_array().unwrap().len());
         assert_eq!((&graphs["heads"], &graphs["d_kv"]), (&2.into(), &16.into()));
         assert_eq!(metadata["precision"], precision.to_string());
         assert_eq!(metadata["tagger"]["task"], "mtop");

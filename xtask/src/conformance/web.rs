@@ -15,6 +15,9 @@ use crate::web::{self, npm};
 const COMPARED: [(&str, &str, bool); 4] =
     [("mtop", "f32", true), ("mtod", "f32", true), ("snips", "f32", true), ("mtop", "int8", false)];
 
+/// What is between the sentences of a long text.
+const SEPARATORS: [&str; 6] = [" ", ". ", "\n", ", ", "! ", " . "];
+
 /// Units of offsets.
 const UNITS: [&str; 3] = ["chars", "bytes", "utf16"];
 
@@ -58,13 +61,17 @@ fn in_browser(site: &Path, expected: &Path, screenshots: bool) -> Result<()> {
     Ok(())
 }
 
-/// The 500 sentences of the check `wheel`, of which 100 have unusual Unicode.
+/// The 500 sentences of the check `wheel`, of which 100 have unusual Unicode, and long texts of twenty of them each.
 fn texts() -> Result<Vec<String>> {
     let mut python = Command::new("python3");
     python.args(["-B", "-c", "import json, sentences; print(json.dumps(sentences.texts()))"]);
     let printed = output(python.current_dir(root().join("python/conformance")))?;
-    let texts: Vec<String> = serde_json::from_str(&printed)?;
+    let mut texts: Vec<String> = serde_json::from_str(&printed)?;
     ensure!(texts.len() == 500, "{} sentences, expected 500", texts.len());
+    let long = SEPARATORS.iter().zip(texts.chunks(20)).map(|(separator, texts)| texts.join(separator));
+    let long: Vec<String> = long.collect();
+    eprintln!("{} sentences and {} long texts", texts.len(), long.len());
+    texts.extend(long);
     Ok(texts)
 }
 
@@ -91,7 +98,7 @@ fn expected_of(model: &Path, texts: &[String], exact: bool) -> Result<Value> {
     Ok(expected.into())
 }
 
-/// Packs the module as npm publishes it, installs it elsewhere, and compiles and runs a program in TypeScript with it.
+/// Packs the module as npm publishes it, installs it elsewhere, and runs a program in TypeScript and the book's code with it.
 fn package(folder: &Path) -> Result<()> {
     let printed = output(npm().args(["pack", "--silent", "--pack-destination"]).arg(folder))?;
     let archive = printed.lines().last().context("npm names no archive")?.to_owned();

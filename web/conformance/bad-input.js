@@ -97,9 +97,28 @@ test("other versions, kinds and rules are refused with both values", async () =>
   }
 });
 
+test("metadata that is incomplete or leads elsewhere is refused", async () => {
+  const changes = [
+    [({ graphs }) => delete graphs.heads, /graphs\.heads is of type undefined, expected a whole number/],
+    [({ graphs }) => (graphs.weights = "../elsewhere.weights"), /graphs\.weights is of type string, expected the name of a file/],
+    [({ tagger }) => (tagger.labels = ["a", 1]), /tagger\.labels is an array, expected a list of texts/],
+    [(metadata) => (metadata.files = null), /files is null, expected a list of files/],
+    [({ files }) => files.pop(), /does not list `tokenizer\.json`/],
+  ];
+  for (const [change, message] of changes) {
+    const error = await openError((copy, metadata) => {
+      change(metadata);
+      return rewrite(copy, metadata);
+    });
+    assert.ok(error instanceof HyperloaderError && error.code === "damaged-file", String(error));
+    assert.match(error.message, message);
+  }
+});
+
 test("arguments of a wrong type are a TypeError", async () => {
   for (const folder_ of [undefined, null, 7, {}]) await assert.rejects(Tagger.open(folder_), TypeError);
   await assert.rejects(Tagger.open(site, { threads: 0 }), /`threads` is 0/);
+  await assert.rejects(Tagger.open(site, { threads: 7 }), /`threads` cannot be 7: ONNX Runtime runs with \d already/);
   await assert.rejects(Tagger.open(site, { check: "none" }), /`check` is "none", expected one of sha256, size/);
   for (const texts of [undefined, null, "set an alarm", 7, {}, new Set()]) await assert.rejects(tagger.tag(texts), TypeError);
   for (const text of [null, undefined, 7, ["a"]]) await assert.rejects(tagger.tag(["a", text]), /^TypeError: text 1 is /);

@@ -120,6 +120,8 @@ async function tag() {
       const began = performance.now();
       const [result] = await tagger.tag([line], { errors: "return" });
       found.push({ text: line, result, milliseconds: performance.now() - began });
+      // The page answers between two texts.
+      await new Promise((next) => setTimeout(next));
     }
     lines = found;
     show();

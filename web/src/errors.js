@@ -3,7 +3,7 @@
  *
  * - `missing-file`: a file of the site cannot be read
  * - `damaged-file`: a file has another size or digest than `tagger.json` says, or is not what its name says
- * - `unsupported`: the site needs what this module lacks, such as another version of the format
+ * - `unsupported`: the site needs what this module lacks, such as another version of the format, or `threads` cannot be as asked for
  * - `insecure`: digests cannot be computed, because the page was not loaded by HTTPS or from this machine
  * - `runtime`: ONNX Runtime failed
  * - `not-text`: a text has a lone surrogate

@@ -1,4 +1,4 @@
-import { HyperloaderError } from "./errors.js";
+import { HyperloaderError, described } from "./errors.js";
 import { RULES } from "./words.js";
 
 /** The version of `tagger.json` that this module reads. */
@@ -46,6 +46,47 @@ const FORMAT = 2;
 /** @typedef {{ name: string, bytes: number, sha256: string }} SiteFile */
 /** @typedef {{ web: number, precision: string, tagger: TaggerMetadata, graphs: Graphs, files: SiteFile[] }} SiteMetadata */
 
+const isText = (/** @type {unknown} */ value) => typeof value === "string";
+const isFileName = (/** @type {unknown} */ value) => typeof value === "string" && /^[^/\\]+$/.test(value);
+const isCount = (/** @type {unknown} */ value) => Number.isInteger(value) && Number(value) >= 0;
+const isList = (/** @type {(value: any) => boolean} */ is) => (/** @type {unknown} */ value) => Array.isArray(value) && value.every(is);
+
+/** What the fields must be that the module reads, with a test. */
+const FIELDS = [
+  { expected: "text", is: isText, paths: ["precision"] },
+  { expected: "the name of a file", is: isFileName, paths: ["graphs.encoder", "graphs.decoder", "graphs.weights"] },
+  { expected: "a whole number", is: isCount, paths: ["graphs.heads", "graphs.d_kv", "graphs.vocab_size"] },
+  { expected: "a whole number", is: isCount, paths: ["tagger.max_source_len", "tagger.max_target_len"] },
+  { expected: "an id", is: isCount, paths: ["tagger.pad_token_id", "tagger.eos_token_id", "tagger.decoder_start_token_id"] },
+  { expected: "a list of texts", is: isList(isText), paths: ["tagger.labels", "graphs.memory"] },
+  { expected: "a list of ids", is: isList(isCount), paths: ["graphs.scored_ids"] },
+  {
+    expected: "a list of inputs and outputs",
+    is: isList((past) => isText(past?.input) && isText(past?.output)),
+    paths: ["graphs.past"],
+  },
+  {
+    expected: "a list of files",
+    is: isList((file) => isFileName(file?.name) && isCount(file?.bytes) && isText(file?.sha256)),
+    paths: ["files"],
+  },
+];
+
+/**
+ * Checks that all fields are there and of their type.
+ *
+ * @param {any} metadata
+ */
+function checkFields(metadata) {
+  for (const { expected, is, paths } of FIELDS) {
+    for (const path of paths) {
+      const value = path.split(".").reduce((/** @type {any} */ part, name) => part?.[name], metadata);
+      if (is(value)) continue;
+      throw new HyperloaderError("damaged-file", `\`tagger.json\`: ${path} is ${described(value)}, expected ${expected}`);
+    }
+  }
+}
+
 /**
  * The metadata of a site, checked.
  *
@@ -66,6 +107,7 @@ export function readMetadata(bytes) {
   if (!RULES.includes(rule)) {
     throw new HyperloaderError("unsupported", `\`tagger.json\`: the rule for words is ${JSON.stringify(rule)}, expected one of ${RULES.join(", ")}`);
   }
+  checkFields(metadata);
   return metadata;
 }
 

@@ -1,6 +1,22 @@
 import { HyperloaderError } from "./errors.js";
 import { ort } from "./vendor.js";
 
+/** Whether ONNX Runtime has begun to run: its threads cannot be changed then. */
+let hasBegun = false;
+
+/**
+ * Sets the threads of ONNX Runtime, which would ignore a number that it cannot have.
+ *
+ * @param {number} threads
+ */
+function setThreads(threads) {
+  const { wasm } = ort.env;
+  const refused = (/** @type {string} */ why) => new HyperloaderError("unsupported", `\`threads\` cannot be ${threads}: ${why}`);
+  if (threads > 1 && globalThis.crossOriginIsolated === false) throw refused("the page is not isolated (`crossOriginIsolated`)");
+  if (hasBegun && wasm.numThreads !== threads) throw refused(`ONNX Runtime runs with ${wasm.numThreads} already`);
+  wasm.numThreads = threads;
+}
+
 /**
  * Opens the two graphs of a site. Both refer to the same weights.
  *
@@ -8,7 +24,7 @@ import { ort } from "./vendor.js";
  * @param {number | undefined} threads
  */
 export async function openSessions(site, threads) {
-  if (threads !== undefined) ort.env.wasm.numThreads = threads;
+  if (threads !== undefined) setThreads(threads);
   const externalData = [{ path: site.metadata.graphs.weights, data: site.weights }];
   // Warnings would go to the console of each page; errors are thrown.
   const options = { executionProviders: ["wasm"], externalData, logSeverityLevel: /** @type {3} */ (3) };
@@ -22,7 +38,11 @@ export async function openSessions(site, threads) {
   };
   // One after the other: both copy the weights.
   const encoder = await open("encoder", site.encoder);
-  const decoder = await open("decoder", site.decoder);
+  hasBegun = true;
+  const decoder = await open("decoder", site.decoder).catch(async (error) => {
+    await encoder.release();
+    throw error;
+  });
   const release = async () => {
     await encoder.release();
     await decoder.release();

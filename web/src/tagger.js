@@ -44,7 +44,7 @@ import { splitWords } from "./words.js";
  * @property {Span[]} spans The labelled spans in the order of the text. They do not overlap.
  * @property {boolean} complete Whether the model ended its output. If not, words at the end may lack their tags.
  * @property {number[]} unread Indices of words that the model did not read, because each alone takes more tokens than the tagger does.
- * @property {number} score The calibrated probability of the whole output.
+ * @property {number} score The calibrated probability of the whole output; 1 if the text has no words.
  * @property {TagScore[]} tagScores The score of each word's tag.
  * @property {number} passes Passes of the decoder.
  */
@@ -276,7 +276,7 @@ export class Tagger {
       spans,
       complete: outputs.every(({ ids }) => ids[ids.length - 1] === this.metadata.eos_token_id),
       unread,
-      score: calibrated(maps?.sentence, probability(whole)),
+      score: words.length === 0 ? 1 : calibrated(maps?.sentence, probability(whole)),
       tagScores: tagScores(tags, ofWords).map(scored),
       passes: outputs.reduce((sum, { passes }) => sum + passes, 0),
     };

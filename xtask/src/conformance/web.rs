@@ -112,7 +112,7 @@ fn package(folder: &Path) -> Result<()> {
     commands::run(install.arg(folder.join(archive)).current_dir(&outside))?;
     let compiler: PathBuf = root().join("web/node_modules/typescript/bin/tsc").canonicalize()?;
     let mut compile = Command::new("node");
-    compile.arg(compiler).args(["--strict", "--target", "es2024", "--module", "nodenext", "--types", ""]);
+    compile.arg(compiler).args(["--strict", "--target", "es2024", "--module", "nodenext"]);
     commands::run(compile.arg("example.ts").current_dir(&outside))?;
     let printed =
         output(Command::new("node").arg("example.js").arg(folder.join("site")).current_dir(&outside))?;

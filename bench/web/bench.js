@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { copyFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createRequire } from "node:module";
+import { launch } from "../../web/conformance/pages.js";
 import { serve } from "../../web/conformance/server.js";
 import { Codec } from "../../web/src/codec.js";
 import { Tagger } from "../../web/src/index.js";
@@ -11,7 +11,6 @@ import { ort } from "../../web/src/vendor.js";
 import { splitWords } from "../../web/src/words.js";
 import { plainGreedy } from "./plain.js";
 
-const { chromium } = createRequire(join(import.meta.dirname, "../../web/package.json"))("playwright-core");
 const [executablePath, file, folder] = process.argv.slice(2);
 const texts = JSON.parse(await readFile(file, "utf8"));
 const plainTexts = texts.slice(0, 40);
@@ -53,7 +52,7 @@ function row(where, precision, { verified, greedy, plain }) {
 
 console.log("| in | precision | verified, ms | greedy with kept keys and values, ms | plain greedy, ms | verified is faster than plain |");
 console.log("|---|---|---|---|---|---|");
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+const browser = await launch(executablePath);
 for (const precision of ["f32", "int8"]) {
   const place = join(folder, precision);
   const site = join(place, "site");

@@ -2,15 +2,15 @@
 // Screenshots go to FOLDER.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { chromium } from "playwright-core";
 import { UNITS, compare } from "./compare.js";
 import { checkPage } from "./page.js";
+import { launch } from "./pages.js";
 import { serve } from "./server.js";
 
 const [executablePath, site, file, screenshots] = process.argv.slice(2);
 const expected = JSON.parse(await readFile(file, "utf8"));
 const server = await serve(site);
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+const browser = await launch(executablePath);
 try {
   const page = await browser.newPage();
   const bytes = {};

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -162,6 +163,40 @@ fn a_site_chooses_the_ids_of_the_file_and_has_the_digests_of_its_files() {
         assert!(metadata["tagger"].get("tokenizer").is_none() && site.join("tokenizer.json").is_file());
     }
     assert_eq!(place.names(), ["mtop.onnx", "site"]);
+}
+
+/// The names of all files in `folder` and its folders.
+fn files(folder: &Path, below: &str, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder.join(below)).unwrap() {
+        let entry = entry.unwrap();
+        let name = Path::new(below).join(entry.file_name()).to_str().unwrap().to_owned();
+        match entry.file_type().unwrap().is_dir() {
+            true => files(folder, &name, found),
+            false => assert!(found.insert(name)),
+        }
+    }
+}
+
+#[test]
+fn a_site_has_all_files_of_the_module_and_imports_the_packages_that_it_asks_for() {
+    let place = Place::new();
+    place.export("site", Existing::Keep, Precision::F32).unwrap();
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web");
+    let (mut expected, mut found) = (BTreeSet::new(), BTreeSet::new());
+    files(&module.join("src"), "", &mut expected);
+    expected.retain(|name| name.ends_with(".js"));
+    files(&place.path("site/hyperloader"), "", &mut found);
+    assert_eq!(found, expected);
+
+    let package = fs::read_to_string(module.join("package.json")).unwrap();
+    let package: serde_json::Value = serde_json::from_str(&package).unwrap();
+    let imports = fs::read_to_string(place.path("site/hyperloader/vendor.js")).unwrap();
+    for name in ["onnxruntime-web", "@huggingface/tokenizers"] {
+        let version = package["dependencies"][name].as_str().unwrap();
+        let file = format!("{}-{version}.mjs", name.trim_start_matches("@huggingface/"));
+        assert!(PACKAGES.contains(&&*file) && imports.contains(&format!("\"../vendor/{file}\"")), "{file}");
+        assert_eq!(fs::read_to_string(place.path("site/vendor").join(&file)).unwrap(), file);
+    }
 }
 
 #[test]

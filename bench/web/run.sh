@@ -11,6 +11,6 @@ for precision in f32 int8; do
   "${export[@]}" --output "$folder/$precision/model.onnx" > "$folder/summary.txt"
   "${export[@]}" --web "$folder/$precision/site" > "$folder/summary.txt"
 done
-head -n 200 fixtures/corpora/mtop/en/test.txt | cut -f 4 | node -e \
+head -n 100 fixtures/corpora/mtop/en/test.txt | cut -f 4 | node -e \
   'const lines = require("fs").readFileSync(0, "utf8").trim().split("\n"); console.log(JSON.stringify(lines))' > "$folder/texts.json"
 node bench/web/bench.js "${CHROMIUM:-/usr/bin/chromium}" "$folder/texts.json" "$folder"

@@ -2,10 +2,6 @@
 
 use hyperloader_onnx::proto::ModelProto;
 
-use crate::architecture;
-use crate::error::{GraphError, GraphFault};
-use crate::model_file::ModelFile;
-
 /// The graph of an encoder-decoder, split as the tagger itself splits it: the encoder runs once for each source, the decoder
 /// several times, with its keys and values of earlier passes as inputs (docs/browser.md#the-folder).
 ///
@@ -31,24 +27,4 @@ pub struct Halves {
     pub scored_ids: Vec<u32>,
     /// The last dimension of `logits`.
     pub vocab_size: usize,
-}
-
-impl ModelFile {
-    /// The two graphs that the tagger is run as.
-    ///
-    /// # Errors
-    /// If the file is a token classifier, which has one graph, or its graph or tokenizer cannot be used.
-    pub fn halves(&self) -> Result<Halves, GraphError> {
-        let model =
-            architecture::of(self.metadata().kind).model(self.metadata()).map_err(GraphFault::from)?;
-        let mut halves = model.halves(self.parts())?;
-        if let Some(weights) = self.parts().weights {
-            for half in [&mut halves.encoder, &mut halves.decoder] {
-                if let Some((referring, _)) = weights.refer(half) {
-                    *half = referring;
-                }
-            }
-        }
-        Ok(halves)
-    }
 }

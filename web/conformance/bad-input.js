@@ -124,6 +124,7 @@ test("arguments of a wrong type are a TypeError", async () => {
   for (const text of [null, undefined, 7, ["a"]]) await assert.rejects(tagger.tag(["a", text]), /^TypeError: text 1 is /);
   await assert.rejects(tagger.tag([], { offsets: "words" }), /`offsets` is "words", expected one of utf16, chars, bytes/);
   await assert.rejects(tagger.tag([], { offset: "chars" }), /there is no option `offset`/);
+  await assert.rejects(tagger.tag([], { toString: 1 }), /there is no option `toString`/);
   await assert.rejects(tagger.tag([], null), TypeError);
 });
 

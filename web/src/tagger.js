@@ -85,7 +85,7 @@ const TAG_OPTIONS = {
 function checkedOptions(given, known) {
   if (typeof given !== "object" || given === null) throw new TypeError(`options are ${described(given)}, expected an object`);
   for (const [name, value] of Object.entries(given)) {
-    if (!(name in known)) throw new TypeError(`there is no option \`${name}\`, only ${Object.keys(known).join(", ")}`);
+    if (!Object.hasOwn(known, name)) throw new TypeError(`there is no option \`${name}\`, only ${Object.keys(known).join(", ")}`);
     if (known[name].length > 0 && value !== undefined && !known[name].includes(value)) {
       throw new TypeError(`\`${name}\` is ${JSON.stringify(value)}, expected one of ${known[name].join(", ")}`);
     }

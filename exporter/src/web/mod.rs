@@ -4,24 +4,25 @@
 //! - `folder`: folders that appear complete or not at all
 //! - `parts`: the page, the module in JavaScript, and the packages that it is built on
 //! - `metadata`: `tagger.json`
+//! - `write`: writes single files
 
 pub(crate) mod error;
 mod folder;
 mod metadata;
 pub(crate) mod parts;
+mod write;
 
 use std::fs;
 use std::path::Path;
 
-use hyperloader_core::files::{FileError, sha256, write_atomic};
-use hyperloader_onnx::encode_model;
-use hyperloader_onnx::proto::ModelProto;
+use hyperloader_core::files::{FileError, sha256};
 use hyperloader_runtime::ModelFile;
 
 use self::error::WebError;
 use self::folder::NewFolder;
 use self::metadata::{DECODER, ENCODER, METADATA, SiteFile, TOKENIZER, metadata};
 use self::parts::Packages;
+use self::write::{size_of_all, write_graph, write_text};
 use crate::data::Placement;
 use crate::error::ExportError;
 use crate::export::{Exporter, Options};
@@ -82,24 +83,4 @@ impl Exporter {
         write_text(&folder.join(METADATA), &text)?;
         fs::remove_file(model).map_err(|error| FileError::new("remove", model, error).into())
     }
-}
-
-fn write_graph(path: &Path, graph: &ModelProto) -> Result<(), FileError> {
-    write_atomic(path, |out| out.write_all(&encode_model(graph)))
-}
-
-fn write_text(path: &Path, text: &str) -> Result<(), FileError> {
-    write_atomic(path, |out| out.write_all(text.as_bytes()))
-}
-
-/// Bytes of all files in `folder` and its folders.
-fn size_of_all(folder: &Path) -> Result<u64, FileError> {
-    let failed = |error| FileError::new("read", folder, error);
-    let mut sum = 0;
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let about = entry.metadata().map_err(failed)?;
-        sum += if about.is_dir() { size_of_all(&entry.path())? } else { about.len() };
-    }
-    Ok(sum)
 }

@@ -8,7 +8,7 @@ use hyperloader_core::files::FileError;
 
 use super::error::WebError;
 use super::metadata::{DECODER, ENCODER, METADATA, TOKENIZER};
-use super::write_text;
+use super::write::write_text;
 use crate::error::ExportError;
 
 /// Where `cargo xtask web` puts the packages, below the root of the clone.

@@ -114,9 +114,12 @@ fn package(folder: &Path) -> Result<()> {
     let mut compile = Command::new("node");
     compile.arg(compiler).args(["--strict", "--target", "es2024", "--module", "nodenext"]);
     commands::run(compile.arg("example.ts").current_dir(&outside))?;
-    let printed =
-        output(Command::new("node").arg("example.js").arg(folder.join("site")).current_dir(&outside))?;
+    fs::rename(folder.join("site"), outside.join("site")).context("cannot move the site")?;
+    let printed = output(Command::new("node").args(["example.js", "site"]).current_dir(&outside))?;
     ensure!(printed.lines().next().is_some(), "the example found no span");
     eprintln!("the package of npm, in TypeScript: {}", printed.trim().replace('\n', "; "));
+    let mut book = Command::new("node");
+    book.arg(root().join("web/conformance/book.js")).arg(root().join("docs/browser.md")).arg(&outside);
+    eprint!("{}", output(&mut book)?);
     Ok(())
 }

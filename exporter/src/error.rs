@@ -17,6 +17,7 @@ use crate::import::error::ImportError;
 use crate::materialise::MaterialiseError;
 use crate::multi::error::MultiError;
 use crate::verify::Ladder;
+use crate::web::error::WebError;
 
 /// A task could not be exported. No file is left at the given path; an older file there stays as it was.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum ExportError {
     /// The tasks cannot be in one graph.
     #[error(transparent)]
     Multi(#[from] MultiError),
+    /// The task cannot be written as a site.
+    #[error(transparent)]
+    Web(Box<WebError>),
     /// Method and backbone do not belong together.
     #[error(transparent)]
     Method(#[from] MethodError),
@@ -82,6 +86,12 @@ pub enum ExportError {
 impl From<ImportError> for ExportError {
     fn from(error: ImportError) -> Self {
         Self::Import(Box::new(error))
+    }
+}
+
+impl From<WebError> for ExportError {
+    fn from(error: WebError) -> Self {
+        Self::Web(Box::new(error))
     }
 }
 

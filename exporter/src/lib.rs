@@ -9,6 +9,7 @@
 //! - `bundle`: several tasks with one file of shared weights
 //! - `file`: writes a graph and its weights
 //! - `multi`: several tasks in one graph
+//! - `web`: a task as a site, with which a browser tags text
 //! - `data`: large weights in a file beside the model
 //! - `cost`: [`Cost`], what a precision changes on labelled sentences; `measure` measures it
 //! - `summary`: [`Exported`], what was written
@@ -57,6 +58,7 @@ pub mod t5;
 mod tensor;
 mod test_data;
 mod verify;
+mod web;
 pub mod weights;
 
 pub use cost::{Cost, CostCheck, CostError, SentencesError, TooCostly, cost_sentences};
@@ -70,6 +72,9 @@ pub use precision::{Precision, Storage, UnknownPrecision};
 pub use summary::{Exported, WeightGroup};
 pub use test_data::write_test_data;
 pub use verify::{Demand, Ladder, NotRun, Rung, Tolerance, Verification};
+pub use web::check_site;
+pub use web::error::WebError;
+pub use web::parts::{PACKAGES, Packages};
 
 #[cfg(test)]
 #[path = "../tests/common/random_run.rs"]

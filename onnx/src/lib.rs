@@ -46,6 +46,6 @@ pub use prost::bytes::Bytes;
 pub use read::decode_model;
 pub use weight_file::{WeightFile, data_files, read_model};
 pub use write::{
-    WriteError, check_size, encode_tensor, is_large, write_data, write_model, write_model_beside,
-    write_property,
+    WriteError, check_size, encode_model, encode_tensor, is_large, write_data, write_model,
+    write_model_beside, write_property,
 };

@@ -141,6 +141,11 @@ pub fn write_property(key: &str, value: &str, out: &mut Vec<u8>) {
     out.extend(model.encode_to_vec());
 }
 
+/// The encoding of a model whose weights are in memory or references.
+pub fn encode_model(model: &ModelProto) -> Vec<u8> {
+    model.encode_to_vec()
+}
+
 /// The encoding of a tensor alone, as in the `.pb` files of ONNX's test data.
 pub fn encode_tensor(tensor: &TensorProto) -> Vec<u8> {
     tensor.encode_to_vec()

@@ -228,9 +228,15 @@ pub(crate) enum GraphFault {
         part: &'static str,
         source: BackendError,
     },
+    /// The tokenizer cannot be used.
+    #[error(transparent)]
+    Coding(#[from] CodingError),
     /// The tokenizer cannot encode the tags.
     #[error(transparent)]
     Tokenizer(#[from] SentTError),
+    /// The model is not an encoder-decoder.
+    #[error("a token classifier has one graph, not an encoder and a decoder")]
+    OneGraph,
     /// The labels cannot be written or told apart.
     #[error(transparent)]
     Labels(#[from] TargetError),

@@ -28,7 +28,7 @@
 //! Below them:
 //!
 //! - [`ModelFile`] (`model_file`): opens and checks a file; `multi`: one task of a file with several
-//! - `split`: splits the graph into an encoder and a decoder
+//! - `split`: splits the graph into an encoder and a decoder; [`Halves`] (`halves`): both for other programs
 //! - [`Backend`] (`backend`): one interface to ONNX Runtime (loaded when the program runs) and tract (compiled in)
 //!
 //! Features: `ort` and `tract` are the backends, `cli` is the program `hl-run`. The library needs none of them to compile.
@@ -40,6 +40,7 @@ mod decode;
 mod document;
 mod error;
 mod evaluate;
+mod halves;
 mod input;
 mod model;
 mod model_file;
@@ -74,6 +75,7 @@ pub use answer::{Answer, Fault};
 pub use backend::{Backend, BackendError, BackendKind, BackendOptions, Graph, Installed, Value, Versions};
 pub use error::{GraphError, GuaranteeFault, ModelFileError, OpenError, SentenceError, TagError};
 pub use evaluate::{Comparison, Difference, Evaluation, EvaluationError, Untagged};
+pub use halves::Halves;
 pub use model_file::ModelFile;
 pub use names::UnknownName;
 pub use options::{DraftFrom, Mode, Split, TaggerOptions, Words};

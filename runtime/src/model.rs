@@ -14,6 +14,7 @@ use hyperloader_onnx::proto::ModelProto;
 
 use crate::backend::{Backend, BackendError, Value};
 use crate::error::{GraphFault, SentenceError};
+use crate::halves::Halves;
 use crate::options::TaggerOptions;
 use crate::statistics::Statistics;
 
@@ -133,6 +134,12 @@ pub(crate) trait Model: Send + Sync + fmt::Debug {
         backend: &Backend,
         options: &TaggerOptions,
     ) -> Result<Box<dyn Worker>, GraphFault>;
+
+    /// The graphs of an encoder and of a decoder that gives scores, for other programs; their weights are in memory.
+    ///
+    /// # Errors
+    /// If the model has no decoder, or its graph cannot be split.
+    fn halves(&self, file: Parts<'_>) -> Result<Halves, GraphFault>;
 
     /// The tags of the sentence `source` with `words` words from a worker's output.
     ///

@@ -10,7 +10,8 @@ use hyperloader_onnx::proto::{GraphProto, ModelProto, TensorTypeProto, ValueInfo
 use hyperloader_onnx::{Bytes, ElementType, ReadError, WeightFile, decode_model};
 
 use crate::architecture;
-use crate::error::ModelFileError;
+use crate::error::{GraphError, GraphFault, ModelFileError};
+use crate::halves::Halves;
 use crate::model::{FieldError, Parts};
 use crate::multi::{has_tasks, models};
 
@@ -114,6 +115,23 @@ impl ModelFile {
     /// The last dimension of `logits`: the size of the vocabulary or, for a token classifier, the number of BIO tags.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
+    }
+
+    /// The two graphs that the tagger is run as.
+    ///
+    /// # Errors
+    /// If the file is a token classifier, which has one graph, or its graph or tokenizer cannot be used.
+    pub fn halves(&self) -> Result<Halves, GraphError> {
+        let model = architecture::of(self.metadata.kind).model(&self.metadata).map_err(GraphFault::from)?;
+        let mut halves = model.halves(self.parts())?;
+        if let Some(weights) = &self.weights {
+            for half in [&mut halves.encoder, &mut halves.decoder] {
+                if let Some((referring, _)) = weights.refer(half) {
+                    *half = referring;
+                }
+            }
+        }
+        Ok(halves)
     }
 
     /// The graph: inputs `input_ids` and `attention_mask` `[batch, source_len]`, `decoder_input_ids`

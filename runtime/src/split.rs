@@ -60,6 +60,11 @@ pub(crate) fn past(name: &str) -> String {
     format!("past_{name}")
 }
 
+/// Name of the decoder's output for the keys or values `name`, one of [`cache_names`], of earlier passes and of this one.
+pub(crate) fn all(name: &str) -> String {
+    format!("{ADDED}all_{name}")
+}
+
 /// The encoder: from `input_ids` and `attention_mask` to the values `memory` (see [`memory_names`]) in their order,
 /// keys and values each `[batch, heads, source_len, d_kv]`, and last the drafter's scores if `drafter` asks for them.
 ///
@@ -132,9 +137,8 @@ fn continue_a_past(graph: &mut GraphProto, cache: &[String]) -> Result<(), Split
         let error = || SplitError::Cache { name: name.clone() };
         let [heads, d_kv] = cache_shape(graph, name)?;
         let maker = graph.node.iter().position(|node| node.output.contains(name)).ok_or_else(error)?;
-        let all = format!("all_{name}");
-        let concat = node("Concat", &[&past(name), name], &all, vec![AttributeProto::int("axis", 2)]);
-        let all = &concat.output[0];
+        let (all, axis) = (&all(name), AttributeProto::int("axis", 2));
+        let concat = node("Concat", &[&past(name), name], &format!("all_{name}"), vec![axis]);
         if replace_reads(graph, name, all) == 0 {
             return Err(error());
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyperloader_core::run::Run;
+use hyperloader_exporter::PACKAGES;
 use hyperloader_tests::{Workplace, fixture};
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::data::TaskData;
@@ -69,6 +70,14 @@ fn two_tasks_are_learned_exported_verified_and_run_the_same_in_both_runtimes() {
         assert_eq!(lines.len(), 2, "{rung}: {stderr}");
         assert!(lines.iter().all(|line| line.ends_with("tags equal in 3 of 3: ok")), "{rung}: {stderr}");
     }
+
+    PACKAGES.iter().for_each(|name| drop(place.write(&format!("packages/{name}"), "")));
+    let mut web = place.program("hl-export");
+    web.args(["--task", "snips", "--web", "site", "--web-runtime", "packages", "--no-cost", "--quiet"]);
+    let expected = "error: the task's model has no decoder, and the page runs encoder-decoders only\n\
+                    hint: train the task on a T5; `hl-export --task TASK` writes a file for `hl-run`\n";
+    web.assert().code(1).stdout("").stderr(expected);
+    assert!(!place.path("site").exists());
 
     let sentences = std::fs::read_to_string(fixture("corpora/snips/test/seq.in")).unwrap();
     let sentences: Vec<&str> = sentences.lines().take(40).collect();

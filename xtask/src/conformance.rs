@@ -5,11 +5,13 @@
 //! - [`clusters`]: its examples for Ray and Spark
 //! - [`minilm`]: a real pretrained encoder
 //! - [`mpi`]: training on several processes
+//! - [`web`]: the module and the page for browsers
 
 mod clusters;
 mod minilm;
 mod mpi;
 mod serve;
+mod web;
 mod wheel;
 
 use std::fs;
@@ -43,6 +45,8 @@ pub(crate) enum Check {
     Spark,
     /// Any number of processes under `mpirun` writes the run of one, also if processes are killed; faults end with one message
     Mpi,
+    /// The module in Node and in Chromium finds the spans that `hl-run` finds, and the page of `hl-export --web` works
+    Web,
 }
 
 pub(crate) use mpi::Options as MpiOptions;
@@ -63,6 +67,7 @@ pub(crate) fn run(checks: &[Check], serve: &ServeOptions, mpi: &MpiOptions) -> R
             Check::Ray => clusters::check("ray")?,
             Check::Spark => clusters::check("spark")?,
             Check::Mpi => mpi::check(mpi)?,
+            Check::Web => web::check(serve.screenshots)?,
         }
     }
     Ok(())
@@ -219,6 +224,14 @@ fn environment(name: &str, requirements: &Path) -> Result<PathBuf> {
             .arg(requirements),
     )?;
     Ok(python)
+}
+
+/// Where Debian and others install Chromium.
+const BROWSERS: [&str; 3] = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+
+/// The Chromium of this machine, if there is one.
+fn browser() -> Option<&'static str> {
+    BROWSERS.into_iter().find(|path| Path::new(path).is_file())
 }
 
 /// Builds the programs as `cargo xtask test` does, so that little is compiled twice: tests of command lines need them.

@@ -1,4 +1,4 @@
-//! `cargo xtask setup | backbone | demo | test | book | hints | conformance`: the tasks of the HyperLoader workspace.
+//! `cargo xtask setup | backbone | demo | test | book | hints | web | conformance`: the tasks of the HyperLoader workspace.
 //!
 //! - [`setup`]: fetches the native libraries into `.native/`
 //! - [`demo`]: trains, exports and tags with the real programs
@@ -6,6 +6,7 @@
 //! - [`dependencies`]: licenses, banned crates and sources, by the rules of `deny.toml`
 //! - [`book`]: builds the book in `docs/`
 //! - [`hints`]: the list of messages in the book
+//! - [`web`]: the packages of npm for `hl-export --web`
 //! - [`conformance`]: long checks that need programs from outside the workspace
 //! - [`commands`]: running other programs
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A task runner speaks to a person.
@@ -18,6 +19,7 @@ mod demo;
 mod dependencies;
 mod hints;
 mod setup;
+mod web;
 
 use std::process::ExitCode;
 
@@ -56,6 +58,8 @@ enum Task {
     },
     /// List every message with a hint in `docs/troubleshooting.md`
     Hints,
+    /// Fetch the packages of npm that `hl-export --web` needs into `.native/web`
+    Web,
     /// Run the checks that take long or need programs from outside the workspace, such as Python
     Conformance {
         /// Run only these checks
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
         Task::Test => checks::run(),
         Task::Book { serve } => book::run(serve),
         Task::Hints => hints::run(),
+        Task::Web => web::run(),
         Task::Conformance { checks, serve, mpi } => conformance::run(&checks, &serve, &mpi),
     };
     match result {

@@ -11,6 +11,7 @@ use hyperloader_core::text::wordpiece::WordPiece;
 
 use crate::backend::{Backend, BackendError, Graph, Value};
 use crate::error::{GraphFault, SentenceError};
+use crate::halves::Halves;
 use crate::model::{
     Architecture, FieldError, Lengths, Model, Output, Parts, Scores, Source, Tags, Worker, source_inputs,
 };
@@ -98,6 +99,10 @@ impl Model for BertModel {
         let calibration = file.metadata.calibration.as_ref();
         let temperature = options.needs_scores().then(|| calibration.map_or(1.0, Calibration::divisor));
         Ok(Box::new(Classifier { graph, pad, temperature, statistics: Statistics::default() }))
+    }
+
+    fn halves(&self, _: Parts<'_>) -> Result<Halves, GraphFault> {
+        Err(GraphFault::OneGraph)
     }
 
     fn tags(

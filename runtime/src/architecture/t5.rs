@@ -8,8 +8,9 @@ use hyperloader_core::text::spans::sbio_to_bio;
 use hyperloader_core::text::target::{Alignment, OUTSIDE, TargetGrammar};
 
 use crate::backend::Backend;
-use crate::decode::Decoder;
+use crate::decode::{Decoder, halves};
 use crate::error::{GraphFault, SentenceError};
+use crate::halves::Halves;
 use crate::model::{Architecture, FieldError, Lengths, Model, Output, Parts, Scores, Source, Tags, Worker};
 use crate::options::TaggerOptions;
 
@@ -117,6 +118,10 @@ impl Model for T5Model {
         options: &TaggerOptions,
     ) -> Result<Box<dyn Worker>, GraphFault> {
         Ok(Box::new(Decoder::new(backend, file, &self.grammar, options)?))
+    }
+
+    fn halves(&self, file: Parts<'_>) -> Result<Halves, GraphFault> {
+        halves(file, &self.grammar)
     }
 
     fn tags(&self, _: &Source, words: usize, output: &Output, align: Alignment) -> Result<Tags, CodingError> {

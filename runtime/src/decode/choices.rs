@@ -69,6 +69,14 @@ impl ChoiceRule {
         }
     }
 
+    /// The ids whose logits the decoder gives; none without scores.
+    pub(super) fn scored_ids(&self) -> &[u32] {
+        match &self.rule {
+            Rule::Likeliest(ids) => ids.as_ref().map_or(&[], LegalIds::vocabulary),
+            Rule::Legal(ids) => ids.vocabulary(),
+        }
+    }
+
     /// The undecided positions of `row` that the decoder must be run for.
     pub(super) fn wanted(&self, row: &Row, grammar: &TargetGrammar, limits: Limits) -> Vec<usize> {
         match &self.rule {

@@ -36,6 +36,7 @@ use self::encoder::{Encoder, Memory};
 use self::past::{Cache, Past};
 use crate::backend::{Backend, BackendError};
 use crate::error::GraphFault;
+use crate::halves::Halves;
 use crate::model::{Output, Parts, Source, Worker};
 use crate::options::{DraftFrom, Mode, TaggerOptions};
 use crate::split::{self, cache_names, memory_names};
@@ -46,6 +47,28 @@ use crate::statistics::Statistics;
 const CPU_PASS_COST: f64 = 20.0;
 /// On a GPU it is the time to start the kernels, and tokens cost little: an estimate.
 const GPU_PASS_COST: f64 = 500.0;
+
+/// The graphs that a decoder with scores runs in mode `verified`, for other programs.
+///
+/// # Errors
+/// If the model cannot be split.
+pub(crate) fn halves(file: Parts<'_>, grammar: &TargetGrammar) -> Result<Halves, GraphFault> {
+    let Parts { model, metadata, vocab_size, .. } = file;
+    let options = TaggerOptions { scores: true, ..TaggerOptions::default() };
+    let rule = ChoiceRule::new(file, grammar, &options)?;
+    let (memory, cache) = (memory_names(metadata), cache_names(metadata));
+    let [heads, d_kv] = Cache::of(model, metadata)?.shape();
+    Ok(Halves {
+        encoder: split::encoder(model, &memory, metadata.drafter.is_some())?,
+        decoder: split::decoder(model, &memory, &cache, rule.outputs())?,
+        memory,
+        past: cache.iter().map(|name| [split::past(name), split::all(name)]).collect(),
+        heads,
+        d_kv,
+        scored_ids: rule.scored_ids().to_vec(),
+        vocab_size,
+    })
+}
 
 /// A model split into encoder and decoder, ready to run.
 #[derive(Debug)]

@@ -32,6 +32,11 @@ impl Cache {
         let [heads, d_kv] = shape.unwrap_or_default();
         Ok(Self { inputs: names.iter().map(|name| split::past(name)).collect(), heads, d_kv })
     }
+
+    /// Number of heads and their width.
+    pub(super) fn shape(&self) -> [usize; 2] {
+        [self.heads, self.d_kv]
+    }
 }
 
 /// The past of a batch.

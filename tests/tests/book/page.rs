@@ -104,9 +104,9 @@ fn anchor(heading: &str) -> String {
 
 /// Whether inline code is a path of the repository, such as `core/src/text/`, without a placeholder such as `NAME`.
 fn is_path(code: &str) -> bool {
-    const FOLDERS: [&str; 11] = [
+    const FOLDERS: [&str; 12] = [
         "bench", "cli", "core", "docs", "exporter", "fixtures", "onnx", "runtime", "server", "tests",
-        "trainer",
+        "trainer", "web",
     ];
     let placeholder = |part: &str| part.len() > 1 && part.bytes().all(|b| b.is_ascii_uppercase());
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);

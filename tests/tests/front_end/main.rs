@@ -216,6 +216,7 @@ fn every_option_with_a_value_tells_its_default() {
                 "--task ",
                 "--bundle ",
                 "--multi ",
+                "--web ",
                 "--gold ",
                 "--compare ",
                 "--max-error ",

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use self::server::Server;
 use super::{environment, program, tag};
 use crate::commands::{self, cargo, output, root};
+use crate::web;
 
 /// How long the checks of `serve` take.
 #[derive(Debug, Clone, Copy, Args)]
@@ -31,9 +32,9 @@ pub(crate) struct Options {
     /// Reloads under load
     #[arg(long, default_value_t = 1000, value_name = "N")]
     reloads: usize,
-    /// Rewrite the screenshots in `docs/images`
+    /// Rewrite the screenshots in `docs/images`, also those of the check `web`
     #[arg(long)]
-    screenshots: bool,
+    pub(super) screenshots: bool,
 }
 
 /// Sentences whose spans are compared.
@@ -122,25 +123,16 @@ fn clients(server: &Server, folder: &Path, sentences: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Where Debian and others install Chromium.
-const BROWSERS: [&str; 3] = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-
 /// The page in headless Chromium, with axe-core.
 fn page(server: &Server, screenshots: bool) -> Result<()> {
-    let Some(browser) = BROWSERS.iter().find(|path| Path::new(path).is_file()) else {
+    let Some(browser) = super::browser() else {
         eprintln!("the page is not checked: there is no Chromium (Debian: `apt-get install chromium`)");
         return Ok(());
     };
-    let tests = root().join("server/tests/page");
-    let modules = root().join(".native/page");
-    fs::create_dir_all(&modules)?;
-    for name in ["package.json", "check.mjs"] {
-        fs::copy(tests.join(name), modules.join(name)).context(name)?;
-    }
-    let install = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error"];
-    commands::run(Command::new("npm").args(install).current_dir(&modules))?;
+    // The tests of the browser build have the same needs.
+    web::install()?;
     let mut check = Command::new("node");
-    check.current_dir(&modules).args(["check.mjs", browser]).arg(server.url("/"));
+    check.arg(root().join("server/tests/page/check.mjs")).arg(browser).arg(server.url("/"));
     if screenshots {
         check.arg(root().join("docs/images").canonicalize()?);
     }

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use clap::builder::ArgPredicate;
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use hyperloader_cli::{CommonArgs, Documents, OutputFormat, choices};
 use hyperloader_core::files::Existing;
@@ -48,6 +49,8 @@ Examples:
     hl-export --all --run runs/hyperloader-1 --precision int8
   Export every task, with the weights that all have in one file:
     hl-export --bundle taggers
+  Write a page that tags text in the browser:
+    hl-export --task mtop --web site
   Export a T5 that PEFT trained:
     hl-export --from lora --backbone t5-base --task ner --labels labels.txt
   Print the summary of every file as JSON Lines:
@@ -146,6 +149,18 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "task", "all", "bundle"])]
     pub(crate) multi: Option<PathBuf>,
 
+    /// Write the task to DIR as a site, whose page tags text in the browser
+    ///
+    /// The folder has the page, the module in JavaScript, the graphs and their weights, in int8 unless `--precision` says
+    /// otherwise. Any server of static files can serve it.
+    #[arg(long, value_name = "DIR", requires = "task", conflicts_with_all = ["output", "external_data", "test_data"])]
+    pub(crate) web: Option<PathBuf>,
+
+    /// With `--web`: folder of the packages of npm that `cargo xtask web` fetches [default: `.native/web/packages` in a folder
+    /// around hl-export or the current folder]
+    #[arg(long, value_name = "DIR", requires = "web")]
+    pub(crate) web_runtime: Option<PathBuf>,
+
     /// Write large weights to a file of their own, also if the model has less than 2 GiB
     #[arg(long, conflicts_with = "bundle")]
     external_data: bool,
@@ -165,7 +180,7 @@ pub(crate) struct ExportArgs {
     pub(crate) test_data: Option<PathBuf>,
 
     /// Number format of the large matrices, or `auto`: the smallest file that `--max-f1-drop` accepts
-    #[arg(long, default_value = "f32", value_name = "PRECISION", value_parser = choices(&PRECISIONS))]
+    #[arg(long, default_value = "f32", default_value_if("web", ArgPredicate::IsPresent, "int8"), value_name = "PRECISION", value_parser = choices(&PRECISIONS))]
     pub(crate) precision: PrecisionChoice,
 
     /// Matrices that keep 32-bit floats, by name, such as `decoder.block.0.*` [default: none]
@@ -297,6 +312,11 @@ impl ExportArgs {
         }
     }
 
+    /// What becomes of files that are there already.
+    pub(crate) fn existing(&self) -> Existing {
+        if self.force { Existing::Replace } else { Existing::Keep }
+    }
+
     pub(crate) fn options(&self, precision: Precision, cost: Option<Rc<CostCheck>>) -> Options {
         let tolerance = Tolerance { atol: self.atol, rtol: self.rtol };
         let verification = Verification { tolerance, backends: self.backends() };
@@ -304,7 +324,7 @@ impl ExportArgs {
             opset: self.opset,
             storage: Storage { precision, keep_f32: self.keep_f32.clone() },
             external_data: self.external_data,
-            existing: if self.force { Existing::Replace } else { Existing::Keep },
+            existing: self.existing(),
             verification: (!self.no_verify).then_some(verification),
             cost,
             explain: self.precision != PrecisionChoice::Auto,

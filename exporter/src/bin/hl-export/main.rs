@@ -19,7 +19,8 @@ use hyperloader_core::files::{check_output, check_output_folder, read_text};
 use hyperloader_core::run::{Candidates, Run, Task, Which};
 use hyperloader_core::text::words::WordSplitting;
 use hyperloader_exporter::{
-    Cost, CostCheck, ExportError, Exported, Exporter, Import, Precision, cost_sentences, write_test_data,
+    Cost, CostCheck, ExportError, Exported, Exporter, Import, Packages, Precision, check_site,
+    cost_sentences, write_test_data,
 };
 
 use crate::args::{Args, Command, ExportArgs, MAX_F1_DROP, PrecisionChoice};
@@ -76,7 +77,7 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
     let mut list = args.all.then(|| Records::new(console, format));
     let mut opened: Option<(u64, Exporter)> = None;
     for task in &tasks {
-        if let Err(error) = check_new(&output(args, task), args.force) {
+        if let Err(error) = check_place(args, task) {
             console.error(error.as_ref(), Exit::UserError);
             continue;
         }
@@ -124,7 +125,7 @@ fn export_foreign(args: &ExportArgs, folder: &Path, console: &Console) -> Result
         bail!("`--from` needs `--task` and `--labels`");
     };
     let path = output(args, task);
-    check_new(&path, args.force)?;
+    check_place(args, task)?;
     let is_read = |file: &Path| {
         file.canonicalize().is_ok_and(|file| path.canonicalize().is_ok_and(|path| path == file))
     };
@@ -240,6 +241,23 @@ fn check_new(path: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
+/// Checks, before other work is done, that the file or the site of `task` can be written.
+fn check_place(args: &ExportArgs, task: &str) -> Result<()> {
+    match &args.web {
+        Some(folder) => {
+            packages(args)?;
+            check_output_folder(folder)?;
+            Ok(check_site(folder, args.existing())?)
+        }
+        None => check_new(&output(args, task), args.force),
+    }
+}
+
+/// The packages that a page needs.
+fn packages(args: &ExportArgs) -> Result<Packages, ExportError> {
+    args.web_runtime.as_ref().map_or_else(Packages::find, Packages::new)
+}
+
 /// As [`check_new`]. A link must not lead out of the bundle, whose data file would not lie beside the model.
 fn check_in_bundle(folder: &Path, name: &str, force: bool) -> Result<()> {
     let path = folder.join(name);
@@ -315,7 +333,13 @@ fn export(args: &ExportArgs, exporter: &Exporter, task: &str, console: &Console)
         check_test_data(folder, args.force)?;
     }
     let check = cost_check(args, exporter, task, console)?;
-    let export = |precision| exporter.export(task, &path, &args.options(precision, check.clone()), &stage);
+    let export = |precision| {
+        let options = args.options(precision, check.clone());
+        match &args.web {
+            Some(folder) => exporter.export_web(task, folder, &options, &packages(args)?, &stage),
+            None => exporter.export(task, &path, &options, &stage),
+        }
+    };
     let (candidates, last) = args.precision.candidates();
     let accepted = candidates.iter().find_map(|precision| match export(*precision) {
         Err(ExportError::Cost(costly)) => {

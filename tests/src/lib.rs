@@ -133,3 +133,23 @@ pub fn tiny_config() -> String {
          test = \"{corpora}/mit_movie/engtest.bio\"\nlabels = \"plain\"\n"
     )
 }
+
+/// A test for each method, and one that no method on a kind of backbone is missing. `Method`, `BackboneKind` and a function
+/// `assert_parity_of` are in scope where it is called.
+#[macro_export]
+macro_rules! parity_of_methods {
+    (all_on $kind:ident in $none_missing:ident; $($test:ident: $method:ident,)*) => {
+        $(
+            #[test]
+            fn $test() {
+                assert_parity_of(Method::$method);
+            }
+        )*
+
+        #[test]
+        fn $none_missing() {
+            let all = Method::ALL.into_iter().filter(|method| method.runs_on(BackboneKind::$kind));
+            assert!(all.eq([$(Method::$method),*]));
+        }
+    };
+}

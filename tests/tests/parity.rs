@@ -15,7 +15,7 @@ use hyperloader_exporter::Tolerance;
 use hyperloader_exporter::materialise::task_weights;
 use hyperloader_exporter::t5::{Form, Reference, T5Model};
 use hyperloader_runtime::{Backend, BackendKind, BackendOptions, TaggerOptions, Value};
-use hyperloader_tests::{Workplace, fixture, root, tiny_config};
+use hyperloader_tests::{Workplace, fixture, parity_of_methods, root, tiny_config};
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::data::{Batch, Example, load_task};
 use hyperloader_trainer::model::Start;
@@ -271,25 +271,8 @@ fn assert_parity_of(method: Method) {
     }
 }
 
-/// A test for each method, and one that none is missing.
-macro_rules! methods {
-    ($($test:ident: $method:ident,)*) => {
-        $(
-            #[test]
-            fn $test() {
-                assert_parity_of(Method::$method);
-            }
-        )*
-
-        #[test]
-        fn no_method_on_a_t5_is_left_out() {
-            let on_t5 = Method::ALL.into_iter().filter(|method| method.runs_on(BackboneKind::T5));
-            assert!(on_t5.eq([$(Method::$method),*]));
-        }
-    };
-}
-
-methods! {
+parity_of_methods! {
+    all_on T5 in no_method_on_a_t5_is_left_out;
     hyperloader_is_the_same_everywhere: HyperLoader,
     hyperformer_plus_plus_is_the_same_everywhere: HyperFormerPlusPlus,
     hyperformer_is_the_same_everywhere: HyperFormer,

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::error::MethodError;
 use super::kind::Method;
-use super::tensors::TrainableTensor;
+use super::names;
+use super::tensors::{Init, TensorList, TrainableTensor};
 use crate::backbone::shape::BackboneShape;
 
 /// The tensors that the tasks of a run share.
@@ -51,6 +52,15 @@ pub trait MethodFamily: fmt::Debug {
     /// # Errors
     /// Names the field and what would fit.
     fn check(&self, shape: &BackboneShape) -> Result<(), MethodError>;
+}
+
+/// Adds the classifier of `task`, if the backbone needs one: N(0, 0.02²) as BERT's own maps, biases 0
+/// (docs/reference/encoders.md#classifier).
+pub(super) fn add_classifier(shape: &BackboneShape, task: &TaskShape, list: &mut TensorList) {
+    if shape.classifies {
+        let name = names::of_task(&task.name, names::CLASSIFIER);
+        list.linear(&name, [task.bio_tags, shape.width], Init::Normal { std: 0.02 });
+    }
 }
 
 /// Checks a divisor of the backbone's width; `field` names it in errors.

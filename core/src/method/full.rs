@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::MethodError;
-use super::family::{MethodFamily, Sharing, TaskShape};
+use super::family::{MethodFamily, Sharing, TaskShape, add_classifier};
 use super::kind::Method;
 use super::tensors::{Init, TensorList, TrainableTensor};
 use crate::backbone::shape::BackboneShape;
@@ -47,7 +47,7 @@ impl MethodFamily for FullConfig {
             list.add(name.clone(), dimensions, Init::Backbone);
         }
         for task in tasks {
-            list.classifier(shape, task);
+            add_classifier(shape, task, &mut list);
         }
         list.0
     }

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::MethodError;
-use super::family::{MethodFamily, Sharing, TaskShape, check_lora, check_reduction, check_width};
+use super::family::{
+    MethodFamily, Sharing, TaskShape, add_classifier, check_lora, check_reduction, check_width,
+};
 use super::kind::Method;
 use super::names;
 use super::tensors::{Init, TensorList, TrainableTensor, kaiming};
@@ -274,7 +276,7 @@ impl MethodFamily for HyperConfig {
             list.add(name.clone(), &[shape.width], Init::Backbone);
         }
         for task in tasks {
-            list.classifier(shape, task);
+            add_classifier(shape, task, &mut list);
         }
         list.0
     }

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::MethodError;
-use super::family::{MethodFamily, Sharing, TaskShape, check_lora, check_reduction};
+use super::family::{MethodFamily, Sharing, TaskShape, add_classifier, check_lora, check_reduction};
 use super::kind::Method;
 use super::names;
 use super::tensors::{Init, TensorList, TrainableTensor, kaiming};
@@ -130,7 +130,7 @@ impl MethodFamily for ModulesConfig {
         for task in tasks {
             self.adapters(shape, &task.name, &mut list);
             self.pairs(shape, &task.name, &mut list);
-            list.classifier(shape, task);
+            add_classifier(shape, task, &mut list);
         }
         list.0
     }

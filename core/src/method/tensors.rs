@@ -1,9 +1,5 @@
 //! Trainable tensors and how they start.
 
-use super::family::TaskShape;
-use super::names;
-use crate::backbone::shape::BackboneShape;
-
 /// How a trainable tensor starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Init {
@@ -50,15 +46,6 @@ impl TensorList {
     pub(super) fn linear(&mut self, name: &str, [out, input]: [usize; 2], init: Init) {
         self.add(format!("{name}.weight"), &[out, input], init);
         self.add(format!("{name}.bias"), &[out], Init::Zeros);
-    }
-
-    /// The classifier of `task`, if the backbone needs one: N(0, 0.02²) as BERT's own maps, biases 0
-    /// (docs/reference/encoders.md#classifier).
-    pub(super) fn classifier(&mut self, shape: &BackboneShape, task: &TaskShape) {
-        if shape.classifies {
-            let name = names::of_task(&task.name, names::CLASSIFIER);
-            self.linear(&name, [task.bio_tags, shape.width], Init::Normal { std: 0.02 });
-        }
     }
 
     /// A linear map that starts as in PyTorch: weight and bias within `1 / sqrt(input)`.

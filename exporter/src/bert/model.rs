@@ -12,6 +12,7 @@ use ndarray::{Array, Array2, Array3, Dimension, Ix1, Ix2};
 
 use super::graph::{BertParts, Modules};
 use super::prefix::{LayerPrefix, PrefixPart, Prefixes};
+use crate::arithmetic::layer_norm;
 use crate::error::ModelError;
 use crate::materialise::task_weights;
 use crate::site::tensors::{FoldedTensors, ModelTensors};
@@ -92,6 +93,14 @@ impl BertModel {
     pub(super) fn linear(&self, x: &Array2<f64>, name: &str) -> Result<Array2<f64>, ModelError> {
         let weight = self.wide::<Ix2>(&format!("{name}.weight"))?;
         Ok(x.dot(&weight.t()) + self.wide::<Ix1>(&format!("{name}.bias"))?)
+    }
+
+    /// The LayerNorm `name` of each row of `x`.
+    pub(super) fn norm(&self, x: &mut Array2<f64>, name: &str) -> Result<(), ModelError> {
+        let gamma = self.wide::<Ix1>(&format!("{name}.weight"))?;
+        let beta = self.wide::<Ix1>(&format!("{name}.bias"))?;
+        layer_norm(x, &gamma.view(), &beta.view(), self.config().layer_norm_eps);
+        Ok(())
     }
 
     /// Checks that folding works for every LoRA pair, so that an untrained or diverged model is found before any other work.

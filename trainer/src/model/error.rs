@@ -1,7 +1,6 @@
 //! How a model fails.
 
 use hyperloader_core::backbone::BackboneError;
-use hyperloader_core::method::MethodError;
 use hyperloader_core::suggest;
 use hyperloader_core::text::sentt::SentTError;
 use hyperloader_core::text::wordpiece::WordPieceError;
@@ -16,9 +15,6 @@ pub enum ModelError {
     /// A tensor of the backbone cannot be read.
     #[error(transparent)]
     Backbone(#[from] BackboneError),
-    /// The method does not run on this backbone.
-    #[error(transparent)]
-    Method(#[from] MethodError),
     /// A trainable tensor is missing.
     #[error(transparent)]
     Missing(#[from] MissingTensor),

@@ -5,10 +5,11 @@ use hyperloader_core::method::names;
 use hyperloader_core::weights::site::{Site, Stack};
 use hyperloader_core::weights::task::Adapter;
 use hyperloader_core::weights::tensors::HostTensor;
-use ndarray::{Array1, Array2, ArrayView1, Axis, Ix1, Ix2, s};
+use ndarray::{Array2, ArrayView1, Axis, Ix1, Ix2, s};
 
 use super::gated::Gated;
-use crate::arithmetic::{gelu, layer_norm, softmax};
+use super::sentence::{MASKED, Sentence};
+use crate::arithmetic::{gelu, softmax};
 use crate::bert::model::BertModel;
 use crate::error::ModelError;
 use crate::fold::Form;
@@ -17,28 +18,15 @@ use crate::site::reference::join;
 use crate::site::tensors::FoldedTensors;
 use crate::tensor::wide;
 
-/// Added to the scores of padding, as in BERT.
-const MASKED: f64 = -1e4;
-
 /// The reference model of a [`BertModel`].
 #[derive(Debug)]
 pub struct BertReference<'a> {
-    pub(super) model: &'a BertModel,
+    model: &'a BertModel,
     form: Form,
     /// The large matrices in the precision of a file.
     stored: Option<&'a StoredMatrices>,
     /// The modules of `unipelt-bert`.
     gated: Option<Gated>,
-}
-
-/// The states of one sentence.
-pub(super) struct Sentence {
-    /// Hidden states, `[source_len, hidden_size]`.
-    pub(super) x: Array2<f64>,
-    /// Added to the scores of the sentence's positions: 0 for tokens and [`MASKED`] for padding, `[source_len]`.
-    bias: Array1<f64>,
-    /// 1 for tokens and 0 for padding, `[source_len]`.
-    pub(super) mask: Array1<f64>,
 }
 
 impl<'a> BertReference<'a> {
@@ -105,7 +93,7 @@ impl<'a> BertReference<'a> {
             let id = known.ok_or(ModelError::Id { id: *id, vocab_size })?;
             row.assign(&(words.row(id).mapv(f64::from) + places.row(place) + types.row(0)));
         }
-        self.norm(&mut x, bert::EMBEDDING_NORM)?;
+        self.model.norm(&mut x, bert::EMBEDDING_NORM)?;
         let mask = mask.mapv(|m| if m == 0 { 0.0 } else { 1.0 });
         Ok(Sentence { x, bias: mask.mapv(|m| if m == 0.0 { MASKED } else { 0.0 }), mask })
     }
@@ -114,15 +102,15 @@ impl<'a> BertReference<'a> {
         let name = |part| bert::layer(layer, part);
         let y = self.attention(layer, sentence)?;
         join(&mut sentence.x, y, self.adapter(layer, Site::SelfAttentionAdapter))?;
-        self.norm(&mut sentence.x, &name(bert::ATTENTION_NORM))?;
+        self.model.norm(&mut sentence.x, &name(bert::ATTENTION_NORM))?;
 
         let inner = self.linear(&sentence.x, &name(bert::INTERMEDIATE))?.mapv_into(gelu);
         let y = self.linear(&inner, &name(bert::OUTPUT))?;
         join(&mut sentence.x, y, self.adapter(layer, Site::FeedForwardAdapter))?;
         if let Some(gated) = &self.gated {
-            gated.add_adapter(self, layer, sentence)?;
+            gated.add_adapter(self.model, layer, sentence)?;
         }
-        self.norm(&mut sentence.x, &name(bert::OUTPUT_NORM))
+        self.model.norm(&mut sentence.x, &name(bert::OUTPUT_NORM))
     }
 
     fn adapter(&self, layer: usize, site: Site) -> Option<&'a Adapter<HostTensor>> {
@@ -135,7 +123,7 @@ impl<'a> BertReference<'a> {
         let keys = self.linear(&sentence.x, &name(bert::KEY))?;
         let values = self.projection(sentence, &name(bert::VALUE))?;
         let prefix = match &self.gated {
-            Some(gated) => Some(gated.prefix(self, layer, sentence)?),
+            Some(gated) => Some(gated.prefix(self.model, layer, sentence)?),
             None => None,
         };
         let width = self.model.config().head_dim();
@@ -161,7 +149,7 @@ impl<'a> BertReference<'a> {
     fn projection(&self, sentence: &Sentence, name: &str) -> Result<Array2<f64>, ModelError> {
         let y = self.linear(&sentence.x, name)?;
         match &self.gated {
-            Some(gated) => Ok(y + gated.lora(self, sentence, name)?),
+            Some(gated) => Ok(y + gated.lora(self.model, sentence, name)?),
             None => Ok(y),
         }
     }
@@ -187,12 +175,5 @@ impl<'a> BertReference<'a> {
             Form::Folded => self.model.tensors().folded_tensor(name),
             Form::UnFolded => self.model.tensors().tensor(name),
         })
-    }
-
-    pub(super) fn norm(&self, x: &mut Array2<f64>, name: &str) -> Result<(), ModelError> {
-        let gamma = self.model.wide::<Ix1>(&format!("{name}.weight"))?;
-        let beta = self.model.wide::<Ix1>(&format!("{name}.bias"))?;
-        layer_norm(x, &gamma.view(), &beta.view(), self.model.config().layer_norm_eps);
-        Ok(())
     }
 }

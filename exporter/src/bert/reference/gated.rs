@@ -4,7 +4,7 @@ use hyperloader_core::backbone::bert::names as bert;
 use hyperloader_core::method::unipelt_bert::names;
 use ndarray::{Array2, Ix2};
 
-use super::forward::{BertReference, Sentence};
+use super::sentence::Sentence;
 use crate::bert::model::BertModel;
 use crate::bert::prefix::LayerPrefix;
 use crate::error::ModelError;
@@ -33,12 +33,12 @@ impl Gated {
     /// The prefix of a layer, multiplied with its gate.
     pub(super) fn prefix(
         &self,
-        reference: &BertReference<'_>,
+        model: &BertModel,
         layer: usize,
         sentence: &Sentence,
     ) -> Result<LayerPrefix, ModelError> {
         let name = bert::layer(layer, names::PREFIX_GATE);
-        let gate = self.gate(reference, sentence, &sentence.x, &name)?;
+        let gate = self.gate(model, sentence, &sentence.x, &name)?;
         let LayerPrefix { keys, values } = &self.prefixes[layer];
         Ok(LayerPrefix { keys: keys * gate, values: values * gate })
     }
@@ -46,14 +46,14 @@ impl Gated {
     /// `g (x A^T) B^T` of the projection `name`.
     pub(super) fn lora(
         &self,
-        reference: &BertReference<'_>,
+        model: &BertModel,
         sentence: &Sentence,
         name: &str,
     ) -> Result<Array2<f64>, ModelError> {
         let x = &sentence.x;
-        let gate = self.gate(reference, sentence, x, &format!("{name}.lora_gate"))?;
-        let a = reference.model.wide::<Ix2>(&format!("{name}.lora_A"))?;
-        let b = reference.model.wide::<Ix2>(&format!("{name}.lora_B"))?;
+        let gate = self.gate(model, sentence, x, &format!("{name}.lora_gate"))?;
+        let a = model.wide::<Ix2>(&format!("{name}.lora_A"))?;
+        let b = model.wide::<Ix2>(&format!("{name}.lora_B"))?;
         Ok(x.dot(&a.t()).dot(&b.t()) * gate)
     }
 
@@ -61,28 +61,28 @@ impl Gated {
     /// normalized sum.
     pub(super) fn add_adapter(
         &self,
-        reference: &BertReference<'_>,
+        model: &BertModel,
         layer: usize,
         sentence: &mut Sentence,
     ) -> Result<(), ModelError> {
         let name = |part| bert::layer(layer, part);
         let mut h = sentence.x.clone();
-        reference.norm(&mut h, &name(bert::OUTPUT_NORM))?;
-        let gate = self.gate(reference, sentence, &h, &name(names::ADAPTER_GATE))?;
-        let down = reference.model.linear(&h, &name(names::ADAPTER_DOWN))?.mapv_into(|x| x.max(0.0));
-        sentence.x += &(reference.model.linear(&down, &name(names::ADAPTER_UP))? * gate);
+        model.norm(&mut h, &name(bert::OUTPUT_NORM))?;
+        let gate = self.gate(model, sentence, &h, &name(names::ADAPTER_GATE))?;
+        let down = model.linear(&h, &name(names::ADAPTER_DOWN))?.mapv_into(|x| x.max(0.0));
+        sentence.x += &(model.linear(&down, &name(names::ADAPTER_UP))? * gate);
         Ok(())
     }
 
     /// The mean of `sigmoid(w x + b)` over the positions of a sentence.
     fn gate(
         &self,
-        reference: &BertReference<'_>,
+        model: &BertModel,
         sentence: &Sentence,
         x: &Array2<f64>,
         name: &str,
     ) -> Result<f64, ModelError> {
-        let open = reference.model.linear(x, name)?.mapv_into(|x| 1.0 / (1.0 + (-x).exp()));
+        let open = model.linear(x, name)?.mapv_into(|x| 1.0 / (1.0 + (-x).exp()));
         let open = open.column(0);
         match self.over_padding {
             true => Ok(open.sum() / (open.len() as f64).max(1.0)),

@@ -6,8 +6,10 @@
 //!
 //! - `forward`: [`BertReference`]
 //! - `gated`: the gated modules of `unipelt-bert`
+//! - `sentence`: the states of one sentence
 
 mod forward;
 mod gated;
+mod sentence;
 
 pub use forward::BertReference;

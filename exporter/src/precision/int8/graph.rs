@@ -177,13 +177,16 @@ impl Rewriting {
         (self.cast_f32(scope, &rows), scales)
     }
 
-    /// The integer product of the value `tokens` and `integers` `[in, out]` as float32, and the factor of each of its
-    /// elements. `matrix` is the name that the scales belong to.
+    /// The integer product of the value `tokens` and `integers` `[in, out]` as float32 times the scales of its columns, and the
+    /// factor of each of its rows. `matrix` is the name that the scales belong to.
+    ///
+    /// The two factors are not multiplied first: ONNX Runtime would fuse that with a bias that follows, and then takes the
+    /// factor of the first token for all.
     fn product(&mut self, scope: &str, tokens: &str, integers: &str, matrix: &str) -> (String, String) {
         let (tokens, steps) = self.quantized_tokens(tokens);
         let sums = self.add(scope, "MatMulInteger", &[&tokens, integers, ZERO_POINT_NAME], vec![]);
-        let factors = self.add(scope, "Mul", &[&steps, &format!("{matrix}{SCALE}")], vec![]);
-        (self.cast_f32(scope, &sums), factors)
+        let sums = self.cast_f32(scope, &sums);
+        (self.add(scope, "Mul", &[&sums, &format!("{matrix}{SCALE}")], vec![]), steps)
     }
 
     fn cast_f32(&mut self, scope: &str, integers: &str) -> String {

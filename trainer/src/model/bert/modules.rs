@@ -1,12 +1,9 @@
 //! The weights of a task on a BERT, and what the layers need of them.
 
-use hyperloader_core::backbone::bert::BertConfig;
 use hyperloader_core::method::unipelt_bert::UnipeltWeights;
 use hyperloader_core::weights::task::{LayerNorm, Linear, TaskWeights};
 use tch::Tensor;
 
-use super::gated::Gated;
-use super::ungated::Ungated;
 use crate::model::mode::Mode;
 
 /// The weights of a task.
@@ -83,16 +80,4 @@ pub(super) trait LayerModules {
         mode: Mode,
         observe: &mut Observe<'_>,
     ) -> Tensor;
-}
-
-impl TaskModules {
-    /// The modules for a pass over sources with this `mask` `[batch, source_len]`, as floats.
-    pub(super) fn of_pass(&self, config: &BertConfig, mask: &Tensor) -> Box<dyn LayerModules + '_> {
-        match self {
-            Self::Ungated(weights) => Box::new(Ungated { layers: &weights.encoder }),
-            Self::Gated { weights, over_padding } => {
-                Box::new(Gated::new(weights, config, mask, *over_padding))
-            }
-        }
-    }
 }

@@ -4,7 +4,9 @@ use hyperloader_core::backbone::bert::{BertConfig, names};
 use hyperloader_core::weights::task::{LayerNorm, Linear};
 use tch::{Kind, Tensor};
 
-use super::modules::{BertTask, LayerModules, Observe, Observed, SubLayer};
+use super::gated::Gated;
+use super::modules::{BertTask, LayerModules, Observe, Observed, SubLayer, TaskModules};
+use super::ungated::Ungated;
 use crate::linear::affine;
 use crate::model::adapter::layer_norm;
 use crate::model::mode::Mode;
@@ -95,7 +97,7 @@ impl Bert {
             [self.config.hidden_dropout_prob, self.config.attention_probs_dropout_prob].map(mode);
         let kind = self.words.kind();
         let mask = attention_mask.to_kind(kind);
-        let modules = task.modules.of_pass(&self.config, &mask);
+        let modules = self.modules(&task.modules, &mask);
         let visible = Tensor::ones([mask.size()[0], modules.prefix_len()], (kind, mask.device()));
         let bias = (Tensor::cat(&[visible, mask], 1) * -MASKED + MASKED).unsqueeze(1).unsqueeze(1);
         let mut pass = Pass { modules: &*modules, bias, attention, observe };
@@ -111,6 +113,16 @@ impl Bert {
             (pass.observe)(Observed::Hidden(&x));
         }
         affine(&hidden.dropout(x), &task.classifier)
+    }
+
+    /// What a task adds to the layers, in a pass over sources with this `mask` `[batch, source_len]`, as floats.
+    fn modules<'a>(&self, task: &'a TaskModules, mask: &Tensor) -> Box<dyn LayerModules + 'a> {
+        match task {
+            TaskModules::Ungated(weights) => Box::new(Ungated { layers: &weights.encoder }),
+            TaskModules::Gated { weights, over_padding } => {
+                Box::new(Gated::new(weights, &self.config, mask, *over_padding))
+            }
+        }
     }
 
     /// The normalized sum of word, position and type embeddings.

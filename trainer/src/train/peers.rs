@@ -131,7 +131,8 @@ fn settings(config: &Config, all: &mut Properties) {
     config.name = None;
     config.backbone.path = None;
     config.tasks.values_mut().flat_map(|spec| spec.paths_mut()).for_each(|path| *path = Default::default());
-    config.training.device = Default::default();
+    // The number of threads that is used is compared.
+    (config.training.device, config.training.threads) = Default::default();
     if let Ok(value) = toml::Value::try_from(&config) {
         flatten("", &value, all);
     }

@@ -63,7 +63,7 @@ pub(super) fn check(options: &Options) -> Result<()> {
     }
     let place = Place::new()?;
     let all = Part::value_variants();
-    for part in if options.parts.is_empty() { all } else { &options.parts } {
+    for part in if options.parts.is_empty() { all } else { &options.parts[..] } {
         match part {
             Part::Same => same(&place)?,
             Part::Kills => kills::check(&place)?,

@@ -49,7 +49,7 @@ fn gelu_new(x: f64) -> f64 {
 }
 
 /// `x (1 + erf(x / sqrt(2))) / 2`: the gelu of BERT.
-fn gelu(x: f64) -> f64 {
+pub(crate) fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2))
 }
 

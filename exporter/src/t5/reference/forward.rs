@@ -254,10 +254,10 @@ impl<'a> Reference<'a> {
         self.norm(&mut normed, &names::feed_forward_norm(stack, block))?;
         let linear = |x, part| self.linear(x, &names::feed_forward(stack, block, part), None);
         let form = self.config().feed_forward_proj;
-        let activated = |part| Ok(linear(&normed, part)?.mapv_into(|x| activate(form.activation(), x)));
+        let activated = |x: Array2<f64>| x.mapv_into(|x| activate(form.activation(), x));
         let hidden = match form.is_gated() {
-            false => activated("wi")?,
-            true => activated("wi_0")? * linear(&normed, "wi_1")?,
+            false => activated(linear(&normed, "wi")?),
+            true => activated(linear(&normed, "wi_0")?) * linear(&normed, "wi_1")?,
         };
         let mut y = linear(&hidden, "wo")?;
         let Some(adapters) = pass.generated.get(block) else {

@@ -41,6 +41,9 @@ pub(crate) struct Typed {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) tag: Option<TagArgs>,
+    // Not in `TagArgs`: clap cannot tell whether an optional part is there if it has a part of its own.
+    #[command(flatten)]
+    pub(crate) limits: ErrorLimits,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -226,8 +229,9 @@ pub(crate) struct TagArgs {
     #[arg(long)]
     scores: bool,
 
-    #[command(flatten)]
-    limits: ErrorLimits,
+    /// The guarantee that [`Typed::limits`] ask for.
+    #[arg(skip)]
+    pub(crate) guarantee: Option<Guarantee>,
 
     /// ONNX Runtime's library [default: `ORT_DYLIB_PATH`, else searched for]
     ///
@@ -322,7 +326,7 @@ impl TagArgs {
         let (read, offsets) = (self.read_options(), self.offsets.name());
         let fields = (&read.fields.text, &read.fields.tokens, &read.columns, read.separator);
         let split = if *no_split { Split::Never } else { *split };
-        let guarantee = guarantee(&self.limits);
+        let guarantee = self.guarantee;
         format!(
             "{input_format:?} {words} {split} {fields:?} {offsets} {decode} {draft_from} {align:?} {scores} {guarantee:?}"
         )
@@ -350,14 +354,9 @@ impl TagArgs {
             mode: self.decode,
             draft_from: self.draft_from,
             scores: self.scores,
-            guarantee: guarantee(&self.limits),
+            guarantee: self.guarantee,
         }
     }
-}
-
-/// The guarantee that is asked for.
-fn guarantee(limits: &ErrorLimits) -> Option<Guarantee> {
-    Guarantee::of_limits(limits.max_error, limits.max_span_error, limits.confidence)
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, Error, FromArgMatches, Parser};
 
+use hyperloader_cli::ErrorLimits;
+use hyperloader_runtime::Guarantee;
+
 use crate::args::{Args, TagArgs, Typed};
 
 impl CommandFactory for Args {
@@ -19,9 +22,11 @@ impl CommandFactory for Args {
 
 impl FromArgMatches for Args {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        let Typed { command, mut tag, common } = Typed::from_arg_matches(matches)?;
+        let Typed { command, mut tag, limits, common } = Typed::from_arg_matches(matches)?;
         if let Some(tag) = &mut tag {
             sort(tag, matches)?;
+            let ErrorLimits { max_error, max_span_error, confidence } = limits;
+            tag.guarantee = Guarantee::of_limits(max_error, max_span_error, confidence);
         }
         Ok(Self { command, tag, common })
     }

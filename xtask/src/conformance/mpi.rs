@@ -45,6 +45,7 @@ enum Part {
 /// Which parts of the check `mpi` run.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of the check `mpi`")]
+#[group(id = "mpi-options")]
 pub(crate) struct Options {
     /// Run only these parts
     #[arg(long = "mpi-part", value_name = "PART", value_enum)]

@@ -22,6 +22,7 @@ use crate::web;
 /// How long the checks of `serve` take.
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Options of the check `serve`")]
+#[group(id = "serve-options")]
 pub(crate) struct Options {
     /// Seconds of overload
     #[arg(long, default_value_t = 60, value_name = "N")]

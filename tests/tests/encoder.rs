@@ -224,8 +224,8 @@ fn tasks_of_a_bundle_share_the_encoder_and_tasks_in_one_graph_are_refused() {
     --- stdout
 
     --- stderr
-    error: the graphs of tasks `mtod` and `snips` differ in more than adapters and LoRA
-    hint: export them to files of their own, with `--all` or `--bundle`
+    error: each task of an encoder has a classifier of its own, which one graph cannot select
+    hint: export the tasks with `--bundle`, which shares the encoder, or with `--all`
     ");
 }
 

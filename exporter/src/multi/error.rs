@@ -12,6 +12,12 @@ pub enum MultiError {
          hint: export them to files of their own, with `--all` or `--bundle`"
     )]
     Graphs { first: String, other: String },
+    /// The models are token classifiers.
+    #[error(
+        "each task of an encoder has a classifier of its own, which one graph cannot select\n\
+         hint: export the tasks with `--bundle`, which shares the encoder, or with `--all`"
+    )]
+    Classifiers,
     /// The precision is another one.
     #[error(
         "several tasks in one graph are float32, not {0}\nhint: `--bundle` shares weights in any precision"

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use hyperloader_core::files::sha256;
 use hyperloader_core::format::multi::{TASK_ID, merge};
+use hyperloader_core::format::tagger::TaggerKind;
 use hyperloader_core::run::Task;
 use ndarray::{ArrayD, IxDyn};
 
@@ -55,6 +56,9 @@ impl Exporter {
         let mut members = Vec::new();
         for (index, task) in self.run().manifest.tasks.iter().enumerate() {
             let model = self.model(task)?;
+            if model.interface(&self.run().manifest, task)?.kind == TaggerKind::TokenClassifier {
+                return Err(MultiError::Classifiers.into());
+            }
             let reference = match &options.verification {
                 Some(_) => {
                     stage(&task.name, "running the reference model");

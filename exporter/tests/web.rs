@@ -211,6 +211,15 @@ fn a_site_replaces_a_site_if_that_is_allowed_and_nothing_else() {
     assert!(refused(Existing::Replace).contains("has `notes.txt`, which is not part of a site"));
     assert_eq!(metadata(&place.path("site")), first);
     fs::remove_file(place.path("site/notes.txt")).unwrap();
+    for own in ["vendor/mine.js", "hyperloader/mine.js", "backup.weights", "hyperloader/document/notes.txt"] {
+        fs::write(place.path("site").join(own), "of the user").unwrap();
+        let error = refused(Existing::Replace);
+        assert!(error.contains(&format!("has `{own}`, which is not part of a site")), "{error}");
+        fs::remove_file(place.path("site").join(own)).unwrap();
+    }
+    fs::create_dir(place.path("site/empty")).unwrap();
+    assert!(refused(Existing::Replace).contains("has `empty`, which is not part of a site"));
+    fs::remove_dir(place.path("site/empty")).unwrap();
     place.export("site", Existing::Replace, Precision::Int8).unwrap();
     assert_eq!(metadata(&place.path("site"))["precision"], "int8");
     let weights = names(&place.path("site")).into_iter().filter(|name| name.ends_with(".weights"));

@@ -6,11 +6,12 @@
  * - `unsupported`: the site needs what this module lacks, such as another version of the format, or `threads` cannot be as asked for
  * - `insecure`: digests cannot be computed, because the page was not loaded by HTTPS or from this machine
  * - `runtime`: ONNX Runtime failed
+ * - `closed`: the tagger was closed
  * - `not-text`: a text has a lone surrogate
- * - `too-long`: a text is longer than the tagger takes, and `split` is `"never"`
+ * - `too-long`: a text is longer than the tagger takes, and `split` is `"never"`, or a word is longer than the tokenizer takes
  * - `not-finite`: the model computed a number that is infinite or not a number
  *
- * @typedef {"missing-file" | "damaged-file" | "unsupported" | "insecure" | "runtime" | "not-text" | "too-long" | "not-finite"} ErrorCode
+ * @typedef {"missing-file" | "damaged-file" | "unsupported" | "insecure" | "runtime" | "closed" | "not-text" | "too-long" | "not-finite"} ErrorCode
  */
 
 /** A tagger cannot be opened, or a text cannot be tagged. Arguments of a wrong type are a `TypeError`. */

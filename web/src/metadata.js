@@ -49,6 +49,10 @@ const FORMAT = 2;
 const isText = (/** @type {unknown} */ value) => typeof value === "string";
 const isFileName = (/** @type {unknown} */ value) => typeof value === "string" && /^[^/\\]+$/.test(value);
 const isCount = (/** @type {unknown} */ value) => Number.isInteger(value) && Number(value) >= 0;
+const isFlag = (/** @type {unknown} */ value) => typeof value === "boolean";
+const isNumber = (/** @type {unknown} */ value) => Number.isFinite(value);
+const isDivisor = (/** @type {unknown} */ value) => isNumber(value) && Number(value) > 0;
+const isAbsentOr = (/** @type {(value: any) => boolean} */ is) => (/** @type {any} */ value) => value === undefined || value === null || is(value);
 const isList = (/** @type {(value: any) => boolean} */ is) => (/** @type {unknown} */ value) => Array.isArray(value) && value.every(is);
 
 /** What the fields must be that the module reads, with a test. */
@@ -59,6 +63,14 @@ const FIELDS = [
   { expected: "a whole number", is: isCount, paths: ["tagger.max_source_len", "tagger.max_target_len"] },
   { expected: "an id", is: isCount, paths: ["tagger.pad_token_id", "tagger.eos_token_id", "tagger.decoder_start_token_id"] },
   { expected: "a list of texts", is: isList(isText), paths: ["tagger.labels", "graphs.memory"] },
+  { expected: "true or false", is: isFlag, paths: ["tagger.words.lowercase"] },
+  { expected: "text", is: isAbsentOr(isText), paths: ["tagger.source_prefix"] },
+  { expected: "a table of numbers", is: isAbsentOr(isList(isList(isNumber))), paths: ["tagger.drafter"] },
+  {
+    expected: "an object with a temperature above 0",
+    is: isAbsentOr((calibration) => isDivisor(calibration?.temperature)),
+    paths: ["tagger.calibration"],
+  },
   { expected: "a list of ids", is: isList(isCount), paths: ["graphs.scored_ids"] },
   {
     expected: "a list of inputs and outputs",

@@ -25,6 +25,7 @@ function setThreads(threads) {
  */
 export async function openSessions(site, threads) {
   if (threads !== undefined) setThreads(threads);
+  hasBegun = true;
   const externalData = [{ path: site.metadata.graphs.weights, data: site.weights }];
   // Warnings would go to the console of each page; errors are thrown.
   const options = { executionProviders: ["wasm"], externalData, logSeverityLevel: /** @type {3} */ (3) };
@@ -38,7 +39,6 @@ export async function openSessions(site, threads) {
   };
   // One after the other: both copy the weights.
   const encoder = await open("encoder", site.encoder);
-  hasBegun = true;
   const decoder = await open("decoder", site.decoder).catch(async (error) => {
     await encoder.release();
     throw error;

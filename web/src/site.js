@@ -15,11 +15,16 @@ import { readMetadata } from "./metadata.js";
 export async function folderUrl(place) {
   const text = String(place);
   const isUrl = /^[a-z][a-z\d+.-]+:/i.test(text);
-  const folder = text.endsWith("/") ? text : `${text}/`;
-  if (isUrl) return new URL(folder);
-  if (typeof location === "object") return new URL(folder, location.href);
-  const { pathToFileURL } = await import(/* webpackIgnore: true */ /* @vite-ignore */ "node:url");
-  return pathToFileURL(folder);
+  if (!isUrl && typeof location !== "object") {
+    const { pathToFileURL } = await import(/* webpackIgnore: true */ /* @vite-ignore */ "node:url");
+    return pathToFileURL(text.endsWith("/") ? text : `${text}/`);
+  }
+  const url = isUrl ? new URL(text) : new URL(text, location.href);
+  if (!url.pathname.endsWith("/")) url.pathname += "/";
+  // They belong to a page, not to the files of its folder.
+  url.search = "";
+  url.hash = "";
+  return url;
 }
 
 /**

@@ -113,6 +113,8 @@ export class Tagger {
   /** Texts are tagged one after the other: a session runs one input at a time. @type {Promise<unknown>} */
   #queue = Promise.resolve();
   #isClosed = false;
+  /** @type {Promise<void> | undefined} */
+  #closing;
 
   /**
    * Use {@link Tagger.open}.
@@ -202,17 +204,21 @@ export class Tagger {
       } catch (error) {
         if (!(error instanceof HyperloaderError)) throw error;
         error.index = index;
-        if (checked.errors === "throw" || error.code === "runtime") throw error;
+        if (checked.errors === "throw" || ["runtime", "closed"].includes(error.code)) throw error;
         results.push(error);
       }
     }
     return results;
   }
 
-  /** Frees the memory of the model, after the texts that are being tagged. The tagger cannot be used afterwards. */
+  /** Frees the memory of the model, after the texts that are being tagged. The tagger cannot be used afterwards; closing it again does nothing. */
   async close() {
-    await this.#inTurn(this.#release);
-    this.#isClosed = true;
+    const close = async () => {
+      this.#isClosed = true;
+      await this.#release();
+    };
+    this.#closing ??= this.#inTurn(close);
+    await this.#closing;
   }
 
   /**
@@ -222,7 +228,7 @@ export class Tagger {
    */
   #inTurn(step) {
     const turn = this.#queue.then(() => {
-      if (this.#isClosed) throw new HyperloaderError("runtime", "the tagger is closed");
+      if (this.#isClosed) throw new HyperloaderError("closed", "the tagger is closed");
       return step();
     });
     this.#queue = turn.catch(() => {});
@@ -238,10 +244,25 @@ export class Tagger {
     const surrogate = text.search(/\p{Surrogate}/u);
     if (surrogate >= 0) throw new HyperloaderError("not-text", `code unit ${surrogate} is a lone surrogate, which is not text`);
     const words = splitWords(text, this.metadata.words);
-    const document = makeDocument(this.#encoder, text, words, split);
+    const document = this.#document(text, words, split);
     const outputs = [];
     for (const part of document.sources) outputs.push(await this.#decoder.run(part, decode));
     return this.#finished({ text, words, document, outputs }, converter(text, offsets));
+  }
+
+  /**
+   * @param {string} text
+   * @param {import("./words.js").Word[]} words
+   * @param {"long" | "never"} split
+   */
+  #document(text, words, split) {
+    try {
+      return makeDocument(this.#encoder, text, words, split);
+    } catch (cause) {
+      // The tokenizer recurses, and passes the characters of a word as arguments.
+      if (!(cause instanceof RangeError)) throw cause;
+      throw new HyperloaderError("too-long", "a word is longer than the tokenizer takes", { cause });
+    }
   }
 
   /**
@@ -295,7 +316,8 @@ function source(codec, prefix, words) {
   const ids = [...prefix];
   const marks = [ids.length];
   words.forEach((word, at) => {
-    ids.push(codec.sentinels[at], ...codec.word(word));
+    ids.push(codec.sentinels[at]);
+    for (const id of codec.word(word)) ids.push(id);
     marks.push(ids.length);
   });
   ids.push(codec.sentinels[words.length], codec.eos);

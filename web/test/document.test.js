@@ -44,3 +44,9 @@ test("windows are not joined inside a span of either", () => {
   assert.equal(joint("O O O B-x I-x O", "B-y I-y O O O O"), 5);
   assert.equal(joint("O B-x I-x I-x I-x I-x", "B-x I-x I-x I-x I-x O"), 4);
 });
+
+test("a paragraph of very many lines has boundaries", () => {
+  const text = "x\n".repeat(150_000);
+  const [first, second] = splitWords(text.slice(0, 4), { rule: "whitespace", lowercase: false });
+  assert.deepEqual(boundaries(text, [first, second]), [SENTENCE, SENTENCE]);
+});

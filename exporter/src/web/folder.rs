@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hyperloader_core::files::{Existing, FileError, folder_of, sync_folder};
+use hyperloader_core::files::{Existing, FileError, folder_of, read_text, sync_folder};
+use serde_json::Value;
 use tempfile::{Builder, TempDir};
 
 use super::error::WebError;
@@ -25,20 +26,43 @@ pub fn check_site(folder: &Path, existing: Existing) -> Result<(), ExportError> 
     if !about.is_dir() {
         return Err(WebError::NotAFolder(folder.to_owned()).into());
     }
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    if names.is_empty() {
+    let mut paths = Vec::new();
+    list(folder, "", &mut paths).map_err(failed)?;
+    paths.sort();
+    if paths.is_empty() {
         return Ok(());
     }
-    let is_site = names.iter().any(|name| name == METADATA);
-    match names.into_iter().find(|name| !is_site || !parts::is_of_site(name)) {
+    let listed = listed(folder);
+    let is_site = paths.iter().any(|path| path == METADATA);
+    match paths.into_iter().find(|path| !is_site || !parts::is_of_site(path, &listed)) {
         Some(other) => Err(WebError::OtherFile { folder: folder.to_owned(), other }.into()),
         None if existing == Existing::Keep => Err(WebError::Exists(folder.to_owned()).into()),
         None => Ok(()),
     }
+}
+
+/// The paths of all files in `folder` and its folders, and those of empty folders, after `prefix` and with `/` between the parts.
+fn list(folder: &Path, prefix: &str, paths: &mut Vec<String>) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let before = paths.len();
+        if entry.file_type()?.is_dir() {
+            list(&entry.path(), &format!("{path}/"), paths)?;
+        }
+        if paths.len() == before {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The names of files in the metadata of the site in `folder`; none if there is no metadata.
+fn listed(folder: &Path) -> Vec<String> {
+    let text = read_text(&folder.join(METADATA)).unwrap_or_default();
+    let metadata: Value = serde_json::from_str(&text).unwrap_or_default();
+    let files = metadata["files"].as_array().into_iter().flatten();
+    files.filter_map(|file| file["name"].as_str()).map(str::to_owned).collect()
 }
 
 /// A folder under a temporary name. If it is dropped before it is complete, nothing is left of it.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use hyperloader_core::files::FileError;
 
 use super::error::WebError;
-use super::metadata::{DECODER, ENCODER, METADATA, TOKENIZER};
-use super::write::write_text;
+use super::metadata::METADATA;
+use super::write::{write_bytes, write_text};
 use crate::error::ExportError;
 
 /// Where `cargo xtask web` puts the packages, below the root of the clone.
@@ -19,7 +19,7 @@ const MODULE: &str = "hyperloader";
 /// Folder of the packages in a site.
 const VENDOR: &str = "vendor";
 
-/// Files of the packages, which have their versions in their names.
+/// Files of the packages. Those that a page imports have their versions in their names.
 pub const PACKAGES: [&str; 4] = [
     "onnxruntime-web-1.30.0.mjs",
     // Named in the file above.
@@ -113,10 +113,22 @@ impl Packages {
     }
 }
 
-/// Whether a file or folder of this name may be part of a site.
-pub(super) fn is_of_site(name: &str) -> bool {
-    let own = [METADATA, ENCODER, DECODER, TOKENIZER, MODULE, VENDOR];
-    own.contains(&name) || PAGE.iter().any(|(file, _)| *file == name) || name.ends_with(".weights")
+/// Whether the file at `path` in a site is one that an export wrote. `listed` are the names of files in the site's metadata.
+pub(super) fn is_of_site(path: &str, listed: &[String]) -> bool {
+    match path.split_once('/') {
+        None => {
+            let is_own = path == METADATA || PAGE.iter().any(|(file, _)| *file == path);
+            is_own || listed.iter().any(|name| name == path)
+        }
+        Some((MODULE, file)) => SOURCES.iter().any(|(source, _)| *source == file),
+        Some((VENDOR, file)) => PACKAGES.contains(&file) || is_other_version(file),
+        Some(_) => false,
+    }
+}
+
+/// Whether a file of the packages has the name of another version.
+fn is_other_version(file: &str) -> bool {
+    ["onnxruntime-web-", "tokenizers-"].iter().any(|name| file.starts_with(name)) && file.ends_with(".mjs")
 }
 
 /// Writes the page, the module and the packages to `folder`.
@@ -135,8 +147,9 @@ pub(super) fn write(folder: &Path, packages: &Packages) -> Result<(), ExportErro
     }
     let vendor = create(folder.join(VENDOR))?;
     for name in PACKAGES {
-        let (path, copy) = (packages.folder.join(name), vendor.join(name));
-        fs::copy(&path, &copy).map_err(|source| WebError::Package { path, source })?;
+        let path = packages.folder.join(name);
+        let bytes = fs::read(&path).map_err(|source| WebError::Package { path, source })?;
+        write_bytes(&vendor.join(name), &bytes)?;
     }
     Ok(())
 }

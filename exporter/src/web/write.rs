@@ -14,7 +14,12 @@ pub(super) fn write_graph(path: &Path, graph: &ModelProto) -> Result<(), FileErr
 
 /// Writes a text.
 pub(super) fn write_text(path: &Path, text: &str) -> Result<(), FileError> {
-    write_atomic(path, |out| out.write_all(text.as_bytes()))
+    write_bytes(path, text.as_bytes())
+}
+
+/// Writes a file.
+pub(super) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write_atomic(path, |out| out.write_all(bytes))
 }
 
 /// Bytes of all files in `folder` and its folders.

@@ -309,20 +309,32 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// What the standard library says of such a text.
+const NOT_UTF8: &str = "stream did not contain valid UTF-8";
+
 /// Reads a regular file of at most 256 MiB as text.
 ///
 /// # Errors
 /// If the file is not regular, too large, unreadable, or not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
     let failed = |e| FileError::new("read", path, e);
-    let file = open_regular(path)?;
-    let mut text = String::new();
-    file.take(MAX_TEXT + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > MAX_TEXT {
-        let reason = format!("it is larger than {} MiB", MAX_TEXT >> 20);
+    let bytes = read_bytes(path, MAX_TEXT)?;
+    String::from_utf8(bytes).map_err(|_| failed(io::Error::new(io::ErrorKind::InvalidData, NOT_UTF8)))
+}
+
+/// Reads a regular file of at most `most` bytes, a whole number of MiB.
+///
+/// # Errors
+/// If the file is not regular, too large or unreadable.
+pub fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
+    let failed = |e| FileError::new("read", path, e);
+    let mut bytes = Vec::new();
+    open_regular(path)?.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > most {
+        let reason = format!("it is larger than {} MiB", most >> 20);
         return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, reason)));
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 #[cfg(test)]

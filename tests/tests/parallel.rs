@@ -52,10 +52,6 @@ impl Communicator for Thread {
         }
         self.from.iter().map(|from| from.recv().unwrap()).collect()
     }
-
-    fn abort(&self, status: u8) {
-        panic!("ended with {status}");
-    }
 }
 
 /// The results of `work` in `size` threads, in their order.

@@ -97,6 +97,20 @@ pub enum BackboneError {
         /// Rows of the embedding.
         rows: usize,
     },
+    /// Configuration and tokenizer name other ids.
+    #[error(
+        "field `{field}` of the T5 configuration is {config}, but the token has the id {tokenizer} in `{}`\nhint: tokenizer and weights must be of one model",
+        path.display()
+    )]
+    Token {
+        path: PathBuf,
+        /// The field of the configuration.
+        field: &'static str,
+        /// Its value.
+        config: i64,
+        /// The tokenizer's id.
+        tokenizer: u32,
+    },
     /// Two tensors that a T5 shares differ.
     #[error(
         "tensor `{copy}` in `{}` differs from `{original}`, but a T5 has one for both\nhint: {hint}",

@@ -7,7 +7,7 @@ pub struct Limits {
     pub eos: u32,
     /// Most ids of a target, `</s>` included.
     pub max_target_len: usize,
-    /// Ids of the graph's vocabulary are less than this.
+    /// Ids of the model's vocabulary are less than this.
     pub vocab_size: usize,
     /// Most ids of a target that one pass decides.
     pub horizon: usize,

@@ -134,8 +134,8 @@ impl MethodConfig {
         self.family().sharing()
     }
 
-    /// The prefix of each source of `task`, by which the model knows the task: its name if all tasks share all weights,
-    /// nothing otherwise (docs/reference/encodings.md#task-prefix).
+    /// The prefix of each source of `task` on a T5, by which the model knows the task: its name if all tasks share all
+    /// weights, nothing otherwise (docs/reference/encodings.md#task-prefix). An encoder ignores it.
     pub fn source_prefix<'a>(&self, task: &'a str) -> &'a str {
         match self.sharing() {
             Sharing::Everything => task,

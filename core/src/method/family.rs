@@ -13,7 +13,7 @@ use crate::backbone::shape::BackboneShape;
 pub enum Sharing {
     /// All tensors but an embedding, and on an encoder a classifier, for each task.
     Embedding,
-    /// All tensors of the backbone. A prefix of the source tells tasks apart, or on an encoder a classifier for each task.
+    /// All tensors but, on an encoder, a classifier for each task. On a T5 a prefix of the source tells tasks apart.
     Everything,
     /// Nothing: each task has tensors of its own.
     Nothing,

@@ -3,6 +3,8 @@
 //!
 //! The file is a protobuf message, [`Model`]: `sentencepiece_model.proto` of SentencePiece.
 
+use std::collections::HashSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
@@ -12,6 +14,10 @@ use super::sentinels::Sentinels;
 
 /// The number of sentinels that transformers adds unless told otherwise (`extra_ids`).
 const SENTINELS: usize = 100;
+/// The largest file in bytes; T5's has 0.8 MB.
+pub(super) const MAX_BYTES: u64 = 16 << 20;
+/// The longest piece in bytes; T5's have up to 48. The tokenizer descends into a piece by recursion.
+const MAX_PIECE: usize = 512;
 /// The only kind of model that T5 uses (`TrainerSpec.ModelType`).
 const UNIGRAM: i32 = 1;
 /// Kinds of pieces (`SentencePiece.Type`).
@@ -37,16 +43,19 @@ pub(super) enum SentencePieceError {
         /// The value of T5's vocabularies.
         expected: &'static str,
     },
-    /// A piece has a kind that T5's vocabularies lack.
-    #[error("piece {index}, `{piece}`, has the kind {kind}, which T5's vocabularies lack")]
+    /// A piece is unlike those of T5's vocabularies.
+    #[error("piece {index}, `{piece}`, {fault}")]
     Piece {
         /// Its id.
         index: usize,
-        /// Its text.
+        /// The beginning of its text.
         piece: String,
-        /// The number of its kind in `sentencepiece_model.proto`.
-        kind: i32,
+        /// What is wrong with it.
+        fault: String,
     },
+    /// Not one piece stands for what the vocabulary cannot write.
+    #[error("it has {0} pieces of the kind `unknown`, expected one")]
+    Unknown(usize),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -97,15 +106,19 @@ pub(super) fn to_json(bytes: &[u8]) -> Result<String, SentencePieceError> {
     check(&trainer, &normalizer)?;
     let mut vocab = Vec::with_capacity(pieces.len() + SENTINELS);
     let mut special = Vec::new();
+    let mut seen = HashSet::with_capacity(pieces.len());
     for (index, piece) in pieces.iter().enumerate() {
-        match piece.kind() {
-            NORMAL | UNUSED | BYTE => {}
-            UNKNOWN | CONTROL => special.push(index),
-            kind => return Err(SentencePieceError::Piece { index, piece: piece.piece().to_owned(), kind }),
+        if let Some(fault) = fault(piece, &mut seen) {
+            let beginning = piece.piece().chars().take(40).collect();
+            return Err(SentencePieceError::Piece { index, piece: beginning, fault });
+        }
+        if [UNKNOWN, CONTROL].contains(&piece.kind()) {
+            special.push(index);
         }
         vocab.push((piece.piece().to_owned(), f64::from(piece.score())));
     }
-    let unknown = pieces.iter().position(|piece| piece.kind() == UNKNOWN);
+    let unknown: Vec<usize> = (0..pieces.len()).filter(|&index| pieces[index].kind() == UNKNOWN).collect();
+    let [unknown] = unknown[..] else { return Err(SentencePieceError::Unknown(unknown.len())) };
     // A vocabulary may have sentinels of its own.
     if !vocab.iter().any(|(piece, _)| *piece == Sentinels::text(0)) {
         special.extend(vocab.len()..vocab.len() + SENTINELS);
@@ -132,6 +145,22 @@ pub(super) fn to_json(bytes: &[u8]) -> Result<String, SentencePieceError> {
         },
     });
     Ok(value.to_string())
+}
+
+/// What is wrong with a piece, if anything is. `seen` has the texts of those before it.
+fn fault<'a>(piece: &'a Piece, seen: &mut HashSet<&'a str>) -> Option<String> {
+    let (text, kind) = (piece.piece(), piece.kind());
+    if ![NORMAL, UNKNOWN, CONTROL, UNUSED, BYTE].contains(&kind) {
+        Some(format!("has the kind {kind}, which T5's vocabularies lack"))
+    } else if text.is_empty() || text.len() > MAX_PIECE {
+        Some(format!("has {} bytes, expected 1 to {MAX_PIECE}", text.len()))
+    } else if !piece.score().is_finite() {
+        Some(format!("has the score {}", piece.score()))
+    } else if !seen.insert(text) {
+        Some("is there twice".to_owned())
+    } else {
+        None
+    }
 }
 
 /// Checks that the model is of T5's kind.
@@ -177,6 +206,7 @@ fn end_of_text(id: usize) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::sentt::SentT;
 
     fn file() -> Vec<u8> {
         std::fs::read("../fixtures/t5-vocabulary/spiece.model").unwrap()
@@ -211,14 +241,42 @@ mod tests {
             changed(&|model| model.trainer.as_mut().unwrap().model_type = Some(2)),
             changed(&|model| model.normalizer.as_mut().unwrap().add_dummy_prefix = Some(false)),
             changed(&|model| model.pieces[7].kind = Some(4)),
+            changed(&|model| model.pieces[7].score = Some(f32::NAN)),
+            changed(&|model| model.pieces[7].piece = model.pieces[8].piece.clone()),
+            changed(&|model| model.pieces[7].piece = Some("a".repeat(513))),
+            changed(&|model| model.pieces[7].piece = None),
+            changed(&|model| model.pieces[2].kind = Some(NORMAL)),
             to_json(b"{}").unwrap_err().to_string(),
         ];
         insta::assert_snapshot!(messages.join("\n"), @r"
         its model type is 2, expected 1 (unigram)
         its `add_dummy_prefix` is false, expected true
         piece 7, `s`, has the kind 4, which T5's vocabularies lack
+        piece 7, `s`, has the score NaN
+        piece 8, `▁t`, is there twice
+        piece 7, `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa`, has 513 bytes, expected 1 to 512
+        piece 7, ``, has 0 bytes, expected 1 to 512
+        it has 0 pieces of the kind `unknown`, expected one
         it is no SentencePiece model
         ");
+    }
+
+    #[test]
+    fn a_damaged_table_of_characters_is_an_error_and_no_panic() {
+        let codec = |charsmap: Vec<u8>| {
+            let mut model = Model::decode(&*file()).unwrap();
+            model.normalizer.as_mut().unwrap().charsmap = Some(charsmap);
+            let json = to_json(&model.encode_to_vec()).unwrap();
+            let codec = SentT::from_bytes(json.as_bytes());
+            codec.and_then(|codec| codec.encode_source(&["caf\u{e9}", "\u{fb01}ne", "\u{2460}"]).map(drop))
+        };
+        let whole = Model::decode(&*file()).unwrap().normalizer.unwrap().charsmap.unwrap();
+        codec(whole.clone()).unwrap();
+        let mut trie = whole.clone();
+        trie[4..4 + 4096].fill(0xff);
+        for damaged in [vec![0], vec![0; 4], vec![0xff; 64], whole[..5000].to_vec(), trie] {
+            assert!(codec(damaged).is_err());
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokenizers::Tokenizer;
 
-use crate::files::read_text;
+use crate::files::{read_bytes, read_text};
 use crate::text::sentinels::Sentinels;
 use crate::text::words::split_whitespace;
 use crate::text::{sentencepiece, tokenizer};
@@ -85,7 +85,7 @@ pub fn tokenizer_json(path: &Path) -> Result<String, SentTError> {
     if path.extension().is_none_or(|extension| extension != "model") {
         return read_text(path).map_err(|error| read(error.source.into()));
     }
-    let bytes = std::fs::read(path).map_err(|error| read(error.into()))?;
+    let bytes = read_bytes(path, sentencepiece::MAX_BYTES).map_err(|error| read(error.source.into()))?;
     sentencepiece::to_json(&bytes).map_err(|error| read(error.into()))
 }
 
@@ -211,7 +211,7 @@ impl SentT {
     /// If the tokenizer fails.
     pub fn encode_text(&self, text: &str) -> Result<Vec<u32>, SentTError> {
         let encode = |source| SentTError::Encode { text: text.to_owned(), source };
-        Ok(self.tokenizer.encode_fast(text, false).map_err(encode)?.get_ids().to_vec())
+        Ok(tokenizer::guarded(|| self.tokenizer.encode_fast(text, false)).map_err(encode)?.get_ids().to_vec())
     }
 
     /// Ids of one word or tag by itself, with its leading space. May be empty (U+200B) or hold special ids (`</s>`).
@@ -251,7 +251,7 @@ impl SentT {
     /// # Errors
     /// If the tokenizer fails.
     pub fn decode(&self, ids: &[u32]) -> Result<String, SentTError> {
-        self.tokenizer.decode(ids, true).map_err(SentTError::Decode)
+        tokenizer::guarded(|| self.tokenizer.decode(ids, true)).map_err(SentTError::Decode)
     }
 
     /// The text of ids, split at white space as the reference implementation splits it. Text before and after a special

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
+use crate::panics::caught;
+
 /// The largest file in bytes; mT5's, with 250,000 pieces, has 16 MB.
 const MAX_BYTES: usize = 64 << 20;
 /// The most values in the parts around the vocabulary; T5's have 48.
@@ -52,7 +54,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Tokenizer, tokenizers::Error> {
     ] {
         check(&part, name, &mut counts)?;
     }
-    Tokenizer::from_bytes(bytes)
+    guarded(|| Tokenizer::from_bytes(bytes))
+}
+
+/// Runs the tokenizer. It panics on damaged tables of characters, when they are read or when a text meets the damage.
+pub(super) fn guarded<T>(
+    work: impl FnOnce() -> Result<T, tokenizers::Error>,
+) -> Result<T, tokenizers::Error> {
+    caught(work).unwrap_or_else(|panic| Err(panic.into()))
 }
 
 /// Checks a part, or a value in a part; `field` is its key.

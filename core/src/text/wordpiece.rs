@@ -200,7 +200,7 @@ impl WordPiece {
             return Ok(Arc::clone(ids));
         }
         let failed = |source| WordPieceError::Encode { text: word.to_owned(), source };
-        let encoding = self.tokenizer.encode_fast(word, false).map_err(failed)?;
+        let encoding = tokenizer::guarded(|| self.tokenizer.encode_fast(word, false)).map_err(failed)?;
         let ids: Arc<[u32]> = match encoding.get_ids() {
             [] => Arc::new([self.unk]),
             ids => ids.into(),

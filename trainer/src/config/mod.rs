@@ -160,7 +160,7 @@ pub struct TrainingConfig {
     pub precision: MatrixPrecision,
     /// Whether equal runs on one GPU give equal bits. This is slower. On the CPU they always do.
     pub deterministic: bool,
-    /// The number of threads of an operation. By default, the number of cores.
+    /// The number of threads of an operation. By default, the cores of the machine divided by its processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
 }

@@ -20,9 +20,6 @@ pub trait Communicator {
     /// Sends `outgoing[r]` to each process r and returns what each process sent to this one, in the order of the processes.
     /// It does not return if a process is lost.
     fn exchange(&self, outgoing: &[&[u8]]) -> Vec<Vec<u8>>;
-
-    /// Ends all processes with this exit status, for errors that they cannot agree on.
-    fn abort(&self, status: u8);
 }
 
 /// One process.
@@ -53,7 +50,4 @@ impl Communicator for Alone {
     fn exchange(&self, outgoing: &[&[u8]]) -> Vec<Vec<u8>> {
         outgoing.iter().map(|bytes| bytes.to_vec()).collect()
     }
-
-    /// Does nothing: the error of one process ends it.
-    fn abort(&self, _: u8) {}
 }

@@ -93,21 +93,16 @@ impl Group {
         let incoming = self.0.exchange(&vec![bytes.as_slice(); self.size()]);
         let mut values = Vec::with_capacity(incoming.len());
         for (rank, bytes) in incoming.iter().enumerate() {
-            match postcard::from_bytes(bytes) {
-                Ok(Message::Value(value)) => values.push(value),
-                Ok(Message::Failed { machine, failure }) => {
+            match postcard::take_from_bytes(bytes) {
+                Ok((Message::Value(value), [])) => values.push(value),
+                Ok((Message::Failed { machine, failure }, [])) => {
                     return Err(PeerFailed { rank, machine, failure });
                 }
-                Err(error) => return Err(self.out_of_step(rank, &error)),
+                // A fault of this program. The others do not know of it: the panic ends them too.
+                _ => panic!("process {} cannot read the answer of process {rank}", self.rank()),
             }
         }
         Ok(values)
-    }
-
-    /// The error for bytes that are no value of this exchange.
-    fn out_of_step(&self, rank: usize, error: &postcard::Error) -> PeerFailed {
-        let message = format!("process {} cannot read its answer: {error}", self.rank());
-        PeerFailed { rank, machine: self.0.machine(), failure: Failure { message, is_internal: true } }
     }
 
     /// The value of process 0, which is the only one that has one.

@@ -1,4 +1,4 @@
-//! Training on several processes, with the bytes of one.
+//! Training on several processes, with the bytes of one that has equal `--parts` and `--threads`.
 //!
 //! Each process has the whole model and computes some parts of each batch. All processes call the same functions of
 //! [`Group`] in the same order; a process that fails takes part in the next exchange with its error, so that the others

@@ -22,7 +22,7 @@ const BRIEFLY: Duration = Duration::from_millis(1);
 const PERSISTENTLY: Duration = Duration::from_secs(1);
 /// A pause between two looks.
 const PAUSE: Duration = Duration::from_micros(50);
-/// Process r reports r times this later than process 0 that another does not answer, so that one process reports it.
+/// Process r waits r times this longer before it reports that another does not answer, so that only one process reports it.
 const TURN: Duration = Duration::from_secs(5);
 
 /// The processes that MPI connects.
@@ -140,10 +140,6 @@ impl Communicator for Mpi {
         self.transfer(&others, &mut incoming, PERSISTENTLY);
         incoming[me] = outgoing[me].to_vec();
         incoming
-    }
-
-    fn abort(&self, status: u8) {
-        self.world.abort(status.into())
     }
 }
 

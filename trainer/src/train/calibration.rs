@@ -27,7 +27,8 @@ pub fn calibrate(config: Config, mut run: Run, observer: &mut dyn Observer) -> R
     Ok(run)
 }
 
-/// The calibration of all tasks for `learner`, which has the tensors of the checkpoint with this SHA-256, by the processes of `group`.
+/// The calibration of all tasks, which the processes of `group` compute together. `learner` has the tensors of the checkpoint
+/// with this SHA-256.
 pub(super) fn calibrate_all(
     config: &Config,
     materials: &Materials,

@@ -136,7 +136,7 @@ pub enum TrainError {
     },
     /// A property of a process differs from that of process 0.
     #[error(
-        "process {rank} on `{machine}` has another {what}: {other}, process 0 has {first}\nhint: all processes need the same program, configuration, backbone and corpora, and processors of one type"
+        "process {rank} on `{machine}` has another {what}: {other}, process 0 has {first}\nhint: all processes need the same program, configuration, backbone, corpora and `--threads`, and processors of one type"
     )]
     Unequal {
         /// Name of the property.

@@ -32,6 +32,11 @@ pub(super) struct Materials {
 }
 
 impl Materials {
+    /// `CPU` or `GPU`.
+    pub(super) fn device_kind(&self) -> &'static str {
+        if self.device.is_cuda() { "GPU" } else { "CPU" }
+    }
+
     /// Checks the configuration and loads everything that it names. The processes of `group` on one machine use one device
     /// each, or share the processor.
     pub(super) fn load(config: &Config, group: &Group) -> Result<Self, TrainError> {

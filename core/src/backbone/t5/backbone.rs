@@ -53,11 +53,20 @@ impl T5Backbone {
     /// The codec over the tokenizer. Every id that it gives has a row in the embedding, which may have more rows.
     ///
     /// # Errors
-    /// If the tokenizer is missing, no T5 tokenizer, or larger than the embedding.
+    /// If the tokenizer is missing, no T5 tokenizer, or larger than the embedding, or if it has other ids for
+    /// padding and the end than the configuration.
     pub fn codec(&self) -> Result<SentT, BackboneError> {
         let path = self.tokenizer();
         let codec = SentT::from_file(&path)?;
         check_vocabulary(&path, codec.vocabulary_size(), self.config.vocab_size)?;
+        for (field, config, tokenizer) in [
+            ("pad_token_id", self.config.pad_token_id, codec.pad()),
+            ("eos_token_id", self.config.eos_token_id, codec.eos()),
+        ] {
+            if config != i64::from(tokenizer) {
+                return Err(BackboneError::Token { path, field, config, tokenizer });
+            }
+        }
         Ok(codec)
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn together(
     common: CommonArgs,
     work: impl FnOnce(&Group) -> Result<Exit>,
 ) -> Result<Exit> {
-    // The processes end all at once, without a return from here.
+    // After this report all processes are aborted.
     let report = move |silence: &Silence| Console::new(common).error(silence, Exit::UserError);
     let group = match launch(limit, report) {
         Ok(group) => group,

@@ -117,8 +117,8 @@ pub(crate) struct TrainArgs {
     )]
     resume: Option<Option<PathBuf>>,
 
-    /// Seconds without an answer of another process after which the training ends
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    /// Seconds to wait for another process before the training ends
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=604_800))]
     process_timeout: u64,
 
     #[command(flatten)]

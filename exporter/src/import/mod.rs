@@ -51,7 +51,7 @@ impl Exporter {
         };
         let options = OpenOptions {
             purpose: "an imported checkpoint needs",
-            hint: "checkpoints of other programs are read on a T5 only",
+            hint: "import a checkpoint on a T5, or train the task on this backbone with `hl-train`",
             kinds: &[BackboneKind::T5],
             cross_attention_relative_bias: foreign.cross_attention_relative_bias,
         };

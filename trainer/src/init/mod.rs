@@ -36,8 +36,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan on a backbone. One that is on this machine tells what fits it: a BERT has a method of its own, and a narrow T5
-    /// learns faster from ordinary norms and small LoRA updates, as in `hyperloader.toml`.
+    /// A plan on a backbone. One that is on this machine tells what fits it: `unipelt-bert` is the method of the paper on a BERT,
+    /// and a narrow T5 learns faster from ordinary norms and small LoRA updates, as in `hyperloader.toml`.
     pub fn on(backbone: BackboneConfig) -> Self {
         let folder = backbone.locate_offline().ok().map(|located| located.folder);
         let method = match folder.as_deref().and_then(BackboneKind::of_folder) {

@@ -1,4 +1,4 @@
-//! The constructor of all models. It is the only place that tells the kinds of backbones apart.
+//! The constructor of all models: the only place that builds a model by the kind of its backbone.
 
 use std::path::Path;
 

@@ -118,6 +118,7 @@ impl<'a> BertParts<'a> {
         };
         match adapter {
             Some(_) => join(graph, &bert::layer(layer, part), x, y, adapter),
+            // Not by `join`, which has the operands in the other order: files without adapters keep their bytes.
             None => graph.add(y, x),
         }
     }

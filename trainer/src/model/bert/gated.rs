@@ -67,17 +67,6 @@ impl LayerModules for Gated<'_> {
         self.with_lora((&self.weights.layers[layer].value, "lora_value"), x, map, observe)
     }
 
-    /// UniPELT has no adapter after attention.
-    fn after_attention(
-        &self,
-        _layer: usize,
-        SubLayer { input, output }: SubLayer,
-        norm: &LayerNorm<Tensor>,
-        mode: Mode,
-    ) -> Tensor {
-        layer_norm(&(mode.dropout(output) + input), norm)
-    }
-
     /// The adapter follows the feed-forward layer, inside the residual connection. The layer's norm is applied twice.
     fn after_feed_forward(
         &self,

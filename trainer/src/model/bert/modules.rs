@@ -68,8 +68,10 @@ pub(super) trait LayerModules {
     /// The values of a layer with the input `x`, with the backbone's `map`.
     fn values(&self, layer: usize, x: &Tensor, map: &Linear<Tensor>, observe: &mut Observe<'_>) -> Tensor;
 
-    /// What follows attention: dropout as in `mode`, the residual sum and `norm`.
-    fn after_attention(&self, layer: usize, done: SubLayer, norm: &LayerNorm<Tensor>, mode: Mode) -> Tensor;
+    /// What follows attention: dropout as in `mode`, the residual sum and `norm`; here without an adapter.
+    fn after_attention(&self, _layer: usize, done: SubLayer, norm: &LayerNorm<Tensor>, mode: Mode) -> Tensor {
+        layer_norm(&joined(&done.input, done.output, None, mode), norm)
+    }
 
     /// What follows the feed-forward layer: dropout as in `mode`, the residual sum and `norm`.
     fn after_feed_forward(

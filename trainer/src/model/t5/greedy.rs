@@ -1,4 +1,4 @@
-//! Greedy decoding with cached keys and values. Faster ways of decoding are tested against it.
+//! Greedy decoding with cached keys and values: the reference that faster ways of decoding are tested against.
 
 use hyperloader_core::weights::task::TaskWeights;
 use tch::{Kind, Tensor, no_grad};

@@ -19,8 +19,8 @@ use crate::data::example::Example;
 use crate::loss::StepLoss;
 use crate::model::mode::Mode;
 
-/// The cost of a pass of the decoder apart from its tokens, in tokens. On a CPU, 80 was as fast as 5, 20 and 1,000 or
-/// faster (the nano backbone, `examples/evaluation_speed.rs`).
+/// The cost of a pass of the decoder apart from its tokens, in tokens. Of 5, 20, 80 and
+/// 1,000, none was faster than 80 on a CPU (the nano backbone, `examples/evaluation_speed.rs`).
 const PASS_COST: f64 = 80.0;
 
 /// The rows of a batch whose targets are not settled, and the decoder's state for them.

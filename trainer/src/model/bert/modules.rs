@@ -4,6 +4,7 @@ use hyperloader_core::method::unipelt_bert::UnipeltWeights;
 use hyperloader_core::weights::task::{LayerNorm, Linear, TaskWeights};
 use tch::Tensor;
 
+use crate::model::adapter::{joined, layer_norm};
 use crate::model::mode::Mode;
 
 /// The weights of a task.

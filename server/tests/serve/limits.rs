@@ -181,7 +181,8 @@ fn connections_that_are_killed_leave_nothing_behind_and_their_texts_are_not_tagg
     }
     eventually("all connections end", || server.metric("hl_connections") <= 1.0 && descriptors() <= before);
     eventually("nothing waits", || server.metric("hl_waiting_texts") == 0.0);
-    assert_eq!(server.metric("hl_request_body_bytes"), 0.0);
+    // A request whose texts are being tagged holds its body until they are done.
+    eventually("no body is held", || server.metric("hl_request_body_bytes") == 0.0);
     assert_eq!(server.tag(&["paris"])[0]["spans"][0]["label"], "place");
     // 40 requests were sent whole, 800 texts: most were abandoned while others were tagged.
     let tagged = server.metric("hl_parts_total");

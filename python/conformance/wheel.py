@@ -12,6 +12,7 @@ import sys
 
 import pyarrow as pa
 from sentences import texts
+from spans import in_unit
 
 from hyperloader import Tagged, Tagger, pipeline
 
@@ -26,12 +27,6 @@ def hl_run(program: str, model: str, sentences: list[str], unit: str) -> list[di
     printed = subprocess.run(command, input=lines.encode(), stdout=subprocess.PIPE, check=True).stdout
     # Not `splitlines`, which also splits at the line separators of Unicode.
     return [json.loads(line) for line in printed.decode().split("\n") if line]
-
-
-def in_unit(text: str, at: int, unit: str) -> int:
-    """The offset of a code point in another unit."""
-    before = text[:at]
-    return {"chars": at, "bytes": len(before.encode()), "utf16": len(before.encode("utf-16-le")) // 2}[unit]
 
 
 def spans(tagged: Tagged, unit: str) -> list[tuple]:

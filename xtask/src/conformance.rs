@@ -6,11 +6,13 @@
 //! - [`minilm`]: a real pretrained encoder
 //! - [`mpi`]: training on several processes
 //! - [`web`]: the module and the page for browsers
+//! - [`spans`]: one file, run in every way
 
 mod clusters;
 mod minilm;
 mod mpi;
 mod serve;
+mod spans;
 mod web;
 mod wheel;
 
@@ -19,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 
 use crate::commands::{self, cargo, output, root};
 use crate::setup;
@@ -47,13 +49,23 @@ pub(crate) enum Check {
     Mpi,
     /// The module in Node and in Chromium finds the spans that `hl-run` finds, and the page of `hl-export --web` works
     Web,
+    /// One file run in every way finds the same spans, offsets and scores: a table
+    Spans,
 }
 
-pub(crate) use mpi::Options as MpiOptions;
-pub(crate) use serve::Options as ServeOptions;
+/// The options of all checks.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    serve: serve::Options,
+    #[command(flatten)]
+    mpi: mpi::Options,
+    #[command(flatten)]
+    spans: spans::Options,
+}
 
 /// Runs `checks`, or all if there are none; the first failure ends it.
-pub(crate) fn run(checks: &[Check], serve: &ServeOptions, mpi: &MpiOptions) -> Result<()> {
+pub(crate) fn run(checks: &[Check], options: &Options) -> Result<()> {
     setup::run()?;
     let all = Check::value_variants();
     for check in if checks.is_empty() { all } else { checks } {
@@ -62,12 +74,13 @@ pub(crate) fn run(checks: &[Check], serve: &ServeOptions, mpi: &MpiOptions) -> R
             Check::Library => library()?,
             Check::Parquet => parquet()?,
             Check::Minilm => minilm::check()?,
-            Check::Serve => serve::run(serve)?,
+            Check::Serve => serve::run(&options.serve)?,
             Check::Wheel => wheel::check()?,
             Check::Ray => clusters::check("ray")?,
             Check::Spark => clusters::check("spark")?,
-            Check::Mpi => mpi::check(mpi)?,
-            Check::Web => web::check(serve.screenshots)?,
+            Check::Mpi => mpi::check(&options.mpi)?,
+            Check::Web => web::check(options.serve.screenshots)?,
+            Check::Spans => spans::check(&options.spans)?,
         }
     }
     Ok(())
@@ -130,24 +143,13 @@ fn library() -> Result<()> {
         export.args(["--run", "fixtures/runs/nano", "--task", "mtop", "--quiet", "--output"]).arg(&model),
     )?;
 
-    let manifest = root().join("tests/outside/Cargo.toml");
-    // The same versions as in the workspace; cargo removes the entries that this crate does not need.
-    let lock = manifest.with_file_name("Cargo.lock");
-    fs::copy(root().join("Cargo.lock"), &lock).context("cannot copy Cargo.lock")?;
-    let outside = |command: &str| {
-        let mut cargo = cargo();
-        cargo.args([command, "--manifest-path"]).arg(&manifest);
-        cargo.env("CARGO_TARGET_DIR", commands::target().join("outside"));
-        cargo
-    };
-    let tree = output(outside("tree").args(["--edges", "normal", "--prefix", "none"]))?;
+    let tree = output(outside("tree")?.args(["--edges", "normal", "--prefix", "none"]))?;
     let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     ensure!(names.contains(&"hyperloader-runtime"), "`cargo tree` names no hyperloader-runtime:\n{tree}");
     let found: Vec<&str> = ONLY_PROGRAMS.into_iter().filter(|name| names.contains(name)).collect();
     ensure!(found.is_empty(), "the library depends on {}", found.join(", "));
     let sentence = "set an alarm for 7 am tomorrow";
-    let printed = output(outside("run").args(["--quiet", "--"]).arg(&model).arg(sentence))?;
-    fs::remove_file(lock)?;
+    let printed = output(outside("run")?.args(["--quiet", "--"]).arg(&model).arg(sentence))?;
     ensure!(printed.lines().next().is_some(), "no span in `{sentence}`");
     eprintln!(
         "{} crates, none of {}; {}",
@@ -156,6 +158,18 @@ fn library() -> Result<()> {
         printed.trim().replace('\n', "; ")
     );
     Ok(())
+}
+
+/// A command of cargo in the crate outside of the workspace.
+fn outside(command: &str) -> Result<Command> {
+    let manifest = root().join("tests/outside/Cargo.toml");
+    // The same versions as in the workspace; cargo removes the entries that this crate does not need.
+    fs::copy(root().join("Cargo.lock"), manifest.with_file_name("Cargo.lock"))
+        .context("cannot copy Cargo.lock")?;
+    let mut cargo = cargo();
+    cargo.args([command, "--manifest-path"]).arg(&manifest);
+    cargo.env("CARGO_TARGET_DIR", commands::target().join("outside"));
+    Ok(cargo)
 }
 
 /// Runs the tests that need the feature `parquet`, and lets pyarrow read a file of tagged sentences.

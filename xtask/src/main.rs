@@ -66,9 +66,7 @@ enum Task {
         #[arg(value_enum)]
         checks: Vec<conformance::Check>,
         #[command(flatten)]
-        serve: conformance::ServeOptions,
-        #[command(flatten)]
-        mpi: conformance::MpiOptions,
+        options: Box<conformance::Options>,
     },
 }
 
@@ -81,7 +79,7 @@ fn main() -> ExitCode {
         Task::Book { serve } => book::run(serve),
         Task::Hints => hints::run(),
         Task::Web => web::run(),
-        Task::Conformance { checks, serve, mpi } => conformance::run(&checks, &serve, &mpi),
+        Task::Conformance { checks, options } => conformance::run(&checks, &options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
-use self::server::Server;
+pub(super) use self::server::Server;
 use super::{environment, program, tag};
 use crate::commands::{self, cargo, output, root};
 use crate::web;

@@ -5,21 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{browser, program, programs, tag};
+use super::{browser, program, programs, spans};
 use crate::commands::{self, output, root};
 use crate::web::{self, npm};
 
 /// Tasks and precisions that are compared, and whether results must be equal: int8 rounds at edges otherwise on other processors.
 const COMPARED: [(&str, &str, bool); 4] =
     [("mtop", "f32", true), ("mtod", "f32", true), ("snips", "f32", true), ("mtop", "int8", false)];
-
-/// What is between the sentences of a long text.
-const SEPARATORS: [&str; 6] = [" ", ". ", "\n", ", ", "! ", " . "];
-
-/// Units of offsets.
-const UNITS: [&str; 3] = ["chars", "bytes", "utf16"];
 
 /// Runs all checks of the browser build; the first failure ends it.
 pub(super) fn check(screenshots: bool) -> Result<()> {
@@ -28,14 +22,17 @@ pub(super) fn check(screenshots: bool) -> Result<()> {
     for script in ["check", "test"] {
         commands::run(npm().args(["run", "--silent", script]))?;
     }
-    let texts = texts()?;
+    let texts = spans::texts()?;
     let folder = tempfile::tempdir()?;
     for (at, (task, precision, exact)) in COMPARED.into_iter().enumerate() {
         let (model, site) = (folder.path().join("model.onnx"), folder.path().join("site"));
         export(task, precision, &["--output"], &model)?;
         export(task, precision, &["--web"], &site)?;
         let expected = folder.path().join("expected.json");
-        fs::write(&expected, expected_of(&model, &texts, exact)?.to_string())?;
+        let mut lines = spans::of_hl_run(&model, &texts, &[])?;
+        lines.insert("texts".to_owned(), json!(texts));
+        lines.insert("exact".to_owned(), json!(exact));
+        fs::write(&expected, Value::Object(lines).to_string())?;
         let scripts = root().join("web/conformance");
         eprint!("{}", output(Command::new("node").arg(scripts.join("node.js")).arg(&site).arg(&expected))?);
         in_browser(&site, &expected, screenshots && at + 1 == COMPARED.len())?;
@@ -61,41 +58,11 @@ fn in_browser(site: &Path, expected: &Path, screenshots: bool) -> Result<()> {
     Ok(())
 }
 
-/// The 500 sentences of the check `wheel`, of which 100 have unusual Unicode, and long texts of twenty of them each.
-fn texts() -> Result<Vec<String>> {
-    let mut python = Command::new("python3");
-    python.args(["-B", "-c", "import json, sentences; print(json.dumps(sentences.texts()))"]);
-    let printed = output(python.current_dir(root().join("python/conformance")))?;
-    let mut texts: Vec<String> = serde_json::from_str(&printed)?;
-    ensure!(texts.len() == 500, "{} sentences, expected 500", texts.len());
-    let long = SEPARATORS.iter().zip(texts.chunks(20)).map(|(separator, texts)| texts.join(separator));
-    let long: Vec<String> = long.collect();
-    eprintln!("{} sentences and {} long texts", texts.len(), long.len());
-    texts.extend(long);
-    Ok(texts)
-}
-
 /// Exports a task of the committed run. The program finds the packages in the clone.
 fn export(task: &str, precision: &str, to: &[&str], path: &Path) -> Result<()> {
     let mut export = program("hl-export");
     export.args(["--run", "fixtures/runs/nano", "--task", task, "--precision", precision, "--quiet"]);
     output(export.args(["--force", "--no-cost"]).args(to).arg(path)).map(drop)
-}
-
-/// What hl-run writes for each text, by unit of offsets.
-fn expected_of(model: &Path, texts: &[String], exact: bool) -> Result<Value> {
-    let input = model.with_file_name("texts.jsonl");
-    let lines: Vec<String> = texts.iter().map(|text| json!({ "text": text }).to_string()).collect();
-    fs::write(&input, lines.join("\n") + "\n")?;
-    let mut expected =
-        Map::from_iter([("texts".to_owned(), json!(texts)), ("exact".to_owned(), json!(exact))]);
-    for unit in UNITS {
-        let mut run = program("hl-run");
-        run.args(["--quiet", "--scores", "--offsets", unit, "--input", "-", "--input-format", "jsonl"]);
-        run.args(["--output-format", "jsonl", "--model"]).arg(model);
-        expected.insert(unit.to_owned(), tag(&mut run, &input)?.into());
-    }
-    Ok(expected.into())
 }
 
 /// Packs the module as npm publishes it, installs it elsewhere, and runs a program in TypeScript and the book's code with it.

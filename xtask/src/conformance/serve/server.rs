@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::conformance::program;
 
 /// A running server, which is killed when this is dropped.
-pub(super) struct Server {
+pub(in crate::conformance) struct Server {
     child: Child,
     address: String,
     agent: ureq::Agent,
@@ -22,15 +22,15 @@ pub(super) struct Server {
 
 /// An answer: its status, and whether it has `Retry-After`.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) retry_after: bool,
-    pub(super) body: Vec<u8>,
+pub(in crate::conformance) struct Answer {
+    pub(in crate::conformance) status: u16,
+    pub(in crate::conformance) retry_after: bool,
+    pub(in crate::conformance) body: Vec<u8>,
 }
 
 impl Server {
     /// A server of all models in a folder.
-    pub(super) fn start(models: &Path, options: &[&str]) -> Result<Self> {
+    pub(in crate::conformance) fn start(models: &Path, options: &[&str]) -> Result<Self> {
         let mut command = program("hl-serve");
         command.args(["--bind", "127.0.0.1:0", "--log-format", "json"]).args(options).arg(models);
         let mut child =
@@ -57,20 +57,25 @@ impl Server {
         Ok(Self { child, address, agent: config.build().into(), log })
     }
 
-    pub(super) fn address(&self) -> &str {
+    pub(in crate::conformance) fn address(&self) -> &str {
         &self.address
     }
 
-    pub(super) fn id(&self) -> u32 {
+    pub(in crate::conformance) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(in crate::conformance) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// The answer to a request, whatever its status.
-    pub(super) fn ask(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
+    pub(in crate::conformance) fn ask(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer> {
         let request = self.agent.post(self.url(path));
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let mut response = request.send(body)?;
@@ -80,14 +85,14 @@ impl Server {
     }
 
     /// The JSON of an answer of status 200.
-    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value> {
+    pub(in crate::conformance) fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let answer = self.ask(path, &[], body.to_string().as_bytes())?;
         ensure!(answer.status == 200, "{}: {}", answer.status, String::from_utf8_lossy(&answer.body));
         serde_json::from_slice(&answer.body).context("not JSON")
     }
 
     /// The sum of a metric over its labels.
-    pub(super) fn metric(&self, name: &str) -> Result<f64> {
+    pub(in crate::conformance) fn metric(&self, name: &str) -> Result<f64> {
         let text = self.agent.get(self.url("/metrics")).call()?.body_mut().read_to_string()?;
         let of_metric = |line: &&str| line.split([' ', '{']).next() == Some(name);
         let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
@@ -95,7 +100,7 @@ impl Server {
     }
 
     /// Ends the server by SIGTERM. An error in its log is an error.
-    pub(super) fn stop(mut self) -> Result<()> {
+    pub(in crate::conformance) fn stop(mut self) -> Result<()> {
         let status = std::process::Command::new("kill").arg(self.child.id().to_string()).status()?;
         ensure!(status.success(), "cannot end the server");
         let status = self.child.wait()?;

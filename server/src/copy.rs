@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -88,17 +88,54 @@ pub(crate) fn is_ending() -> bool {
     folders().is_none()
 }
 
+/// How the names of folders of copies begin.
+const PREFIX: &str = "hl-serve-";
+/// The file in such a folder that its program holds locked. The lock of a program that was killed is free.
+const LOCK: &str = ".lock";
+
+/// Removes the copies of programs that were killed while they loaded a model.
+pub(crate) fn remove_abandoned() {
+    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let lock = File::open(entry.path().join(LOCK));
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            match fs::remove_dir_all(entry.path()) {
+                Ok(()) => {
+                    tracing::info!(folder = %entry.path().display(), "removed the copies of a program that was killed")
+                }
+                Err(error) => {
+                    tracing::warn!(folder = %entry.path().display(), %error, "cannot remove the copies of a program that was killed")
+                }
+            }
+        }
+    }
+}
+
 /// A folder of files, which is removed when this is dropped.
 #[derive(Debug)]
-struct Folder(TempDir);
+struct Folder {
+    folder: TempDir,
+    _lock: File,
+}
 
 impl Folder {
     fn new() -> io::Result<Self> {
         let mut folders = folders();
         let folders = folders.as_mut().ok_or_else(|| io::Error::other("the program ends"))?;
-        let folder = tempfile::Builder::new().prefix("hl-serve-").tempdir()?;
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
+        // The file has its name only when it is locked: no other program takes it for one that is abandoned. Where files cannot
+        // be locked, it never has it.
+        let unnamed = folder.path().join(".locking");
+        let lock = File::create(&unnamed)?;
+        if lock.try_lock().is_ok() {
+            fs::rename(unnamed, folder.path().join(LOCK))?;
+        }
         folders.insert(folder.path().to_owned());
-        Ok(Self(folder))
+        Ok(Self { folder, _lock: lock })
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
     }
 }
 
@@ -106,9 +143,9 @@ impl Drop for Folder {
     fn drop(&mut self) {
         // Under the lock: the program does not end between the two. If it fails, the folder is removed again at the end.
         if let Some(folders) = folders().as_mut()
-            && fs::remove_dir_all(self.0.path()).is_ok()
+            && fs::remove_dir_all(self.path()).is_ok()
         {
-            folders.remove(self.0.path());
+            folders.remove(self.path());
         }
     }
 }
@@ -170,7 +207,7 @@ impl Copy {
         };
         let folder = Folder::new().map_err(failed(path))?;
         let name = path.file_name().unwrap_or_default();
-        let copy = folder.0.path().join(name);
+        let copy = folder.path().join(name);
         copy_file(path, &copy)?;
         // What is wrong with a model is reported when it is opened.
         let data = data_files(&copy).unwrap_or_default();
@@ -197,7 +234,7 @@ impl Copy {
     pub(crate) fn name_originals(&self, message: &str, original: &Path) -> String {
         let parent = original.parent().unwrap_or(Path::new("")).display().to_string();
         let parent = if parent.is_empty() { parent } else { format!("{}/", parent.trim_end_matches('/')) };
-        message.replace(&format!("{}/", self.folder.0.path().display()), &parent)
+        message.replace(&format!("{}/", self.folder.path().display()), &parent)
     }
 }
 

@@ -146,6 +146,7 @@ impl Models {
         options: &TaggerOptions,
         metrics: &Metrics,
     ) -> Result<Self, ServeError> {
+        copy::remove_abandoned();
         let options = TaggerOptions { scores: has_scores(options), ..options.clone() };
         let mut models: BTreeMap<String, Arc<Model>> = BTreeMap::new();
         let mut opened: Vec<File> = Vec::new();

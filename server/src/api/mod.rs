@@ -78,7 +78,8 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
 
 /// Errors at addresses of the Open Inference Protocol have its form.
 async fn inference_errors(request: Request, next: Next) -> Response {
-    let is_inference = request.uri().path().starts_with("/v2");
+    let rest = request.uri().path().strip_prefix("/v2");
+    let is_inference = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let response = next.run(request).await;
     let problem = response.extensions().get::<Problem>().cloned();
     // Such as a name in the address that is not UTF-8: the framework answers in plain text.

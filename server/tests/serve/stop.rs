@@ -172,6 +172,35 @@ fn a_signal_while_a_model_is_loaded_leaves_no_copy() {
     assert_eq!(server.end().0, Some(0));
 }
 
+#[test]
+fn copies_of_a_program_that_was_killed_are_removed_and_others_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let temporary = folder.path().join("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    write_large(&folder.path().join("a.onnx"));
+    let mut command = program();
+    command.args(["--bind", "127.0.0.1:0", "a.onnx"]).env("TMPDIR", &temporary).current_dir(&folder);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let copies = || std::fs::read_dir(&temporary).unwrap().count();
+    let has_lock = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().path().join(".lock").exists();
+    eventually("the model is copied", || std::fs::read_dir(&temporary).unwrap().any(has_lock));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Another program's, which holds the lock.
+    let (others, foreign) = (temporary.join("hl-serve-others"), temporary.join("hl-serve-without-lock"));
+    std::fs::create_dir(&others).unwrap();
+    std::fs::create_dir(&foreign).unwrap();
+    let lock = std::fs::File::create(others.join(".lock")).unwrap();
+    lock.try_lock().unwrap();
+    assert_eq!(copies(), 3);
+
+    std::fs::copy(lexicon_tagger(), folder.path().join("b.onnx")).unwrap();
+    let mut check = program();
+    check.args(["--check", "b.onnx"]).env("TMPDIR", &temporary).current_dir(&folder);
+    assert!(check.output().unwrap().status.success());
+    assert_eq!((copies(), others.is_dir(), foreign.is_dir()), (2, true, true));
+}
+
 /// Exit code and stderr of a call that does not start a server.
 fn fails(folder: &std::path::Path, arguments: &str) -> String {
     let output = program().args(arguments.split_whitespace()).current_dir(folder).output().unwrap();

@@ -1,5 +1,6 @@
 //! The Python package: its wheel, installed where there is no compiler, passes its tests and finds the spans of `hl-run`.
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,8 +60,34 @@ pub(super) fn export(task: &str, model: &Path) -> Result<()> {
 fn of_package(command: &str) -> Command {
     let mut cargo = cargo();
     cargo.args([command, "--manifest-path"]).arg(root().join("python/Cargo.toml"));
-    cargo.env("CARGO_TARGET_DIR", target());
+    cargo.env("CARGO_TARGET_DIR", target()).env("CARGO_ENCODED_RUSTFLAGS", without_paths());
     cargo
+}
+
+/// Folders of this machine, and what programs name them.
+fn folders() -> [(PathBuf, &'static str); 2] {
+    let home = std::env::var_os("HOME").or_else(|| std::env::var_os("USERPROFILE")).unwrap_or_default();
+    let cargo =
+        std::env::var_os("CARGO_HOME").map_or_else(|| PathBuf::from(home).join(".cargo"), PathBuf::from);
+    let clone = root().canonicalize().unwrap_or_else(|_| root());
+    [(clone, "hyperloader"), (cargo, "cargo")]
+}
+
+/// Flags of rustc that keep the paths of this machine out of messages of panics.
+fn without_paths() -> String {
+    let flag = |(folder, name): &(PathBuf, &str)| format!("--remap-path-prefix={}={name}", folder.display());
+    folders().iter().map(flag).collect::<Vec<_>>().join("\x1f")
+}
+
+/// Whether a file has the path of a folder of this machine in it.
+fn has_no_path(file: &Path) -> Result<()> {
+    let bytes = fs::read(file).with_context(|| file.display().to_string())?;
+    for (folder, _) in folders() {
+        let path = folder.as_os_str().as_encoded_bytes();
+        let found = bytes.windows(path.len()).any(|window| window == path);
+        ensure!(!found, "`{}` has the path `{}` in it", file.display(), folder.display());
+    }
+    Ok(())
 }
 
 fn target() -> PathBuf {
@@ -81,7 +108,10 @@ pub(super) fn build() -> Result<PathBuf> {
     let wheels = tempfile::tempdir()?;
     let mut maturin = Command::new(&python);
     maturin.args(["-m", "maturin", "build", "--release", "--locked", "--out"]).arg(wheels.path());
-    commands::run(maturin.current_dir(&package).env("CARGO_TARGET_DIR", target()))?;
+    maturin.env("CARGO_TARGET_DIR", target()).env("CARGO_ENCODED_RUSTFLAGS", without_paths());
+    commands::run(maturin.current_dir(&package))?;
+    has_no_path(&programs.join(&name))?;
+    has_no_path(&target().join("release").join(format!("{DLL_PREFIX}_hyperloader{DLL_SUFFIX}")))?;
     let found = fs::read_dir(wheels.path())?.collect::<Result<Vec<_>, _>>()?;
     ensure!(found.len() == 1, "maturin wrote {} files, not one wheel", found.len());
     let kept = target().join("wheels").join(found[0].file_name());

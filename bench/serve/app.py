@@ -22,9 +22,10 @@ class Request(BaseModel):
 
 
 def source(text):
-    """`<extra_id_0> word <extra_id_1> ... </s>`, as hl-run encodes the words of a sentence."""
+    """`<extra_id_0> word <extra_id_1> ... </s>`, as hl-run encodes the words of a sentence. It also splits off punctuation, so that it has
+    more words to tag than this peer, which splits at spaces."""
     ids = []
-    words = text.lower().split()
+    words = text.split()
     for index, word in enumerate(words):
         ids.append(tokenizer.token_to_id(f"<extra_id_{index}>"))
         ids.extend(tokenizer.encode(word, add_special_tokens=False).ids)

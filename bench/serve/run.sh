@@ -51,9 +51,12 @@ fi
 widen() { "$built/examples/widen" --backbone fixtures/backbones/t5-nano --run "$run" --task mtop "$@"; }
 [ -f "$out/base/mtop.onnx" ] || widen "$out/base"
 [ -f "$out/int8/mtop.onnx" ] || { widen --precision int8 "$out/int8"; rm -r "$out/int8/hf"; }
-[ -f "$out/nano.onnx" ] || "$built/hl-export" --run "$run" --task mtop --output "$out/nano.onnx" --quiet
+if [ ! -f "$out/nano.onnx" ]; then
+  "$built/hl-export" --run "$run" --task mtop --output "$out/nano.onnx" --quiet
+  "$peer" bench/serve/plain.py "$out/nano.onnx" fixtures/backbones/t5-nano "$out/nano-hf"
+fi
 head -n 200 fixtures/corpora/mtop/en/test.txt | cut -f 4 > "$out/sentences.txt"
 # shellcheck disable=SC2086 # several flags may be given
 "$peer" bench/serve/bench.py --sentences "$out/sentences.txt" --hl-run "$built/hl-run" --hl-serve "$built/hl-serve" \
   --python "$peer" --model "base f32=$out/base/mtop.onnx=$out/base/hf" "base int8=$out/int8/mtop.onnx=$out/base/hf" \
-  "nano f32=$out/nano.onnx" ${BENCH_FLAGS:-} | tee "$out/results.md"
+  "nano f32=$out/nano.onnx=$out/nano-hf" ${BENCH_FLAGS:-} | tee "$out/results.md"

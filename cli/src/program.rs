@@ -14,6 +14,9 @@ use crate::exit::Exit;
 
 /// A program: its command line and what it does.
 pub trait Program: Parser {
+    /// Environment variables that libraries read, with the values that they have unless the user sets them.
+    const VARIABLES: &'static [(&'static str, &'static str)] = &[];
+
     /// The options that all programs have.
     fn common(&self) -> CommonArgs;
 
@@ -34,8 +37,19 @@ pub trait Program: Parser {
 /// - An error is printed with its causes and hints, and [`Program::classify`] gives the exit code.
 /// - A panic is a bug of the program: it ends with [`Exit::InternalError`].
 pub fn main<P: Program>() -> ExitCode {
+    set_variables(P::VARIABLES);
     std::panic::set_hook(Box::new(print_panic));
     catch_unwind(run::<P>).unwrap_or(Exit::InternalError).into()
+}
+
+fn set_variables(variables: &[(&str, &str)]) {
+    for (name, value) in variables.iter().filter(|(name, _)| std::env::var_os(name).is_none()) {
+        // SAFETY: no other thread runs yet.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::env::set_var(name, value);
+        }
+    }
 }
 
 fn run<P: Program>() -> Exit {

@@ -16,6 +16,8 @@ def library() -> str | None:
 
     The package is not imported: that takes time, and only its library is used.
     """
+    # Otherwise the library sends usage data to its maker as soon as it is loaded.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     if os.environ.get("ORT_DYLIB_PATH"):
         return None
     try:

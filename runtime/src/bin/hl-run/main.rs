@@ -42,6 +42,8 @@ fn main() -> ExitCode {
 }
 
 impl Program for Args {
+    const VARIABLES: &'static [(&'static str, &'static str)] = &[hyperloader_runtime::WITHOUT_TELEMETRY];
+
     fn common(&self) -> CommonArgs {
         self.common
     }

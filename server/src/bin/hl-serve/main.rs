@@ -25,6 +25,8 @@ fn main() -> ExitCode {
 }
 
 impl Program for Args {
+    const VARIABLES: &'static [(&'static str, &'static str)] = &[hyperloader_runtime::WITHOUT_TELEMETRY];
+
     fn common(&self) -> CommonArgs {
         self.common
     }

@@ -38,11 +38,13 @@ use hyperloader_trainer::train::TrainError;
 use crate::args::{Args, Command};
 
 fn main() -> ExitCode {
-    fix_cublas_workspace();
     hyperloader_cli::main::<Args>()
 }
 
 impl Program for Args {
+    /// cuBLAS adds numbers in one fixed order only with a workspace of fixed size. The size is libtorch's default.
+    const VARIABLES: &'static [(&'static str, &'static str)] = &[("CUBLAS_WORKSPACE_CONFIG", ":4096:8")];
+
     fn common(&self) -> CommonArgs {
         self.common
     }
@@ -77,17 +79,4 @@ fn exit_of(error: &(dyn Error + 'static)) -> Exit {
         train.is_some_and(TrainError::is_internal)
     });
     if internal { Exit::InternalError } else { Exit::UserError }
-}
-
-/// cuBLAS adds numbers in one fixed order only with a workspace of fixed size, which it reads from the environment. The
-/// size is libtorch's default.
-fn fix_cublas_workspace() {
-    const NAME: &str = "CUBLAS_WORKSPACE_CONFIG";
-    if std::env::var_os(NAME).is_none() {
-        // SAFETY: no other thread runs yet.
-        #[allow(unsafe_code)]
-        unsafe {
-            std::env::set_var(NAME, ":4096:8");
-        }
-    }
 }

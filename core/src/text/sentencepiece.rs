@@ -253,7 +253,7 @@ mod tests {
         its `add_dummy_prefix` is false, expected true
         piece 7, `s`, has the kind 4, which T5's vocabularies lack
         piece 7, `s`, has the score NaN
-        piece 8, `▁t`, is there twice
+        piece 8, `▁the`, is there twice
         piece 7, `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa`, has 513 bytes, expected 1 to 512
         piece 7, ``, has 0 bytes, expected 1 to 512
         it has 0 pieces of the kind `unknown`, expected one

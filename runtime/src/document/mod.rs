@@ -1,7 +1,7 @@
 //! Texts that are longer than the tagger takes: tagged in parts, whose tags are merged.
 //!
 //! A text is cut at the ends of its sentences (UAX 29), and each sentence is a part: models are trained on single sentences. A
-//! sentence over the limits, or longer than all training sentences, becomes windows that share words, so that a span near the end
+//! sentence over the limits, or longer than almost all training sentences, becomes windows that share words, so that a span near the end
 //! of one window is whole in the next.
 //! A text within the limits is one part, whatever it holds, unless [`Split::Sentences`] asks for its sentences.
 //!

@@ -32,11 +32,11 @@ struct Windows {
 }
 
 impl Windows {
-    /// The windows of a sentence of `words` words. One that is longer than all training sentences, probably several whose ends
-    /// nothing marks, has windows as long as a usual one.
+    /// The windows of a sentence of `words` words. One that is longer than almost all training sentences, probably several whose
+    /// ends nothing marks, has windows as long as a usual one.
     fn of(words: usize, limits: Limits) -> Self {
         match limits.trained {
-            Some(trained) if words > trained.longest.get() => {
+            Some(trained) if words > trained.long.get() => {
                 let words = limits.words.min(trained.median.get());
                 Self { limits: Limits { words, ..limits }, share: SHARE_OF_TRAINED }
             }
@@ -149,15 +149,15 @@ mod tests {
     }
 
     #[test]
-    fn sentences_longer_than_those_of_training_have_windows_as_long_as_a_usual_one() {
+    fn sentences_longer_than_almost_all_of_training_have_windows_as_long_as_a_usual_one() {
         let mut boundaries = vec![WORD; 20];
         boundaries[0] = Boundary::Sentence;
         let limits = Limits { words: 12, tokens: 100, trained: SentenceWords::of([6, 6, 12]) };
-        assert_eq!(ranges(&[1; 12], &boundaries, limits), [0..12], "as long as the longest");
+        assert_eq!(ranges(&[1; 12], &boundaries, limits), [0..12], "as long as a long one");
         assert_eq!(ranges(&[1; 13], &boundaries, limits), [0..6, 3..9, 6..12, 9..13]);
         boundaries[13] = Boundary::Sentence;
         assert_eq!(ranges(&[1; 20], &boundaries, limits), [0..6, 3..9, 6..12, 9..13, 13..20]);
-        // Sentences within the longest one may still be over the limits.
+        // Sentences that are not too long may still be over the limits.
         let few = Limits { words: 8, ..limits };
         assert_eq!(ranges(&[1; 12], &boundaries, few), [0..8, 6..12]);
         assert_eq!(ranges(&[1; 13], &boundaries, Limits { words: 4, ..limits })[..2], [0..4, 2..6]);

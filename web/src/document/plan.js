@@ -7,9 +7,9 @@ import { CLAUSE, SENTENCE } from "./boundaries.js";
  */
 
 /**
- * How many words training sentences have: half of them at most `median`.
+ * How many words training sentences have: half of them at most `median`, 99 in 100 at most `long`.
  *
- * @typedef {{ median: number, longest: number }} SentenceWords
+ * @typedef {{ median: number, long: number }} SentenceWords
  */
 
 /** @typedef {{ words: number, tokens: number, trained?: SentenceWords }} Limits */
@@ -48,7 +48,7 @@ export function plan(lengths, boundaries, limits) {
 }
 
 /**
- * The windows of one sentence, each as long as the limits allow. A sentence longer than all training sentences, probably several
+ * The windows of one sentence, each as long as the limits allow. A sentence longer than almost all training sentences, probably several
  * whose ends nothing marks, has windows as long as a usual one.
  *
  * @param {number} first
@@ -59,7 +59,7 @@ export function plan(lengths, boundaries, limits) {
  */
 function windows(first, last, lengths, boundaries, most) {
   const { trained } = most;
-  const isLong = trained !== undefined && last - first > trained.longest;
+  const isLong = trained !== undefined && last - first > trained.long;
   const limits = isLong ? { ...most, words: Math.min(most.words, trained.median) } : most;
   const share = isLong ? SHARE_OF_TRAINED : SHARE;
   /** @type {Part[]} */

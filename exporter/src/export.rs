@@ -299,6 +299,7 @@ impl Exporter {
             labels: task.labels.clone(),
             words: task.words,
             word_fit: task.word_fit,
+            sentence_words: task.sentence_words,
             max_source_len: manifest.max_source_len,
             max_target_len: interface.max_target_len,
             pad_token_id: interface.pad,

@@ -121,7 +121,8 @@ fn main() -> Result<()> {
         "| task | temperature | tags | ECE | spans | ECE | sentences | ECE |\n|---|---|---|---|---|---|---|---|"
     );
     for (name, Measured { temperature, tags, spans, sentences, .. }) in &measured {
-        let of_sentences: Reliability = sentences.iter().flatten().copied().map(Outcome::judged).collect();
+        let of_sentences: Reliability =
+            sentences.iter().flatten().map(|outcome| [outcome.judged()]).collect();
         print!("| {name} | {temperature:.3} ");
         for reliability in [tags, spans, &of_sentences] {
             print!("| {} | {:.4} ", reliability.count(), reliability.error());
@@ -187,14 +188,14 @@ impl Measured {
     fn add(&mut self, sentence: &Sentence, tagged: &Tagged) -> Option<()> {
         let scores = tagged.scores.as_ref()?;
         let correct = tagged.tags.iter().zip(&sentence.tags).map(|(tag, gold)| tag == gold);
-        self.tags.extend(scores.tags.iter().map(|score| score.score).zip(correct));
+        self.tags.add(scores.tags.iter().map(|score| score.score).zip(correct));
         let gold = bio_to_spans(&sentence.tags, SpanMode::Default);
         let found = bio_to_spans(&tagged.tags, SpanMode::Default);
         let outcome = |(span, tagged): (_, &hyperloader_runtime::TaggedSpan)| {
             Some(Outcome { score: tagged.score?.score, is_wrong: !gold.contains(span) })
         };
         let spans = found.iter().zip(&tagged.spans).map(outcome).collect::<Option<Vec<_>>>()?;
-        self.spans.extend(spans.iter().copied().map(Outcome::judged));
+        self.spans.add(spans.iter().copied().map(Outcome::judged));
         self.of_spans.push(spans);
         self.sentences.push(vec![Outcome { score: scores.score, is_wrong: tagged.tags != sentence.tags }]);
         Some(())

@@ -232,8 +232,7 @@ impl Tagger {
     /// If the tagger does not take the sentence as one.
     pub fn source_ids<W: AsRef<str>>(&self, words: &[W]) -> Result<Vec<u32>, SentenceError> {
         let (text, words) = self.reader.join(words)?;
-        let document =
-            Document::new(&*self.model, self.metadata.max_source_len, &text, &words, Split::Never)?;
+        let document = Document::new(&*self.model, &self.metadata, &text, &words, Split::Never)?;
         Ok(document.sources().iter().flat_map(|source| source.ids.clone()).collect())
     }
 
@@ -257,7 +256,7 @@ impl Tagger {
     }
 
     fn prepare_split(&self, text: String, words: Vec<Word>) -> Result<PreparedText, SentenceError> {
-        let document = Document::new(&*self.model, self.metadata.max_source_len, &text, &words, self.split)?;
+        let document = Document::new(&*self.model, &self.metadata, &text, &words, self.split)?;
         Ok(PreparedText { text, words, document })
     }
 

@@ -95,7 +95,9 @@ fn a_calibration_goes_from_training_to_the_file_and_holds_for_its_weights_only()
     // ATIS has four validation sentences here.
     assert_eq!(calibration.tasks.keys().collect::<Vec<_>>(), ["movie"]);
     let movie = &calibration.tasks["movie"];
-    assert_eq!((movie.fitted_on, movie.tested_on), (10, 10));
+    assert_eq!((movie.fitted_on, movie.tested_on), (10, 20));
+    let chance = movie.after.error_by_chance().unwrap();
+    assert!(chance > 0.0 && movie.before.error_by_chance().is_some(), "{chance}");
     assert!(movie.calibration.temperature > 0.0 && movie.after.count() == movie.before.count());
     let report = std::fs::read_to_string(place.path("runs/run/report.html")).unwrap();
     assert_eq!(report.matches("reliability of scores").count(), 1);

@@ -1,7 +1,7 @@
 //! Calibration of a task's scores on its validation sentences (docs/scores.md#calibration).
 //!
-//! Every second sentence belongs to the half that the temperature and the maps are fitted on. The other half, on which nothing
-//! is fitted, shows how reliable the scores are, and tests thresholds.
+//! Every second sentence belongs to the half that the temperature and the maps are fitted on. The other half tests thresholds.
+//! How reliable the scores are is shown by both: each half has the scores of a fit on the other (cross-fitting).
 
 use hyperloader_core::calibration::map::{ScoreMap, ScoreMaps};
 use hyperloader_core::calibration::reliability::Reliability;
@@ -11,6 +11,7 @@ use hyperloader_core::calibration::{Calibration, Judged, Outcome, temperature};
 use hyperloader_core::run::{Change, TaskCalibration};
 use hyperloader_core::text::scores::{Score, rounded};
 use hyperloader_core::text::spans::{Span, SpanMode, bio_to_spans};
+use hyperloader_core::text::target::Alignment;
 
 use crate::data::Example;
 use crate::evaluate::EvaluationError;
@@ -41,30 +42,23 @@ pub(crate) fn calibrate_task(
         return Ok(None);
     }
     let half = |odd: usize| sentences.iter().copied().skip(odd).step_by(2).collect::<Vec<_>>();
-    let [fitted, tested] = [half(0), half(1)];
-    let temperatures = [1.0, scorer.fit(&fitted)?];
-    let [fitted_scores, tested_scores] =
-        [scorer.score(&fitted, &temperatures)?, scorer.score(&tested, &temperatures)?];
-    let [none, fit] = [Fit::default(), Fit::new(&fitted_scores)];
-    let sentences = [&fitted_scores, &tested_scores].map(|scores| fit.sentences(scores));
-    let spans = [&fitted_scores, &tested_scores].map(|scores| fit.spans(scores));
-    let judged = |outcomes: &[Outcome]| outcomes.iter().copied().map(Outcome::judged).collect();
+    let halves = [half(0), half(1)];
+    let temperatures = [1.0, scorer.fit(&halves[0])?, scorer.fit(&halves[1])?];
+    let scores = [scorer.score(&halves[0], &temperatures)?, scorer.score(&halves[1], &temperatures)?];
+    let [fit, other] = [Fit::new(&scores[0], 1), Fit::new(&scores[1], 2)];
+    let none = Fit::default();
+    let change = |of: fn(&Fit, &[ScoredSentence]) -> Vec<Vec<Judged>>| Change {
+        before: scores.iter().flat_map(|scores| of(&none, scores)).collect(),
+        after: [of(&other, &scores[0]), of(&fit, &scores[1])].into_iter().flatten().collect(),
+    };
+    let Change { before, after } = change(Fit::tags);
     Ok(Some(TaskCalibration {
-        calibration: Calibration {
-            temperature: temperatures[fit.temperature],
-            alignment: decoding.alignment,
-            maps: fit.maps,
-            selection: Some(SelectionTable::new(&sentences[0], &sentences[1])),
-            spans: Some(SpanTable::new(&spans[0], &spans[1])),
-        },
-        fitted_on: fitted.len(),
-        tested_on: tested.len(),
-        before: none.tags(&tested_scores),
-        after: fit.tags(&tested_scores),
-        sentences: Some(Change {
-            before: judged(&none.sentences(&tested_scores)),
-            after: judged(&sentences[1]),
-        }),
+        calibration: fit.calibration(&temperatures, &scores, decoding.alignment),
+        fitted_on: halves[0].len(),
+        tested_on: sentences.len(),
+        before,
+        after,
+        sentences: Some(change(Fit::judged_sentences)),
     }))
 }
 
@@ -77,28 +71,49 @@ struct Fit {
 }
 
 impl Fit {
-    /// The fit on `sentences`, which are scored at temperature 1 and at the one with the least log loss. The second is used if
-    /// it lowers the expected calibration error of the tags; a lower log loss does not always.
-    fn new(sentences: &[ScoredSentence]) -> Self {
-        let [one, other] = [0, 1].map(|temperature| Self { temperature, ..Self::default() });
-        let is_better = other.tags(sentences).error() < one.tags(sentences).error();
-        let temperature = usize::from(is_better);
-        let tags = |sentence: &ScoredSentence| -> Vec<Judged> {
-            let tags = sentence.tags(temperature);
-            tags.map(|(score, is_correct)| (score.probability(), is_correct)).collect()
-        };
-        let outcomes = sentences.iter().filter_map(|sentence| sentence.outcome(temperature));
+    /// The fit on `sentences`, which are scored at temperature 1 and, with the index `candidate`, at the one with the least log
+    /// loss. The second is used if it lowers the expected calibration error of the tags; a lower log loss does not always.
+    fn new(sentences: &[ScoredSentence], candidate: usize) -> Self {
+        let [one, other] = [0, candidate].map(|temperature| Self { temperature, ..Self::default() });
+        let error = |fit: &Self| fit.tags(sentences).into_iter().collect::<Reliability>().error();
+        let temperature = if error(&other) < error(&one) { candidate } else { 0 };
+        let unmapped = Self { temperature, ..Self::default() };
         let maps = ScoreMaps {
-            tag: ScoreMap::fit(&sentences.iter().map(tags).collect::<Vec<_>>()),
-            sentence: ScoreMap::fit(&outcomes.map(|outcome| vec![outcome.judged()]).collect::<Vec<_>>()),
+            tag: ScoreMap::fit(&unmapped.tags(sentences)),
+            sentence: ScoreMap::fit(&unmapped.judged_sentences(sentences)),
         };
         Self { temperature, maps }
     }
 
-    /// The reliability of the tags of `sentences`.
-    fn tags(&self, sentences: &[ScoredSentence]) -> Reliability {
-        let tags = sentences.iter().flat_map(|sentence| sentence.tags(self.temperature));
-        tags.map(|(score, is_correct)| (self.maps.of_tag(score.probability()), is_correct)).collect()
+    /// What is exported. Thresholds are chosen by the half of the sentences that the fit was made on, the first of `scores`, and
+    /// tested on the other.
+    fn calibration(
+        &self,
+        temperatures: &[f64],
+        scores: &[Vec<ScoredSentence>; 2],
+        alignment: Alignment,
+    ) -> Calibration {
+        let [choose_by, test_on] = scores;
+        let selection = SelectionTable::new(&self.sentences(choose_by), &self.sentences(test_on));
+        let spans = SpanTable::new(&self.spans(choose_by), &self.spans(test_on));
+        Calibration {
+            temperature: temperatures[self.temperature],
+            alignment,
+            maps: self.maps,
+            selection: Some(selection),
+            spans: Some(spans),
+        }
+    }
+
+    /// The score of each tag of `sentences`, and whether the tag is correct.
+    fn tags(&self, sentences: &[ScoredSentence]) -> Vec<Vec<Judged>> {
+        let mapped = |(score, is_correct): (Score, bool)| (self.maps.of_tag(score.probability()), is_correct);
+        sentences.iter().map(|sentence| sentence.tags(self.temperature).map(mapped).collect()).collect()
+    }
+
+    /// The score of each of `sentences` that is tagged whole, and whether all its tags are correct.
+    fn judged_sentences(&self, sentences: &[ScoredSentence]) -> Vec<Vec<Judged>> {
+        self.sentences(sentences).into_iter().map(|outcome| vec![outcome.judged()]).collect()
     }
 
     /// The outcomes of those of `sentences` that are tagged whole.
@@ -278,7 +293,7 @@ mod tests {
         for (scores, expected) in [([0.9, 0.5], 1), ([0.5, 0.9], 0), ([0.7, 0.7], 0)] {
             let (example, scored) = sentence(half, scores);
             let sentences = [ScoredSentence { windows: vec![(&example, scored)] }];
-            assert_eq!(Fit::new(&sentences).temperature, expected, "{scores:?}");
+            assert_eq!(Fit::new(&sentences, 1).temperature, expected, "{scores:?}");
         }
     }
 }

@@ -30,6 +30,7 @@ const FORMAT = 2;
  * @property {string} task
  * @property {string[]} labels
  * @property {import("./words.js").WordSplitting} words
+ * @property {import("./document/plan.js").SentenceWords} [sentence_words]
  * @property {number} max_source_len
  * @property {number} max_target_len
  * @property {number} pad_token_id
@@ -49,6 +50,7 @@ const FORMAT = 2;
 const isText = (/** @type {unknown} */ value) => typeof value === "string";
 const isFileName = (/** @type {unknown} */ value) => typeof value === "string" && /^[^/\\]+$/.test(value);
 const isCount = (/** @type {unknown} */ value) => Number.isInteger(value) && Number(value) >= 0;
+const isLength = (/** @type {unknown} */ value) => isCount(value) && value !== 0;
 const isFlag = (/** @type {unknown} */ value) => typeof value === "boolean";
 const isNumber = (/** @type {unknown} */ value) => Number.isFinite(value);
 const isDivisor = (/** @type {unknown} */ value) => isNumber(value) && Number(value) > 0;
@@ -65,6 +67,11 @@ const FIELDS = [
   { expected: "a list of texts", is: isList(isText), paths: ["tagger.labels", "graphs.memory"] },
   { expected: "true or false", is: isFlag, paths: ["tagger.words.lowercase"] },
   { expected: "text", is: isAbsentOr(isText), paths: ["tagger.source_prefix"] },
+  {
+    expected: "an object with a median and a long above 0",
+    is: isAbsentOr((words) => isLength(words?.median) && isLength(words?.long)),
+    paths: ["tagger.sentence_words"],
+  },
   { expected: "a table of numbers", is: isAbsentOr(isList(isList(isNumber))), paths: ["tagger.drafter"] },
   {
     expected: "an object with a temperature above 0",

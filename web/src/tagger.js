@@ -145,6 +145,7 @@ export class Tagger {
       other: prefix.length + 2,
       maxWords: mostWords(grammar, tagger.max_target_len),
       maxSourceLen: tagger.max_source_len,
+      sentenceWords: tagger.sentence_words ?? undefined,
     };
   }
 

@@ -37,6 +37,18 @@ test("parts keep the limits, share words, and leave out words that never fit", (
   assert.deepEqual(plan([9, 9], [SENTENCE, WORD], { words: 5, tokens: 4 }), { parts: [], unread: [0, 1] });
 });
 
+test("sentences longer than those of training have windows as long as a usual one", () => {
+  const limits = { words: 12, tokens: 100, trained: { median: 6, long: 12 } };
+  const ranges = (count, most = limits) => {
+    const boundaries = Array.from({ length: count }, (_, at) => (at === 0 || at === 13 ? SENTENCE : WORD));
+    return plan(boundaries.map(() => 1), boundaries, most).parts.map(({ start, end }) => [start, end]);
+  };
+  assert.deepEqual(ranges(12), [[0, 12]]);
+  assert.deepEqual(ranges(13), [[0, 6], [3, 9], [6, 12], [9, 13]]);
+  assert.deepEqual(ranges(20), [[0, 6], [3, 9], [6, 12], [9, 13], [13, 20]]);
+  assert.deepEqual(ranges(12, { ...limits, words: 8 }), [[0, 8], [6, 12]]);
+});
+
 test("windows are not joined inside a span of either", () => {
   const parts = [{ start: 0, end: 6, continues: false }, { start: 2, end: 8, continues: true }];
   const joint = (first, second) => decided(parts, [first.split(" "), second.split(" ")])[0].end;

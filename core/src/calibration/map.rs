@@ -68,12 +68,13 @@ impl ScoreMap {
         for fold in 0..FOLDS {
             let part = |is_left_out: bool| {
                 let groups = groups.iter().enumerate();
-                let groups = groups.filter(move |(at, _)| (at % FOLDS == fold) == is_left_out);
-                groups.flat_map(|(_, group)| group).copied()
+                groups.filter(move |(at, _)| (at % FOLDS == fold) == is_left_out).map(|(_, group)| group)
             };
-            let map = Self::of(&part(false).collect::<Vec<_>>())?;
-            before.extend(part(true));
-            after.extend(part(true).map(|(score, is_correct)| (map.apply(score), is_correct)));
+            let map = Self::of(&part(false).flatten().copied().collect::<Vec<_>>())?;
+            for group in part(true) {
+                before.add(group.iter().copied());
+                after.add(group.iter().map(|(score, is_correct)| (map.apply(*score), *is_correct)));
+            }
         }
         let helps = after.error() < before.error();
         helps.then(|| Self::of(&groups.iter().flatten().copied().collect::<Vec<_>>())).flatten()
@@ -254,10 +255,10 @@ mod tests {
     }
 
     fn error(groups: &[Vec<Judged>], map: impl Fn(f64) -> f64) -> f64 {
+        let mapped = |(score, is_correct): &Judged| (map(*score), *is_correct);
         groups
             .iter()
-            .flatten()
-            .map(|(score, is_correct)| (map(*score), *is_correct))
+            .map(|group| group.iter().map(mapped).collect::<Vec<_>>())
             .collect::<Reliability>()
             .error()
     }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::calibration::Calibration;
 use crate::format::packed;
 use crate::text::drafter::Transitions;
+use crate::text::sentence_words::SentenceWords;
 use crate::text::words::{WordFit, WordSplitting};
 
 /// Version of the file's layout that this code writes and reads.
@@ -136,6 +137,9 @@ pub struct TaggerMetadata {
     /// How well that reproduces the tokens of the training corpus; absent if they are not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub word_fit: Option<WordFit>,
+    /// How many words the training sentences have, by which long sentences are cut; absent if not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentence_words: Option<SentenceWords>,
     /// Longest source in tokens, `</s>` included.
     pub max_source_len: usize,
     /// Longest target in tokens, `</s>` included; 0 and absent if no target is written.
@@ -215,11 +219,12 @@ impl TaggerMetadata {
             return Err(MetadataError::Version { found });
         }
         // The other fields are text, which must not be parsed: a task may be named `7`.
-        const JSON: [&str; 14] = [
+        const JSON: [&str; 15] = [
             "format",
             "labels",
             "words",
             "word_fit",
+            "sentence_words",
             "max_source_len",
             "max_target_len",
             "pad_token_id",
@@ -278,6 +283,7 @@ mod tests {
             labels: vec!["place".into(), "a\"b".into()],
             words: WordSplitting { rule: WordRule::Punctuation, lowercase: true },
             word_fit: Some(WordFit { splitting: WordSplitting::default(), tokens: 9, reproduced: 7 }),
+            sentence_words: SentenceWords::of([4, 9, 30]),
             max_source_len: 128,
             max_target_len: 127,
             pad_token_id: 0,

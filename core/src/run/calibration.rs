@@ -30,7 +30,8 @@ pub struct TaskCalibration {
     pub calibration: Calibration,
     /// Number of validation sentences in the half that the temperature (at most 500 of them) and the maps were fitted on.
     pub fitted_on: usize,
-    /// Number of other validation sentences: those that all other numbers were counted on.
+    /// Number of validation sentences that the reliability was counted on: all, each with the scores of a fit on the half that it
+    /// is not in. In older files, those of the other half.
     pub tested_on: usize,
     /// Reliability of these sentences' tags without calibration.
     pub before: Reliability,

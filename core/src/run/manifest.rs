@@ -14,6 +14,7 @@ use crate::backbone::{BackboneConfig, BackboneKind};
 use crate::files::hexadecimal;
 use crate::method::{MethodConfig, MethodError, TaskShape, TrainableTensor};
 use crate::text::labels::bio_tags;
+use crate::text::sentence_words::SentenceWords;
 use crate::text::words::{WordFit, WordSplitting};
 
 /// The version of the folder's layout that this code writes and reads.
@@ -160,6 +161,9 @@ pub struct Task {
     /// How well that reproduces the corpus' own tokens; absent if it has none, and in runs made before this was counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub word_fit: Option<WordFit>,
+    /// How many words its training sentences have; absent in runs made before this was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentence_words: Option<SentenceWords>,
     /// Number of training sentences.
     pub train_sentences: usize,
     /// SHA-256 over the ids of its training examples; a resumed run must train on the same.

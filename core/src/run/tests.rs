@@ -20,6 +20,7 @@ fn new_run(folder: &Path) -> Run {
         labels: vec!["place".to_owned()],
         words: WordSplitting::default(),
         word_fit: None,
+        sentence_words: None,
         train_sentences: 3,
         train_sha256: String::new(),
     };

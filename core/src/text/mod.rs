@@ -6,6 +6,7 @@
 //! - [`scheme_observer`]: which scheme the tags of a file are written in
 //! - [`labels`]: a task's label inventory
 //! - [`writable`]: whether a model can write the labels
+//! - [`sentence_words`]: how many words training sentences have
 //! - [`sentinels`]: the ids that separate words in SentT'
 //! - [`sentt`]: SentT', the source and target form of a T5
 //! - `sentencepiece`: T5's original vocabulary as a `tokenizer.json`
@@ -24,6 +25,7 @@ pub mod scheme;
 mod scheme_form;
 pub mod scheme_observer;
 pub mod scores;
+pub mod sentence_words;
 mod sentencepiece;
 pub mod sentinels;
 pub mod sentt;

@@ -86,6 +86,7 @@ fn manifest(import: &Import, foreign: &Foreign, backbone: &dyn Backbone) -> Resu
         labels: import.labels.clone(),
         words: import.words,
         word_fit: None,
+        sentence_words: None,
         train_sentences: 0,
         train_sha256: String::new(),
     };

@@ -42,6 +42,7 @@ pub(crate) fn write_run(
         labels: ["datetime", "location", "name"].map(str::to_owned).to_vec(),
         words: WordSplitting::default(),
         word_fit: None,
+        sentence_words: None,
         train_sentences: 100,
         train_sha256: String::new(),
     };

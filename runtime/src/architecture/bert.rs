@@ -217,6 +217,7 @@ mod tests {
             labels: vec!["city".into(), "food".into()],
             words: WordSplitting::default(),
             word_fit: None,
+            sentence_words: None,
             max_source_len: 16,
             max_target_len: 0,
             pad_token_id: 0,

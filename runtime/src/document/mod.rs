@@ -1,7 +1,8 @@
 //! Texts that are longer than the tagger takes: tagged in parts, whose tags are merged.
 //!
 //! A text is cut at the ends of its sentences (UAX 29), and each sentence is a part: models are trained on single sentences. A
-//! sentence over the limits becomes windows that share words, so that a span near the end of one window is whole in the next.
+//! sentence over the limits, or longer than almost all training sentences, becomes windows that share words, so that a span near the end
+//! of one window is whole in the next.
 //! A text within the limits is one part, whatever it holds, unless [`Split::Sentences`] asks for its sentences.
 //!
 //! - [`boundaries`]: where sentences and clauses end
@@ -15,6 +16,7 @@ mod plan;
 use std::ops::Range;
 use std::sync::Arc;
 
+use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_core::text::scores::Score;
 use hyperloader_core::text::source::CodingError;
 use hyperloader_core::text::target::Alignment;
@@ -53,14 +55,14 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// The document of `words`, which lie in `text`, for a tagger that takes `max_source_len` tokens, in one part or, as
-    /// `split` says, in several.
+    /// The document of `words`, which lie in `text`, for a tagger with this `metadata`, in one part or, as `split` says, in
+    /// several.
     ///
     /// # Errors
     /// If there is no word or the tokenizer fails, and, with [`Split::Never`], if the text is over the limits.
     pub(crate) fn new(
         model: &dyn Model,
-        max_source_len: usize,
+        metadata: &TaggerMetadata,
         text: &str,
         words: &[Word],
         split: Split,
@@ -69,7 +71,8 @@ impl Document {
             return Err(SentenceError::NoWord);
         }
         let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-        let in_parts = || Self::in_parts(model, max_source_len, text, words, &texts);
+        let in_parts = || Self::in_parts(model, metadata, text, words, &texts);
+        let max_source_len = metadata.max_source_len;
         match split {
             Split::Sentences => return in_parts(),
             Split::Long if texts.len() > model.max_words() => return in_parts(),
@@ -92,14 +95,14 @@ impl Document {
 
     fn in_parts(
         model: &dyn Model,
-        max_source_len: usize,
+        metadata: &TaggerMetadata,
         text: &str,
         words: &[Word],
         texts: &[&str],
     ) -> Result<Self, SentenceError> {
         let lengths = model.lengths(texts)?;
-        let tokens = max_source_len.saturating_sub(lengths.other);
-        let limits = Limits { words: model.max_words(), tokens };
+        let tokens = metadata.max_source_len.saturating_sub(lengths.other);
+        let limits = Limits { words: model.max_words(), tokens, trained: metadata.sentence_words };
         let (parts, unread) = plan(&lengths.words, &boundaries(text, words), limits);
         let source = |part: &Part| model.source(&texts[part.words.clone()]).map(Arc::new);
         let sources = parts.iter().map(source).collect::<Result<_, _>>()?;

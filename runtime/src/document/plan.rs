@@ -2,12 +2,16 @@
 
 use std::ops::Range;
 
+use hyperloader_core::text::sentence_words::SentenceWords;
+
 use super::boundaries::Boundary;
 
 /// Most words that two windows of a sentence share: half of them on each side of the place where their tags are joined.
 const OVERLAP: usize = 16;
 /// Windows share at most one word in this many.
 const SHARE: usize = 3;
+/// The same for windows as long as training sentences. They are short, so spans often lie at their ends.
+const SHARE_OF_TRAINED: usize = 2;
 
 /// A part's limits.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +20,29 @@ pub(super) struct Limits {
     pub(super) words: usize,
     /// Most tokens of the words together.
     pub(super) tokens: usize,
+    /// The words of training sentences, if they are known.
+    pub(super) trained: Option<SentenceWords>,
+}
+
+/// How a sentence becomes windows.
+#[derive(Debug, Clone, Copy)]
+struct Windows {
+    limits: Limits,
+    share: usize,
+}
+
+impl Windows {
+    /// The windows of a sentence of `words` words. One that is longer than almost all training sentences, probably several whose
+    /// ends nothing marks, has windows as long as a usual one.
+    fn of(words: usize, limits: Limits) -> Self {
+        match limits.trained {
+            Some(trained) if words > trained.long.get() => {
+                let words = limits.words.min(trained.median.get());
+                Self { limits: Limits { words, ..limits }, share: SHARE_OF_TRAINED }
+            }
+            _ => Self { limits, share: SHARE },
+        }
+    }
 }
 
 /// Words that are tagged together.
@@ -45,7 +72,7 @@ pub(super) fn plan(lengths: &[usize], boundaries: &[Boundary], limits: Limits) -
     (parts, unread)
 }
 
-/// The windows of one sentence, each as long as the limits allow.
+/// The windows of one sentence, each as long as its limits allow.
 fn windows(
     sentence: Range<usize>,
     lengths: &[usize],
@@ -53,6 +80,7 @@ fn windows(
     limits: Limits,
     parts: &mut Vec<Part>,
 ) {
+    let Windows { limits, share } = Windows::of(sentence.len(), limits);
     let furthest = |start: usize| furthest(start, sentence.end, lengths, limits);
     let mut start = sentence.start;
     // Where the window before ended.
@@ -68,7 +96,7 @@ fn windows(
         if end == sentence.end {
             return;
         }
-        let shared = OVERLAP.min((end - start) / SHARE);
+        let shared = OVERLAP.min((end - start) / share);
         // The next window must reach further, and a word is in at most two windows. A word alone always fits.
         start = (covered.max(end - shared)..end).find(|start| furthest(*start) > end).unwrap_or(end);
         covered = end;
@@ -93,6 +121,8 @@ mod tests {
 
     const WORD: Boundary = Boundary::Word;
 
+    const LIMITS: Limits = Limits { words: 5, tokens: 4, trained: None };
+
     fn ranges(lengths: &[usize], boundaries: &[Boundary], limits: Limits) -> Vec<Range<usize>> {
         plan(lengths, boundaries, limits).0.into_iter().map(|part| part.words).collect()
     }
@@ -102,7 +132,7 @@ mod tests {
         let mut boundaries = vec![WORD; 30];
         boundaries[0] = Boundary::Sentence;
         boundaries[4] = Boundary::Sentence;
-        let limits = Limits { words: 12, tokens: 100 };
+        let limits = Limits { words: 12, tokens: 100, trained: None };
         assert_eq!(ranges(&[1; 30], &boundaries, limits), [0..4, 4..16, 12..24, 20..30]);
         // A window ends with a clause if there is one near its end.
         boundaries[14] = Boundary::Clause;
@@ -111,18 +141,34 @@ mod tests {
 
     #[test]
     fn words_that_take_too_many_tokens_are_left_out() {
-        let (parts, unread) = plan(&[2, 9, 2, 2], &[WORD; 4], Limits { words: 5, tokens: 4 });
+        let (parts, unread) = plan(&[2, 9, 2, 2], &[WORD; 4], LIMITS);
         let ranges: Vec<_> = parts.iter().map(|part| part.words.clone()).collect();
         assert_eq!((ranges, unread), (vec![0..1, 2..4], vec![1]));
         assert!(parts.iter().all(|part| !part.continues));
-        assert_eq!(plan(&[9, 9], &[WORD; 2], Limits { words: 5, tokens: 4 }), (vec![], vec![0, 1]));
+        assert_eq!(plan(&[9, 9], &[WORD; 2], LIMITS), (vec![], vec![0, 1]));
+    }
+
+    #[test]
+    fn sentences_longer_than_almost_all_of_training_have_windows_as_long_as_a_usual_one() {
+        let mut boundaries = vec![WORD; 20];
+        boundaries[0] = Boundary::Sentence;
+        let limits = Limits { words: 12, tokens: 100, trained: SentenceWords::of([6, 6, 12]) };
+        assert_eq!(ranges(&[1; 12], &boundaries, limits), [0..12], "as long as a long one");
+        assert_eq!(ranges(&[1; 13], &boundaries, limits), [0..6, 3..9, 6..12, 9..13]);
+        boundaries[13] = Boundary::Sentence;
+        assert_eq!(ranges(&[1; 20], &boundaries, limits), [0..6, 3..9, 6..12, 9..13, 13..20]);
+        // Sentences that are not too long may still be over the limits.
+        let few = Limits { words: 8, ..limits };
+        assert_eq!(ranges(&[1; 12], &boundaries, few), [0..8, 6..12]);
+        assert_eq!(ranges(&[1; 13], &boundaries, Limits { words: 4, ..limits })[..2], [0..4, 2..6]);
     }
 
     proptest! {
         #[test]
         fn parts_hold_every_word_that_fits_and_keep_the_limits(
             words in prop::collection::vec((0usize..9, 0usize..20), 0..200),
-            limits in (1usize..30, 1usize..40).prop_map(|(words, tokens)| Limits { words, tokens }),
+            limits in (1usize..30, 1usize..40, prop::collection::vec(0usize..40, 0..3))
+                .prop_map(|(words, tokens, trained)| Limits { words, tokens, trained: SentenceWords::of(trained) }),
         ) {
             let (lengths, boundaries): (Vec<usize>, Vec<Boundary>) = words
                 .into_iter()

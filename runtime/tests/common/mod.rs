@@ -77,6 +77,7 @@ pub(crate) fn metadata() -> TaggerMetadata {
         labels: vec!["date_time".into(), "place".into()],
         words: WordSplitting { rule: WordRule::Punctuation, lowercase: true },
         word_fit: None,
+        sentence_words: None,
         max_source_len: MAX_SOURCE_LEN,
         max_target_len: MAX_TARGET_LEN,
         pad_token_id: 0,

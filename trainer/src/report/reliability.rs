@@ -24,26 +24,40 @@ pub(super) fn section(calibration: &TaskCalibration) -> Result<Markup, PlotError
     Ok(html! {
         h3 { "Scores on validation data" }
         table {
-            thead { tr { th { "scores of" } th { "number" } th { "ECE before" } th { "ECE after" } th { "mapped" } } }
+            thead {
+                tr { th { "scores of" } th { "number" } th { "" } th { "ECE" } th { "by chance" } th { "debiased" } }
+            }
             tbody {
                 @for (name, before, after, map) in rows {
-                    tr {
-                        th { (name) }
-                        td { (after.count()) }
-                        td { (format!("{:.4}", before.error())) }
-                        td { (format!("{:.4}", after.error())) }
-                        td { @if map.is_some() { "yes" } @else { "no" } }
-                    }
+                    (row(name, "before", before))
+                    (row(name, if map.is_some() { "after, mapped" } else { "after" }, after))
                 }
             }
         }
         p.note {
-            "ECE is the expected calibration error on " (tested_on) " sentences. The temperature, "
-            (format!("{:.3}", calibration.temperature)) ", and the maps of scores were fitted on " (fitted_on)
-            " others. Points on the diagonal are reliable: a share of correct tags equal to the score."
+            "ECE is the expected calibration error on " (tested_on) " sentences, by chance the one that calibrated scores would "
+            "show on so few on average, and debiased the root mean square without what chance adds. Each half of the sentences "
+            "has the scores of a fit on the other. The temperature, " (format!("{:.3}", calibration.temperature))
+            ", and the maps that are exported were fitted on " (fitted_on) " of them. "
+            "Points on the diagonal are reliable: a share of correct tags equal to the score."
         }
         figure.square { (PreEscaped(plot)) }
     })
+}
+
+fn row(name: &str, when: &str, reliability: &Reliability) -> Markup {
+    let number = |number: f64| format!("{number:.4}");
+    let known = |estimate: Option<f64>| estimate.map_or_else(|| "unknown".to_owned(), number);
+    html! {
+        tr {
+            th { (name) }
+            td { (reliability.count()) }
+            td { (when) }
+            td { (number(reliability.error())) }
+            td { (known(reliability.error_by_chance())) }
+            td { (known(reliability.debiased_error())) }
+        }
+    }
 }
 
 fn svg(before: &Reliability, after: &Reliability) -> Result<String, Box<dyn Error>> {
@@ -109,7 +123,7 @@ mod tests {
     fn the_plot_has_a_point_for_each_bin_with_tags() {
         let mut before = Reliability::default();
         assert!(svg(&before, &before).is_ok(), "no tags");
-        before.extend([(0.95, true), (0.97, false), (0.2, false)]);
+        before.add([(0.95, true), (0.97, false), (0.2, false)]);
         let found = points(&before);
         assert_eq!(found.len(), 2);
         assert!((found[1].0 - 0.96).abs() < 1e-12 && (found[1].1 - 0.5).abs() < 1e-12);

@@ -5,6 +5,7 @@ use std::path::Path;
 use hyperloader_core::backbone::registry::Architecture;
 use hyperloader_core::files::{FileError, hexadecimal, sha256, write_atomic};
 use hyperloader_core::run::{self, BackboneReference, HubReference, Manifest, Run, Task};
+use hyperloader_core::text::sentence_words::SentenceWords;
 use hyperloader_core::weights::tensors::Tensors;
 use sha2::{Digest, Sha256};
 use tch::Device;
@@ -82,6 +83,10 @@ impl Materials {
             // Older runs have the splitting of the layout, which was not compared with the corpus.
             if then.word_fit.is_none() {
                 (now.words, now.word_fit) = (then.words, None);
+            }
+            // Nor did they count the words of sentences.
+            if then.sentence_words.is_none() {
+                now.sentence_words = None;
             }
             if now != *then {
                 return Err(changed(format!("the corpus of task `{}`", then.name)));
@@ -162,6 +167,7 @@ impl Materials {
             labels: data.labels.iter().map(str::to_owned).collect(),
             words: data.words,
             word_fit: data.word_fit,
+            sentence_words: SentenceWords::of(data.train.iter().map(|example| example.words.len())),
             train_sentences: data.train.len(),
             train_sha256: train_hash(data),
         };

@@ -11,6 +11,7 @@ import { plan } from "./plan.js";
  * @property {number} other All other tokens of a source.
  * @property {number} maxWords
  * @property {number} maxSourceLen
+ * @property {import("./plan.js").SentenceWords} [sentenceWords] The words of training sentences, if they are known.
  */
 
 /**
@@ -47,7 +48,7 @@ export function makeDocument(encoder, text, words, split) {
     }
     if (split === "never") throw tooLong(length, "tokens", encoder.maxSourceLen);
   }
-  const limits = { words: encoder.maxWords, tokens: Math.max(0, encoder.maxSourceLen - encoder.other) };
+  const limits = { words: encoder.maxWords, tokens: Math.max(0, encoder.maxSourceLen - encoder.other), trained: encoder.sentenceWords };
   const { parts, unread } = plan(texts.map(encoder.length), boundaries(text, words), limits);
   return { parts, sources: parts.map(({ start, end }) => encoder.source(texts.slice(start, end))), unread };
 }

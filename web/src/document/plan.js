@@ -6,12 +6,20 @@ import { CLAUSE, SENTENCE } from "./boundaries.js";
  * @typedef {{ start: number, end: number, continues: boolean }} Part
  */
 
-/** @typedef {{ words: number, tokens: number }} Limits */
+/**
+ * How many words training sentences have: half of them at most `median`, 99 in 100 at most `long`.
+ *
+ * @typedef {{ median: number, long: number }} SentenceWords
+ */
+
+/** @typedef {{ words: number, tokens: number, trained?: SentenceWords }} Limits */
 
 /** Most words that two windows of a sentence share. */
 const OVERLAP = 16;
 /** Windows share at most one word in this many. */
 const SHARE = 3;
+/** The same for windows as long as training sentences. They are short, so spans often lie at their ends. */
+const SHARE_OF_TRAINED = 2;
 
 /**
  * The parts of words that take `lengths` tokens, and the words that are in no part because they take more tokens than a part may have.
@@ -40,15 +48,20 @@ export function plan(lengths, boundaries, limits) {
 }
 
 /**
- * The windows of one sentence, each as long as the limits allow.
+ * The windows of one sentence, each as long as the limits allow. A sentence longer than almost all training sentences, probably several
+ * whose ends nothing marks, has windows as long as a usual one.
  *
  * @param {number} first
  * @param {number} last
  * @param {number[]} lengths
  * @param {number[]} boundaries
- * @param {Limits} limits
+ * @param {Limits} most
  */
-function windows(first, last, lengths, boundaries, limits) {
+function windows(first, last, lengths, boundaries, most) {
+  const { trained } = most;
+  const isLong = trained !== undefined && last - first > trained.long;
+  const limits = isLong ? { ...most, words: Math.min(most.words, trained.median) } : most;
+  const share = isLong ? SHARE_OF_TRAINED : SHARE;
   /** @type {Part[]} */
   const parts = [];
   const furthestFrom = (/** @type {number} */ start) => furthest(start, last, lengths, limits);
@@ -66,7 +79,7 @@ function windows(first, last, lengths, boundaries, limits) {
     parts.push({ start, end, continues: start > first });
     if (end === last) return parts;
     // The next window must reach further, and a word is in at most two windows. A word alone always fits.
-    start = Math.max(covered, end - Math.min(OVERLAP, Math.floor((end - start) / SHARE)));
+    start = Math.max(covered, end - Math.min(OVERLAP, Math.floor((end - start) / share)));
     while (start < end && furthestFrom(start) <= end) start += 1;
     covered = end;
   }

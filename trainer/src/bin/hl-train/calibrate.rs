@@ -16,7 +16,7 @@ use crate::shared::{ComputeArgs, RunArgs};
 /// Fits one temperature per task on validation sentences, and maps from probabilities to scores, so that scores agree with
 /// the share of correct tags; and counts right and wrong sentences by score, so that `hl-run --max-error` can limit the error
 /// rate. Training does this at its end. Prints each task's temperature and its expected calibration error (ECE) before and
-/// after.
+/// after, and the error that calibrated scores would show by chance on as few sentences.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -46,33 +46,41 @@ pub(crate) fn run(args: &CalibrateArgs, console: &Console) -> Result<()> {
     console.record(args.format.output_format, &record, text)
 }
 
-/// `task NAME: temperature 1.42, ECE of tags 0.0310 before and 0.0089 after, of sentences 0.21 and 0.04, on 150 sentences`
+/// `task NAME: temperature 1.420; on 300 sentences, ECE of tags 0.0310 before and 0.0089 after (0.0070 by chance), of sentences ...`
 fn summary(task: &str, calibration: &TaskCalibration) -> String {
     let TaskCalibration { calibration, tested_on, before, after, sentences, .. } = calibration;
-    let of_sentences = sentences.as_ref().map(|Change { before, after }| {
-        format!(", of sentences {:.4} before and {:.4} after", before.error(), after.error())
-    });
+    let change = |before: &Reliability, after: &Reliability| {
+        let chance = after.error_by_chance().map(|error| format!(" ({error:.4} by chance)"));
+        let (before, after) = (before.error(), after.error());
+        format!("{before:.4} before and {after:.4} after{}", chance.unwrap_or_default())
+    };
+    let of_sentences =
+        sentences.as_ref().map(|of| format!(", of sentences {}", change(&of.before, &of.after)));
     format!(
-        "task `{task}`: temperature {:.3}, ECE of tags {:.4} before and {:.4} after{}, on {tested_on} sentences",
+        "task `{task}`: temperature {:.3}; on {tested_on} sentences, ECE of tags {}{}",
         calibration.temperature,
-        before.error(),
-        after.error(),
+        change(before, after),
         of_sentences.unwrap_or_default(),
     )
 }
 
 fn object(calibration: &TaskCalibration) -> Value {
-    let of_sentences = |reliability: fn(&Change) -> &Reliability| {
-        calibration.sentences.as_ref().map(|change| reliability(change).error())
-    };
-    json!({
-        "temperature": calibration.calibration.temperature,
-        "maps": calibration.calibration.maps,
-        "ece_before": calibration.before.error(),
-        "ece_after": calibration.after.error(),
-        "sentence_ece_before": of_sentences(|change| &change.before),
-        "sentence_ece_after": of_sentences(|change| &change.after),
-        "fitted_on": calibration.fitted_on,
-        "tested_on": calibration.tested_on,
-    })
+    let TaskCalibration { calibration, fitted_on, tested_on, before, after, sentences } = calibration;
+    let mut object = json!({
+        "temperature": calibration.temperature,
+        "maps": calibration.maps,
+        "fitted_on": fitted_on,
+        "tested_on": tested_on,
+    });
+    let of_sentences = sentences.iter().flat_map(|Change { before, after }| {
+        [("sentence_", "before", before), ("sentence_", "after", after)]
+    });
+    for (of, when, reliability) in
+        [("", "before", before), ("", "after", after)].into_iter().chain(of_sentences)
+    {
+        object[format!("{of}ece_{when}")] = reliability.error().into();
+        object[format!("{of}ece_by_chance_{when}")] = reliability.error_by_chance().into();
+        object[format!("{of}debiased_error_{when}")] = reliability.debiased_error().into();
+    }
+    object
 }

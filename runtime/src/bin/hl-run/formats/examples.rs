@@ -69,6 +69,7 @@ pub(crate) fn model(task: &str, labels: &[&str]) -> TaggerMetadata {
         labels: labels.iter().map(|&label| label.into()).collect(),
         words: WordSplitting::default(),
         word_fit: None,
+        sentence_words: None,
         max_source_len: 9,
         max_target_len: 9,
         pad_token_id: 0,

@@ -8,7 +8,7 @@
 //! - [`show`]: sentences of corpora as they are read
 //! - [`job`]: a run of `hl-train compare --jobs N` in a process of its own
 //! - [`processes`]: several processes under `mpirun`
-//! - [`fetch`], [`progress`]: progress bars and log lines
+//! - [`fetch`], [`streams`], [`progress`]: progress bars and log lines
 
 mod args;
 mod calibrate;
@@ -25,6 +25,7 @@ mod progress;
 mod report;
 mod shared;
 mod show;
+mod streams;
 mod train;
 
 use std::error::Error;

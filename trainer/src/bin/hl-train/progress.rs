@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hyperloader_cli::Console;
 use hyperloader_core::run::{Run, TaskCalibration};
 use hyperloader_trainer::calibrate::FEWEST;
-use hyperloader_trainer::data::{Example, TaskData};
+use hyperloader_trainer::data::{Counts, Example, TaskData};
 use hyperloader_trainer::evaluate::Evaluation;
 use hyperloader_trainer::smoothing::Smoothed;
 use hyperloader_trainer::train::{Observer, Step};
@@ -162,14 +162,15 @@ impl Pace {
 
 /// The sentences of a task, and how many of them were cut or left out.
 fn inventory(task: &TaskData) -> String {
-    let TaskData {
-        name, train, valid, test, labels, skipped, truncated, windowed, unseen_labels, files, ..
-    } = task;
+    let TaskData { name, train, valid, test, labels, counts, unseen_labels, files, .. } = task;
+    let Counts { skipped, truncated, windowed } = counts;
     // The windows of a sentence count once.
     let sentences = |examples: &[Example]| examples.chunk_by(|a, b| a.sentence == b.sentence).count();
-    let [train, valid, test] = [train, valid, test].map(|examples| sentences(examples));
+    let [valid, test] = [valid, test].map(|examples| sentences(examples));
+    let streamed = if train.is_streamed() { " (streamed)" } else { "" };
     let mut line = format!(
-        "task `{name}`: {train} train, {valid} valid, {test} test sentences, {} labels",
+        "task `{name}`: {} train{streamed}, {valid} valid, {test} test sentences, {} labels",
+        train.sentences(),
         labels.len()
     );
     for (count, what) in [

@@ -21,6 +21,7 @@ use crate::fetch;
 use crate::processes::{Silent, together};
 use crate::progress::Progress;
 use crate::shared::{ComputeArgs, label_presets, method_names};
+use crate::streams;
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
@@ -184,6 +185,9 @@ fn start(args: &TrainArgs, console: &Console, group: &Group) -> Result<Training>
         config.backbone.locate(&mut |_| ())?;
     }
     group.any(false).map_err(TrainError::from)?;
+    if group.is_first() {
+        streams::read(&config, console)?;
+    }
     Ok(Training::prepare(config, warm_start.as_ref(), group.clone())?)
 }
 

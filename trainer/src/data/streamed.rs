@@ -192,7 +192,7 @@ impl StreamedTask<'_> {
         for (split, usable) in [("training", examples), ("validation", valid.len())] {
             check_split(self.task, split, usable, sentences, counts, self.config.training.fraction)?;
         }
-        let stream = Stream::new(store, examples, BUFFER, self.config.seed);
+        let stream = Box::new(Stream::new(store, examples, BUFFER, self.config.seed));
         Ok(TaskData {
             name: self.task.to_owned(),
             unseen_labels: unseen(|label| seen.contains(label), &test),

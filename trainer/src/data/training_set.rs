@@ -18,7 +18,7 @@ pub enum TrainingSet {
     /// On disk. Each is used once per epoch.
     Streamed {
         /// The examples.
-        stream: Stream,
+        stream: Box<Stream>,
         /// The number of sentences that they are made of.
         sentences: usize,
         /// The SHA-256 of the examples in the order of the files.

@@ -27,6 +27,7 @@ impl Config {
             ("training.gradient_accumulation", t.gradient_accumulation as u64),
             ("training.parts", t.parts as u64),
             ("training.evaluate_every", t.evaluate_every),
+            ("training.patience", t.patience.unwrap_or(1)),
             ("training.save_every", t.save_every.unwrap_or(1)),
             ("training.keep_last", t.keep_last as u64),
             ("training.length_window", t.length_window.unwrap_or(1) as u64),

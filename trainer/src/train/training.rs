@@ -200,6 +200,13 @@ impl Training {
             self.start = self.start_losses()?;
         }
         while self.done < last {
+            if let Some(best) = self.out_of_patience()? {
+                observer.noted(&format!(
+                    "no validation loss since step {best} is lower: training stops at step {}",
+                    self.done
+                ));
+                break;
+            }
             if self.group.any(stop.load(Ordering::Relaxed))? {
                 self.save_where_it_stands()?;
                 return Ok(End::Stopped { run: self.folder, step: self.done });
@@ -273,6 +280,20 @@ impl Training {
             tokens,
             seconds: self.seconds,
         })
+    }
+
+    /// The step of the best checkpoint, if `training.patience` evaluations after it were not better. It follows from the
+    /// manifest, so a resumed run ends at the same step.
+    fn out_of_patience(&self) -> Result<Option<u64>, TrainError> {
+        let settings = &self.config.training;
+        let Some(patience) = settings.patience else { return Ok(None) };
+        if self.done == 0 || !self.done.is_multiple_of(settings.evaluate_every) {
+            return Ok(None);
+        }
+        let best =
+            self.writer.run().map(|run| run.checkpoint(Which::Best).map(|best| best.step)).transpose()?;
+        let best = self.group.from_first(best)?;
+        Ok((self.done.saturating_sub(best) >= patience * settings.evaluate_every).then_some(best))
     }
 
     fn schedule(&self) -> Schedule {

@@ -67,6 +67,21 @@ fn texts_with_spans_are_read_and_null_columns_are_absent() {
 }
 
 #[test]
+fn the_parts_of_a_data_set_are_read_as_one_corpus_and_streamed() {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"] {
+        std::fs::copy(file("tokens.parquet"), folder.path().join(part)).unwrap();
+    }
+    let spec = CorpusSpec::of_file(folder.path().join("train-*.parquet"));
+    let streamed: Vec<Sentence> = spec.shards().unwrap().read().map(Result::unwrap).collect();
+    let one = sentences(&file("tokens.parquet"), |_| ());
+    assert_eq!(streamed, [one.clone(), one].concat());
+    std::fs::write(folder.path().join("train-2.parquet"), "no table").unwrap();
+    let error = spec.shards().unwrap_err().to_string();
+    assert!(error.contains("train-2.parquet"), "{error}");
+}
+
+#[test]
 fn what_cannot_be_read_is_an_error_that_names_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let open = |path: &Path| {

@@ -57,13 +57,13 @@ fn training_windows_fit_the_limits_and_begin_where_no_span_goes_on() {
     for (length, tokens) in [(40, 24), (40, 64), (99, 30), (150, 4000)] {
         let long = [sentence(length, &tags)];
         let data = load([&long, &long, &long], |config| limit(config, TooLong::Window, tokens)).unwrap();
-        check_complete(&data.train, length, &tags);
+        check_complete(data.train.loaded(), length, &tags);
         assert!(data.train.len() > 1);
-        for window in &data.train {
+        for window in data.train.loaded() {
             assert!(window.source.len() <= tokens && window.target.len() <= tokens);
             assert!(!window.tags[0].starts_with("I-"), "{:?}", window.tags);
         }
-        assert_eq!((data.windowed, data.skipped), (3, 0));
+        assert_eq!((data.counts.windowed, data.counts.skipped), (3, 0));
     }
 }
 
@@ -73,10 +73,10 @@ fn a_span_longer_than_a_window_is_opened_anew_in_each() {
     tags[0] = "B-x";
     let long = [sentence(40, &tags)];
     let data = load([&long, &long, &long], |config| limit(config, TooLong::Window, 24)).unwrap();
-    check_complete(&data.train, 40, &tags);
-    assert!(data.train.len() > 2 && data.truncated == 0);
+    check_complete(data.train.loaded(), 40, &tags);
+    assert!(data.train.len() > 2 && data.counts.truncated == 0);
     let codec = codec();
-    for window in &data.train {
+    for window in data.train.loaded() {
         let learned = sbio_to_bio(&codec.decode_words(&window.target).unwrap());
         assert_eq!(learned.len(), window.words.len());
         assert_eq!(learned[0], "B-x");
@@ -91,7 +91,7 @@ fn evaluation_windows_do_not_depend_on_gold_tags_and_lose_no_word() {
         let long = [sentence(70, tags)];
         let data = load([&short, &short, &long], |config| limit(config, TooLong::Window, 40)).unwrap();
         check_complete(&data.test, 70, tags);
-        assert_eq!(data.windowed, 1);
+        assert_eq!(data.counts.windowed, 1);
         assert!(data.valid[0].is_whole && data.test.iter().all(|window| !window.is_whole));
         data.test.into_iter().map(|window| window.words).collect::<Vec<_>>()
     };
@@ -106,12 +106,15 @@ fn without_windows_long_sentences_are_left_out_of_training_only_or_cut_off_and_c
     let lines = [short, long];
     let skipped = load([&lines, &lines, &lines], |config| limit(config, TooLong::Skip, 40)).unwrap();
     assert_eq!([skipped.train.len(), skipped.valid.len(), skipped.test.len()], [1, 2, 2]);
-    assert_eq!((skipped.skipped, skipped.truncated, skipped.windowed), (1, 2, 0));
+    assert_eq!((skipped.counts.skipped, skipped.counts.truncated, skipped.counts.windowed), (1, 2, 0));
     assert!(skipped.valid.iter().map(|example| example.is_whole).eq([true, false]), "the second is cut off");
     let cut = load([&lines, &lines, &lines], |config| limit(config, TooLong::Truncate, 40)).unwrap();
-    assert_eq!((cut.train.len(), cut.skipped, cut.truncated, cut.windowed), (2, 0, 3, 0));
-    assert_eq!((cut.train[1].source.len(), cut.train[1].tags.len()), (40, 70));
-    assert_eq!(cut.train[1].source.last(), Some(&1));
+    assert_eq!(
+        (cut.train.len(), cut.counts.skipped, cut.counts.truncated, cut.counts.windowed),
+        (2, 0, 3, 0)
+    );
+    assert_eq!((cut.train.loaded()[1].source.len(), cut.train.loaded()[1].tags.len()), (40, 70));
+    assert_eq!(cut.train.loaded()[1].source.last(), Some(&1));
 }
 
 #[test]
@@ -125,7 +128,7 @@ fn a_fraction_takes_a_nested_part_of_train_and_valid_and_all_of_test() {
         })
         .unwrap()
     };
-    let lengths = |data: &TaskData| data.train.iter().map(|e| e.words.len()).collect::<Vec<_>>();
+    let lengths = |data: &TaskData| data.train.loaded().iter().map(|e| e.words.len()).collect::<Vec<_>>();
     let (tenth, fifth) = (part(0.1, 1), part(0.2, 1));
     assert_eq!([tenth.train.len(), tenth.valid.len(), tenth.test.len()], [4, 4, 45]);
     assert_eq!(fifth.train.len(), 9);
@@ -186,7 +189,7 @@ fn a_method_whose_weights_tell_no_tasks_apart_reads_the_tasks_name_in_front_of_e
     let sources = |method: &str| {
         let splits = [&lines[..], &lines, &lines];
         let data = load(splits, |config| config.method = variant(method).unwrap()).unwrap();
-        [data.train, data.valid, data.test].map(|split| split[0].source.clone())
+        [data.train.loaded(), &data.valid, &data.test].map(|split| split[0].source.clone())
     };
     let name = codec().encode_text("task").unwrap();
     let on_t5 = Method::ALL.into_iter().filter(|method| method.runs_on(BackboneKind::T5));
@@ -205,6 +208,8 @@ fn a_method_whose_weights_tell_no_tasks_apart_reads_the_tasks_name_in_front_of_e
         load([&long, &long, &long], change).unwrap().train
     };
     let (plain, prefixed) = (windows("hyperloader"), windows("full"));
-    assert!(prefixed.len() >= plain.len() && prefixed.iter().all(|window| window.source.len() <= 24));
-    check_complete(&prefixed, 40, &["B-x", "O"]);
+    assert!(
+        prefixed.len() >= plain.len() && prefixed.loaded().iter().all(|window| window.source.len() <= 24)
+    );
+    check_complete(prefixed.loaded(), 40, &["B-x", "O"]);
 }

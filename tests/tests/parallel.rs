@@ -191,6 +191,21 @@ fn any_number_of_processes_writes_the_run_of_one() {
 }
 
 #[test]
+fn any_number_of_processes_reads_the_same_stream() {
+    let place = place();
+    let lines =
+        (0..30).map(|n| format!("{{\"tokens\": [\"to\", \"w{n}\"], \"tags\": [\"O\", \"B-city\"]}}\n"));
+    place.write("shards/a.jsonl", lines.clone().take(20).collect::<String>());
+    place.write("shards/b.jsonl", lines.skip(20).collect::<String>());
+    let text = std::fs::read_to_string(place.path("hyperloader.toml")).unwrap();
+    let task = "\n[task.city]\ntrain = \"shards/*.jsonl\"\nvalid = \"shards/b.jsonl\"\nstream = true\n";
+    place.write("hyperloader.toml", text + task);
+    let one = train(config(&place, 4, "one"), Group::alone()).unwrap();
+    let three = in_threads(3, |thread| train(config(&place, 4, "three"), Group::new(thread)).unwrap());
+    assert_same(&one, &three[0]);
+}
+
+#[test]
 fn a_run_goes_on_with_another_number_of_processes() {
     let place = place();
     let whole = train(config(&place, 4, "whole"), Group::alone()).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Data flows through these modules from top to bottom; a module imports only modules above it.
 //!
-//! - [`schedule`], [`sampler`], [`smoothing`]: learning rates, batches to draw, moving averages.
+//! - [`schedule`], [`sampler`], `seeds`, [`smoothing`]: learning rates, batches to draw, seeds, moving averages.
 //! - [`parameters`], [`optimizer`]: trainable tensors and AdamW.
 //! - [`parallel`]: several processes.
 //! - [`config`]: the configuration, `hyperloader.toml`.
@@ -44,5 +44,6 @@ pub mod record;
 pub mod report;
 pub mod sampler;
 pub mod schedule;
+mod seeds;
 pub mod smoothing;
 pub mod train;

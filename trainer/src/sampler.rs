@@ -1,5 +1,6 @@
 //! Draws the task and the sentences of each step (docs/reference/training.md#sampler): one task per batch, with a probability
-//! proportional to its size to the power 1/temperature; sentences uniformly, with replacement.
+//! proportional to its size to the power 1/temperature; sentences uniformly, with replacement. A task that is read as a stream
+//! gives its sentences one after the other.
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -23,6 +24,8 @@ pub struct TaskSampler {
     rng: ChaCha8Rng,
     /// The sentences of each task sorted by length, and the number of them that a batch is drawn from.
     by_length: Option<(Vec<Vec<usize>>, usize)>,
+    /// The number of sentences that each task has given so far, if it is a stream.
+    taken: Vec<Option<usize>>,
 }
 
 impl TaskSampler {
@@ -33,7 +36,14 @@ impl TaskSampler {
             probabilities: task_probabilities(sizes, temperature),
             rng: ChaCha8Rng::seed_from_u64(seed),
             by_length: None,
+            taken: vec![None; sizes.len()],
         }
+    }
+
+    /// Takes the sentences of these tasks one after the other, from the first on.
+    pub fn with_streams(mut self, is_stream: impl Fn(usize) -> bool) -> Self {
+        self.taken = (0..self.sizes.len()).map(|task| is_stream(task).then_some(0)).collect();
+        self
     }
 
     /// Draws each batch from `window` sentences of similar length, around one that is drawn from all sentences. `lengths`
@@ -48,9 +58,14 @@ impl TaskSampler {
         self
     }
 
-    /// The next batch: the index of its task, and the indices of `batch_size` sentences of that task.
+    /// The next batch: the index of its task, and the indices of `batch_size` sentences of that task. The indices of a stream
+    /// count on after its last sentence.
     pub fn next_batch(&mut self, batch_size: usize) -> (usize, Vec<usize>) {
         let task = self.draw_task();
+        if let Some(taken) = &mut self.taken[task] {
+            let first = std::mem::replace(taken, *taken + batch_size);
+            return (task, (first..*taken).collect());
+        }
         let size = self.sizes[task] as u64;
         let Some((orders, window)) = &self.by_length else {
             let indices = (0..batch_size).map(|_| self.rng.random_range(0..size) as usize).collect();
@@ -88,6 +103,24 @@ mod tests {
         };
         assert_eq!(batches(1), batches(1));
         assert_ne!(batches(1), batches(2));
+    }
+
+    #[test]
+    fn streams_give_all_sentences_in_turn_and_are_drawn_as_often_as_other_tasks_of_their_size() {
+        let sizes = [300, 50];
+        let (mut drawn, mut streamed) = (TaskSampler::new(&sizes, 2.0, 3), TaskSampler::new(&sizes, 2.0, 3));
+        streamed = streamed.with_streams(|task| task == 0);
+        let (mut next, mut counts) = (0, [0, 0]);
+        for _ in 0..2000 {
+            counts[0] += usize::from(drawn.next_batch(4).0 == 0);
+            let (task, indices) = streamed.next_batch(4);
+            counts[1] += usize::from(task == 0);
+            if task == 0 {
+                assert!(indices.into_iter().eq(next..next + 4));
+                next += 4;
+            }
+        }
+        assert!(next > 300 && counts[0].abs_diff(counts[1]) < 100, "{counts:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::Fault;
 use super::options::{Overlap, SpanAlignment};
@@ -22,7 +22,7 @@ pub(super) fn parse_flat(column: &str) -> Result<Vec<CharSpan>, Fault> {
 }
 
 /// What became of the spans of some texts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpanCounts {
     /// Spans that tags were made of.
     pub spans: usize,

@@ -5,6 +5,18 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// `count` of the indices `0..population`, ascending. With one seed, a smaller choice is part of a larger one.
 pub(super) fn choose(population: usize, count: usize, seed: u64) -> Vec<usize> {
+    let mut chosen = drawn(population, count, seed);
+    chosen.sort_unstable();
+    chosen
+}
+
+/// The indices `0..population` in an order that the seed gives.
+pub fn shuffled(population: usize, seed: u64) -> Vec<usize> {
+    drawn(population, population, seed)
+}
+
+/// `count` of the indices `0..population`, in the order in which they are drawn.
+fn drawn(population: usize, count: usize, seed: u64) -> Vec<usize> {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     let mut order: Vec<usize> = (0..population).collect();
     let count = count.min(population);
@@ -15,7 +27,6 @@ pub(super) fn choose(population: usize, count: usize, seed: u64) -> Vec<usize> {
         order.swap(at, at + offset as usize);
     }
     order.truncate(count);
-    order.sort_unstable();
     order
 }
 
@@ -41,6 +52,9 @@ mod tests {
         assert_ne!(choose(1000, 50, 8), small);
         assert_eq!(choose(3, 9, 0), [0, 1, 2]);
         assert!(choose(0, 3, 0).is_empty());
+        let order = shuffled(10, 1);
+        assert!(choose(10, 4, 1).iter().all(|index| order[..4].contains(index)), "{order:?}");
+        assert!((0..10).all(|index| order.contains(&index)) && order.len() == 10);
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub struct CharSpan {
 }
 
 /// Why a record is left out of training and evaluation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LeftOut {
     /// The annotator rejected the annotation (`"answer": "reject"`).

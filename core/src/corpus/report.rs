@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::align::SpanCounts;
 use super::layout::Layout;
@@ -11,43 +11,43 @@ use crate::text::scheme::{Recognized, Scheme, TagForm};
 use crate::text::words::WordFit;
 
 /// A report on reading a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadReport {
     /// The layout it was read in.
     pub layout: Layout,
     /// Records that were read, those left out included.
     pub records: usize,
     /// Records left out, by reason.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<LeftOut, usize>,
     /// Comment lines that were skipped.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub comments: usize,
     /// `-DOCSTART-` lines that were skipped.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub document_starts: usize,
     /// Whether a first column that counts the words was skipped.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub index_column: bool,
     /// Texts without a field of spans, read as texts in which nothing is marked.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub without_spans: usize,
     /// Further annotations of a text, which were not read.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub further_annotations: usize,
     /// What the tags were recognized as, if the file has tags.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<TagReport>,
     /// What became of spans, if the file has spans.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spans: Option<SpanCounts>,
     /// How well the rule for free text reproduces the file's own tokens, if it has any.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<WordFit>,
 }
 
 /// What tags were recognized as, and what became of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TagReport {
     /// Scheme and form.
     #[serde(flatten)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::draw;
 use super::error::CorpusError;
 use super::layout::Layout;
 use super::load::{Draft, Making};
@@ -12,8 +13,9 @@ use super::options::{Columns, Fields, OffsetUnit, Overlap, ReadOptions, SpanAlig
 use super::records::layout_of;
 use super::report::ReadReport;
 use super::sentence::Sentence;
+use super::shards::{self, Reading, Shards};
 use super::transform::Labels;
-use super::{draw, word_rule};
+use super::word_rule::Fits;
 use crate::text::scheme::Scheme;
 use crate::text::words::{WordFit, WordSplitting};
 
@@ -53,8 +55,32 @@ pub struct Corpus {
     pub word_fit: Option<WordFit>,
 }
 
+/// What reading the training split found that the other splits depend on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainParts {
+    /// The report on reading it.
+    pub report: FileReport,
+    /// How free text is cut into words.
+    pub words: WordSplitting,
+    /// How well that reproduces the tokens, if there are tokens.
+    pub word_fit: Option<WordFit>,
+    /// What labels were before their case was changed, by what they are after it.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The splits besides the training split.
+#[derive(Debug)]
+pub struct Others {
+    /// The sentences of the validation file, if there is one.
+    pub valid: Option<Vec<Sentence>>,
+    /// Those of the test file, if there is one.
+    pub test: Option<Vec<Sentence>>,
+    /// The reports on reading all files, the training file first.
+    pub files: Vec<FileReport>,
+}
+
 /// A report on reading a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileReport {
     /// What the file is for; the training file also where other splits are drawn from it.
     pub split: Split,
@@ -73,8 +99,12 @@ pub struct CorpusSpec {
     /// `.tsv`, also with `.gz` or `.zst` after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<Layout>,
-    /// Training file, or folder for `seq-in-out`.
+    /// Training file, or folder for `seq-in-out`. The name of the file may be a pattern with `*` and `?`: the files that match
+    /// are read as one, in the order of their names.
     pub train: PathBuf,
+    /// Whether the training sentences are read from disk during training. They need not fit in memory then.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stream: bool,
     /// Validation file; where absent, `holdout` of the training sentences are held out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid: Option<PathBuf>,
@@ -151,6 +181,7 @@ impl CorpusSpec {
         Self {
             layout: None,
             train: train.into(),
+            stream: false,
             valid: None,
             test: None,
             holdout: one_tenth(),
@@ -222,25 +253,70 @@ impl CorpusSpec {
     /// # Errors
     /// If a file cannot be read or a record of it is bad; if the hold-out leaves a split empty.
     pub fn read(&self) -> Result<Corpus, CorpusError> {
-        let options = self.options();
+        let (train, parts) = match shards::is_pattern(&self.train) {
+            true => self.read_shards()?,
+            false => self.read_train()?,
+        };
+        self.split(train, parts)
+    }
+
+    /// The training sentences of a pattern of files.
+    fn read_shards(&self) -> Result<(Vec<Sentence>, TrainParts), CorpusError> {
+        let mut shards = self.shards()?;
+        let sentences = shards.read().collect::<Result<_, _>>()?;
+        Ok((sentences, self.parts(&shards)))
+    }
+
+    /// The training sentences of one file.
+    fn read_train(&self) -> Result<(Vec<Sentence>, TrainParts), CorpusError> {
+        let mut draft = self.draft(&self.train, &self.options())?;
+        let (words, word_fit) = self.word_splitting(&mut draft);
         let mut labels = BTreeMap::new();
-        let mut draft = self.draft(&self.train, &options)?;
-        let (words, word_fit) = self.word_splitting(&draft);
-        draft.report.words = word_fit;
-        let mut files = Vec::new();
-        let mut finish = |split, path: &Path, draft: Draft| {
-            let transform = self.labels.transform(draft.report.layout);
-            let making = Making { words, transform, labels: &mut labels };
-            let (sentences, report) = draft.finish(making)?;
-            files.push(FileReport { split, path: path.to_owned(), report });
-            Ok::<_, CorpusError>(sentences)
-        };
-        let mut train = finish(Split::Train, &self.train, draft)?;
-        let mut other = |split, path: &Option<PathBuf>| {
-            let Some(path) = path else { return Ok(None) };
-            finish(split, path, self.draft(path, &options)?).map(Some)
-        };
-        let (valid, test) = (other(Split::Valid, &self.valid)?, other(Split::Test, &self.test)?);
+        let transform = self.labels.transform(draft.report().layout);
+        let (train, report) = draft.finish(Making { words, transform, labels: &mut labels })?;
+        Ok((train, TrainParts { report: self.train_report(report), words, word_fit, labels }))
+    }
+
+    /// The files of the training split, read for the first time.
+    ///
+    /// # Errors
+    /// If a file cannot be read, a record is bad, tags fit no scheme together, there is no annotation, or a label cannot be
+    /// used.
+    pub fn shards(&self) -> Result<Shards, CorpusError> {
+        let reading =
+            Reading { layout: self.layout, options: self.options(), labels: &self.labels, words: self.words };
+        Shards::survey(&self.train, reading)
+    }
+
+    /// The files of the training split: those that match a pattern, or one.
+    ///
+    /// # Errors
+    /// If no file matches, or one is not a regular file.
+    pub fn train_files(&self) -> Result<Vec<PathBuf>, CorpusError> {
+        shards::files(&self.train)
+    }
+
+    /// What the other splits depend on.
+    pub fn parts(&self, shards: &Shards) -> TrainParts {
+        TrainParts {
+            report: self.train_report(shards.report().clone()),
+            words: shards.words,
+            word_fit: shards.word_fit,
+            labels: shards.labels.clone(),
+        }
+    }
+
+    fn train_report(&self, report: ReadReport) -> FileReport {
+        FileReport { split: Split::Train, path: self.train.clone(), report }
+    }
+
+    /// The corpus whose training file has these sentences. Splits without a file are taken from them.
+    ///
+    /// # Errors
+    /// As [`CorpusSpec::read`].
+    fn split(&self, mut train: Vec<Sentence>, parts: TrainParts) -> Result<Corpus, CorpusError> {
+        let TrainParts { words, word_fit, .. } = parts;
+        let Others { valid, test, files } = self.read_others(parts)?;
         let all = train.len();
         // The validation sentences are those that are chosen where only they are missing.
         let test = match test {
@@ -254,6 +330,25 @@ impl CorpusSpec {
         Ok(Corpus { splits: Splits { train, valid, test }, files, words, word_fit })
     }
 
+    /// The validation and the test split, as far as they have files, and the reports on all files.
+    ///
+    /// # Errors
+    /// If a file cannot be read or a record of it is bad.
+    pub fn read_others(&self, parts: TrainParts) -> Result<Others, CorpusError> {
+        let TrainParts { report, words, mut labels, .. } = parts;
+        let (options, mut files) = (self.options(), vec![report]);
+        let mut read = |split, path: &Option<PathBuf>| {
+            let Some(path) = path else { return Ok(None) };
+            let mut draft = self.draft(path, &options)?;
+            let transform = self.labels.transform(draft.report().layout);
+            let (sentences, report) = draft.finish(Making { words, transform, labels: &mut labels })?;
+            files.push(FileReport { split, path: path.clone(), report });
+            Ok::<_, CorpusError>(Some(sentences))
+        };
+        let (valid, test) = (read(Split::Valid, &self.valid)?, read(Split::Test, &self.test)?);
+        Ok(Others { valid, test, files })
+    }
+
     /// The sentences of one labelled file, read with these settings, and a report on reading it. Where [`CorpusSpec::words`] is
     /// absent, the rule for free text is derived from the file's own tokens.
     ///
@@ -261,9 +356,8 @@ impl CorpusSpec {
     /// If the file cannot be read or a record of it is bad.
     pub fn read_file(&self, path: &Path) -> Result<(Vec<Sentence>, ReadReport), CorpusError> {
         let mut draft = self.draft(path, &self.options())?;
-        let (words, word_fit) = self.word_splitting(&draft);
-        draft.report.words = word_fit;
-        let transform = self.labels.transform(draft.report.layout);
+        let (words, _) = self.word_splitting(&mut draft);
+        let transform = self.labels.transform(draft.report().layout);
         draft.finish(Making { words, transform, labels: &mut BTreeMap::new() })
     }
 
@@ -271,20 +365,12 @@ impl CorpusSpec {
         Draft::read(path, layout_of(path, self.layout)?, options)
     }
 
-    /// How free text is cut into words, and how well that fits the tokens of the training file.
-    fn word_splitting(&self, train: &Draft) -> (WordSplitting, Option<WordFit>) {
-        let usual = train.report.layout.words();
-        let fits = word_rule::fits(&train.records).unwrap_or_default();
-        match self.words {
-            Some(words) => {
-                let fit = fits.into_iter().find(|fit| fit.splitting.rule == words.rule);
-                (words, fit.map(|fit| WordFit { splitting: words, ..fit }))
-            }
-            None => {
-                let fit = word_rule::best(&fits, usual.rule);
-                (fit.map_or(usual, |fit| fit.splitting), fit)
-            }
-        }
+    /// How free text is cut into words, and how well that fits the tokens of the training file, which the report gets.
+    fn word_splitting(&self, train: &mut Draft) -> (WordSplitting, Option<WordFit>) {
+        let usual = train.report().layout.words();
+        let (words, fit) = Fits::of(&train.records).choice(self.words, usual);
+        train.report().words = fit;
+        (words, fit)
     }
 
     /// Takes `holdout` of `all` sentences from `train`.

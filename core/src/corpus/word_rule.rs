@@ -9,28 +9,65 @@ struct Tokenized {
     places: Vec<(usize, usize)>,
 }
 
-/// How well each rule reproduces the tokens of `records`; `None` without tokens. Where records have tokens and no text, the text
-/// is put together from the tokens as it is commonly written: no blank before `,` or after `(`.
-pub(super) fn fits(records: &[Record]) -> Option<Vec<WordFit>> {
-    let mut fits: Vec<WordFit> = WordRule::ALL
-        .map(|rule| WordFit { splitting: WordSplitting { rule, lowercase: false }, tokens: 0, reproduced: 0 })
-        .to_vec();
-    let mut lowercase = true;
-    for record in records.iter().filter(|record| record.left_out.is_none()) {
-        let Some(words) = &record.words else { continue };
-        lowercase &= !words.iter().any(|word| word.chars().any(char::is_uppercase));
+/// How well each rule reproduces the tokens of records. Where records have tokens and no text, the text is put together from the
+/// tokens as it is commonly written: no blank before `,` or after `(`.
+#[derive(Debug)]
+pub(super) struct Fits {
+    fits: Vec<WordFit>,
+    lowercase: bool,
+}
+
+impl Default for Fits {
+    fn default() -> Self {
+        let fit =
+            |rule| WordFit { splitting: WordSplitting { rule, lowercase: false }, tokens: 0, reproduced: 0 };
+        Self { fits: WordRule::ALL.map(fit).to_vec(), lowercase: true }
+    }
+}
+
+impl Fits {
+    /// The fits to `records`.
+    pub(super) fn of(records: &[Record]) -> Self {
+        let mut fits = Self::default();
+        records.iter().for_each(|record| fits.add(record));
+        fits
+    }
+
+    /// Compares the rules with the tokens of a record.
+    pub(super) fn add(&mut self, record: &Record) {
+        let Some(words) = record.words.as_ref().filter(|_| record.left_out.is_none()) else { return };
+        self.lowercase &= !words.iter().any(|word| word.chars().any(char::is_uppercase));
         let Tokenized { text, places } = tokenized(record, words);
-        for fit in &mut fits {
+        for fit in &mut self.fits {
             fit.tokens += places.len();
             fit.reproduced += reproduced(&text, &places, fit.splitting);
         }
     }
-    fits.iter_mut().for_each(|fit| fit.splitting.lowercase = lowercase);
-    (fits[0].tokens > 0).then_some(fits)
+
+    /// How free text is cut into words, and how well that fits the tokens, if there are tokens. `configured` is the
+    /// splitting that was asked for, `usual` that of the layout.
+    pub(super) fn choice(
+        mut self,
+        configured: Option<WordSplitting>,
+        usual: WordSplitting,
+    ) -> (WordSplitting, Option<WordFit>) {
+        self.fits.iter_mut().for_each(|fit| fit.splitting.lowercase = self.lowercase);
+        let fits = self.fits.into_iter().filter(|fit| fit.tokens > 0).collect::<Vec<_>>();
+        match configured {
+            Some(words) => {
+                let fit = fits.into_iter().find(|fit| fit.splitting.rule == words.rule);
+                (words, fit.map(|fit| WordFit { splitting: words, ..fit }))
+            }
+            None => {
+                let fit = best(&fits, usual.rule);
+                (fit.map_or(usual, |fit| fit.splitting), fit)
+            }
+        }
+    }
 }
 
 /// The rule that reproduces most tokens; of equally good ones `usual`, then the simplest.
-pub(super) fn best(fits: &[WordFit], usual: WordRule) -> Option<WordFit> {
+fn best(fits: &[WordFit], usual: WordRule) -> Option<WordFit> {
     let most = fits.iter().map(|fit| fit.reproduced).max()?;
     let mut best = fits.iter().filter(|fit| fit.reproduced == most);
     let first = best.clone().next();
@@ -144,13 +181,18 @@ fn reproduced(text: &str, places: &[(usize, usize)], splitting: WordSplitting) -
 mod tests {
     use super::*;
 
+    fn choice(records: &[Record], usual: WordRule) -> WordFit {
+        let usual = WordSplitting { rule: usual, lowercase: false };
+        Fits::of(records).choice(None, usual).1.unwrap()
+    }
+
     fn rule(sentences: &[&str]) -> (WordRule, bool, usize) {
         let record = |sentence: &&str| Record {
             words: Some(sentence.split(' ').map(str::to_owned).collect()),
             ..Record::default()
         };
         let records: Vec<Record> = sentences.iter().map(record).collect();
-        let fit = best(&fits(&records).unwrap(), WordRule::Punctuation).unwrap();
+        let fit = choice(&records, WordRule::Punctuation);
         (fit.splitting.rule, fit.splitting.lowercase, fit.tokens - fit.reproduced)
     }
 
@@ -173,7 +215,7 @@ mod tests {
             words: Some(["Rosa", "'s", "caf\u{e9}", ",", "Lima"].map(str::to_owned).to_vec()),
             ..Record::default()
         };
-        let fit = best(&fits(&[record]).unwrap(), WordRule::Whitespace).unwrap();
+        let fit = choice(&[record], WordRule::Whitespace);
         assert_eq!((fit.splitting.rule, fit.tokens, fit.reproduced), (WordRule::Clitics, 5, 5));
         assert_eq!(fit.missed_share(), 0.0);
         assert_eq!(fit.note(), None);

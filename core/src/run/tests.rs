@@ -102,9 +102,12 @@ fn a_cut_run_goes_on_from_its_last_whole_checkpoint_and_names_the_damaged_ones()
 fn only_one_training_at_a_time_writes_to_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let run = new_run(folder.path());
+    assert!(!run.is_in_use().unwrap());
     let lock = run.lock().unwrap();
     assert!(run.lock().unwrap_err().to_string().contains("by another program"));
+    assert!(run.is_in_use().unwrap());
     drop(lock);
+    assert!(!run.is_in_use().unwrap());
     run.lock().unwrap();
 }
 

@@ -118,14 +118,14 @@ impl std::fmt::Display for Scheme {
 }
 
 /// What the tags of a file were recognized as.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recognized {
     /// Where a tag sequence begins and ends a span.
     pub scheme: Scheme,
     /// How the tags are written.
     pub form: TagForm,
     /// Tags without a label (`B`, `I`, `O`) get this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
 }
 

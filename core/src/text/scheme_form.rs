@@ -1,6 +1,6 @@
 //! How tags are written: where the letter of the position stands, and what separates it from the label.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Where a word stands in its span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct Part<'a> {
 }
 
 /// How the tags of a file are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TagForm {
     /// `B-x`.

@@ -104,6 +104,11 @@ impl SchemeObserver {
         }
     }
 
+    /// The different tags other than `O`, and the line of the first occurrence of each.
+    pub fn tags(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.tags.iter().map(|(tag, line)| (tag.as_str(), *line))
+    }
+
     /// The scheme of all tags that were observed. `scheme` is the one asked for, `label` that of tags without one
     /// ([`UNTYPED_LABEL`] where absent).
     ///
@@ -215,8 +220,7 @@ impl SchemeObserver {
 
     /// The first tag in the file that satisfies `wanted`, and its line.
     fn first(&self, wanted: impl Fn(&str) -> bool) -> Option<(&str, usize)> {
-        let tags = self.tags.iter().filter(|(tag, _)| wanted(tag));
-        tags.map(|(tag, line)| (tag.as_str(), *line)).min_by_key(|(_, line)| *line)
+        self.tags().filter(|(tag, _)| wanted(tag)).min_by_key(|(_, line)| *line)
     }
 }
 

@@ -17,7 +17,7 @@ const PROGRAMS: [&str; 4] = ["hl-train", "hl-export", "hl-run", "hl-serve"];
 const SHELLS: [&str; 5] = ["bash", "elvish", "fish", "powershell", "zsh"];
 
 /// A call of each command that prints data, in the folder of [`place`]. `records` tells whether it has `--output-format`.
-const CALLS: [(&str, &str, bool); 23] = [
+const CALLS: [(&str, &str, bool); 24] = [
     ("hl-train", "--config train.toml --steps 1 --threads 1 --quiet", true),
     ("hl-train compare", "--only-tables --quiet", true),
     ("hl-train corpora", "--config train.toml --quiet", true),
@@ -26,6 +26,7 @@ const CALLS: [(&str, &str, bool); 23] = [
     ("hl-train drafter", "runs/done --threads 1 --quiet", true),
     ("hl-train calibrate", "runs/done --threads 1 --quiet", true),
     ("hl-train report", "runs/done", true),
+    ("hl-train watch", "runs/done", false),
     ("hl-train completions", "zsh", false),
     ("hl-train man", "", false),
     ("hl-export", "--task atis --run runs/done --no-verify --quiet --force", true),

@@ -139,6 +139,9 @@ pub struct TrainingConfig {
     pub fraction: f64,
     /// The number of updates between two evaluations of the validation splits. A checkpoint follows each evaluation.
     pub evaluate_every: u64,
+    /// The number of evaluations without a lower mean validation loss after which training stops. By default, it never does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
     /// The number of updates between two checkpoints without an evaluation. By default, there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub save_every: Option<u64>,
@@ -187,6 +190,7 @@ impl Default for TrainingConfig {
             too_long: TooLong::Skip,
             fraction: 1.0,
             evaluate_every: 1000,
+            patience: None,
             save_every: None,
             keep_last: 2,
             evaluation_batch_size: 64,

@@ -27,6 +27,7 @@ impl Config {
             ("training.gradient_accumulation", t.gradient_accumulation as u64),
             ("training.parts", t.parts as u64),
             ("training.evaluate_every", t.evaluate_every),
+            ("training.patience", t.patience.unwrap_or(1)),
             ("training.save_every", t.save_every.unwrap_or(1)),
             ("training.keep_last", t.keep_last as u64),
             ("training.length_window", t.length_window.unwrap_or(1) as u64),
@@ -71,7 +72,30 @@ impl Config {
         )?;
         let heat = t.temperature;
         check("training.temperature", heat, heat >= 1.0 && heat.is_finite(), "a number of at least 1")?;
-        check("task", self.tasks.len() as f64, !self.tasks.is_empty(), "at least one `[task.NAME]`")
+        check("task", self.tasks.len() as f64, !self.tasks.is_empty(), "at least one `[task.NAME]`")?;
+        self.validate_streams()
+    }
+
+    /// Checks that what streamed tasks cannot have is not set.
+    fn validate_streams(&self) -> Result<(), ConfigError> {
+        let t = &self.training;
+        for (task, spec) in self.tasks.iter().filter(|(_, spec)| spec.stream) {
+            let wrong = |field: &str, value: String, expected: &str| ConfigError::Value {
+                field: field.to_owned(),
+                value,
+                expected: format!("{expected}, because task `{task}` is streamed").into(),
+            };
+            if spec.valid.is_none() {
+                return Err(wrong(&format!("task.{task}.valid"), "not set".into(), "a file"));
+            }
+            if t.fraction < 1.0 {
+                return Err(wrong("training.fraction", t.fraction.to_string(), "1"));
+            }
+            if let Some(window) = t.length_window {
+                return Err(wrong("training.length_window", window.to_string(), "no value"));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use hyperloader_core::corpus::Sentence;
 use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::source::CodingError;
 use hyperloader_core::text::spans::Bio;
+use serde::{Deserialize, Serialize};
 
 use super::coding::{Coded, Coding, Limits};
 use super::example::Example;
@@ -29,12 +30,18 @@ pub(super) struct Encoder<'a> {
     prefix: Vec<u32>,
     too_long: TooLong,
     limits: Limits,
+    pub(super) counts: Counts,
+}
+
+/// The numbers of sentences that exceed the limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
     /// Training sentences that were left out.
-    pub(super) skipped: usize,
+    pub skipped: usize,
     /// Sentences or windows that were cut off.
-    pub(super) truncated: usize,
+    pub truncated: usize,
     /// Sentences that were cut into windows.
-    pub(super) windowed: usize,
+    pub windowed: usize,
 }
 
 impl<'a> Encoder<'a> {
@@ -47,7 +54,7 @@ impl<'a> Encoder<'a> {
     ) -> Self {
         let limits = Limits { source: training.max_source_len, target: training.max_target_len };
         let too_long = training.too_long;
-        Self { codec, labels, prefix, too_long, limits, skipped: 0, truncated: 0, windowed: 0 }
+        Self { codec, labels, prefix, too_long, limits, counts: Counts::default() }
     }
 
     /// The examples of a split's sentences, in their order.
@@ -58,19 +65,31 @@ impl<'a> Encoder<'a> {
     ) -> Result<Vec<Example>, CodingError> {
         let mut examples = Vec::with_capacity(sentences.len());
         for (index, sentence) in sentences.iter().enumerate() {
-            let marked = match purpose {
-                Purpose::Evaluation => sentence.marked_text().map(Arc::new),
-                Purpose::Training => None,
-            };
-            let windows = match self.too_long {
-                TooLong::Window => self.windows(sentence, purpose)?,
-                TooLong::Skip | TooLong::Truncate => std::iter::once(0..sentence.words.len()).collect(),
-            };
-            self.windowed += usize::from(windows.len() > 1);
-            for window in windows {
-                let example = self.example(index, sentence, window, purpose)?;
-                examples.extend(example.map(|example| Example { marked: marked.clone(), ..example }));
-            }
+            examples.extend(self.sentence(index, sentence, purpose)?);
+        }
+        Ok(examples)
+    }
+
+    /// The examples of the sentence at `index` of a split.
+    pub(super) fn sentence(
+        &mut self,
+        index: usize,
+        sentence: &Sentence,
+        purpose: Purpose,
+    ) -> Result<Vec<Example>, CodingError> {
+        let marked = match purpose {
+            Purpose::Evaluation => sentence.marked_text().map(Arc::new),
+            Purpose::Training => None,
+        };
+        let windows = match self.too_long {
+            TooLong::Window => self.windows(sentence, purpose)?,
+            TooLong::Skip | TooLong::Truncate => std::iter::once(0..sentence.words.len()).collect(),
+        };
+        self.counts.windowed += usize::from(windows.len() > 1);
+        let mut examples = Vec::with_capacity(windows.len());
+        for window in windows {
+            let example = self.example(index, sentence, window, purpose)?;
+            examples.extend(example.map(|example| Example { marked: marked.clone(), ..example }));
         }
         Ok(examples)
     }
@@ -90,11 +109,11 @@ impl<'a> Encoder<'a> {
             self.codec.encode(&self.prefix, &words[..readable], &sentence.tags, read, self.labels)?;
         let fits = readable == words.len() && self.codec.fits(&coded, self.limits);
         if !fits && purpose == Purpose::Training && self.too_long == TooLong::Skip {
-            self.skipped += 1;
+            self.counts.skipped += 1;
             return Ok(None);
         }
         let is_whole = purpose == Purpose::Evaluation && self.is_whole(sentence, &coded)?;
-        self.truncated += usize::from(!fits);
+        self.counts.truncated += usize::from(!fits);
         self.codec.truncate(&mut coded, self.limits);
         let Coded { source, target } = coded;
         let (words, tags) = (words.to_vec(), tags.to_vec());

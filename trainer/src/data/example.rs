@@ -12,7 +12,7 @@ pub struct Example {
     /// The ids that it learns to predict: a SentT' target with its `</s>`, or for each id of `source` the index of a BIO
     /// tag or [`super::NO_TARGET`].
     pub target: Vec<u32>,
-    /// The words, including those that were cut off `source`.
+    /// The words, including those that were cut off `source`; empty in a training example of a stream.
     pub words: Vec<String>,
     /// The gold BIO tags of the file, one per word.
     pub tags: Vec<String>,
@@ -23,4 +23,12 @@ pub struct Example {
     pub is_whole: bool,
     /// The spans of the sentence in its text, which all its windows share; `None` if the file marks words.
     pub marked: Option<Arc<MarkedText>>,
+}
+
+impl Example {
+    /// A training example of which only the ids are known: words and tags are empty.
+    pub fn of_ids(source: Vec<u32>, target: Vec<u32>) -> Self {
+        let (words, tags) = (Vec::new(), Vec::new());
+        Self { source, target, words, tags, sentence: 0, is_whole: false, marked: None }
+    }
 }

@@ -2,64 +2,17 @@
 
 use std::collections::HashSet;
 
-use hyperloader_core::corpus::{Corpus, CorpusError, CorpusSpec, FileReport, Sentence, Splits, subset};
+use hyperloader_core::corpus::{Corpus, CorpusSpec, FileReport, Sentence, Splits, subset};
 use hyperloader_core::text::labels::{LabelError, LabelSet};
-use hyperloader_core::text::source::CodingError;
 use hyperloader_core::text::spans::Bio;
 use hyperloader_core::text::words::{WordFit, WordSplitting};
-use hyperloader_core::text::writable::WritableError;
 
 use super::coding::Coding;
-use super::encoder::{Encoder, Purpose};
+use super::encoder::{Counts, Encoder, Purpose};
+use super::error::DataError;
 use super::example::Example;
+use super::training_set::TrainingSet;
 use crate::config::Config;
-
-/// The corpus of a task could not be turned into examples.
-#[derive(Debug, thiserror::Error)]
-pub enum DataError {
-    /// A file is unreadable, or a line of it is invalid.
-    #[error("cannot read the corpus of task `{task}`")]
-    Corpus {
-        /// Name of the task.
-        task: String,
-        /// The underlying error.
-        source: CorpusError,
-    },
-    /// A label cannot be used.
-    #[error("cannot use the labels of task `{task}`")]
-    Label {
-        /// Name of the task.
-        task: String,
-        /// The underlying error.
-        source: LabelError,
-    },
-    /// The model cannot learn to predict the labels.
-    #[error("cannot train on the labels of task `{task}`")]
-    Labels {
-        /// Name of the task.
-        task: String,
-        /// The labels and the reason.
-        source: WritableError,
-    },
-    /// A sentence cannot be encoded.
-    #[error("cannot encode the corpus of task `{task}`")]
-    Encode {
-        /// Name of the task.
-        task: String,
-        /// The underlying error.
-        source: CodingError,
-    },
-    /// No sentence of a split can be used.
-    #[error("task `{task}` has no usable {split} sentence{reason}")]
-    Empty {
-        /// Name of the task.
-        task: String,
-        /// `training` or `validation`.
-        split: &'static str,
-        /// Why no sentence is left; empty if the split is empty.
-        reason: String,
-    },
-}
 
 /// The examples of a task.
 #[derive(Debug)]
@@ -69,17 +22,13 @@ pub struct TaskData {
     /// The labels of the training and validation splits.
     pub labels: LabelSet,
     /// Training examples within the limits.
-    pub train: Vec<Example>,
+    pub train: TrainingSet,
     /// Validation examples.
     pub valid: Vec<Example>,
     /// Test examples.
     pub test: Vec<Example>,
-    /// The number of training sentences that were left out because they exceed a limit.
-    pub skipped: usize,
-    /// The number of sentences or windows that were cut off at a limit.
-    pub truncated: usize,
-    /// The number of sentences that were cut into windows.
-    pub windowed: usize,
+    /// The numbers of sentences that exceed a limit.
+    pub counts: Counts,
     /// Labels that the test split has and no training example has, sorted.
     pub unseen_labels: Vec<String>,
     /// How free text is split into words.
@@ -90,7 +39,7 @@ pub struct TaskData {
     pub files: Vec<FileReport>,
 }
 
-/// Reads and encodes the splits of a task. Of the training and validation splits, `training.fraction` is used.
+/// Reads and encodes the splits of a task, all of them into memory. Of the training and validation splits, `training.fraction` is used.
 ///
 /// # Errors
 /// If a file is unreadable, a line or a label is invalid, or no training or validation sentence is left.
@@ -109,8 +58,7 @@ pub fn load_task(
     let part = |split| subset(split, limits.fraction, config.seed).map_err(corpus_error);
     let (train, valid) = (part(train)?, part(valid)?);
     let tags = train.iter().chain(&valid).flat_map(|s| s.tags.iter().map(String::as_str));
-    let labels = LabelSet::from_tags(tags, &spec.train.display().to_string())
-        .map_err(|source| DataError::Label { task: name(), source })?;
+    let labels = labels_of(task, LabelSet::from_tags(tags, &spec.train.display().to_string()))?;
     let prefix = codec
         .prefix(config.method.source_prefix(task))
         .map_err(|source| DataError::Encode { task: name(), source })?;
@@ -121,43 +69,61 @@ pub fn load_task(
     let train = encode(&train, Purpose::Training)?;
     let valid = encode(&valid, Purpose::Evaluation)?;
     let test = encode(&test, Purpose::Evaluation)?;
-    let Encoder { skipped, truncated, windowed, .. } = encoder;
-    for (split, examples, all) in [("training", &train, sizes[0]), ("validation", &valid, sizes[1])] {
-        if examples.is_empty() {
-            let reason = match skipped {
-                0 => format!(": `training.fraction` = {} leaves none of {all}", limits.fraction),
-                n => format!(
-                    ": {n} are longer than `training.max_source_len` or `max_target_len`\n\
-                     hint: `too_long = \"window\"` in `[training]` cuts them into parts"
-                ),
-            };
-            return Err(DataError::Empty { task: name(), split, reason });
-        }
+    let counts = encoder.counts;
+    let [all_train, all_valid] = sizes;
+    for (split, examples, all) in [("training", &train, all_train), ("validation", &valid, all_valid)] {
+        check_split(task, split, examples.len(), all, counts, limits.fraction)?;
     }
     codec.check_labels(&labels).map_err(|source| DataError::Labels { task: name(), source })?;
-    let unseen_labels = unseen_labels(&train, &test);
+    let trained = labels_in(&train);
     Ok(TaskData {
         name: name(),
         labels,
-        train,
+        unseen_labels: unseen(|label| trained.contains(label), &test),
+        train: TrainingSet::Loaded(train),
         valid,
         test,
-        skipped,
-        truncated,
-        windowed,
-        unseen_labels,
+        counts,
         words,
         word_fit,
         files,
     })
 }
 
-fn unseen_labels(train: &[Example], test: &[Example]) -> Vec<String> {
-    let labels = |examples: &[Example]| -> HashSet<String> {
-        let tags = examples.iter().flat_map(|example| &example.tags);
-        tags.filter_map(|tag| Bio::parse(tag)?.label().map(str::to_owned)).collect()
+pub(super) fn labels_of(task: &str, labels: Result<LabelSet, LabelError>) -> Result<LabelSet, DataError> {
+    labels.map_err(|source| DataError::Label { task: task.to_owned(), source })
+}
+
+/// Checks that a split of `all` sentences has an example.
+pub(super) fn check_split(
+    task: &str,
+    split: &'static str,
+    examples: usize,
+    all: usize,
+    counts: Counts,
+    fraction: f64,
+) -> Result<(), DataError> {
+    if examples > 0 {
+        return Ok(());
+    }
+    let reason = match counts.skipped {
+        0 => format!(": `training.fraction` = {fraction} leaves none of {all}"),
+        n => format!(
+            ": {n} are longer than `training.max_source_len` or `max_target_len`\n\
+             hint: `too_long = \"window\"` in `[training]` cuts them into parts"
+        ),
     };
-    let mut unseen: Vec<String> = labels(test).difference(&labels(train)).cloned().collect();
+    Err(DataError::Empty { task: task.to_owned(), split, reason })
+}
+
+/// The labels of `test` that are not among those of the training examples, sorted.
+pub(super) fn unseen(is_trained: impl Fn(&str) -> bool, test: &[Example]) -> Vec<String> {
+    let mut unseen: Vec<String> = labels_in(test).into_iter().filter(|label| !is_trained(label)).collect();
     unseen.sort_unstable();
     unseen
+}
+
+fn labels_in(examples: &[Example]) -> HashSet<String> {
+    let tags = examples.iter().flat_map(|example| &example.tags);
+    tags.filter_map(|tag| Bio::parse(tag)?.label().map(str::to_owned)).collect()
 }

@@ -46,16 +46,14 @@ pub(crate) fn fit(
     seed: u64,
     group: &Group,
 ) -> Result<Tensors, ModelError> {
-    let TaskData { name: task, labels, train: examples, .. } = data;
+    let TaskData { name: task, labels, .. } = data;
     let tags = tag_count(labels.len());
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut order: Vec<usize> = (0..examples.len()).collect();
-    order.shuffle(&mut random);
-    order.truncate(SENTENCES);
+    let examples = data.train.sample(SENTENCES, &mut random)?;
     let teacher = Teacher::new(tagger, codec, task, labels)?;
-    let chunks: Vec<&[usize]> = order.chunks(BATCH).collect();
+    let chunks: Vec<_> = examples.chunks(BATCH).collect();
     let parts = group.map(chunks.len(), |number| {
-        let examples: Vec<_> = chunks[number].iter().map(|&at| &examples[at]).collect();
+        let examples: Vec<_> = chunks[number].iter().map(|example| &**example).collect();
         Ok::<_, ModelError>(HostWords::from(teacher.words(&examples)?))
     })?;
     let width = ROLES * tagger.t5.config.d_model;

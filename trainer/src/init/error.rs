@@ -45,7 +45,7 @@ pub enum InitError {
     },
     /// A file is one of several parts of a data set.
     #[error(
-        "`{}` is part {part} of {parts} of a data set by its name, and a split has one file\nhint: join the parts",
+        "`{}` is part {part} of {parts} of a data set by its name, and a split has one file\nhint: join the parts, or name them by a pattern in a configuration: `train = \"train-*.parquet\"`",
         path.display()
     )]
     Part {

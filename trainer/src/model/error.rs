@@ -5,6 +5,7 @@ use hyperloader_core::suggest;
 use hyperloader_core::text::sentt::SentTError;
 use hyperloader_core::text::wordpiece::WordPieceError;
 
+use crate::data::StoreError;
 use crate::parallel::PeerFailed;
 use crate::parameters::MissingTensor;
 
@@ -43,6 +44,9 @@ pub enum ModelError {
     /// A word cannot be encoded.
     #[error(transparent)]
     Encode(#[from] WordPieceError),
+    /// The training examples of a streamed task cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Another process failed.
     #[error(transparent)]
     Peer(#[from] PeerFailed),

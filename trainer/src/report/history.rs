@@ -87,6 +87,28 @@ impl History {
         steps.map(|step| (step.step, smoothed.push(step.loss_above_floor))).collect()
     }
 
+    /// The training loss of all tasks above the floor, in nats per token, smoothed over the logged updates.
+    pub fn mean_training_loss(&self) -> Points {
+        let mut smoothed = Smoothed::default();
+        self.steps.values().map(|step| (step.step, smoothed.push(step.loss_above_floor))).collect()
+    }
+
+    /// The steps of the validations, and the F1 of each task, from 0 to 1.
+    pub fn validations(&self) -> impl Iterator<Item = (u64, impl Iterator<Item = (&str, f64)>)> {
+        fn of_task<'a>((task, evaluation): (&'a String, &'a Evaluation)) -> (&'a str, f64) {
+            (task, evaluation.f1)
+        }
+        self.validations.iter().map(|(step, tasks)| (*step, tasks.iter().map(of_task)))
+    }
+
+    /// The mean of the validation F1 of all tasks, from 0 to 1.
+    pub fn mean_validation_f1(&self) -> Points {
+        let mean = |tasks: &BTreeMap<String, Evaluation>| {
+            tasks.values().map(|evaluation| evaluation.f1).sum::<f64>() / tasks.len() as f64
+        };
+        self.validations.iter().map(|(step, tasks)| (*step, mean(tasks))).collect()
+    }
+
     /// The validation loss of a task above the floor, in nats per token.
     pub fn validation_loss(&self, task: &str) -> Points {
         let floor = self.floor();
@@ -131,6 +153,10 @@ mod tests {
         assert_eq!(history.validation_loss("a"), [(5, 0.5)]);
         assert_eq!(history.validation_f1("a"), [(5, 0.25)]);
         assert_eq!(history.validation_f1("b"), []);
+        assert_eq!(history.mean_training_loss(), [(5, 1.0), (6, 1.0)]);
+        assert_eq!(history.mean_validation_f1(), [(5, 0.25)]);
+        let all = history.validations().map(|(step, tasks)| (step, tasks.collect::<Vec<_>>()));
+        assert_eq!(all.collect::<Vec<_>>(), [(5, vec![("a", 0.25)])]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use hyperloader_core::run::RunError;
 
 use super::diagnosis::lower_rate;
 use crate::config::ConfigError;
-use crate::data::DataError;
+use crate::data::{DataError, StoreError};
 use crate::device::DeviceError;
 use crate::evaluate::EvaluationError;
 use crate::hub::HubError;
@@ -36,6 +36,9 @@ pub enum TrainError {
     /// A corpus is unusable.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The store of a streamed task cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The device is not available.
     #[error(transparent)]
     Device(#[from] DeviceError),

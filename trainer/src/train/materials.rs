@@ -3,17 +3,16 @@
 use std::path::Path;
 
 use hyperloader_core::backbone::registry::Architecture;
-use hyperloader_core::files::{FileError, hexadecimal, sha256, write_atomic};
+use hyperloader_core::corpus::CorpusSpec;
+use hyperloader_core::files::{FileError, sha256, write_atomic};
 use hyperloader_core::run::{self, BackboneReference, HubReference, Manifest, Run, Task};
 use hyperloader_core::text::sentence_words::SentenceWords;
 use hyperloader_core::weights::tensors::Tensors;
-use sha2::{Digest, Sha256};
 use tch::Device;
 
 use super::error::TrainError;
 use crate::config::{self, BackboneConfig, Config};
-use crate::data::batch::target;
-use crate::data::{Example, TaskData, load_task};
+use crate::data::{Example, Reading, StreamedTask, TaskData, load_task};
 use crate::device;
 use crate::hub::Located;
 use crate::model::{self, Base, Learner, MatrixPrecision, ModelError, Placement, Start, TaskLabels};
@@ -50,12 +49,23 @@ impl Materials {
         tch::set_num_threads(threads as i32);
         let Located { folder, hub } = config.backbone.locate(&mut |_| ())?;
         let base = model::open(config, &folder)?;
-        let data = config
-            .tasks
-            .iter()
-            .map(|(task, spec)| load_task(task, spec, base.coding(), config))
-            .collect::<Result<Vec<_>, _>>()?;
+        let data = load_tasks(config, &*base, group)?;
         Ok(Self { base, hub, data, device })
+    }
+
+    /// Reads the files of all streamed tasks that no training has read yet, so that the next training begins at once.
+    pub(super) fn read_streams(
+        config: &Config,
+        report: &mut dyn FnMut(Reading<'_>),
+    ) -> Result<(), TrainError> {
+        config.validate()?;
+        if config.tasks.values().any(|spec| spec.stream) {
+            let base = model::open(config, &config.backbone.locate(&mut |_| ())?.folder)?;
+            for (task, spec) in config.tasks.iter().filter(|(_, spec)| spec.stream) {
+                load(task, spec, config, &*base, report)?;
+            }
+        }
+        Ok(())
     }
 
     /// Loads what a run was trained on, and checks that it has not changed. Returns the configuration with the backbone of
@@ -115,11 +125,12 @@ impl Materials {
     /// The sampler of the training examples.
     pub(super) fn sampler(&self, config: &Config) -> TaskSampler {
         let sizes: Vec<usize> = self.data.iter().map(|t| t.train.len()).collect();
-        let sampler = TaskSampler::new(&sizes, config.training.temperature, config.seed);
+        let sampler = TaskSampler::new(&sizes, config.training.temperature, config.seed)
+            .with_streams(|task| self.data[task].train.is_streamed());
         let Some(window) = config.training.length_window else { return sampler };
         let length = |e: &Example| e.source.len() + e.target.len();
         let lengths: Vec<Vec<usize>> =
-            self.data.iter().map(|t| t.train.iter().map(length).collect()).collect();
+            self.data.iter().map(|t| t.train.loaded().iter().map(length).collect()).collect();
         sampler.with_length_window(&lengths, window)
     }
 
@@ -169,7 +180,7 @@ impl Materials {
             word_fit: data.word_fit,
             sentence_words: SentenceWords::of(data.train.iter().map(|example| example.words.len())),
             train_sentences: data.train.len(),
-            train_sha256: train_hash(data),
+            train_sha256: data.train.sha256(),
         };
         self.data.iter().map(task).collect()
     }
@@ -190,16 +201,33 @@ impl Materials {
     }
 }
 
-/// The SHA-256 of the training examples: for each sequence its length and its ids, as 64-bit little-endian integers.
-fn train_hash(data: &TaskData) -> String {
-    let mut hasher = Sha256::new();
-    for example in &data.train {
-        for ids in [&example.source, &example.target] {
-            hasher.update((ids.len() as u64).to_le_bytes());
-            ids.iter().for_each(|id| hasher.update(target(*id).to_le_bytes()));
-        }
+/// Loads all tasks. Of the processes of a machine, the first one writes the stores of streamed tasks.
+fn load_tasks(config: &Config, base: &dyn Base, group: &Group) -> Result<Vec<TaskData>, TrainError> {
+    let all = || {
+        let tasks = config.tasks.iter();
+        tasks.map(|(task, spec)| load(task, spec, config, base, &mut |_| ())).collect::<Result<Vec<_>, _>>()
+    };
+    if !config.tasks.values().any(|spec| spec.stream) {
+        return all();
     }
-    hexadecimal(&hasher.finalize())
+    let first = (group.communicator().local_rank() == 0).then(all).transpose()?;
+    group.any(false)?;
+    first.map_or_else(all, Ok)
+}
+
+fn load(
+    task: &str,
+    spec: &CorpusSpec,
+    config: &Config,
+    base: &dyn Base,
+    report: &mut dyn FnMut(Reading<'_>),
+) -> Result<TaskData, TrainError> {
+    let codec = base.coding();
+    if !spec.stream {
+        return Ok(load_task(task, spec, codec, config)?);
+    }
+    let tokenizer_sha256 = &sha256(&base.backbone().tokenizer())?;
+    Ok(StreamedTask { task, spec, codec, tokenizer_sha256, config }.load(report)?)
 }
 
 /// The first name `NAME-N` that no folder has.

@@ -37,4 +37,4 @@ pub use self::drafters::fit_drafters;
 pub use self::error::{BatchName, TrainError};
 pub use self::observer::Observer;
 pub use self::training::{End, Training};
-pub use crate::record::{CONFIG, METRICS, Outcome, Step};
+pub use crate::record::{CONFIG, METRICS, OUTCOME, Outcome, Step};

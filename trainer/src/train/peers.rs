@@ -82,11 +82,13 @@ fn properties(config: &Config, materials: &Materials) -> Result<Properties, Trai
         ("kind of device (`--device`)".to_owned(), materials.device_kind().to_owned()),
     ]);
     for task in &materials.data {
-        for (split, examples) in
-            [("training", &task.train), ("validation", &task.valid), ("test", &task.test)]
-        {
-            let name = format!("SHA-256 of the {split} sentences of task `{}`", task.name);
-            all.insert(name, hash(examples));
+        let train = match task.train.is_streamed() {
+            true => task.train.sha256(),
+            false => hash(task.train.loaded()),
+        };
+        let splits = [("training", train), ("validation", hash(&task.valid)), ("test", hash(&task.test))];
+        for (split, hash) in splits {
+            all.insert(format!("SHA-256 of the {split} sentences of task `{}`", task.name), hash);
         }
     }
     settings(config, &mut all);

@@ -23,7 +23,7 @@ use super::update::{StepBatch, Update, caught, step_error, update};
 use super::warm_start;
 use super::writer::Writer;
 use crate::config::Config;
-use crate::data::{Example, TaskData};
+use crate::data::{Example, Reading, TaskData};
 use crate::evaluate::{Evaluation, Settings, evaluate_task, loss_of};
 use crate::loss::smoothing_floor;
 use crate::model::{Decoding, Learner, MatrixPrecision, ModelError, Start};
@@ -112,6 +112,14 @@ impl Training {
         Materials::load(config, &Group::alone()).map(drop)
     }
 
+    /// Reads the files of streamed tasks that no training has read yet. A training does so itself, without a report.
+    ///
+    /// # Errors
+    /// If the backbone or one of these corpora cannot be used.
+    pub fn read_streams(config: &Config, report: &mut dyn FnMut(Reading<'_>)) -> Result<(), TrainError> {
+        Materials::read_streams(config, report)
+    }
+
     /// Continues a run from its last complete checkpoint. `config` is the configuration of the run; the device, the number of
     /// threads and that of the processes in `group` may differ. Process 0 reads the checkpoint.
     ///
@@ -192,6 +200,13 @@ impl Training {
             self.start = self.start_losses()?;
         }
         while self.done < last {
+            if let Some(best) = self.out_of_patience()? {
+                observer.noted(&format!(
+                    "no validation loss since step {best} is lower: training stops at step {}",
+                    self.done
+                ));
+                break;
+            }
             if self.group.any(stop.load(Ordering::Relaxed))? {
                 self.save_where_it_stands()?;
                 return Ok(End::Stopped { run: self.folder, step: self.done });
@@ -225,17 +240,18 @@ impl Training {
     fn step(&mut self) -> Result<Step, TrainError> {
         let began = Instant::now();
         let step = self.done + 1;
+        let learning_rate = self.schedule().lr(self.done);
         let settings = &self.config.training;
         let (task, indices) = self.sampler.next_batch(settings.batch_size);
-        let data = &self.materials.data[task];
-        let examples: Vec<&Example> = indices.iter().map(|&i| &data.train[i]).collect();
+        let data = &mut self.materials.data[task];
+        let drawn = data.train.batch(&indices)?;
+        let examples: Vec<&Example> = drawn.iter().map(|example| &**example).collect();
         let longest = |length: fn(&Example) -> usize| examples.iter().map(|e| length(e)).max().unwrap_or(0);
         let batch = BatchName {
             task: data.name.clone(),
             longest: (longest(|e| e.source.len()), longest(|e| e.target.len())),
             indices,
         };
-        let learning_rate = self.schedule().lr(self.done);
         let (learner, optimizer) = (&mut *self.learner, &mut self.optimizer);
         let seed = self.config.seed;
         let step_batch = StepBatch { task: &data.name, examples: &examples, seed, step };
@@ -264,6 +280,20 @@ impl Training {
             tokens,
             seconds: self.seconds,
         })
+    }
+
+    /// The step of the best checkpoint, if `training.patience` evaluations after it were not better. It follows from the
+    /// manifest, so a resumed run ends at the same step.
+    fn out_of_patience(&self) -> Result<Option<u64>, TrainError> {
+        let settings = &self.config.training;
+        let Some(patience) = settings.patience else { return Ok(None) };
+        if self.done == 0 || !self.done.is_multiple_of(settings.evaluate_every) {
+            return Ok(None);
+        }
+        let best =
+            self.writer.run().map(|run| run.checkpoint(Which::Best).map(|best| best.step)).transpose()?;
+        let best = self.group.from_first(best)?;
+        Ok((self.done.saturating_sub(best) >= patience * settings.evaluate_every).then_some(best))
     }
 
     fn schedule(&self) -> Schedule {

@@ -10,6 +10,7 @@ use crate::data::Example;
 use crate::model::{Learner, ModelError};
 use crate::optimizer::AdamW;
 use crate::parallel::{Group, share};
+use crate::seeds::mixed;
 
 /// The batch of an update.
 pub(super) struct StepBatch<'a> {
@@ -100,7 +101,7 @@ fn part_loss(
     settings: &TrainingConfig,
     part: usize,
 ) -> Result<PartLoss, ModelError> {
-    tch::manual_seed(part_seed(batch.seed, batch.step, part as u64));
+    tch::manual_seed(mixed(batch.seed, batch.step, part as u64) as i64);
     let scale = learner.loss_scale(batch.examples);
     let examples = &batch.examples[share(part, settings.parts, batch.examples.len())];
     let (mut sum, mut tokens) = (0.0, 0);
@@ -111,17 +112,6 @@ fn part_loss(
         learner.parameters_mut().backward(&(loss.surrogate * scale));
     }
     Ok(PartLoss { sum, tokens, reached: Vec::new() })
-}
-
-/// The seed of the dropout of a part of a step. SplitMix64 (Steele et al. 2014) maps similar steps, parts and seeds to
-/// dissimilar values; the multipliers are those of its golden-ratio sequence and of the one in two dimensions (Roberts 2018).
-fn part_seed(seed: u64, step: u64, part: u64) -> i64 {
-    let mut z = seed
-        .wrapping_add(part.wrapping_mul(0xC13F_A9A9_02A6_328F))
-        .wrapping_add(step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (z ^ (z >> 31)) as i64
 }
 
 /// Runs `work` and returns a panic as an error, without its message on stderr.

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use hyperloader_cli::{CommonArgs, Documents};
 
-use crate::{calibrate, compare_args, corpora, drafter, init, params, report, train};
+use crate::{calibrate, compare_args, corpora, drafter, init, params, report, train, watch};
 
 /// Train a multi-task tagger: HyperLoader or one of its baselines
 ///
@@ -40,7 +40,7 @@ Exit codes:
   0    Done
   1    An error in the configuration, the data, the command line or the machine
   2    An error in hl-train or in libtorch
-  130  Interrupted by Ctrl-C; the run is saved";
+  130  Stopped by Ctrl-C or --max-hours; the run is saved";
 
 /// What `hl-train` can do besides training.
 #[derive(Debug, Subcommand)]
@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// Write the report of a run again
     Report(report::ReportArgs),
+    /// Show the curves of a run in the terminal
+    Watch(watch::WatchArgs),
     #[command(flatten)]
     Documents(Documents),
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use hyperloader_cli::{Console, FormatArgs};
 use hyperloader_core::calibration::reliability::Reliability;
-use hyperloader_core::run::{Change, Run, TaskCalibration, Which};
+use hyperloader_core::run::{Candidates, Change, Run, TaskCalibration, Which};
 use hyperloader_trainer::train::calibrate;
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ pub(crate) struct CalibrateArgs {
 }
 
 pub(crate) fn run(args: &CalibrateArgs, console: &Console) -> Result<()> {
-    let run = Run::open(&args.run.folder()?)?;
+    let run = Run::open(&args.run.folder(Candidates::Trained)?)?;
     let config = args.compute.config_of(&run)?;
     let run = calibrate(config, run, &mut Progress::new(0, console))?;
     let tasks = run.calibrated_tasks(run.checkpoint(Which::Best)?)?;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use hyperloader_cli::{Console, FormatArgs};
-use hyperloader_core::run::Run;
+use hyperloader_core::run::{Candidates, Run};
 use hyperloader_trainer::train::fit_drafters;
 use serde_json::json;
 
@@ -29,7 +29,7 @@ pub(crate) struct DrafterArgs {
 }
 
 pub(crate) fn run(args: &DrafterArgs, console: &Console) -> Result<()> {
-    let run = Run::open(&args.run.folder()?)?;
+    let run = Run::open(&args.run.folder(Candidates::Trained)?)?;
     let config = args.compute.config_of(&run)?;
     let run = fit_drafters(config, run, &mut Progress::new(0, console))?;
     let text = || run.folder.display().to_string();

@@ -8,15 +8,18 @@
 //! - [`show`]: sentences of corpora as they are read
 //! - [`job`]: a run of `hl-train compare --jobs N` in a process of its own
 //! - [`processes`]: several processes under `mpirun`
-//! - [`fetch`], [`progress`]: progress bars and log lines
+//! - [`watch`]: the curves of a run, drawn by [`chart`]
+//! - [`fetch`], [`streams`], [`progress`]: progress bars and log lines; [`forecast`]: how long a training will take
 
 mod args;
 mod calibrate;
+mod chart;
 mod compare;
 mod compare_args;
 mod corpora;
 mod drafter;
 mod fetch;
+mod forecast;
 mod init;
 mod job;
 mod params;
@@ -25,7 +28,9 @@ mod progress;
 mod report;
 mod shared;
 mod show;
+mod streams;
 mod train;
+mod watch;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -59,6 +64,7 @@ impl Program for Args {
             Command::Drafter(args) => drafter::run(&args, console).map(|()| Exit::Success),
             Command::Calibrate(args) => calibrate::run(&args, console).map(|()| Exit::Success),
             Command::Report(args) => report::run(&args, console).map(|()| Exit::Success),
+            Command::Watch(args) => watch::run(&args, console),
             Command::Documents(documents) => documents.print::<Self>(console).map(|()| Exit::Success),
         })
     }

@@ -3,16 +3,19 @@
 use hyperloader_core::corpus::FileReport;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hyperloader_cli::Console;
 use hyperloader_core::run::{Run, TaskCalibration};
 use hyperloader_trainer::calibrate::FEWEST;
-use hyperloader_trainer::data::{Example, TaskData};
+use hyperloader_trainer::data::{Counts, Example, TaskData};
 use hyperloader_trainer::evaluate::Evaluation;
 use hyperloader_trainer::smoothing::Smoothed;
 use hyperloader_trainer::train::{Observer, Step};
 use indicatif::ProgressBar;
+
+use crate::forecast::Forecast;
 
 /// Minimum number of log lines in a whole training without a bar.
 const LINES: u64 = 20;
@@ -29,6 +32,16 @@ pub(crate) struct Progress<'a> {
     lines_every: u64,
     last_line: Instant,
     pace: Pace,
+    began: Instant,
+    forecast: Forecast,
+    limit: Option<Limit<'a>>,
+}
+
+/// The time after which a training is asked to stop.
+#[derive(Debug)]
+pub(crate) struct Limit<'a> {
+    pub(crate) end: Instant,
+    pub(crate) stop: &'a AtomicBool,
 }
 
 /// Smoothed numbers of the updates so far.
@@ -47,7 +60,14 @@ impl<'a> Progress<'a> {
     pub(crate) fn new(steps: u64, console: &'a Console) -> Self {
         let bar = console.bar(steps, TEMPLATE);
         let lines_every = (steps / LINES).max(1);
-        Self { console, bar, lines_every, last_line: Instant::now(), pace: Pace::default() }
+        let now = Instant::now();
+        let (pace, forecast) = (Pace::default(), Forecast::new(steps));
+        Self { console, bar, lines_every, last_line: now, pace, began: now, forecast, limit: None }
+    }
+
+    /// The same; the training is asked to stop at `limit`.
+    pub(crate) fn with_limit(self, limit: Option<Limit<'a>>) -> Self {
+        Self { limit, ..self }
     }
 
     /// Removes the bar.
@@ -55,7 +75,7 @@ impl<'a> Progress<'a> {
         self.bar.finish_and_clear();
     }
 
-    /// Tells that a training stopped after Ctrl-C, and how to continue it.
+    /// Tells that a training stopped after Ctrl-C or at its time limit, and how to continue it.
     pub(crate) fn stopped(&self, run: &Path, step: u64) {
         let run = run.display();
         self.console.note(format_args!(
@@ -103,9 +123,17 @@ impl Observer for Progress<'_> {
                 self.pace.tasks()
             ));
         }
+        if let Some(line) = self.forecast.stepped(step.step, self.began.elapsed()) {
+            self.console.note(line);
+        }
+        if let Some(Limit { stop, .. }) = self.limit.take_if(|limit| Instant::now() >= limit.end) {
+            self.console.note("the time of `--max-hours` is over");
+            stop.store(true, Ordering::Relaxed);
+        }
     }
 
     fn evaluated(&mut self, step: u64, task: &str, evaluation: &Evaluation) {
+        self.forecast.evaluated(step);
         let Evaluation { loss, f1, exact, .. } = evaluation;
         let exact = exact.map_or(String::new(), |exact| format!(" ({:.4} by character)", exact.f1));
         self.console
@@ -162,14 +190,15 @@ impl Pace {
 
 /// The sentences of a task, and how many of them were cut or left out.
 fn inventory(task: &TaskData) -> String {
-    let TaskData {
-        name, train, valid, test, labels, skipped, truncated, windowed, unseen_labels, files, ..
-    } = task;
+    let TaskData { name, train, valid, test, labels, counts, unseen_labels, files, .. } = task;
+    let Counts { skipped, truncated, windowed } = counts;
     // The windows of a sentence count once.
     let sentences = |examples: &[Example]| examples.chunk_by(|a, b| a.sentence == b.sentence).count();
-    let [train, valid, test] = [train, valid, test].map(|examples| sentences(examples));
+    let [valid, test] = [valid, test].map(|examples| sentences(examples));
+    let streamed = if train.is_streamed() { " (streamed)" } else { "" };
     let mut line = format!(
-        "task `{name}`: {train} train, {valid} valid, {test} test sentences, {} labels",
+        "task `{name}`: {} train{streamed}, {valid} valid, {test} test sentences, {} labels",
+        train.sentences(),
         labels.len()
     );
     for (count, what) in [

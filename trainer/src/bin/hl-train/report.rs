@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use hyperloader_cli::{Console, FormatArgs};
+use hyperloader_core::run::Candidates;
 use hyperloader_trainer::report;
 use serde_json::json;
 
@@ -25,6 +26,6 @@ pub(crate) struct ReportArgs {
 }
 
 pub(crate) fn run(args: &ReportArgs, console: &Console) -> Result<()> {
-    let page = report::write(&args.run.folder()?)?;
+    let page = report::write(&args.run.folder(Candidates::Trained)?)?;
     console.record(args.format.output_format, &json!({ "report": page }), || page.display().to_string())
 }

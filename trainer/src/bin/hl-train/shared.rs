@@ -24,11 +24,11 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
-    /// The run's folder.
-    pub(crate) fn folder(&self) -> Result<PathBuf> {
+    /// The folder of the run, which is the newest of `candidates` if none is named.
+    pub(crate) fn folder(&self, candidates: Candidates) -> Result<PathBuf> {
         Ok(match &self.run {
             Some(folder) => folder.clone(),
-            None => Run::newest(&self.runs, Candidates::Trained)?.folder,
+            None => Run::newest(&self.runs, candidates)?.folder,
         })
     }
 }

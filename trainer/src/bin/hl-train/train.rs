@@ -1,7 +1,7 @@
 //! Plain `hl-train`: trains, or continues a run.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -19,8 +19,9 @@ use hyperloader_trainer::train::{End, Outcome, TrainError, Training};
 
 use crate::fetch;
 use crate::processes::{Silent, together};
-use crate::progress::Progress;
+use crate::progress::{Limit, Progress};
 use crate::shared::{ComputeArgs, label_presets, method_names};
+use crate::streams;
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
@@ -98,6 +99,10 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     deterministic: bool,
 
+    /// Stop after this many hours with a checkpoint from which `--resume` goes on [default: no limit]
+    #[arg(long, value_name = "HOURS", value_parser = hours)]
+    max_hours: Option<Duration>,
+
     /// Start from the best checkpoint of a run with the same backbone and method [default: from the backbone]
     ///
     /// The run may have other tasks: what its method shares between tasks is taken, and what belongs to one task is taken
@@ -133,22 +138,33 @@ pub(crate) fn run(args: &TrainArgs, console: &Console, common: CommonArgs) -> Re
     if args.no_progress {
         console.hide_bars();
     }
+    let began = Instant::now();
     together(Duration::from_secs(args.process_timeout), common, |group| {
         let training = match &args.resume {
             Some(run) => resume(args, run.as_deref(), group)?,
             None => start(args, console, group)?,
         };
         match group.is_first() {
-            true => train(training, args, console),
+            true => train(training, began, args, console),
             false => Ok(training.run(&mut Silent, stop_on_interrupt()?).map(|_| Exit::Success)?),
         }
     })
 }
 
-/// Trains, and prints how it goes and ends.
-fn train(training: Training, args: &TrainArgs, console: &Console) -> Result<Exit> {
-    let mut progress = Progress::new(training.config().training.steps, console);
-    let end = training.run(&mut progress, stop_on_interrupt()?);
+/// A number of hours above 0.
+fn hours(text: &str) -> Result<Duration, String> {
+    let hours = text.parse::<f64>().ok().filter(|hours| *hours > 0.0 && *hours <= 1e6);
+    hours
+        .map(|hours| Duration::from_secs_f64(hours * 3600.0))
+        .ok_or("expected a number of hours above 0".into())
+}
+
+/// Trains, and prints how it goes and ends. `began` is the start of the program.
+fn train(training: Training, began: Instant, args: &TrainArgs, console: &Console) -> Result<Exit> {
+    let stop = stop_on_interrupt()?;
+    let limit = args.max_hours.map(|hours| Limit { end: began + hours, stop });
+    let mut progress = Progress::new(training.config().training.steps, console).with_limit(limit);
+    let end = training.run(&mut progress, stop);
     progress.finish();
     let outcome = match end? {
         End::Finished(outcome) => outcome,
@@ -184,6 +200,9 @@ fn start(args: &TrainArgs, console: &Console, group: &Group) -> Result<Training>
         config.backbone.locate(&mut |_| ())?;
     }
     group.any(false).map_err(TrainError::from)?;
+    if group.is_first() {
+        streams::read(&config, console)?;
+    }
     Ok(Training::prepare(config, warm_start.as_ref(), group.clone())?)
 }
 

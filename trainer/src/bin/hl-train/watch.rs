@@ -1,0 +1,190 @@
+//! `hl-train watch`: the curves of a run in the terminal.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::Args;
+use hyperloader_cli::{Console, Exit, stop_on_interrupt};
+use hyperloader_core::run::{Candidates, Run};
+use hyperloader_trainer::config::Config;
+use hyperloader_trainer::report::history::History;
+use hyperloader_trainer::train::{CONFIG, OUTCOME};
+
+use crate::chart::chart;
+use crate::shared::RunArgs;
+
+/// Time between two looks at a run.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Time between two looks at Ctrl-C.
+const NAP: Duration = Duration::from_millis(50);
+
+/// Show the curves of a run in the terminal
+///
+/// Shows the training loss, the validation F1 and the newest scores of each task, and follows a run that is being
+/// trained until it ends. If stdout is no terminal, it prints a line for each evaluation, and the curves at the end.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  hl-train watch
+  hl-train watch runs/hyperloader-1")]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+pub(crate) fn run(args: &WatchArgs, console: &Console) -> Result<Exit> {
+    let stop = stop_on_interrupt()?;
+    let folder = args.run.folder(Candidates::Any)?;
+    match std::io::stdout().is_terminal() {
+        true => follow(&folder, &mut Screen { console, lines: 0, shown: String::new() }, stop),
+        false => follow(&folder, &mut Lines { console, printed: 0 }, stop),
+    }
+}
+
+/// A run at some instant.
+struct Look {
+    run: Run,
+    steps: u64,
+    history: History,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Training,
+    Stopped,
+    Finished,
+}
+
+/// Shows a run as it goes on.
+trait View {
+    fn show(&mut self, look: &Look) -> Result<()>;
+    /// Whether nobody reads on.
+    fn is_closed(&self) -> bool;
+}
+
+/// Shows the run until it ends.
+fn follow(folder: &Path, view: &mut dyn View, stop: &AtomicBool) -> Result<Exit> {
+    loop {
+        let look = Look::at(folder)?;
+        view.show(&look)?;
+        if look.state != State::Training || view.is_closed() {
+            return Ok(Exit::Success);
+        }
+        let until = Instant::now() + PAUSE;
+        while Instant::now() < until {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(Exit::Interrupted);
+            }
+            std::thread::sleep(NAP);
+        }
+    }
+}
+
+impl Look {
+    fn at(folder: &Path) -> Result<Self> {
+        let run = Run::open(folder)?;
+        // Looked at before the history, so that a run that ends in between is complete.
+        let state = match (folder.join(OUTCOME).exists(), run.is_in_use()?) {
+            (_, true) => State::Training,
+            (true, false) => State::Finished,
+            (false, false) => State::Stopped,
+        };
+        let steps = Config::from_file(&folder.join(CONFIG))?.training.steps;
+        Ok(Self { steps, history: History::read(folder)?, state, run })
+    }
+
+    fn title(&self) -> String {
+        let state = match self.state {
+            State::Training => "is being trained",
+            State::Stopped => "is not being trained; `hl-train --resume` continues it",
+            State::Finished => "is finished",
+        };
+        let step = self.history.last().map_or(0, |step| step.step);
+        format!("run `{}`, step {step} of {}, {state}", self.run.manifest.name, self.steps)
+    }
+
+    /// The curves of all tasks together, and the newest numbers of each.
+    fn text(&self) -> String {
+        let mut lines = vec![self.title()];
+        let loss = self.history.mean_training_loss();
+        let top = loss.iter().map(|(_, loss)| *loss).fold(0.0, f64::max);
+        let mut add = |name: &str, points: &[(u64, f64)], high| {
+            lines.extend([String::new(), name.to_owned()]);
+            lines.extend(chart(points, 0.0, high));
+            if let ([(first, _), ..], [.., (last, _)]) = (points, points) {
+                lines.push(format!("{:10}step {first} to {last}", ""));
+            }
+        };
+        add("training loss above the smoothing floor", &loss, top);
+        add("mean validation F1", &self.history.mean_validation_f1(), 1.0);
+        lines.push(String::new());
+        for task in &self.run.manifest.tasks {
+            lines.push(self.task(&task.name));
+        }
+        lines.join("\n")
+    }
+
+    fn task(&self, task: &str) -> String {
+        let newest = |points: &[(u64, f64)]| points.last().map_or("-".to_owned(), |(_, y)| format!("{y:.4}"));
+        let [loss, f1] = [self.history.training_loss(task), self.history.validation_f1(task)];
+        format!("{task}: loss {}, F1 {}", newest(&loss), newest(&f1))
+    }
+}
+
+/// A terminal, in which the curves are drawn over and over.
+struct Screen<'a> {
+    console: &'a Console,
+    /// The number of lines on the screen.
+    lines: usize,
+    shown: String,
+}
+
+impl View for Screen<'_> {
+    fn show(&mut self, look: &Look) -> Result<()> {
+        let text = look.text();
+        if text != self.shown {
+            if self.lines > 0 {
+                // Up to the first line, and clear what is below.
+                self.console.print_data(format!("\x1b[{}A\x1b[J", self.lines).as_bytes())?;
+            }
+            self.console.print_data(format!("{text}\n").as_bytes())?;
+            self.lines = text.lines().count();
+            self.shown = text;
+        }
+        self.console.flush()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.console.is_closed()
+    }
+}
+
+/// A pipe or a file: a line for each evaluation, and the curves at the end.
+struct Lines<'a> {
+    console: &'a Console,
+    /// The step of the last evaluation that was printed.
+    printed: u64,
+}
+
+impl View for Lines<'_> {
+    fn show(&mut self, look: &Look) -> Result<()> {
+        let before = self.printed;
+        for (step, tasks) in look.history.validations().filter(|(step, _)| *step > before) {
+            let tasks: Vec<String> = tasks.map(|(task, f1)| format!("{task} F1 {f1:.4}")).collect();
+            self.console.print_data(format!("step {step}: {}\n", tasks.join(", ")).as_bytes())?;
+            self.printed = step;
+        }
+        if look.state != State::Training {
+            self.console.print_data(format!("\n{}\n", look.text()).as_bytes())?;
+        }
+        self.console.flush()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.console.is_closed()
+    }
+}

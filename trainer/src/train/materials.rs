@@ -178,7 +178,7 @@ impl Materials {
             labels: data.labels.iter().map(str::to_owned).collect(),
             words: data.words,
             word_fit: data.word_fit,
-            sentence_words: SentenceWords::of(data.train.iter().map(|example| example.words.len())),
+            sentence_words: SentenceWords::of(with_words(data).iter().map(|example| example.words.len())),
             train_sentences: data.train.len(),
             train_sha256: data.train.sha256(),
         };
@@ -228,6 +228,11 @@ fn load(
     }
     let tokenizer_sha256 = &sha256(&base.backbone().tokenizer())?;
     Ok(StreamedTask { task, spec, codec, tokenizer_sha256, config }.load(report)?)
+}
+
+/// Examples whose words are known: those of the training split, or of the validation split if the training split is a stream.
+fn with_words(data: &TaskData) -> &[Example] {
+    if data.train.is_streamed() { &data.valid } else { data.train.loaded() }
 }
 
 /// The first name `NAME-N` that no folder has.

@@ -30,7 +30,7 @@ for _ in $(seq "$rounds"); do
     "$examples/corpora_speed" "$backbone" "$data" "$window" "$steps"
   done
   "$python" bench/train/peer.py --backbone "$backbone" --data "$work/ids.json" --steps "$steps" --threads "$(nproc)"
-done | tee /dev/stderr | "$python" -c '
+done | tee >(cat >&2) | "$python" -c '
 import json, statistics, sys
 rows = [json.loads(line) for line in sys.stdin]
 def median(engine, field):

@@ -154,9 +154,34 @@ class HyperLoader(nn.Module):
                                label_smoothing=0.1)
 
 
+def made_up(options):
+    """The batch of trainer/examples/step_speed.rs in each step: every row full, ids spread over the vocabulary."""
+    def ids(length, factor):
+        return (torch.arange(options.batch * length).view(options.batch, -1) * factor) % 31999 + 1
+    source = ids(options.source, 37)
+    return ["a", "b", "c"], [("a", source, torch.ones_like(source), ids(options.target, 41))] * options.steps
+
+
+def of_corpora(options):
+    """The batches that trainer/examples/corpora_speed.rs wrote, of sentences of any length, padded to the longest."""
+    data = json.loads(Path(options.data).read_text())
+
+    def padded(rows):
+        tensors = [torch.tensor(row) for row in rows]
+        return nn.utils.rnn.pad_sequence(tensors, batch_first=True)
+
+    def batches():
+        for task, rows in data["batches"][:options.steps]:
+            task = data["tasks"][task]
+            source, target = (padded([task["sentences"][row][part] for row in rows]) for part in (0, 1))
+            yield task["name"], source, (source != 0).long(), target
+    return [task["name"] for task in data["tasks"]], batches()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", default="fixtures/backbones/t5-nano")
+    parser.add_argument("--data", help="a file of corpora_speed.rs; without it, each step has the same made-up batch")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--source", type=int, default=30)
     parser.add_argument("--target", type=int, default=24)
@@ -168,32 +193,36 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
-    model = HyperLoader(options.backbone, ["a", "b", "c"]).to(options.device)
+    names, batches = of_corpora(options) if options.data else made_up(options)
+    model = HyperLoader(options.backbone, names).to(options.device)
     model.frozen = {name: tensor.to(options.device) for name, tensor in model.frozen.items()}
     model.config["dropout_rate"] = options.dropout
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.0)
-    # The same made-up batch as trainer/examples/step_speed.rs: every row full, ids spread over the vocabulary.
-    ids = (torch.arange(options.batch * options.source).view(options.batch, -1) * 37) % 31999 + 1
-    labels = (torch.arange(options.batch * options.target).view(options.batch, -1) * 41) % 31999 + 1
-    ids, labels = ids.to(options.device), labels.to(options.device)
-    mask = torch.ones_like(ids)
     kind = options.device.split(":")[0]
-    times = []
-    for _ in range(options.steps):
-        began = time.perf_counter()
+    times, sentences, target_tokens = [], [], []
+    began = time.perf_counter()
+    for task, *tensors in batches:
+        ids, mask, labels = (tensor.to(options.device) for tensor in tensors)
         optimizer.zero_grad()
         with torch.autocast(kind, torch.bfloat16, enabled=options.precision == "bf16"):
-            loss = model("a", ids, mask, labels)
+            loss = model(task, ids, mask, labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if kind == "cuda":
             torch.cuda.synchronize()
+        sentences.append(len(ids))
+        target_tokens.append(int((labels != 0).sum()))
         times.append(time.perf_counter() - began)
-    times = times[options.steps // 3:]
+        began = time.perf_counter()
+    # As many steps as in the examples of the trainer warm up.
+    warm_up = 4 if options.data else options.steps // 3
+    times, sentences, target_tokens = times[warm_up:], sentences[warm_up:], target_tokens[warm_up:]
     print(json.dumps({"engine": "pytorch-eager", "device": options.device, "precision": options.precision,
                       "batch": options.batch, "median_s": statistics.median(times), "min_s": min(times),
+                      "sentences_per_s": sum(sentences) / sum(times),
+                      "target_tokens_per_s": sum(target_tokens) / sum(times),
                       "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
 
 

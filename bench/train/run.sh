@@ -22,7 +22,7 @@ fi
 for _ in $(seq "$rounds"); do
   "$examples/step_speed" "$backbone" "$steps" 32 cpu f32 "$dropout"
   "$python" bench/train/peer.py --backbone "$backbone" --steps "$steps" --threads "$(nproc)" --dropout "$dropout"
-done | tee /dev/stderr | "$python" -c '
+done | tee >(cat >&2) | "$python" -c '
 import json, statistics, sys
 rows = [json.loads(line) for line in sys.stdin]
 def median(engine, field):

@@ -46,8 +46,9 @@ impl TaskSampler {
         self
     }
 
-    /// Draws each batch from `window` sentences of similar length, around one that is drawn from all sentences. `lengths`
-    /// holds the length of every sentence of every task.
+    /// Draws each batch from at most `window` sentences of similar length, around one that is drawn from all sentences. Over
+    /// many batches, all sentences of a task are drawn equally often. `lengths` holds the length of every sentence of every
+    /// task.
     pub fn with_length_window(mut self, lengths: &[Vec<usize>], window: usize) -> Self {
         let sorted = |lengths: &Vec<usize>| {
             let mut order: Vec<usize> = (0..lengths.len()).collect();
@@ -71,9 +72,12 @@ impl TaskSampler {
             let indices = (0..batch_size).map(|_| self.rng.random_range(0..size) as usize).collect();
             return (task, indices);
         };
-        let window = (*window as u64).min(size);
-        let start = self.rng.random_range(0..size).saturating_sub(window / 2).min(size - window);
-        let draw = |_| orders[task][(start + self.rng.random_range(0..window)) as usize];
+        let reach = (window.min(&self.sizes[task]).saturating_sub(1) / 2) as i64;
+        let center = self.rng.random_range(0..size) as i64;
+        let draw = |_| {
+            let place = center + self.rng.random_range(-reach..=reach);
+            orders[task][reflected(place, size as i64)]
+        };
         (task, (0..batch_size).map(draw).collect())
     }
 
@@ -89,6 +93,13 @@ impl TaskSampler {
         // Rounding may leave a remainder. It belongs to the last task that has sentences.
         self.sizes.iter().rposition(|&n| n > 0).unwrap_or(0)
     }
+}
+
+/// `place` if it is in `0..size`, else its mirror image at the nearer end. A uniform center and a symmetric distance give a
+/// uniform image, so that the shortest and longest sentences are drawn as often as others.
+fn reflected(place: i64, size: i64) -> usize {
+    let image = if place < 0 { -1 - place } else { place };
+    (if image >= size { 2 * size - 1 - image } else { image }) as usize
 }
 
 #[cfg(test)]
@@ -124,18 +135,21 @@ mod tests {
     }
 
     #[test]
-    fn a_length_window_bounds_the_lengths_within_a_batch_and_every_sentence_is_drawn() {
+    fn a_length_window_bounds_the_lengths_within_a_batch_and_every_sentence_is_drawn_equally_often() {
         let lengths: Vec<usize> = (0..200).map(|i| i * 7919 % 200).collect();
-        let mut sampler =
-            TaskSampler::new(&[200], 1.0, 3).with_length_window(std::slice::from_ref(&lengths), 20);
-        let mut seen = [false; 200];
-        for _ in 0..2000 {
-            let (_, batch) = sampler.next_batch(8);
-            let drawn = batch.iter().map(|&i| lengths[i]);
-            assert!(drawn.clone().max().unwrap() - drawn.min().unwrap() < 20);
-            batch.iter().for_each(|&i| seen[i] = true);
+        for window in [1, 20, 200, 1000] {
+            let mut sampler =
+                TaskSampler::new(&[200], 1.0, 3).with_length_window(std::slice::from_ref(&lengths), window);
+            let mut counts = [0_i32; 200];
+            for _ in 0..40_000 {
+                let (_, batch) = sampler.next_batch(4);
+                let drawn = batch.iter().map(|&i| lengths[i]);
+                assert!(drawn.clone().max().unwrap() - drawn.min().unwrap() < window);
+                batch.iter().for_each(|&i| counts[lengths[i]] += 1);
+            }
+            // 800 each, with a standard deviation of 57 where all sentences of a batch are the same.
+            assert!(counts.iter().all(|count| (count - 800).abs() < 5 * 57), "{window}: {counts:?}");
         }
-        assert!(seen.iter().all(|seen| *seen));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
@@ -172,7 +174,24 @@ impl TensorFile {
             Dtype::F16 => bytes.as_chunks::<2>().0.iter().map(|b| f16(*b)).collect(),
             other => return Err(self.element_type(name, other, FLOAT_NAMES)),
         };
+        self.release(bytes);
         self.shaped(name, view.shape(), values)
+    }
+
+    /// Removes `bytes`, a part of the map, from the memory of this process. The next access reads them again, mostly from the
+    /// system's cache. Otherwise a model whose tensors were copied would occupy its memory twice.
+    fn release(&self, bytes: &[u8]) {
+        #[cfg(unix)]
+        {
+            let offset = bytes.as_ptr() as usize - self.map.as_ptr() as usize;
+            // SAFETY: the map is a read-only view of a file, so the pages have the same contents when they are read again.
+            // It is advice: if the system refuses it, the pages stay.
+            #[allow(unsafe_code)]
+            let _ =
+                unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, bytes.len()) };
+        }
+        #[cfg(not(unix))]
+        let _ = bytes;
     }
 
     /// Checks that the tensors called `names`, as far as they are in this file, are of a float type and hold finite numbers
@@ -187,7 +206,9 @@ impl TensorFile {
             if !FLOATS.contains(&view.dtype()) {
                 return Err(self.element_type(name, view.dtype(), FLOAT_NAMES));
             }
-            if let Some((flat, value)) = finite::first_not_finite(view.dtype(), view.data()) {
+            let found = finite::first_not_finite(view.dtype(), view.data());
+            self.release(view.data());
+            if let Some((flat, value)) = found {
                 let indices = finite::indices(flat, view.shape());
                 return Err(TensorError::NotFinite {
                     name: name.to_owned(),

@@ -123,7 +123,7 @@ pub struct TrainingConfig {
     pub dropout: Option<f64>,
     /// Tasks are drawn with a probability proportional to their size to the power 1/temperature.
     pub temperature: f64,
-    /// Draw the sentences of a batch from this many sentences of similar length. This reduces padding, and variety within a
+    /// Draw the sentences of a batch from at most this many sentences of similar length. This reduces padding, and variety within a
     /// batch. By default, they are drawn from all sentences of the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length_window: Option<usize>,

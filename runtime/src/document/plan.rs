@@ -153,7 +153,8 @@ mod tests {
         let mut boundaries = vec![WORD; 20];
         boundaries[0] = Boundary::Sentence;
         let limits = Limits { words: 12, tokens: 100, trained: SentenceWords::of([6, 6, 12]) };
-        assert_eq!(ranges(&[1; 12], &boundaries, limits), [0..12], "as long as a long one");
+        let whole = 0..12;
+        assert_eq!(ranges(&[1; 12], &boundaries, limits), [whole], "as long as a long one");
         assert_eq!(ranges(&[1; 13], &boundaries, limits), [0..6, 3..9, 6..12, 9..13]);
         boundaries[13] = Boundary::Sentence;
         assert_eq!(ranges(&[1; 20], &boundaries, limits), [0..6, 3..9, 6..12, 9..13, 13..20]);

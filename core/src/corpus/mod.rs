@@ -9,12 +9,13 @@
 //! | bytes to lines and values | `source` |
 //! | layouts | `conll` (and `bio-columns`), `json` (with `array`) and `parquet` with `row`, `row_spans`, `numbers` and `label_studio`, `table`, `plain`, `seq_in_out`, `mtop`, `mtod`, `facebook` |
 //! | one record, all layouts | `record`, `reader`, `records`, `layout`, `options`, `units` |
-//! | records to sentences | `align`, `survey`, `word_rule`, `transform`, `load`, `shards`, `sentence`, `report`; `exact`: predictions compared with the file's spans |
+//! | records to sentences | `align`, `convert`, `survey`, `word_rule`, `transform`, `load`, `shards`, `sentence`, `report`; `exact`: predictions compared with the file's spans |
 //! | whole corpora | `spec`, `draw`, [`known`], [`stats`] |
 
 mod align;
 mod array;
 mod conll;
+mod convert;
 mod draw;
 mod error;
 mod exact;

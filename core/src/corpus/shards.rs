@@ -8,9 +8,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::slice::Iter;
 
+use super::convert::{Converter, Making};
 use super::error::CorpusError;
 use super::layout::Layout;
-use super::load::{Converter, Making};
 use super::options::ReadOptions;
 use super::records::{Records, layout_of};
 use super::report::ReadReport;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::convert::Making;
 use super::draw;
 use super::error::CorpusError;
 use super::layout::Layout;
-use super::load::{Draft, Making};
+use super::load::Draft;
 use super::options::{Columns, Fields, OffsetUnit, Overlap, ReadOptions, SpanAlignment};
 use super::records::layout_of;
 use super::report::ReadReport;

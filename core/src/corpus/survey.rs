@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::convert::{Converter, Making, check_word};
 use super::error::{CorpusError, Fault, LineFault};
 use super::layout::Layout;
-use super::load::{Converter, Making, check_word};
 use super::options::ReadOptions;
 use super::reader::Notes;
 use super::record::{Gold, LeftOut, Record};

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::load::{Draft, Making};
+use super::convert::Making;
+use super::load::Draft;
 use super::reader::Reader;
 use super::seq_in_out::PairReader;
 use super::source::Source;

@@ -149,15 +149,21 @@ fn write_large(path: &std::path::Path) {
     std::fs::File::create(path).unwrap().set_len(1 << 30).unwrap();
 }
 
-#[test]
-fn a_signal_while_a_model_is_loaded_leaves_no_copy() {
+/// A server that is loading a large model: its folder, its folder of temporary files, and its process.
+fn loading_a_large_model() -> (tempfile::TempDir, std::path::PathBuf, std::process::Child) {
     let folder = tempfile::tempdir().unwrap();
     let temporary = folder.path().join("temporary");
     std::fs::create_dir(&temporary).unwrap();
     write_large(&folder.path().join("a.onnx"));
     let mut command = program();
     command.args(["--bind", "127.0.0.1:0", "a.onnx"]).env("TMPDIR", &temporary).current_dir(&folder);
-    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    (folder, temporary, child)
+}
+
+#[test]
+fn a_signal_while_a_model_is_loaded_leaves_no_copy() {
+    let (_folder, temporary, mut child) = loading_a_large_model();
     let copies = || std::fs::read_dir(&temporary).unwrap().count();
     eventually("the model is copied", || copies() > 0);
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
@@ -174,13 +180,7 @@ fn a_signal_while_a_model_is_loaded_leaves_no_copy() {
 
 #[test]
 fn copies_of_a_program_that_was_killed_are_removed_and_others_stay() {
-    let folder = tempfile::tempdir().unwrap();
-    let temporary = folder.path().join("temporary");
-    std::fs::create_dir(&temporary).unwrap();
-    write_large(&folder.path().join("a.onnx"));
-    let mut command = program();
-    command.args(["--bind", "127.0.0.1:0", "a.onnx"]).env("TMPDIR", &temporary).current_dir(&folder);
-    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let (folder, temporary, mut child) = loading_a_large_model();
     let has_lock = |entry: &std::fs::DirEntry| entry.path().join(".lock").exists();
     let copies =
         || std::fs::read_dir(&temporary).unwrap().filter(|entry| has_lock(entry.as_ref().unwrap())).count();

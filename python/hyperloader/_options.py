@@ -14,6 +14,7 @@ Path = str | os.PathLike[str]
 class Options:
     """The options that `Tagger` was called with; each is described there."""
 
+    task: str | None
     backend: str | None
     threads: int | None
     cache: bool | Path | None
@@ -37,7 +38,8 @@ class Options:
         _integer("workers", self.workers, 1, 256)
         for name in ("device", "words", "split", "decode", "draft_from", "align"):
             _instance(name, getattr(self, name), str)
-        _instance("backend", self.backend, str, optional=True)
+        for name in ("task", "backend"):
+            _instance(name, getattr(self, name), str, optional=True)
         _instance("scores", self.scores, bool)
         if self.max_error is not None and self.max_span_error is not None:
             raise ValueError("`max_error` and `max_span_error` exclude each other")

@@ -36,6 +36,7 @@ class Tagger:
 
     Args:
         path: The ONNX file.
+        task: The task, for a file that has several.
         backend: `"ort"` (ONNX Runtime), `"tract"`, or `None`: ONNX Runtime if it can be loaded, else tract.
         threads: Threads of one operation; by default all cores, divided among the workers.
         cache: Keep the model as ONNX Runtime optimized it: in this folder, or next to the model if `True`. Later starts are
@@ -69,6 +70,7 @@ class Tagger:
         threads: int | None = None,
         cache: bool | Path | None = None,
         *,
+        task: str | None = None,
         batch_size: int = 32,
         workers: int = 1,
         device: str = "auto",
@@ -85,7 +87,7 @@ class Tagger:
     ) -> None:
         self._given = text("path", path)
         options = Options(
-            backend, threads, cache, batch_size, workers, device, words, split, decode, draft_from, align,
+            task, backend, threads, cache, batch_size, workers, device, words, split, decode, draft_from, align,
             scores, max_error, max_span_error, confidence, ort_lib,
         )  # fmt: skip
         self._restore(os.path.abspath(self._given), options.for_engine(os.path.abspath(self._given)))

@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
-use crate::open::{Opened, open};
+use crate::open::{File, Opened, open};
 use crate::options::Options;
 use crate::tagging::{Answer, Work};
 use crate::{errors, forks, results};
@@ -34,11 +34,12 @@ impl Engine {
     /// Opens the file at `path`. `library` is that of the package `onnxruntime`, for want of one that is named.
     #[new]
     fn new(py: Python<'_>, path: PathBuf, options: Options, library: Option<PathBuf>) -> PyResult<Self> {
+        let task = options.task.clone();
         let options = options.tagger()?;
         if options.backend.kind != BackendKind::Tract {
             forks::loaded();
         }
-        let opened = py.detach(|| open(&path, &options, library));
+        let opened = py.detach(|| open(File { path: &path, task: task.as_deref() }, &options, library));
         let Opened { tagger, notice } = opened.map_err(|error| errors::of_open(&error))?;
         let slice = options.batch_size.saturating_mul(options.workers);
         Ok(Self { tagger: Some(Arc::new(tagger)), notice, slice, process: std::process::id() })

@@ -5,10 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyperloader_core::causes::with_causes;
-use hyperloader_runtime::{BackendError, BackendKind, Device, OpenError, Tagger, TaggerOptions};
+use hyperloader_runtime::{BackendError, BackendKind, Device, ModelFile, OpenError, Tagger, TaggerOptions};
 
 /// Whether a tagger has loaded ONNX Runtime: a process has one library.
 static IS_LOADED: AtomicBool = AtomicBool::new(false);
+
+/// A file, and the task that is opened if it has several.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct File<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) task: Option<&'a str>,
+}
 
 /// A tagger, and why it runs with another library, or in another backend, than it would by default.
 pub(crate) struct Opened {
@@ -22,20 +29,20 @@ pub(crate) struct Opened {
 /// # Errors
 /// If the file cannot be opened, or no backend can be used.
 pub(crate) fn open(
-    path: &Path,
+    file: File<'_>,
     options: &TaggerOptions,
     packaged: Option<PathBuf>,
 ) -> Result<Opened, OpenError> {
     let is_tract = options.backend.kind == BackendKind::Tract;
     if is_tract || is_named(options) || IS_LOADED.load(Ordering::Relaxed) {
-        return loaded(path, options).map(|tagger| Opened { tagger, notice: None });
+        return loaded(file, options).map(|tagger| Opened { tagger, notice: None });
     }
     let is_packaged = packaged.is_some();
     let mut tried = Vec::new();
     for library in packaged.into_iter().chain(of_system()) {
         let mut options = options.clone();
         options.backend.ort_lib = Some(library);
-        match loaded(path, &options) {
+        match loaded(file, &options) {
             Err(OpenError::Backend(BackendError::Library { path, source, .. })) => {
                 tried.push(format!("`{}` ({source})", path.display()));
             }
@@ -52,12 +59,16 @@ pub(crate) fn open(
     }
     let mut options = options.clone();
     options.backend.kind = BackendKind::Tract;
-    let tagger = loaded(path, &options)?;
+    let tagger = loaded(file, &options)?;
     Ok(Opened { tagger, notice: Some(with_causes(&error)) })
 }
 
-fn loaded(path: &Path, options: &TaggerOptions) -> Result<Tagger, OpenError> {
-    let tagger = Tagger::open(path, options)?;
+fn loaded(file: File<'_>, options: &TaggerOptions) -> Result<Tagger, OpenError> {
+    let opened = match file.task {
+        Some(task) => ModelFile::open_task(file.path, task)?,
+        None => ModelFile::open(file.path)?,
+    };
+    let tagger = Tagger::new(opened, options)?;
     if tagger.backend().kind() == BackendKind::Ort {
         IS_LOADED.store(true, Ordering::Relaxed);
     }

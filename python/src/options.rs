@@ -12,6 +12,8 @@ use pyo3::prelude::*;
 #[derive(Debug, FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct Options {
+    /// The task of a file that has several.
+    pub(crate) task: Option<String>,
     backend: String,
     device: String,
     threads: Option<usize>,

@@ -15,15 +15,26 @@ from hyperloader import Tagger
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def export(*arguments):
+    program = os.environ.get("HL_EXPORT", ROOT / "target" / "debug" / "hl-export")
+    subprocess.run([program, "--run", ROOT / "fixtures/runs/nano", "--quiet", *arguments], check=True, cwd=ROOT)
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """A folder with `mtop.onnx` and `snips.onnx`."""
-    program = os.environ.get("HL_EXPORT", ROOT / "target" / "debug" / "hl-export")
     folder = tmp_path_factory.mktemp("models")
     for task in ("mtop", "snips"):
-        arguments = ["--run", ROOT / "fixtures/runs/nano", "--task", task, "--quiet"]
-        subprocess.run([program, *arguments, "--output", folder / f"{task}.onnx"], check=True, cwd=ROOT)
+        export("--task", task, "--output", folder / f"{task}.onnx")
     return folder
+
+
+@pytest.fixture(scope="session")
+def several(tmp_path_factory):
+    """A file with all tasks of the run."""
+    file = tmp_path_factory.mktemp("several") / "all.onnx"
+    export("--multi", file)
+    return file
 
 
 @pytest.fixture(scope="session")

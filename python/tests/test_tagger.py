@@ -13,7 +13,7 @@ import warnings
 import pytest
 
 import hyperloader
-from hyperloader import Span, Tagged, Tagger
+from hyperloader import ModelError, Span, Tagged, Tagger
 
 SENTENCE = "set an alarm for 7 am"
 
@@ -181,6 +181,20 @@ def test_options_and_their_defaults_are_those_of_hl_run(model):
         after = text.split(f"      {option}", 1)[1].split("\n      --", 1)[0]
         if isinstance(parameter.default, (str, float)) or type(parameter.default) is int:
             assert f"[default: {parameter.default}]" in after, option
+
+
+def test_the_task_of_a_file_with_several_is_chosen(models, several, sentences):
+    for task in ("mtop", "snips"):
+        tagger = Tagger(several, task=task)
+        assert tagger.task == task
+        assert tagger.tag(sentences[:20]) == Tagger(models / f"{task}.onnx").tag(sentences[:20])
+        assert pickle.loads(pickle.dumps(tagger)).task == task
+    with pytest.raises(ModelError, match="mtop"):
+        Tagger(several)
+    with pytest.raises(ModelError, match="weather"):
+        Tagger(several, task="weather")
+    with pytest.raises(TypeError, match="`task` is int"):
+        Tagger(several, task=1)
 
 
 def test_words_are_split_as_asked_for(model):

@@ -105,7 +105,12 @@ fn a_streamed_training_has_the_examples_and_labels_of_one_in_memory() {
             let text = std::fs::read_to_string(place.path("hyperloader.toml")).unwrap();
             place.write("hyperloader.toml", text.replace(&t5[before..after], backbone));
             train(&place, "runs", 2);
-            manifest(&place.path("runs/run"))["tasks"].clone()
+            let mut tasks = manifest(&place.path("runs/run"))["tasks"].clone();
+            // The words of a stream are not kept: its numbers are those of the validation sentences.
+            for task in tasks.as_array_mut().unwrap() {
+                assert!(task.as_object_mut().unwrap().remove("sentence_words").unwrap()["median"].is_u64());
+            }
+            tasks
         };
         let (streamed, loaded) = (run(true), run(false));
         assert_eq!(streamed, loaded);

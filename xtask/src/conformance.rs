@@ -6,7 +6,7 @@
 //! - [`minilm`]: a real pretrained encoder
 //! - [`mpi`]: training on several processes
 //! - [`web`]: the module and the page for browsers
-//! - [`spans`]: one file, run in every way
+//! - [`mod@spans`]: one file, run in every way
 
 mod clusters;
 mod minilm;

@@ -15,20 +15,10 @@ task=mtop
 backbone=fixtures/backbones/t5-nano
 adapters_run=${ADAPTERS_RUN-fixtures/runs/nano}
 
-if [ -z "${BUILT:-}" ]; then
-  cargo build --quiet --release --package hyperloader-exporter --package hyperloader-runtime --bins --examples
-  BUILT=${CARGO_TARGET_DIR:-target}/release
-fi
-built=$(realpath "$BUILT")
-if [ -z "${ORT_DYLIB_PATH:-}" ]; then
-  ORT_DYLIB_PATH=$(realpath "$(ls .native/onnxruntime/lib/libonnxruntime.so.* | head -n 1)")
-  export ORT_DYLIB_PATH
-fi
+source bench/common.sh
+programs --package hyperloader-exporter --package hyperloader-runtime --bins --examples
 peers=${PEERS:-$out/venv/bin/python}
-if [ ! -x "$peers" ]; then
-  "${PYTHON:-python3}" -m venv "$out/venv"
-  "$peers" -m pip install --quiet --requirement bench/decode/requirements.txt
-fi
+[ -n "${PEERS:-}" ] || environment "$out/venv" bench/decode/requirements.txt
 candle=()
 if [ "${CANDLE:-1}" = 1 ]; then
   CARGO_TARGET_DIR="$out/candle" cargo build --quiet --release --locked --manifest-path bench/decode/candle/Cargo.toml

@@ -10,18 +10,10 @@ out=$(realpath "$1")
 cd "$(dirname "$0")/../.."
 minilm=$PWD/.native/backbones/minilm
 [ -d "$minilm" ] || cargo xtask backbone minilm
-if [ -z "${BUILT:-}" ]; then
-  cargo build --quiet --release --bin hl-train --bin hl-export --bin hl-run
-  BUILT=${CARGO_TARGET_DIR:-target}/release
-fi
-built=$(realpath "$BUILT")
-ORT_DYLIB_PATH=${ORT_DYLIB_PATH:-$(realpath "$(ls .native/onnxruntime/lib/libonnxruntime.so.* | head -n 1)")}
-export ORT_DYLIB_PATH
+source bench/common.sh
+programs --bin hl-train --bin hl-export --bin hl-run
 python=$out/venv/bin/python
-if [ ! -x "$python" ]; then
-  "${PYTHON:-python3}" -m venv "$out/venv"
-  "$python" -m pip install --quiet --requirement bench/encoder/requirements.txt
-fi
+environment "$out/venv" bench/encoder/requirements.txt
 if [ ! -d "$out/runs/lora" ]; then
   cat > "$out/lora.toml" <<TOML
 seed = 42

@@ -11,20 +11,10 @@ mkdir -p "$1"
 out=$(realpath "$1")
 cd "$(dirname "$0")/../.."
 
-if [ -z "${BUILT:-}" ]; then
-  cargo build --quiet --release --workspace --bins --examples
-  BUILT=${CARGO_TARGET_DIR:-target}/release
-fi
-built=$(realpath "$BUILT")
-if [ -z "${ORT_DYLIB_PATH:-}" ]; then
-  ORT_DYLIB_PATH=$(realpath "$(ls .native/onnxruntime/lib/libonnxruntime.so.* | head -n 1)")
-  export ORT_DYLIB_PATH
-fi
+source bench/common.sh
+programs --workspace --bins --examples
 peer=$out/venv/bin/python
-if [ ! -x "$peer" ]; then
-  "${PYTHON:-python3}" -m venv "$out/venv"
-  "$peer" -m pip install --quiet --requirement bench/serve/requirements.txt
-fi
+environment "$out/venv" bench/serve/requirements.txt
 
 run=${RUN:-$out/runs/lora}
 if [ ! -d "$run" ]; then

@@ -1,8 +1,10 @@
 //! Helpers of the whole-chain tests: the real binaries, in a folder of their own.
 //!
 //! - [`runs`]: comparison of run folders
+//! - [`training`]: trainings in this process that stop after a given update
 
 pub mod runs;
+pub mod training;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

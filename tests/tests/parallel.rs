@@ -3,18 +3,16 @@
 #![allow(clippy::unwrap_used)] // A test that cannot go on should fail.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use hyperloader_core::run::Run;
 use hyperloader_core::weights::tensors::{TensorFile, Tensors};
 use hyperloader_tests::runs::assert_same;
+use hyperloader_tests::training::train_until;
 use hyperloader_tests::{Workplace, fixture, tiny_config};
 use hyperloader_trainer::config::Config;
-use hyperloader_trainer::data::TaskData;
-use hyperloader_trainer::evaluate::Evaluation;
 use hyperloader_trainer::parallel::{Alone, Communicator, Failure, Group, PeerFailed, share, sum_of_parts};
-use hyperloader_trainer::train::{End, Observer, Step, TrainError, Training};
+use hyperloader_trainer::train::{End, TrainError, Training};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -132,18 +130,6 @@ fn the_error_of_one_process_is_that_of_all_wherever_the_others_are() {
     assert_eq!(ends, [Err(message.clone()), Ok(()), Ok(()), Err(message)]);
 }
 
-/// Asks to stop after a number of updates.
-struct StopAfter<'a>(u64, &'a AtomicBool);
-
-impl Observer for StopAfter<'_> {
-    fn started(&mut self, _: &Run, _: &[TaskData], _: usize, _: u64) {}
-    fn warned(&mut self, _: &str) {}
-    fn stepped(&mut self, step: &Step) {
-        self.1.store(step.step == self.0, Ordering::Relaxed);
-    }
-    fn evaluated(&mut self, _: u64, _: &str, _: &Evaluation) {}
-}
-
 /// Without dropout, whose generator the threads of a process share.
 fn place() -> Workplace {
     let place = Workplace::new();
@@ -176,8 +162,7 @@ fn train(config: Config, group: Group) -> Result<PathBuf, TrainError> {
 }
 
 fn to_end(training: Training) -> Result<End, TrainError> {
-    let stop = AtomicBool::new(false);
-    training.run(&mut StopAfter(u64::MAX, &stop), &stop)
+    train_until(training, u64::MAX, |_| ())
 }
 
 #[test]
@@ -212,9 +197,8 @@ fn a_run_goes_on_with_another_number_of_processes() {
     // One process is asked to stop, and all do.
     let stopped = in_threads(4, |thread| {
         let after = if thread.rank == 1 { 2 } else { u64::MAX };
-        let stop = AtomicBool::new(false);
         let training = Training::prepare(config(&place, 4, "cut"), None, Group::new(thread)).unwrap();
-        training.run(&mut StopAfter(after, &stop), &stop).unwrap()
+        train_until(training, after, |_| ()).unwrap()
     });
     assert!(stopped.iter().all(|end| matches!(end, End::Stopped { step: 2, .. })), "{stopped:?}");
     in_threads(2, |thread| {

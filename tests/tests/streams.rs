@@ -3,17 +3,15 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use hyperloader_core::run::Run;
 use hyperloader_tests::runs::assert_same;
+use hyperloader_tests::training::train_until;
 use hyperloader_tests::{Workplace, binaries, fixture, tiny_config};
 use hyperloader_trainer::config::Config;
-use hyperloader_trainer::data::TaskData;
-use hyperloader_trainer::evaluate::Evaluation;
 use hyperloader_trainer::parallel::Group;
-use hyperloader_trainer::train::{End, Observer, Step, TrainError, Training};
+use hyperloader_trainer::train::{End, TrainError, Training};
 use rand::RngExt;
 use serde_json::{Value, json};
 
@@ -61,21 +59,8 @@ fn config(place: &Workplace, runs: &str, steps: u64) -> Config {
     config
 }
 
-/// Asks to stop after a number of updates.
-struct StopAfter<'a>(u64, &'a AtomicBool);
-
-impl Observer for StopAfter<'_> {
-    fn started(&mut self, _: &Run, _: &[TaskData], _: usize, _: u64) {}
-    fn warned(&mut self, _: &str) {}
-    fn stepped(&mut self, step: &Step) {
-        self.1.store(step.step == self.0, Ordering::Relaxed);
-    }
-    fn evaluated(&mut self, _: u64, _: &str, _: &Evaluation) {}
-}
-
 fn until(training: Training, step: u64) -> End {
-    let stop = AtomicBool::new(false);
-    training.run(&mut StopAfter(step, &stop), &stop).unwrap()
+    train_until(training, step, |_| ()).unwrap()
 }
 
 fn resumed(place: &Workplace, runs: &str, steps: u64) -> Result<Training, TrainError> {

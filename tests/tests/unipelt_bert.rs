@@ -2,16 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // A test that cannot go on should fail.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyperloader_core::run::Run;
 use hyperloader_exporter::PACKAGES;
+use hyperloader_tests::training::train_until;
 use hyperloader_tests::{Workplace, fixture};
 use hyperloader_trainer::config::Config;
-use hyperloader_trainer::data::TaskData;
-use hyperloader_trainer::evaluate::Evaluation;
 use hyperloader_trainer::parallel::Group;
-use hyperloader_trainer::train::{End, Observer, Step, Training};
+use hyperloader_trainer::train::{End, Training};
 use serde_json::Value;
 
 /// Two tasks of the excerpts on the tiny BERT.
@@ -97,19 +95,9 @@ fn two_tasks_are_learned_exported_verified_and_run_the_same_in_both_runtimes() {
     assert!(spans.len() > sentences.len() / 2);
 }
 
-/// Asks to stop after a number of updates.
-struct StopAfter<'a>(u64, &'a AtomicBool);
-
-impl Observer for StopAfter<'_> {
-    fn started(&mut self, _: &Run, _: &[TaskData], _: usize, _: u64) {}
-    /// So few updates leave a model that looks untrained; no other warning is expected.
-    fn warned(&mut self, warning: &str) {
-        assert!(warning.contains("looks untrained"), "{warning}");
-    }
-    fn stepped(&mut self, step: &Step) {
-        self.1.store(step.step == self.0, Ordering::Relaxed);
-    }
-    fn evaluated(&mut self, _: u64, _: &str, _: &Evaluation) {}
+/// So few updates leave a model that looks untrained; no other warning is expected.
+fn looks_untrained(warning: &str) {
+    assert!(warning.contains("looks untrained"), "{warning}");
 }
 
 #[test]
@@ -118,17 +106,15 @@ fn a_run_that_was_stopped_and_resumed_ends_with_the_same_tensors() {
     let path = place.write("hyperloader.toml", config(12, 0.1, "fraction = 0.02\nsave_every = 4"));
     let train = |name: &str, stop_after: u64| {
         let config = Config { name: Some(name.to_owned()), ..Config::from_file(&path).unwrap() };
-        let stop = AtomicBool::new(false);
         let training = Training::prepare(config, None, Group::alone()).unwrap();
-        training.run(&mut StopAfter(stop_after, &stop), &stop).unwrap()
+        train_until(training, stop_after, looks_untrained).unwrap()
     };
     assert!(matches!(train("whole", 99), End::Finished(_)));
     let End::Stopped { run, step } = train("cut", 7) else { panic!("not stopped") };
     assert_eq!(step, 7);
     let config = Config::from_file(&run.join("config.toml")).unwrap();
-    let (stop, run) = (AtomicBool::new(false), Run::open(&run).unwrap());
-    let end =
-        Training::resume(config, run, Group::alone()).unwrap().run(&mut StopAfter(99, &stop), &stop).unwrap();
+    let training = Training::resume(config, Run::open(&run).unwrap(), Group::alone()).unwrap();
+    let end = train_until(training, 99, looks_untrained).unwrap();
     assert!(matches!(end, End::Finished(_)));
     let last =
         |name: &str| std::fs::read(place.path(&format!("runs/{name}/checkpoints/step-000012.safetensors")));

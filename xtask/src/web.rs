@@ -20,7 +20,9 @@ pub(crate) fn run() -> Result<()> {
 /// Fetches the packages of `web/package-lock.json`, whose digests npm checks, into `web/node_modules`.
 pub(crate) fn install() -> Result<()> {
     let install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"];
-    commands::run(npm().args(install))
+    // Not on stdout, which has the data of the command that needs the packages.
+    eprint!("{}", commands::output(npm().args(install))?);
+    Ok(())
 }
 
 /// npm in the folder of the module.

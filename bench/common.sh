@@ -15,7 +15,8 @@ programs() {
 
 # Makes a virtual environment in FOLDER with the packages of REQUIREMENTS, unless it is there: environment FOLDER REQUIREMENTS
 environment() {
-  [ ! -x "$1/bin/python" ] || return 0
+  [ ! -f "$1/.complete" ] || return 0
   "${PYTHON:-python3}" -m venv "$1"
   "$1/bin/python" -m pip install --quiet --requirement "$2"
+  touch "$1/.complete"
 }

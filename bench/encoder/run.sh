@@ -33,9 +33,11 @@ evaluate_every = 400
 TOML
   "$built/hl-train" --config "$out/lora.toml" --runs "$out/runs" --name lora --data fixtures/corpora --tasks snips --quiet
 fi
-export_as() { "$built/hl-export" --run "$out/runs/lora" --task snips --precision "$1" --max-f1-drop 0.05 --force --quiet --output "$out/$1.onnx"; }
+export_as() { # PRECISION, then options of hl-export
+  "$built/hl-export" --run "$out/runs/lora" --task snips --precision "$1" --force --quiet --output "$out/$1.onnx" "${@:2}"
+}
 export_as f32
-export_as int8
+export_as int8 --max-f1-drop 0.05
 head -n 300 fixtures/corpora/snips/test/seq.in > "$out/sentences.txt"
 # shellcheck disable=SC2086 # several flags may be given
 "$python" bench/encoder/bench.py --hl-run "$built/hl-run" --model "$out/f32.onnx" --int8 "$out/int8.onnx" --backbone "$minilm" \

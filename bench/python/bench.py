@@ -41,46 +41,17 @@ print(json.dumps([count / took, resource.getrusage(resource.RUSAGE_SELF).ru_maxr
 """
 
 
-def python(
-    model: str, file: Path, options: dict, callers: int = 1
-) -> tuple[float, float]:
+def python(model: str, file: Path, options: dict, callers: int = 1) -> tuple[float, float]:
     """Sentences per second, and the largest memory in MB."""
-    command = [
-        sys.executable,
-        "-c",
-        CHILD,
-        model,
-        file,
-        json.dumps(options),
-        str(callers),
-    ]
-    rate, memory = json.loads(
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    )
+    command = [sys.executable, "-c", CHILD, model, file, json.dumps(options), str(callers)]
+    rate, memory = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return rate, memory
 
 
 def hl_run(program: str, model: str, lines: Path, *options: str) -> tuple[float, float]:
-    command = [
-        "/usr/bin/env",
-        "python3",
-        "-c",
-        MEMORY,
-        program,
-        "--model",
-        model,
-        "--stats",
-        "--input",
-        lines,
-    ]
+    command = ["/usr/bin/env", "python3", "-c", MEMORY, program, "--model", model, "--stats", "--input", lines]
     command += ["--output-format", "jsonl", *options]
-    done = subprocess.run(
-        command,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    done = subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     rate = re.search(r": ([0-9.]+) per second", done.stderr)
     memory = re.search(r"^memory ([0-9.]+)$", done.stderr, re.MULTILINE)
     assert rate and memory, done.stderr
@@ -112,26 +83,18 @@ def main() -> None:
         rows = {
             "hl-run, 1 thread": lambda: hl_run(program, model, lines, "--threads", "1"),
             "tag, 1 thread": lambda: python(model, file, {"threads": 1}),
-            "hl-run, 2 threads": lambda: hl_run(
-                program, model, lines, "--threads", "2"
-            ),
+            "hl-run, 2 threads": lambda: hl_run(program, model, lines, "--threads", "2"),
             "tag, 2 threads": lambda: python(model, file, {"threads": 2}),
-            "hl-run, 2 workers": lambda: hl_run(
-                program, model, lines, "--workers", "2", "--threads", "1"
-            ),
+            "hl-run, 2 workers": lambda: hl_run(program, model, lines, "--workers", "2", "--threads", "1"),
             "tag, 2 workers": lambda: python(model, file, {"workers": 2, "threads": 1}),
-            "tag, 2 threads of Python": lambda: python(
-                model, file, {"threads": 1}, callers=2
-            ),
+            "tag, 2 threads of Python": lambda: python(model, file, {"threads": 1}, callers=2),
         }
         found = {name: [] for name in rows}
         for _ in range(runs):
             for name, measure in rows.items():
                 found[name].append(measure())
         print(f"{len(texts)} sentences, medians of {runs} runs\n")
-        print(
-            "| | sentences per second | of hl-run | of one thread | largest memory, MB |"
-        )
+        print("| | sentences per second | of hl-run | of one thread | largest memory, MB |")
         print("|---|---|---|---|---|")
         for name, pairs in found.items():
             rates = [rate for rate, _ in pairs]

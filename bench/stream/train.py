@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -51,6 +52,8 @@ def train(arguments, run, kill_at=None):
         time.sleep(0.02)
     if kill_at is None and child.returncode != 0:
         sys.exit(f"{arguments} ended with {child.returncode}")
+    if kill_at is not None and child.returncode != -signal.SIGKILL:
+        sys.exit(f"{arguments} ended with {child.returncode} before step {kill_at}: nothing was killed")
     return {"first_steps_s": round(first or 0, 1), "all_s": round(time.perf_counter() - began, 1), "peak_mib": round(peak)}
 
 
@@ -91,7 +94,7 @@ def main():
     result["resumed"] = train([*program, "--resume", str(runs / "cut")], runs / "cut")
     ours, theirs = hashes(runs / "run"), hashes(runs / "cut")
     ours.pop("manifest.json"), theirs.pop("manifest.json")  # They have the names of the runs.
-    same = losses(runs / "run") == losses(runs / "cut") and ours == theirs
+    same = bool(ours) and losses(runs / "run") == losses(runs / "cut") and ours == theirs
     print(json.dumps(result | {"identical": same, "files_compared": len(ours)}))
     sys.exit(0 if same else 1)
 

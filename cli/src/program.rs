@@ -14,7 +14,7 @@ use crate::exit::Exit;
 
 /// A program: its command line and what it does.
 pub trait Program: Parser {
-    /// Environment variables that libraries read, with the values that they have unless the user sets them.
+    /// Defaults of environment variables that libraries read. A variable that the user has set is kept.
     const VARIABLES: &'static [(&'static str, &'static str)] = &[];
 
     /// The options that all programs have.

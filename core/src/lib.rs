@@ -29,6 +29,7 @@ pub mod format;
 pub mod method;
 pub mod panics;
 pub mod parquet;
+pub mod percentiles;
 pub mod run;
 pub mod suggest;
 pub mod text;

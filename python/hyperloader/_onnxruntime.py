@@ -16,7 +16,7 @@ def library() -> str | None:
 
     The package is not imported: that takes time, and only its library is used.
     """
-    # Otherwise the library sends usage data to its maker as soon as it is loaded.
+    # Disables the library's telemetry. It reads the variable when its environment is created.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     if os.environ.get("ORT_DYLIB_PATH"):
         return None

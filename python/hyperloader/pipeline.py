@@ -44,7 +44,7 @@ class TokenClassificationPipeline:
     Args:
         model: The ONNX file.
         aggregation_strategy: `"simple"`, `"first"`, `"average"`, `"max"` or `"none"`.
-        task: `"token-classification"` or `"ner"`, which are the same.
+        task: `"token-classification"` or `"ner"`, which are the same; or a task of the file, if it has several.
         options: Options of `Tagger`, such as `batch_size`.
     """
 
@@ -52,7 +52,8 @@ class TokenClassificationPipeline:
 
     def __init__(self, model: Path, aggregation_strategy: str = "simple", *, task: str = TASKS[0], **options: Any) -> None:
         if task not in TASKS:
-            raise ValueError(f"unknown task `{task}`, expected one of: {', '.join(TASKS)}")
+            # That of a file with several tasks.
+            options["task"] = task
         if model in TASKS:
             raise ValueError(
                 f'`model` is the task `{model}`\nhint: the file comes first: `pipeline("mtop.onnx", task="{model}")`'

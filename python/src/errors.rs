@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 /// Options that messages and hints name as those of the command line.
-const OPTIONS: [&str; 12] = [
+const OPTIONS: [&str; 13] = [
     "align",
     "backend",
     "batch-size",
@@ -23,6 +23,7 @@ const OPTIONS: [&str; 12] = [
     "max-error",
     "max-span-error",
     "split",
+    "task",
     "words",
 ];
 

@@ -86,9 +86,9 @@ pub use scores::{SentenceScores, TagScore};
 pub use statistics::Statistics;
 pub use tagger::Tagger;
 
-/// The environment variable that keeps ONNX Runtime from sending usage data to its maker, and its value.
+/// The environment variable that disables ONNX Runtime's telemetry, and its value.
 ///
-/// Builds of ONNX Runtime 1.29 and newer on Linux and macOS send data as soon as they are loaded, unless the variable is set before.
-/// The programs and the Python package set it. A program that uses this crate sets it itself, before it starts threads; see
-/// <https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md>. tract sends nothing.
-pub const WITHOUT_TELEMETRY: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");
+/// Microsoft's builds of ONNX Runtime 1.29 and newer for Linux and macOS collect usage data unless the variable is set before the
+/// first tagger is opened. The programs and the Python package set it. A program that uses this crate sets it itself, before it
+/// starts threads; see <https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md>. tract collects nothing.
+pub const ORT_TELEMETRY_OFF: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");

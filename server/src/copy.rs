@@ -6,13 +6,13 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, DirEntry, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use hyperloader_core::files::{FileError, check_regular};
+use hyperloader_core::files::{FileError, check_regular, open_regular};
 use hyperloader_onnx::data_files;
 use tempfile::TempDir;
 
@@ -90,25 +90,36 @@ pub(crate) fn is_ending() -> bool {
 
 /// How the names of folders of copies begin.
 const PREFIX: &str = "hl-serve-";
-/// The file in such a folder that its program holds locked. The lock of a program that was killed is free.
-const LOCK: &str = ".lock";
+/// The lock file that the server holds while the copy exists. The system releases the lock when the process ends in any way. The
+/// name is that of no other program's lock.
+const LOCK: &str = ".hl-serve-lock";
+/// Its name until it is locked.
+const UNLOCKED: &str = ".hl-serve-lock-new";
 
-/// Removes the copies of programs that were killed while they loaded a model.
+/// Removes the copies of servers that were killed while they loaded a model.
 pub(crate) fn remove_abandoned() {
     let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
-        let lock = File::open(entry.path().join(LOCK));
-        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
-            match fs::remove_dir_all(entry.path()) {
-                Ok(()) => {
-                    tracing::info!(folder = %entry.path().display(), "removed the copies of a program that was killed")
-                }
-                Err(error) => {
-                    tracing::warn!(folder = %entry.path().display(), %error, "cannot remove the copies of a program that was killed")
-                }
+    for folder in entries.filter(may_be_copies).map(|entry| entry.path()) {
+        // Only a server makes such a file. It is held until the folder is gone: of several servers, one removes it.
+        let Ok(lock) = open_regular(&folder.join(LOCK)) else { continue };
+        if lock.try_lock().is_err() {
+            continue;
+        }
+        let shown = folder.display();
+        match fs::remove_dir_all(&folder) {
+            Ok(()) => tracing::info!(folder = %shown, "removed the model copies of a server that was killed"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(folder = %shown, %error, "cannot remove the model copies of a server that was killed");
             }
         }
     }
+}
+
+/// Whether an entry is a folder, not a link to one, with a name as copies have.
+fn may_be_copies(entry: &DirEntry) -> bool {
+    let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+    is_folder && entry.file_name().to_string_lossy().starts_with(PREFIX)
 }
 
 /// A folder of files, which is removed when this is dropped.
@@ -125,10 +136,10 @@ impl Folder {
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
         // The file has its name only when it is locked: no other program takes it for one that is abandoned. Where files cannot
         // be locked, it never has it.
-        let unnamed = folder.path().join(".locking");
-        let lock = File::create(&unnamed)?;
+        let unlocked = folder.path().join(UNLOCKED);
+        let lock = File::create(&unlocked)?;
         if lock.try_lock().is_ok() {
-            fs::rename(unnamed, folder.path().join(LOCK))?;
+            fs::rename(unlocked, folder.path().join(LOCK))?;
         }
         folders.insert(folder.path().to_owned());
         Ok(Self { folder, _lock: lock })

@@ -1,9 +1,10 @@
 //! `hl-train corpora`: what corpora hold, counted as a training would read them, without a model.
 
 use hyperloader_core::causes::with_causes;
-use hyperloader_core::corpus::stats::{CorpusStats, Percentiles, SplitStats};
+use hyperloader_core::corpus::stats::{CorpusStats, SplitStats};
 use hyperloader_core::corpus::{Corpus, CorpusError, CorpusSpec, FileReport, Layout, Sentence, subset_size};
 use hyperloader_core::method::MethodConfig;
+use hyperloader_core::percentiles::Percentiles;
 use hyperloader_core::text::source::CodingError;
 use hyperloader_core::text::words::WordSplitting;
 use serde::{Serialize, Serializer};

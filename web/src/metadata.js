@@ -68,8 +68,8 @@ const FIELDS = [
   { expected: "true or false", is: isFlag, paths: ["tagger.words.lowercase"] },
   { expected: "text", is: isAbsentOr(isText), paths: ["tagger.source_prefix"] },
   {
-    expected: "an object with a median and a long above 0",
-    is: isAbsentOr((words) => isLength(words?.median) && isLength(words?.long)),
+    expected: "an object with a median above 0 and a p99 that is not less",
+    is: isAbsentOr((words) => isLength(words?.median) && isLength(words?.p99) && words.median <= words.p99),
     paths: ["tagger.sentence_words"],
   },
   { expected: "a table of numbers", is: isAbsentOr(isList(isList(isNumber))), paths: ["tagger.drafter"] },

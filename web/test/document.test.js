@@ -38,7 +38,7 @@ test("parts keep the limits, share words, and leave out words that never fit", (
 });
 
 test("sentences longer than those of training have windows as long as a usual one", () => {
-  const limits = { words: 12, tokens: 100, trained: { median: 6, long: 12 } };
+  const limits = { words: 12, tokens: 100, trained: { median: 6, p99: 12 } };
   const ranges = (count, most = limits) => {
     const boundaries = Array.from({ length: count }, (_, at) => (at === 0 || at === 13 ? SENTENCE : WORD));
     return plan(boundaries.map(() => 1), boundaries, most).parts.map(({ start, end }) => [start, end]);

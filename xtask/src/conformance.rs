@@ -6,7 +6,7 @@
 //! - [`minilm`]: a real pretrained encoder
 //! - [`mpi`]: training on several processes
 //! - [`web`]: the module and the page for browsers
-//! - [`mod@spans`]: one file, run in every way
+//! - [`spans`]: one file, run in every way
 
 mod clusters;
 mod minilm;
@@ -121,7 +121,10 @@ fn python() -> Result<()> {
         let theirs = tag(Command::new(&python).arg(root().join("docs/examples/tag.py")).arg(&model), &input)?;
         ensure!(ours.len() == count, "hl-run tagged {} of {count} sentences", ours.len());
         for (ours, theirs) in ours.iter().zip(&theirs) {
-            ensure!(spans(ours) == spans(theirs), "task {task}:\nhl-run {ours}\ntag.py {theirs}");
+            ensure!(
+                text_and_spans(ours) == text_and_spans(theirs),
+                "task {task}:\nhl-run {ours}\ntag.py {theirs}"
+            );
         }
         ensure!(theirs.len() == count, "tag.py tagged {} of {count} sentences", theirs.len());
         compared += count;
@@ -211,7 +214,7 @@ fn parquet() -> Result<()> {
 }
 
 /// The sentence and its spans, without fields that only one of the programs writes.
-fn spans(result: &serde_json::Value) -> serde_json::Value {
+fn text_and_spans(result: &serde_json::Value) -> serde_json::Value {
     let span = |span: &serde_json::Value| {
         serde_json::json!([span["start"], span["end"], span["label"], span["text"]])
     };

@@ -27,32 +27,44 @@ pub struct Bin {
 pub struct Reliability {
     /// The bins, by ascending scores.
     pub bins: [Bin; BINS],
-    /// Of each bin, the sum over sentences of the square of the difference between the sum of the sentence's scores in the bin
-    /// and the number of its correct tags there. Absent in files that were made before it was counted.
+    /// What the variance between sentences follows from. Absent in files that were made before it was counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    squares: Option<[f64; BINS]>,
+    squares: Option<[Squares; BINS]>,
+}
+
+/// Sums over the sentences that have tags in a bin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Squares {
+    /// Of the square of a sentence's residual: the sum of its scores less the number of its correct tags.
+    residuals: f64,
+    /// Of the square of its number of tags.
+    counts: f64,
 }
 
 impl Default for Reliability {
     fn default() -> Self {
-        Self { bins: [Bin::default(); BINS], squares: Some([0.0; BINS]) }
+        Self { bins: [Bin::default(); BINS], squares: Some([Squares::default(); BINS]) }
     }
 }
 
 impl Reliability {
-    /// Counts the tags of a sentence, or what else has one score: the sentence itself, or its spans.
+    /// Counts one sentence: the scores of its tags, of its spans, or its own score.
     pub fn add(&mut self, sentence: impl IntoIterator<Item = Judged>) {
-        let mut differences = [0.0; BINS];
+        let mut own = [Bin::default(); BINS];
         for (score, is_correct) in sentence {
-            let at = ((score * BINS as f64) as usize).min(BINS - 1);
-            let bin = &mut self.bins[at];
+            let bin = &mut own[((score * BINS as f64) as usize).min(BINS - 1)];
             bin.count += 1;
             bin.correct += u64::from(is_correct);
             bin.score += score;
-            differences[at] += score - f64::from(u8::from(is_correct));
         }
-        for (sum, difference) in self.squares.iter_mut().flatten().zip(differences) {
-            *sum += difference * difference;
+        for (sum, bin) in self.bins.iter_mut().zip(&own) {
+            sum.count += bin.count;
+            sum.correct += bin.correct;
+            sum.score += bin.score;
+        }
+        for (sum, bin) in self.squares.iter_mut().flatten().zip(&own) {
+            sum.residuals += bin.residual().powi(2);
+            sum.counts += (bin.count as f64).powi(2);
         }
     }
 
@@ -64,32 +76,38 @@ impl Reliability {
     /// The expected calibration error (Naeini et al. 2015), from 0 to 1: the mean distance between mean score and share of
     /// correct tags of the bins, weighted by their counts. 0 without tags.
     pub fn error(&self) -> f64 {
-        let distances: f64 = self.bins.iter().map(|bin| bin.difference().abs()).sum();
+        let distances: f64 = self.bins.iter().map(|bin| bin.residual().abs()).sum();
         distances / self.count().max(1) as f64
     }
 
-    /// The expected calibration error that as many sentences show on average if their scores are calibrated: the mean distance
-    /// from 0 of a normal variable with the variance that is observed between sentences. `None` if the variance is not known.
+    /// The expected calibration error that calibrated scores show, on average, on as many sentences: the mean distance from 0 of a
+    /// normal variable with the variance that is observed between sentences. `None` if the variance is not known.
     pub fn error_by_chance(&self) -> Option<f64> {
-        let distances: f64 = self.squares?.iter().map(|sum| (sum * FRAC_2_PI).sqrt()).sum();
+        let distances: f64 = self.squares?.iter().map(|sum| (sum.residuals * FRAC_2_PI).sqrt()).sum();
         Some(distances / self.count().max(1) as f64)
     }
 
-    /// The root of the mean squared distance between mean score and share of correct tags, without the bias of few tags (after
-    /// Kumar, Liang and Ma 2019): of the square of a bin's difference, the products of a sentence with itself are left out, so
-    /// that the squares are 0 on average if scores are calibrated. 0 if the estimate is negative, `None` if the variance between
-    /// sentences is not known.
+    /// The root mean squared distance between mean score and share of correct tags after subtracting sampling noise (after Kumar,
+    /// Liang and Ma 2019): the squared distance of a bin is estimated from pairs of different sentences, whose residuals are
+    /// independent. Bins with one sentence are left out. 0 if the estimate is negative, `None` if the variance between sentences
+    /// is not known.
     pub fn debiased_error(&self) -> Option<f64> {
-        let bins = self.bins.iter().zip(self.squares?).filter(|(bin, _)| bin.count > 0);
-        let sum: f64 =
-            bins.map(|(bin, own)| (bin.difference() * bin.difference() - own) / bin.count as f64).sum();
-        Some((sum / self.count().max(1) as f64).max(0.0).sqrt())
+        let (mut sum, mut count) = (0.0, 0.0);
+        for (bin, squares) in self.bins.iter().zip(self.squares?) {
+            let tags = bin.count as f64;
+            let pairs = tags * tags - squares.counts;
+            if pairs > 0.0 {
+                sum += tags * (bin.residual().powi(2) - squares.residuals) / pairs;
+                count += tags;
+            }
+        }
+        Some(if sum > 0.0 { (sum / count).sqrt() } else { 0.0 })
     }
 }
 
 impl Bin {
     /// The sum of the scores less the number of correct tags.
-    fn difference(&self) -> f64 {
+    fn residual(&self) -> f64 {
         self.score - self.correct as f64
     }
 }
@@ -137,9 +155,12 @@ mod tests {
         let tags: Reliability = [[(0.4, false)], [(0.4, false)], [(0.4, true)]].into_iter().collect();
         // 0.2^2 - (0.4^2 + 0.4^2 + 0.6^2) is negative.
         assert_eq!(tags.debiased_error(), Some(0.0));
+        // Each pair of sentences has the product 0.4 * 0.4, of one tag each.
         let tags: Reliability = [[(0.4, false)], [(0.4, false)]].into_iter().collect();
-        // (0.8^2 - 2 * 0.4^2) / 2 tags, per tag.
-        assert!((tags.debiased_error().unwrap() - (0.32_f64 / 4.0).sqrt()).abs() < 1e-12);
+        assert!((tags.debiased_error().unwrap() - 0.4).abs() < 1e-12);
+        // The second bin has one sentence, which shows nothing.
+        let tags: Reliability = [vec![(0.4, false), (0.9, false)], vec![(0.4, false)]].into_iter().collect();
+        assert!((tags.debiased_error().unwrap() - 0.4).abs() < 1e-12);
     }
 
     /// Sentences of four tags with one score, which are right or wrong together; right with the score less `excess`.
@@ -172,15 +193,18 @@ mod tests {
 
     #[test]
     fn the_debiased_error_is_near_the_one_of_endless_sentences() {
-        let measure = |excess| {
-            let of = |seed| sentences(400, seed, excess).into_iter().collect::<Reliability>();
+        let measure = |count, excess| {
+            let of = |seed| sentences(count, seed, excess).into_iter().collect::<Reliability>();
             let plain = mean((0..200).map(|seed| of(seed).error()));
             (plain, mean((0..200).map(|seed| of(seed).debiased_error().unwrap())))
         };
-        let (plain, debiased) = measure(0.0);
+        let (plain, debiased) = measure(400, 0.0);
         assert!(plain > 0.04 && debiased < plain / 2.0, "calibrated: {plain} {debiased}");
-        let (_, debiased) = measure(0.1);
+        let (_, debiased) = measure(400, 0.1);
         assert!((debiased - 0.1).abs() < 0.015, "{debiased}");
+        // Also on few sentences, of which each counts much.
+        let (plain, debiased) = measure(60, 0.3);
+        assert!((debiased - 0.3).abs() < 0.02 && plain > debiased, "{plain} {debiased}");
     }
 
     #[test]

@@ -323,7 +323,7 @@ fn statistics_count_labels_duplicates_overlap_and_ill_formed_tags() {
 #[test]
 fn percentiles_are_lengths_that_occur() {
     let of = |lengths: &[usize]| {
-        let stats::Percentiles { p50, p90, p99, max } = stats::Percentiles::of(lengths.to_vec());
+        let Percentiles { p50, p90, p99, max } = Percentiles::of(lengths.to_vec());
         [p50, p90, p99, max]
     };
     assert_eq!(of(&[]), [0; 4]);

@@ -11,7 +11,7 @@ const OVERLAP: usize = 16;
 /// Windows share at most one word in this many.
 const SHARE: usize = 3;
 /// The same for windows as long as training sentences. They are short, so spans often lie at their ends.
-const SHARE_OF_TRAINED: usize = 2;
+const SHARE_OF_MEDIAN_WINDOWS: usize = 2;
 
 /// A part's limits.
 #[derive(Debug, Clone, Copy)]
@@ -36,9 +36,9 @@ impl Windows {
     /// ends nothing marks, has windows as long as a usual one.
     fn of(words: usize, limits: Limits) -> Self {
         match limits.trained {
-            Some(trained) if words > trained.long.get() => {
+            Some(trained) if words > trained.p99.get() => {
                 let words = limits.words.min(trained.median.get());
-                Self { limits: Limits { words, ..limits }, share: SHARE_OF_TRAINED }
+                Self { limits: Limits { words, ..limits }, share: SHARE_OF_MEDIAN_WINDOWS }
             }
             _ => Self { limits, share: SHARE },
         }

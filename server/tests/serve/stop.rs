@@ -179,27 +179,35 @@ fn a_signal_while_a_model_is_loaded_leaves_no_copy() {
 }
 
 #[test]
-fn copies_of_a_program_that_was_killed_are_removed_and_others_stay() {
+fn copies_of_a_server_that_was_killed_are_removed_and_nothing_else_is() {
+    const LOCK: &str = ".hl-serve-lock";
     let (folder, temporary, mut child) = loading_a_large_model();
-    let has_lock = |entry: &std::fs::DirEntry| entry.path().join(".lock").exists();
-    let copies =
-        || std::fs::read_dir(&temporary).unwrap().filter(|entry| has_lock(entry.as_ref().unwrap())).count();
+    let entries = || std::fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().path());
+    let copies = || entries().filter(|path| path.join(LOCK).exists()).count();
     eventually("the model is copied", || copies() == 1);
     child.kill().unwrap();
     child.wait().unwrap();
-    // Another program's, which holds the lock.
-    let (others, foreign) = (temporary.join("hl-serve-others"), temporary.join("hl-serve-without-lock"));
-    std::fs::create_dir(&others).unwrap();
-    std::fs::create_dir(&foreign).unwrap();
-    let lock = std::fs::File::create(others.join(".lock")).unwrap();
+    let others = ["held", "run", "pipe", "empty"].map(|name| temporary.join(format!("hl-serve-{name}")));
+    let [held, run, pipe, _] = &others;
+    others.iter().for_each(|path| std::fs::create_dir(path).unwrap());
+    // Of a server that runs.
+    let lock = std::fs::File::create(held.join(LOCK)).unwrap();
     lock.try_lock().unwrap();
-    assert_eq!(copies(), 2);
+    // A run of hl-train has a lock file, too.
+    std::fs::write(run.join(".lock"), "").unwrap();
+    // Opening it would wait for a writer.
+    rustix::fs::mkfifoat(rustix::fs::CWD, pipe.join(LOCK), rustix::fs::Mode::RUSR).unwrap();
+    std::os::unix::fs::symlink(held, temporary.join("hl-serve-link")).unwrap();
 
     std::fs::copy(lexicon_tagger(), folder.path().join("b.onnx")).unwrap();
     let mut check = program();
     check.args(["--check", "b.onnx"]).env("TMPDIR", &temporary).current_dir(&folder);
     assert!(check.output().unwrap().status.success());
-    assert_eq!((copies(), others.is_dir(), foreign.is_dir()), (1, true, true));
+    assert!(others.iter().all(|path| path.is_dir()));
+    let left: Vec<_> = entries()
+        .filter(|path| path.file_name().unwrap().as_encoded_bytes().starts_with(b"hl-serve-"))
+        .collect();
+    assert_eq!(left.len(), 5, "{left:?}");
 }
 
 /// Exit code and stderr of a call that does not start a server.

@@ -32,7 +32,8 @@ impl Mode {
 /// The number of values of the random numbers that decide what is dropped.
 const LEVELS: i64 = 1 << 16;
 
-/// `x` with each value dropped with `probability`, a multiple of 2^-16 here, and the others scaled up.
+/// Sets each value to zero with `probability` (on the CPU rounded to a multiple of 2^-16), and divides the others by the probability
+/// of being kept.
 fn dropped(x: &Tensor, probability: f64) -> Tensor {
     if x.device() != Device::Cpu {
         return x.dropout(probability, true);

@@ -18,6 +18,7 @@ pub(super) fn section(calibration: &TaskCalibration) -> Result<Markup, PlotError
     let TaskCalibration { calibration, fitted_on, tested_on, before, after, sentences } = calibration;
     let plot = svg(before, after).map_err(|reason| PlotError { title: TITLE, reason: reason.to_string() })?;
     let maps = calibration.maps;
+    let temperature = format!("{:.3}", calibration.temperature);
     let of_sentences =
         sentences.iter().map(|change| ("sentences", &change.before, &change.after, maps.sentence));
     let rows = [("tags", before, after, maps.tag)].into_iter().chain(of_sentences);
@@ -25,7 +26,7 @@ pub(super) fn section(calibration: &TaskCalibration) -> Result<Markup, PlotError
         h3 { "Scores on validation data" }
         table {
             thead {
-                tr { th { "scores of" } th { "number" } th { "" } th { "ECE" } th { "by chance" } th { "debiased" } }
+                tr { th { "scores of" } th { "number" } th { "calibration" } th { "ECE" } th { "by chance" } th { "debiased" } }
             }
             tbody {
                 @for (name, before, after, map) in rows {
@@ -35,10 +36,14 @@ pub(super) fn section(calibration: &TaskCalibration) -> Result<Markup, PlotError
             }
         }
         p.note {
-            "ECE is the expected calibration error on " (tested_on) " sentences, by chance the one that calibrated scores would "
-            "show on so few on average, and debiased the root mean square without what chance adds. Each half of the sentences "
-            "has the scores of a fit on the other. The temperature, " (format!("{:.3}", calibration.temperature))
-            ", and the maps that are exported were fitted on " (fitted_on) " of them. "
+            "ECE is the expected calibration error on " (tested_on) " sentences. "
+            @if after.error_by_chance().is_some() {
+                "By chance is the ECE that calibrated scores would have, on average, on as many sentences. Debiased is the root mean "
+                "squared error after subtracting sampling noise. Each half of the sentences has the scores of a fit on the other. "
+                "The temperature, " (temperature) ", and the maps that are exported were fitted on " (fitted_on) " of them. "
+            } @else {
+                "The temperature, " (temperature) ", and the maps were fitted on " (fitted_on) " other sentences. "
+            }
             "Points on the diagonal are reliable: a share of correct tags equal to the score."
         }
         figure.square { (PreEscaped(plot)) }

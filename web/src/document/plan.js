@@ -7,9 +7,9 @@ import { CLAUSE, SENTENCE } from "./boundaries.js";
  */
 
 /**
- * How many words training sentences have: half of them at most `median`, 99 in 100 at most `long`.
+ * How many words training sentences have: the 50th percentile and the 99th.
  *
- * @typedef {{ median: number, long: number }} SentenceWords
+ * @typedef {{ median: number, p99: number }} SentenceWords
  */
 
 /** @typedef {{ words: number, tokens: number, trained?: SentenceWords }} Limits */
@@ -19,7 +19,7 @@ const OVERLAP = 16;
 /** Windows share at most one word in this many. */
 const SHARE = 3;
 /** The same for windows as long as training sentences. They are short, so spans often lie at their ends. */
-const SHARE_OF_TRAINED = 2;
+const SHARE_OF_MEDIAN_WINDOWS = 2;
 
 /**
  * The parts of words that take `lengths` tokens, and the words that are in no part because they take more tokens than a part may have.
@@ -59,9 +59,9 @@ export function plan(lengths, boundaries, limits) {
  */
 function windows(first, last, lengths, boundaries, most) {
   const { trained } = most;
-  const isLong = trained !== undefined && last - first > trained.long;
+  const isLong = trained !== undefined && last - first > trained.p99;
   const limits = isLong ? { ...most, words: Math.min(most.words, trained.median) } : most;
-  const share = isLong ? SHARE_OF_TRAINED : SHARE;
+  const share = isLong ? SHARE_OF_MEDIAN_WINDOWS : SHARE;
   /** @type {Part[]} */
   const parts = [];
   const furthestFrom = (/** @type {number} */ start) => furthest(start, last, lengths, limits);

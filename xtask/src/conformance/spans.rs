@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::serve::Server;
-use super::{browser, outside, program, programs, tag, wheel};
+use super::{browser, outside, program, programs, tag, text_and_spans, wheel};
 use crate::commands::{output, root};
 use crate::web;
 
@@ -135,9 +135,9 @@ fn find(row: Row, place: &Place, expected: &Found) -> Result<Option<Found>> {
         command.arg(root().join("python/conformance/spans.py")).arg(name(row));
         printed(command.arg(place.model()).arg(place.texts_file()))
     };
-    match row {
-        Row::HlRun => Ok(Some(expected.clone())),
-        Row::Tract => of_hl_run(&place.model(), &place.texts, &["--backend", "tract"]).map(Some),
+    let found = match row {
+        Row::HlRun => Ok(expected.clone()),
+        Row::Tract => of_hl_run(&place.model(), &place.texts, &["--backend", "tract"]),
         Row::Library => {
             let mut command = outside("run")?;
             command.args(["--quiet", "--bin", "spans", "--"]);
@@ -147,15 +147,18 @@ fn find(row: Row, place: &Place, expected: &Found) -> Result<Option<Found>> {
         Row::ServeV2 => served(place, true),
         Row::Python => python("wheel"),
         Row::Ray => python("ray"),
-        Row::Spark if !exists("java") => missing("Java (Debian: `apt-get install openjdk-17-jre-headless`)"),
+        Row::Spark if !exists("java") => {
+            return missing("Java (Debian: `apt-get install openjdk-17-jre-headless`)");
+        }
         Row::Spark => python("spark"),
-        Row::Node | Row::Chromium if !exists("node") || !exists("npm") => missing("Node with npm"),
+        Row::Node | Row::Chromium if !exists("node") || !exists("npm") => return missing("Node with npm"),
         Row::Node => in_javascript(place, None),
         Row::Chromium => match browser() {
             Some(browser) => in_javascript(place, Some(browser)),
-            None => missing("Chromium (Debian: `apt-get install chromium`)"),
+            None => return missing("Chromium (Debian: `apt-get install chromium`)"),
         },
-    }
+    };
+    found.map(Some)
 }
 
 fn exists(program: &str) -> bool {
@@ -163,12 +166,12 @@ fn exists(program: &str) -> bool {
 }
 
 /// The JSON that a program prints.
-fn printed(command: &mut Command) -> Result<Option<Found>> {
-    serde_json::from_str(&output(command)?).context("the program printed no JSON").map(Some)
+fn printed(command: &mut Command) -> Result<Found> {
+    serde_json::from_str(&output(command)?).context("the program printed no JSON")
 }
 
 /// What the server answers.
-fn served(place: &Place, v2: bool) -> Result<Option<Found>> {
+fn served(place: &Place, v2: bool) -> Result<Found> {
     let models = place.path("served");
     fs::create_dir_all(&models)?;
     fs::copy(place.model(), models.join("mtop.onnx"))?;
@@ -190,11 +193,11 @@ fn served(place: &Place, v2: bool) -> Result<Option<Found>> {
         found.insert(unit.to_owned(), Value::Array(objects?));
     }
     server.stop()?;
-    Ok(Some(found))
+    Ok(found)
 }
 
 /// What the module of npm finds in Node, or in a browser.
-fn in_javascript(place: &Place, browser: Option<&str>) -> Result<Option<Found>> {
+fn in_javascript(place: &Place, browser: Option<&str>) -> Result<Found> {
     web::run()?;
     let site = place.path("site");
     let mut export = program("hl-export");
@@ -213,12 +216,12 @@ fn compare(found: &Found, expected: &Found, count: usize, of_tags: bool) -> Resu
         let (ours, theirs) = (objects(found, unit), objects(expected, unit));
         ensure!(ours.len() == count && theirs.len() == count, "{} of {count} texts in {unit}", ours.len());
         for ((ours, theirs), equal) in ours.iter().zip(theirs).zip(&mut equal) {
-            if super::spans(ours) != super::spans(theirs) {
+            if text_and_spans(ours) != text_and_spans(theirs) {
                 eprintln!("{unit}: {ours}\nhl-run: {theirs}");
                 *equal = false;
                 continue;
             }
-            let (ours, theirs) = (scores(ours, of_tags), scores(theirs, of_tags));
+            let (ours, theirs) = (scores(ours, of_tags)?, scores(theirs, of_tags)?);
             ensure!(ours.len() == theirs.len(), "{} scores, hl-run has {}", ours.len(), theirs.len());
             worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(worst, f64::max);
         }
@@ -234,13 +237,19 @@ fn spans_of(found: &Found) -> impl Iterator<Item = &Value> {
     objects(found, UNITS[0]).iter().filter_map(|object| object["spans"].as_array()).flatten()
 }
 
-/// The scores of a text: its own, those of its spans and, if `of_tags`, those of its tags. One that is missing is infinite, and so
-/// differs.
-fn scores(object: &Value, of_tags: bool) -> Vec<f64> {
-    let list = |name: &str| object[name].as_array().into_iter().flatten();
-    let tags = of_tags.then(|| list("tag_scores")).into_iter().flatten();
-    let scored = std::iter::once(object).chain(list("spans")).chain(tags);
-    scored.map(|scored| scored["score"].as_f64().unwrap_or(f64::INFINITY)).collect()
+/// The scores of a text: its own, those of its spans and, if `of_tags`, those of its tags.
+///
+/// # Errors
+/// If one is missing.
+fn scores(object: &Value, of_tags: bool) -> Result<Vec<f64>> {
+    let list = |name: &str| object[name].as_array().with_context(|| format!("no `{name}`: {object}"));
+    let mut scored = vec![object];
+    scored.extend(list("spans")?);
+    if of_tags {
+        scored.extend(list("tag_scores")?);
+    }
+    let score = |scored: &Value| scored["score"].as_f64().with_context(|| format!("no score: {scored}"));
+    scored.into_iter().map(score).collect()
 }
 
 /// 500 sentences, of which 100 have unusual Unicode, and long texts of twenty of them each.

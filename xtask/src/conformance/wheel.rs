@@ -79,8 +79,8 @@ fn without_paths() -> String {
     folders().iter().map(flag).collect::<Vec<_>>().join("\x1f")
 }
 
-/// Whether a file has the path of a folder of this machine in it.
-fn has_no_path(file: &Path) -> Result<()> {
+/// Returns an error if the file contains the path of a folder of this machine.
+fn check_has_no_path(file: &Path) -> Result<()> {
     let bytes = fs::read(file).with_context(|| file.display().to_string())?;
     for (folder, _) in folders() {
         let path = folder.as_os_str().as_encoded_bytes();
@@ -110,8 +110,8 @@ pub(super) fn build() -> Result<PathBuf> {
     maturin.args(["-m", "maturin", "build", "--release", "--locked", "--out"]).arg(wheels.path());
     maturin.env("CARGO_TARGET_DIR", target()).env("CARGO_ENCODED_RUSTFLAGS", without_paths());
     commands::run(maturin.current_dir(&package))?;
-    has_no_path(&programs.join(&name))?;
-    has_no_path(&target().join("release").join(format!("{DLL_PREFIX}_hyperloader{DLL_SUFFIX}")))?;
+    check_has_no_path(&programs.join(&name))?;
+    check_has_no_path(&target().join("release").join(format!("{DLL_PREFIX}_hyperloader{DLL_SUFFIX}")))?;
     let found = fs::read_dir(wheels.path())?.collect::<Result<Vec<_>, _>>()?;
     ensure!(found.len() == 1, "maturin wrote {} files, not one wheel", found.len());
     let kept = target().join("wheels").join(found[0].file_name());
@@ -122,8 +122,8 @@ pub(super) fn build() -> Result<PathBuf> {
     Ok(kept)
 }
 
-/// The Python of a new environment with the wheel and the packages of `requirements-NAME.txt`. Only wheels are installed, and no
-/// compiler is found on the way.
+/// The Python of a new environment with the wheel and the packages of `requirements-NAME.txt`. Packages are
+/// wheels unless the requirements say otherwise, and no compiler is found on the way.
 pub(super) fn install(wheel: &Path, name: &str) -> Result<PathBuf> {
     let folder = root().join(".native").join(format!("python-{name}"));
     commands::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 impl Program for Args {
-    const VARIABLES: &'static [(&'static str, &'static str)] = &[hyperloader_runtime::WITHOUT_TELEMETRY];
+    const VARIABLES: &'static [(&'static str, &'static str)] = &[hyperloader_runtime::ORT_TELEMETRY_OFF];
 
     fn common(&self) -> CommonArgs {
         self.common

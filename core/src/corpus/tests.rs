@@ -9,6 +9,7 @@ use super::reader::Reader;
 use super::seq_in_out::PairReader;
 use super::source::Source;
 use super::*;
+use crate::percentiles::Percentiles;
 
 fn parse(
     content: &[u8],

@@ -90,6 +90,15 @@ impl Watched {
         Self { seen: read.clone(), read, retry }
     }
 
+    /// Whether the files, which are `now` so, differ from those that were read, and were not changed since they were last
+    /// looked at: a file that is being written is left alone.
+    fn has_changed(&mut self, now: Stamps) -> bool {
+        let is_settled = now == self.seen;
+        self.seen = now;
+        let is_due = self.retry.is_some_and(|retry| retry.at <= Instant::now());
+        is_settled && (self.seen != self.read || is_due)
+    }
+
     /// The next retry: each pause is twice the last one.
     fn next_retry(&self) -> Retry {
         let [first, longest] = PAUSES;
@@ -124,15 +133,10 @@ impl File {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the files differ from those that were read, and were not changed since they were last looked at: a file that is
-    /// being written is left alone.
     fn has_changed(&self) -> bool {
         let mut watched = self.watched();
         let now = watched.read.now();
-        let is_settled = now == watched.seen;
-        watched.seen = now;
-        let is_due = watched.retry.is_some_and(|retry| retry.at <= Instant::now());
-        is_settled && (watched.seen != watched.read || is_due)
+        watched.has_changed(now)
     }
 }
 
@@ -323,4 +327,42 @@ fn files(paths: &[ModelPath]) -> Result<Vec<ModelPath>, ServeError> {
 /// The name of a file without its folder and extension.
 fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_again_when_two_looks_find_the_same_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.onnx");
+        let write = |bytes: usize| {
+            fs::write(&path, vec![0; bytes]).unwrap();
+            Stamps::of_model(&path)
+        };
+        let first = write(1);
+        let mut watched = Watched::new(first.clone(), None);
+        assert!(!watched.has_changed(first));
+        // While it is written, each look finds another length.
+        for bytes in 2..5 {
+            assert!(!watched.has_changed(write(bytes)), "{bytes} bytes");
+        }
+        assert!(watched.has_changed(Stamps::of_model(&path)));
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_opened_for_a_passing_reason_is_read_again_when_its_pause_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let stamps = Stamps::of_model(&folder.path().join("model.onnx"));
+        let at = |at| Some(Retry { at, pause: PAUSES[0] });
+        let mut due = Watched::new(stamps.clone(), at(Instant::now()));
+        assert!(due.has_changed(stamps.clone()));
+        let mut early = Watched::new(stamps.clone(), at(Instant::now() + PAUSES[1]));
+        assert!(!early.has_changed(stamps));
+    }
 }

@@ -14,18 +14,22 @@
 //! - [`mod@choices`]: options whose value is one of a few names
 //! - [`limits`]: options that withhold uncertain tags
 //! - [`documents`]: the commands `completions` and `man`
+//! - [`examples`]: the examples of help texts, for tests
+//! - [`runs`]: where runs are searched for
 
 pub mod args;
 pub mod choices;
 pub mod console;
 pub mod documents;
 pub mod error;
+pub mod examples;
 pub mod exit;
 pub mod interrupt;
 pub mod limits;
 pub mod output;
 pub mod program;
 pub mod records;
+pub mod runs;
 
 pub use args::{CommonArgs, FormatArgs, OutputFormat};
 pub use choices::choices;

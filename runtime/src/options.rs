@@ -62,7 +62,7 @@ pub enum Mode {
 names!(Mode, "decoding mode",
     Verified => "verified" "The same tags as `greedy` in fewer passes: a draft of the whole target is checked in one pass and corrected from its first wrong token",
     Greedy => "greedy" "One token per pass, the most likely of the whole vocabulary, as in the paper",
-    Constrained => "constrained" "One token per pass, the most likely of those that a well-formed target allows: each word gets a known tag",
+    Constrained => "constrained" "As `verified`, with the most likely of the ids that a well-formed target allows: each word gets a known tag",
     Draft => "draft" "The draft without a check: only the encoder runs, and tags may differ from `greedy`",
 );
 

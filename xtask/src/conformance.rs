@@ -258,7 +258,5 @@ fn programs() -> Result<()> {
 
 /// A program of the workspace, built without optimization as the tests use it.
 fn program(name: &str) -> Command {
-    let mut command = Command::new(commands::target().join("debug").join(name));
-    command.current_dir(root());
-    command
+    setup::program("debug", name)
 }

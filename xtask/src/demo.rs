@@ -47,7 +47,5 @@ pub(crate) fn run(steps: Option<u64>) -> Result<()> {
 }
 
 fn program(name: &str) -> Command {
-    let mut command = Command::new(commands::target().join("release").join(name));
-    command.current_dir(root());
-    command
+    setup::program("release", name)
 }

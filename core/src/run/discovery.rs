@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::error::RunError;
-use super::folder::Run;
+use super::folder::{CHECKPOINTS, Run};
 use super::manifest::MANIFEST;
 
 /// Which runs [`Run::newest`] considers.
@@ -18,7 +18,8 @@ pub enum Candidates {
 }
 
 impl Run {
-    /// The run under `runs` whose manifest was written last, among these candidates.
+    /// The run under `runs` that was trained last, among these candidates: the one whose latest checkpoint was written last.
+    /// What is added to a run later, such as a calibration, does not make it newer.
     ///
     /// # Errors
     /// If there is none, or it is unreadable.
@@ -33,17 +34,24 @@ impl Run {
     }
 }
 
-/// Folders of runs, the one whose manifest was written last first.
+/// Folders of runs, the one that was trained last first.
 fn by_age(runs: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<(SystemTime, PathBuf)> = fs::read_dir(runs)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let written = fs::metadata(entry.path().join(MANIFEST)).ok()?.modified().ok()?;
-            Some((written, entry.path()))
+    let mut found: Vec<(SystemTime, PathBuf)> = files_in(runs)
+        .filter_map(|folder| {
+            let manifest = written(&folder.join(MANIFEST))?;
+            let checkpoints = files_in(&folder.join(CHECKPOINTS)).filter_map(|file| written(&file));
+            Some((checkpoints.max().unwrap_or(manifest), folder))
         })
         .collect();
     found.sort();
     found.into_iter().rev().map(|(_, folder)| folder).collect()
+}
+
+/// Paths of what is in `folder`; none if it cannot be read.
+fn files_in(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+fn written(file: &Path) -> Option<SystemTime> {
+    fs::metadata(file).ok()?.modified().ok()
 }

@@ -198,6 +198,23 @@ fn the_newest_run_that_was_trained_is_found() {
     assert!(newest.folder.ends_with("newer-but-untrained"));
 }
 
+#[test]
+fn what_is_added_to_a_run_after_its_training_does_not_make_it_the_newest() {
+    let runs = tempfile::tempdir().unwrap();
+    let [mut older, mut newer] = ["older", "newer"].map(|name| new_run(&runs.path().join(name)));
+    save(&mut older, 1, &[], 1);
+    save(&mut newer, 1, &[], 1);
+    // Clocks of file systems are coarse.
+    let hour = std::time::Duration::from_secs(3600);
+    for checkpoint in fs::read_dir(older.folder.join("checkpoints")).unwrap() {
+        let file = fs::File::options().append(true).open(checkpoint.unwrap().path()).unwrap();
+        file.set_modified(std::time::SystemTime::now() - hour).unwrap();
+    }
+    // Calibration and drafters write the manifest again.
+    edit(&older.folder, |_| ());
+    assert_eq!(Run::newest(runs.path(), Candidates::Trained).unwrap().folder, newer.folder);
+}
+
 /// Changes the manifest of a run.
 fn edit(folder: &Path, change: impl FnOnce(&mut serde_json::Value)) {
     let path = folder.join("manifest.json");

@@ -49,8 +49,8 @@ impl Backend {
     /// Loads the runtime that `options` name.
     ///
     /// ONNX Runtime's library is, in this order: `options.ort_lib`, the file that `ORT_DYLIB_PATH` names, one beside
-    /// the program, one in `.native/onnxruntime/lib` of a folder that holds the program or the current folder, one
-    /// that the system's loader finds. The first two are errors if they cannot be loaded. A process can load one only.
+    /// the program, one in `.native/onnxruntime/lib` of a folder around the program, one that the system's loader finds.
+    /// The current folder is not searched. The first two are errors if they cannot be loaded. A process can load one only.
     ///
     /// # Errors
     /// [`BackendError`] if it is not built in, its library cannot be loaded, or the device cannot be used.

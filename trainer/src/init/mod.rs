@@ -36,12 +36,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan on a backbone. One that is on this machine tells what fits it: `unipelt-bert` is the method of the paper on a BERT,
-    /// and a narrow T5 learns faster from ordinary norms and small LoRA updates, as in `hyperloader.toml`.
+    /// A plan on a backbone. One that is on this machine tells what fits it: adapters on a BERT, the only method that was trained
+    /// to a usable F1 there (docs/results/minilm.md), and a narrow T5 learns faster from ordinary norms and small LoRA updates,
+    /// as in `hyperloader.toml`.
     pub fn on(backbone: BackboneConfig) -> Self {
         let folder = backbone.locate_offline().ok().map(|located| located.folder);
         let method = match folder.as_deref().and_then(BackboneKind::of_folder) {
-            Some(BackboneKind::Bert) => variant("unipelt-bert").unwrap_or_default(),
+            Some(BackboneKind::Bert) => variant("adapters").unwrap_or_default(),
             _ if folder.as_deref().is_some_and(is_narrow) => narrow_method(),
             _ => MethodConfig::default(),
         };
@@ -116,6 +117,12 @@ impl Plan {
     fn is_plain(&self) -> bool {
         self.warm_start.is_some() || self.method == narrow_method()
     }
+
+    /// Whether the method's modules are trained themselves, not generated: they need a higher learning rate
+    /// (docs/results/compare.md#limits).
+    fn is_direct(&self) -> bool {
+        matches!(self.method, MethodConfig::Modules(_) | MethodConfig::UnipeltBert(_))
+    }
 }
 
 /// A path without `..` between its parts, if it leads to the same place.
@@ -143,15 +150,15 @@ fn training(numbers: &[(&TaskFiles, CorpusNumbers)], plan: &Plan, tokens: Option
     let most = tokens.and_then(|tokens| tokens.longest_source).unwrap_or(usize::MAX);
     let source = longest(numbers, |tokens| Some(tokens.source.max));
     let target = longest(numbers, |tokens| tokens.target.map(|target| target.max));
-    let plain = plan.is_plain();
+    let (plain, direct) = (plan.is_plain(), plan.is_direct());
     TrainingConfig {
         steps,
         batch_size,
         warmup_steps: steps / 10,
         evaluate_every: steps / 4,
-        label_smoothing: if plain { 0.0 } else { default.label_smoothing },
+        label_smoothing: if plain || direct { 0.0 } else { default.label_smoothing },
         dropout: plain.then_some(0.0),
-        learning_rate: if plain { 1e-3 } else { default.learning_rate },
+        learning_rate: if plain || direct { 1e-3 } else { default.learning_rate },
         max_source_len: source.map_or(default.max_source_len, room).min(most),
         max_target_len: target.map_or(default.max_target_len, room),
         ..default

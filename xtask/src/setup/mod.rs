@@ -12,10 +12,11 @@ mod wheel;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::commands::root;
+use crate::commands::{root, target};
 use platforms::Platform;
 
 /// Makes `.native/` complete. Quick if it is; fetches the missing wheels if it is not.
@@ -43,6 +44,17 @@ pub(crate) fn run() -> Result<()> {
 /// ONNX Runtime's library in `.native/`.
 pub(crate) fn onnxruntime() -> Result<PathBuf> {
     Ok(native().join(platform()?.onnxruntime))
+}
+
+/// A program of the workspace in the root of the clone, with the library of ONNX Runtime that is set up, unless the environment
+/// names one. Programs find it by themselves only while the target folder is in the clone.
+pub(crate) fn program(profile: &str, name: &str) -> Command {
+    let mut command = Command::new(target().join(profile).join(name));
+    command.current_dir(root());
+    if let (None, Ok(library)) = (std::env::var_os("ORT_DYLIB_PATH"), onnxruntime()) {
+        command.env("ORT_DYLIB_PATH", library);
+    }
+    command
 }
 
 /// The `mdbook` program, fetched into `.native/` if it is not there.

@@ -18,7 +18,7 @@ use crate::inspect::InspectArgs;
 
 /// Write a trained task as one ONNX file
 ///
-/// Reads the newest run in `runs/` and its best checkpoint, computes the task's weights, folds LoRA into the matrices
+/// Reads the best checkpoint of a run, by default of the newest in `runs/`, computes the task's weights, folds LoRA into the matrices
 /// that it updates, and writes `TASK.onnx`. The file is verified before it gets its name: every available backend runs
 /// it, and its output is compared with the trained model's. If they differ, no file is left. A summary goes to stdout;
 /// notes, warnings and errors go to stderr.
@@ -52,7 +52,7 @@ Examples:
   Write a page that tags text in the browser:
     hl-export --task mtop --web site
   Export a T5 that PEFT trained:
-    hl-export --from lora --backbone t5-base --task ner --labels labels.txt
+    hl-export --from lora --backbone models/t5-base --task ner --labels labels.txt
   Print the summary of every file as JSON Lines:
     hl-export --all --output-format jsonl
 
@@ -113,13 +113,13 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "N", default_value = "128", requires = "from")]
     pub(crate) max_target_len: NonZeroUsize,
 
-    /// Folder of the run [default: the newest run in the folder of `--runs`]
+    /// Folder of the run [default: the run in the folder of `--runs` that was trained last]
     #[arg(long, value_name = "DIR")]
     pub(crate) run: Option<PathBuf>,
 
-    /// Folder in which runs are searched for
-    #[arg(long, value_name = "DIR", default_value = "runs", conflicts_with = "run")]
-    pub(crate) runs: PathBuf,
+    /// Folder in which runs are searched for [default: `runs` of `hyperloader.toml` in the current folder, else `runs`]
+    #[arg(long, value_name = "DIR", conflicts_with = "run")]
+    pub(crate) runs: Option<PathBuf>,
 
     /// Checkpoint of the run
     #[arg(long, value_enum, default_value_t)]
@@ -218,8 +218,8 @@ pub(crate) struct ExportArgs {
 
     /// ONNX Runtime's library [default: `ORT_DYLIB_PATH`, else searched for]
     ///
-    /// It is searched for next to hl-export, in `.native/onnxruntime/lib` of a parent folder, and where the system keeps
-    /// its libraries.
+    /// It is searched for next to hl-export, in `.native/onnxruntime/lib` of a folder around hl-export, and where the system
+    /// keeps its libraries; never in the current folder.
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
 
@@ -362,6 +362,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_example_of_the_help_is_a_command_line() {
+        for example in hyperloader_cli::examples::examples::<Args>() {
+            let parsed = Args::try_parse_from(&example);
+            assert!(parsed.is_ok(), "{}: {}", example.join(" "), parsed.unwrap_err());
+        }
     }
 
     #[test]

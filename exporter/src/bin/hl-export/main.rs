@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
+use hyperloader_cli::runs::folder_of_runs;
 use hyperloader_cli::{CommonArgs, Console, Exit, Program, Records};
 use hyperloader_core::causes::with_causes;
 use hyperloader_core::corpus::Sentence;
@@ -63,7 +64,7 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
     }
     let run = match &args.run {
         Some(folder) => Run::open(folder)?,
-        None => Run::newest(&args.runs, Candidates::Trained)?,
+        None => newest(args, console)?,
     };
     if let Some(folder) = &args.bundle {
         return export_bundle(args, run, folder, console);
@@ -102,6 +103,13 @@ fn export_tasks(args: &ExportArgs, console: &Console) -> Result<()> {
         opened = Some((step, exporter));
     }
     list.map_or(Ok(()), Records::finish)
+}
+
+/// The newest run that was trained, which a note names.
+fn newest(args: &ExportArgs, console: &Console) -> Result<Run> {
+    let run = Run::newest(&folder_of_runs(args.runs.as_deref())?, Candidates::Trained)?;
+    console.note(format_args!("run `{}`, the newest", run.folder.display()));
+    Ok(run)
 }
 
 /// Refuses options that would have no effect, and those that contradict each other.

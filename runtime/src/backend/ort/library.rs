@@ -7,36 +7,32 @@ use std::path::{Path, PathBuf};
 /// Where `cargo xtask setup` puts the library, below the root of the clone.
 const NATIVE: &str = ".native/onnxruntime/lib";
 
-/// Libraries to try, best first: beside the program, set up in a folder around the program or the current folder, and
-/// last the bare names that the system's loader knows.
+/// Libraries to try, best first: beside the program, set up in a folder around the program, and last the bare names that the
+/// system's loader knows. The current folder is not searched: native code in it may be of anyone.
 pub(super) fn candidates() -> Vec<PathBuf> {
-    let program = env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
-    let current = env::current_dir().ok();
-    let native = [&program, &current]
-        .into_iter()
-        .flatten()
-        .flat_map(|folder| folder.ancestors())
-        .map(|folder| folder.join(NATIVE));
-    let mut found: Vec<PathBuf> = Vec::new();
-    for library in program.iter().cloned().chain(native).flat_map(|folder| libraries_in(&folder)) {
-        if !found.contains(&library) {
-            found.push(library);
-        }
-    }
+    let program = env::current_exe().ok();
+    let mut found = program.as_deref().and_then(Path::parent).map(around).unwrap_or_default();
     found.extend(system_names());
     found
+}
+
+/// Libraries in the program's folder, then those that are set up in it or in a folder above it, the nearest first.
+fn around(program: &Path) -> Vec<PathBuf> {
+    let native = program.ancestors().map(|folder| folder.join(NATIVE));
+    std::iter::once(program.to_owned()).chain(native).flat_map(|folder| libraries_in(&folder)).collect()
 }
 
 fn plain_name() -> String {
     format!("{}onnxruntime{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX)
 }
 
-/// Names for the system's loader; on Linux a package without development files has only the second.
+/// Names for the system's loader; on Linux a package without development files has only the first.
 fn system_names() -> Vec<PathBuf> {
     let plain = plain_name();
     match cfg!(target_os = "linux") {
         true => vec![format!("{plain}.1").into(), plain.into()],
-        false => vec![plain.into()],
+        // Other loaders look for a bare name in the current folder, too.
+        false => Some(PathBuf::from(plain)).filter(|name| !name.exists()).into_iter().collect(),
     }
 }
 
@@ -80,6 +76,29 @@ fn version(name: &OsStr) -> Option<Vec<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn libraries_are_searched_for_around_the_program_alone() {
+        let clone = tempfile::tempdir().unwrap();
+        let place = |folder: &str| {
+            let folder = clone.path().join(folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(plain_name()), "").unwrap();
+            folder.join(plain_name())
+        };
+        let program = clone.path().join("target/debug/deps");
+        let (outer, inner) = (place(NATIVE), place(&format!("target/{NATIVE}")));
+        place("other");
+        std::fs::create_dir_all(&program).unwrap();
+        assert_eq!(around(&program)[..2], [inner.clone(), outer.clone()]);
+        let beside = place("target/debug/deps");
+        assert_eq!(around(&program)[..3], [beside, inner, outer]);
+        // Unit tests run in the folder of their crate.
+        let current = env::current_dir().unwrap();
+        let program = env::current_exe().unwrap();
+        let of_current = |path: &PathBuf| path.starts_with(&current) && !program.starts_with(&current);
+        assert!(!candidates().iter().any(of_current), "{:?}", candidates());
+    }
 
     #[test]
     #[cfg(target_os = "linux")]

@@ -170,8 +170,8 @@ pub(crate) struct TagArgs {
 
     /// File to write the results to; for `brat` a folder [default: stdout]
     ///
-    /// The file appears when it is complete.
-    #[arg(long, value_name = "FILE")]
+    /// The file appears when it is complete. One that is there is replaced.
+    #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
     /// Format of the results [default: that of the output's extension; `text` for stdout]
@@ -214,7 +214,7 @@ pub(crate) struct TagArgs {
     #[arg(long, default_value = "verified", value_name = "MODE", value_parser = choices(Mode::CHOICES))]
     decode: Mode,
 
-    /// Source of the drafts that mode `verified` checks
+    /// Source of the drafts that modes `verified` and `constrained` check
     #[arg(long, default_value = "classifier", value_name = "SOURCE", value_parser = choices(DraftFrom::CHOICES))]
     draft_from: DraftFrom,
 
@@ -235,24 +235,26 @@ pub(crate) struct TagArgs {
 
     /// ONNX Runtime's library [default: `ORT_DYLIB_PATH`, else searched for]
     ///
-    /// It is searched for next to hl-run, in `.native/onnxruntime/lib` of a parent folder, and where the system keeps its
-    /// libraries.
+    /// It is searched for next to hl-run, in `.native/onnxruntime/lib` of a folder around hl-run, and where the system keeps
+    /// its libraries; never in the current folder.
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
 
     /// Keep the model as ONNX Runtime optimized it for the CPU [default: no cache]
     ///
     /// The cache is the folder `NAME.onnx.cache` in DIR or, without DIR, next to the model. Later starts are faster, and
-    /// all workers and processes share its weights in memory. It takes twice the size of the model.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
-    cache: Option<Option<PathBuf>>,
+    /// all workers and processes share its weights in memory. It takes twice the size of the model. The `=` is needed: a single
+    /// word after `--cache` is an error, because it could be DIR or a sentence.
+    // An empty path is that of the model, so that the option has a place among the words even without DIR.
+    #[arg(id = "cache", long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "", value_parser = word())]
+    cache: Option<PathBuf>,
 
     /// Print speed and decoding statistics to stderr at the end
     #[arg(long)]
     pub(crate) stats: bool,
 }
 
-/// Any word, also an empty one, which is a sentence.
+/// Any word, also an empty one.
 fn word() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
@@ -276,8 +278,9 @@ impl TagArgs {
 
     /// The folder of `--cache`: without DIR, that of the model.
     fn cache(&self, model: &Path) -> Option<PathBuf> {
-        let models = || model.parent().unwrap_or(Path::new("")).to_owned();
-        Some(self.cache.clone()?.unwrap_or_else(models))
+        let folder = self.cache.as_deref()?;
+        let is_named = !folder.as_os_str().is_empty();
+        Some(if is_named { folder } else { model.parent().unwrap_or(Path::new("")) }.to_owned())
     }
 
     /// The model, where only one is used.
@@ -372,6 +375,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_example_of_the_help_is_a_command_line() {
+        for example in hyperloader_cli::examples::examples::<Args>() {
+            let parsed = Args::try_parse_from(&example);
+            assert!(parsed.is_ok(), "{}: {}", example.join(" "), parsed.unwrap_err());
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ impl FromArgMatches for Args {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         let Typed { command, mut tag, limits, common } = Typed::from_arg_matches(matches)?;
         if let Some(tag) = &mut tag {
+            check_cache(matches)?;
             sort(tag, matches)?;
             let ErrorLimits { max_error, max_span_error, confidence } = limits;
             tag.guarantee = Guarantee::of_limits(max_error, max_span_error, confidence);
@@ -38,6 +39,25 @@ impl FromArgMatches for Args {
 }
 
 impl Parser for Args {}
+
+/// Refuses a single word right after `--cache` without a folder: it could be the folder or a sentence.
+fn check_cache(matches: &ArgMatches) -> Result<(), Error> {
+    let is_bare = matches.get_one::<PathBuf>("cache").is_some_and(|folder| folder.as_os_str().is_empty());
+    let place = matches.index_of("cache").filter(|_| is_bare);
+    let places = matches.indices_of("sentences").into_iter().flatten();
+    let words = places.zip(matches.get_many::<String>("sentences").into_iter().flatten());
+    let after = words.into_iter().find(|(at, _)| place.is_some_and(|place| *at == place + 1));
+    match after {
+        Some((_, word)) if !word.contains(char::is_whitespace) && !word.is_empty() => {
+            let message = format!(
+                "'{word}' after '--cache' could be its folder or a sentence\n\
+                 hint: `--cache={word}` names the folder; write a sentence before `--cache`\n"
+            );
+            Err(Error::raw(ErrorKind::ArgumentConflict, message))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Moves the words after the models of `--model` to the sentences, in the order of the command line.
 fn sort(tag: &mut TagArgs, matches: &ArgMatches) -> Result<(), Error> {
@@ -120,6 +140,27 @@ mod tests {
             let found: Vec<&str> = tag.models.iter().map(|path| path.to_str().unwrap()).collect();
             assert_eq!((&*found.join(" "), &*tag.sentences.join(" ")), (models, sentences), "{args}");
         }
+    }
+
+    #[test]
+    fn a_word_after_the_cache_is_neither_taken_for_its_folder_nor_for_a_sentence() {
+        for args in ["--model|a.onnx|--cache|DIR", "--cache|/tmp/c|--model|a.onnx", "--cache|7|set|--model|a.onnx"] {
+            let error = parse(args).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{args}");
+            assert!(error.to_string().contains("hint: `--cache="), "{error}");
+        }
+        let folder = |args: &str| {
+            let tag = parse(args).unwrap();
+            (tag.options(Path::new("m/a.onnx")).backend.cache, tag.sentences.join(" "))
+        };
+        let named = |folder: &str, words: &str| (Some(PathBuf::from(folder)), words.to_owned());
+        assert_eq!(folder("--model|a.onnx|--cache"), named("m", ""));
+        assert_eq!(folder("--model|a.onnx|--cache|set an alarm"), named("m", "set an alarm"));
+        assert_eq!(folder("--model|a.onnx|set|--cache"), named("m", "set"));
+        assert_eq!(folder("--model|a.onnx|--cache|--stats|set"), named("m", "set"));
+        assert_eq!(folder("--model|a.onnx|--cache=c|set"), named("c", "set"));
+        assert_eq!(folder("--cache|--model|a.onnx|set"), named("m", "set"));
+        assert_eq!(folder("--model|a.onnx|set").0, None);
     }
 
     #[test]

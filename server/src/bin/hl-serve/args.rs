@@ -94,8 +94,8 @@ pub(crate) struct ServeArgs {
 
     /// File with the keys that clients must send, one per line [default: no key is needed]
     ///
-    /// A client sends `Authorization: Bearer KEY` or `X-API-Key: KEY`. The page at `/`, its files, `/openapi.json`, `/v2` and
-    /// `/v2/health` need no key.
+    /// A client sends `Authorization: Bearer KEY` or `X-API-Key: KEY`. The page at `/`, its files, `/openapi.json`, `/v2` itself,
+    /// `/v2/health/live` and `/v2/health/ready` need no key.
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
 
@@ -296,6 +296,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_example_of_the_help_is_a_command_line() {
+        for example in hyperloader_cli::examples::examples::<Args>() {
+            let parsed = Args::try_parse_from(&example);
+            assert!(parsed.is_ok(), "{}: {}", example.join(" "), parsed.unwrap_err());
+        }
     }
 
     #[test]

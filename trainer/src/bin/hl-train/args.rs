@@ -32,7 +32,7 @@ Examples:
   Train the tasks of `hyperloader.toml`:
     hl-train
   Train LoRA with rank 4 on the paper's corpora:
-    hl-train --data data --method lora --method-option rank=4
+    hl-train --data data --method lora --method-option lora.rank=4 --learning-rate 1e-3
   Continue the newest run after an interruption:
     hl-train --resume
 
@@ -74,6 +74,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_example_of_the_help_is_a_command_line() {
+        for example in hyperloader_cli::examples::examples::<Args>() {
+            let parsed = Args::try_parse_from(&example);
+            assert!(parsed.is_ok(), "{}: {}", example.join(" "), parsed.unwrap_err());
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) struct CalibrateArgs {
 }
 
 pub(crate) fn run(args: &CalibrateArgs, console: &Console) -> Result<()> {
-    let run = Run::open(&args.run.folder(Candidates::Trained)?)?;
+    let run = Run::open(&args.run.folder(Candidates::Trained, console)?)?;
     let config = args.compute.config_of(&run)?;
     let run = calibrate(config, run, &mut Progress::new(0, console))?;
     let tasks = run.calibrated_tasks(run.checkpoint(Which::Best)?)?;

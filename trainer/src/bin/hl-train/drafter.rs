@@ -29,7 +29,7 @@ pub(crate) struct DrafterArgs {
 }
 
 pub(crate) fn run(args: &DrafterArgs, console: &Console) -> Result<()> {
-    let run = Run::open(&args.run.folder(Candidates::Trained)?)?;
+    let run = Run::open(&args.run.folder(Candidates::Trained, console)?)?;
     let config = args.compute.config_of(&run)?;
     let run = fit_drafters(config, run, &mut Progress::new(0, console))?;
     let text = || run.folder.display().to_string();

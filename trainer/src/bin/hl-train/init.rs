@@ -43,7 +43,7 @@ pub(crate) struct InitArgs {
     output: Option<PathBuf>,
 
     /// Replace the file if it exists
-    #[arg(long)]
+    #[arg(short, long)]
     force: bool,
 
     #[command(flatten)]

@@ -26,6 +26,6 @@ pub(crate) struct ReportArgs {
 }
 
 pub(crate) fn run(args: &ReportArgs, console: &Console) -> Result<()> {
-    let page = report::write(&args.run.folder(Candidates::Trained)?)?;
+    let page = report::write(&args.run.folder(Candidates::Trained, console)?)?;
     console.record(args.format.output_format, &json!({ "report": page }), || page.display().to_string())
 }

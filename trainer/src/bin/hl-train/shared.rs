@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use hyperloader_cli::choices;
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
+use hyperloader_cli::runs::folder_of_runs;
+use hyperloader_cli::{Console, choices};
 use hyperloader_core::corpus::LabelPreset;
 use hyperloader_core::device::Device;
 use hyperloader_core::method::variants;
@@ -15,22 +16,36 @@ use hyperloader_trainer::train::CONFIG;
 /// The run that a command works on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
-    /// Folder of the run [default: the newest run in the folder of `--runs`]
+    /// Folder of the run [default: the run in the folder of `--runs` that was trained last]
     run: Option<PathBuf>,
 
-    /// Folder in which runs are searched for
-    #[arg(long, value_name = "DIR", default_value = "runs", conflicts_with = "run")]
-    runs: PathBuf,
+    /// Folder in which runs are searched for [default: `runs` of `hyperloader.toml` in the current folder, else `runs`]
+    #[arg(long, value_name = "DIR", conflicts_with = "run")]
+    runs: Option<PathBuf>,
 }
 
 impl RunArgs {
-    /// The folder of the run, which is the newest of `candidates` if none is named.
-    pub(crate) fn folder(&self, candidates: Candidates) -> Result<PathBuf> {
-        Ok(match &self.run {
-            Some(folder) => folder.clone(),
-            None => Run::newest(&self.runs, candidates)?.folder,
-        })
+    /// The folder of the run, which is the newest of `candidates` if none is named; a note then names it.
+    pub(crate) fn folder(&self, candidates: Candidates, console: &Console) -> Result<PathBuf> {
+        if let Some(folder) = &self.run {
+            return Ok(folder.clone());
+        }
+        let folder = Run::newest(&folder_of_runs(self.runs.as_deref())?, candidates)?.folder;
+        console.note(format_args!("run `{}`, the newest", folder.display()));
+        Ok(folder)
     }
+}
+
+/// A folder with the paper's corpora.
+pub(crate) fn known_corpora() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match path.is_file() {
+        false => Ok(path),
+        true => Err(format!(
+            "it is a file, expected a folder with the corpora of the paper\n\
+             hint: `hl-train init --data {}` writes a configuration for your own corpus",
+            path.display()
+        )),
+    })
 }
 
 /// What the model is computed with.

@@ -20,7 +20,7 @@ use hyperloader_trainer::train::{End, Outcome, TrainError, Training};
 use crate::fetch;
 use crate::processes::{Silent, together};
 use crate::progress::{Limit, Progress};
-use crate::shared::{ComputeArgs, label_presets, method_names};
+use crate::shared::{ComputeArgs, known_corpora, label_presets, method_names};
 use crate::streams;
 
 #[derive(Debug, Args)]
@@ -52,7 +52,7 @@ pub(crate) struct TrainArgs {
     method_option: Vec<String>,
 
     /// Folder of the paper's corpora to train on [default: the configuration's tasks]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = known_corpora())]
     data: Option<PathBuf>,
 
     /// Tasks to train [default: all]
@@ -103,7 +103,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "HOURS", value_parser = hours)]
     max_hours: Option<Duration>,
 
-    /// Start from the best checkpoint of a run with the same backbone and method [default: from the backbone]
+    /// Start from the best checkpoint of a run with the same backbone and method: a folder, or a name in the folder of `--runs`
+    /// [default: from the backbone]
     ///
     /// The run may have other tasks: what its method shares between tasks is taken, and what belongs to one task is taken
     /// if both have the task. The rest is new.
@@ -176,6 +177,7 @@ fn train(training: Training, began: Instant, args: &TrainArgs, console: &Console
     let page = report::write(&outcome.run)?;
     console.record(args.format.output_format, &outcome.without_details(), || scores(&outcome))?;
     console.note(format_args!("report: `{}`", page.display()));
+    console.note(exports(&outcome.run, outcome.validation.keys()));
     Ok(Exit::Success)
 }
 
@@ -187,8 +189,9 @@ fn start(args: &TrainArgs, console: &Console, group: &Group) -> Result<Training>
     }
     choose_method(&mut config, args)?;
     choose_tasks(&mut config, args)?;
-    let warm_start =
-        args.warm_start.as_deref().map(Run::open).transpose().context("cannot start from `--warm-start`")?;
+    let warm_start = args.warm_start.as_deref();
+    let warm_start = warm_start.map(|run| Run::open(&named(run, args.runs.as_deref(), &args.config)));
+    let warm_start = warm_start.transpose().context("cannot start from `--warm-start`")?;
     config.validate()?;
     if group.is_first() {
         check_output_folder(&config.runs)?;
@@ -275,6 +278,16 @@ fn override_config(config: &mut Config, args: &TrainArgs) {
     config.name = args.name.clone().or(config.name.take());
 }
 
+/// The commands that export the tasks of a run, for a note.
+fn exports<'a>(run: &Path, mut tasks: impl ExactSizeIterator<Item = &'a String>) -> String {
+    let path = run.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
+    let run = if path.chars().all(is_plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) };
+    let (count, first) = (tasks.len(), tasks.next().map_or("", String::as_str));
+    let all = if count > 1 { format!(", `hl-export --run {run} --all` all tasks") } else { String::new() };
+    format!("`hl-export --run {run} --task {first}` exports it{all}")
+}
+
 fn scores(outcome: &Outcome) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
@@ -306,4 +319,39 @@ fn scores(outcome: &Outcome) -> String {
         "run `{}`, best checkpoint at step {best_step}, {train_seconds:.0} s of training\n{table}",
         run.display()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn every_example_of_the_help_names_hyper_parameters_that_its_method_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, "[backbone]\npath = \"b\"\n").unwrap();
+        let mut options = 0;
+        for example in hyperloader_cli::examples::examples::<crate::args::Args>() {
+            let args = crate::args::Args::try_parse_from(&example).unwrap().train;
+            let mut config = Config::from_file(&path).unwrap();
+            choose_method(&mut config, &args).unwrap();
+            options += args.method_option.len();
+        }
+        assert!(options > 0);
+    }
+
+    #[test]
+    fn the_commands_that_export_a_run_can_be_copied() {
+        let text = |run: &str, tasks: &[&str]| {
+            let tasks: Vec<String> = tasks.iter().map(ToString::to_string).collect();
+            exports(Path::new(run), tasks.iter())
+        };
+        assert_eq!(text("c/runs/a-1", &["mtop"]), "`hl-export --run c/runs/a-1 --task mtop` exports it");
+        assert_eq!(
+            text("it's/a 1", &["mtop", "snips"]),
+            "`hl-export --run 'it'\\''s/a 1' --task mtop` exports it, `hl-export --run 'it'\\''s/a 1' --all` all tasks"
+        );
+    }
 }

@@ -37,7 +37,7 @@ pub(crate) struct WatchArgs {
 
 pub(crate) fn run(args: &WatchArgs, console: &Console) -> Result<Exit> {
     let stop = stop_on_interrupt()?;
-    let folder = args.run.folder(Candidates::Any)?;
+    let folder = args.run.folder(Candidates::Any, console)?;
     match std::io::stdout().is_terminal() {
         true => follow(&folder, &mut Screen { console, lines: 0, shown: String::new() }, stop),
         false => follow(&folder, &mut Lines { console, printed: 0 }, stop),

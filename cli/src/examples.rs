@@ -47,18 +47,24 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
-    #[command(name = "hl-test", after_long_help = "\
+    #[command(
+        name = "hl-test",
+        after_long_help = "\
 Examples:
   Count words:
     hl-test count \"a b\" '' --fast < in.txt > out.txt
     curl http://localhost
   hl-test x=1 | less
 
-hl-test has more.")]
+hl-test has more."
+    )]
     struct Args {}
 
     #[test]
     fn examples_are_the_indented_lines_that_begin_with_the_program() {
-        assert_eq!(examples::<Args>(), [vec!["hl-test", "count", "a b", "", "--fast"], vec!["hl-test", "x=1"]]);
+        assert_eq!(
+            examples::<Args>(),
+            [vec!["hl-test", "count", "a b", "", "--fast"], vec!["hl-test", "x=1"]]
+        );
     }
 }

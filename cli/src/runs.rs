@@ -53,7 +53,12 @@ mod tests {
         write("runs = \"/all\"\n");
         assert_eq!(found(), Path::new("/all"));
         write("runs = \n");
-        assert!(configured(folder.path()).unwrap_err().to_string().contains("hint: name the folder with `--runs`"));
+        assert!(
+            configured(folder.path())
+                .unwrap_err()
+                .to_string()
+                .contains("hint: name the folder with `--runs`")
+        );
         assert_eq!(folder_of_runs(Some(Path::new("here"))).unwrap(), Path::new("here"));
     }
 }

@@ -10,7 +10,7 @@ __all__ = ["Span", "Tagged"]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A labelled span of a text: `tagged.text[span.start:span.end] == span.text`.
+    """A labeled span of a text: `tagged.text[span.start:span.end] == span.text`.
 
     Attributes:
         start: Index of the first character (code point), as Python counts.
@@ -40,7 +40,7 @@ class Tagged:
         tokens: Its words, as they are in the text.
         offsets: First character of each word, and the character after its last one.
         tags: A BIO tag for each word.
-        spans: The labelled spans in the order of the text. They do not overlap.
+        spans: The labeled spans in the order of the text. They do not overlap.
         score: Probability of all tags together, from 0 to 1; `None` without `scores=True`.
         tag_scores: Score and margin of each tag; `None` without `scores=True`, and if tags are withheld.
         complete: Whether the model finished. If not, words at the end may lack their tags.

@@ -23,7 +23,7 @@
 //! - `output`: [`Tagged`] sentences with spans, and `answer`: them as JSON
 //! - `proof`: checks a file against the proof that it carries
 //! - `withholding`: which tags are withheld for a guarantee
-//! - `evaluate`: the [`Evaluation`] of a tagger on labelled sentences, and the [`Comparison`] of two
+//! - `evaluate`: the [`Evaluation`] of a tagger on labeled sentences, and the [`Comparison`] of two
 //!
 //! Below them:
 //!

@@ -40,7 +40,7 @@ pub struct Tagged {
     pub words: Vec<Word>,
     /// A BIO tag for each word.
     pub tags: Vec<String>,
-    /// The labelled spans in the order of the text. They do not overlap.
+    /// The labeled spans in the order of the text. They do not overlap.
     pub spans: Vec<TaggedSpan>,
     /// Whether the model ended the target itself. If not, the target reached its longest length, and words at the end may
     /// lack their tags. A token classifier always completes. A text that is tagged in parts is complete if all its parts are.

@@ -1,4 +1,4 @@
-//! The tagger: sentences in, labelled spans out.
+//! The tagger: sentences in, labeled spans out.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicIsize, Ordering};

@@ -148,7 +148,7 @@ fn the_place_of_the_report_is_checked_before_the_model_is_opened() {
         ("folder", "`folder` is a folder"),
         ("absent/a.json", "cannot write `absent/a.json`"),
         ("a.json.gz", "outputs are not compressed"),
-        ("gold.jsonl", "the labelled file `gold.jsonl`"),
+        ("gold.jsonl", "the labeled file `gold.jsonl`"),
     ] {
         let args = ["--gold", "gold.jsonl", "--output", output, "--output-format", "json"];
         let output = run_with(&folder, Path::new("absent.onnx"), &args);

@@ -350,7 +350,7 @@ fn a_file_that_is_read_is_not_replaced_by_the_output() {
         ("--input a.jsonl --output m.onnx --output-format jsonl", "`", "the model `"),
         ("--output m.onnx --output-format jsonl set", "`", "the model `"),
         ("--input out/a.txt --output out --output-format brat", "out/a.txt`", "the input `out/a.txt`"),
-        ("--gold g.jsonl --output g.jsonl", "`", "the labelled file `g.jsonl`"),
+        ("--gold g.jsonl --output g.jsonl", "`", "the labeled file `g.jsonl`"),
         ("--gold g.jsonl --output m.onnx", "`", "the model `"),
         ("--gold g.jsonl --compare a.jsonl --output a.jsonl", "`", "the model of `--compare` `a.jsonl`"),
     ];

@@ -1,4 +1,4 @@
-//! The chain over the real binaries: a corpus goes in, labelled spans come out.
+//! The chain over the real binaries: a corpus goes in, labeled spans come out.
 #![allow(clippy::unwrap_used)] // A test that cannot go on should fail.
 
 use hyperloader_tests::{Workplace, tiny_config};

@@ -128,13 +128,21 @@ fn collect(tokens: TokenStream, messages: &mut Vec<Message>) {
     }
 }
 
-/// The message that a literal is, if it holds a hint and words of its own.
+/// The message that a literal is, if text and hint have words of their own: nobody finds a row of placeholders.
 fn message(literal: &str) -> Option<Message> {
     let (text, hint) =
         literal.split_once(HINT).filter(|(text, _)| text.is_empty() || text.ends_with('\n'))?;
-    let (text, hint) = (placeholders(text.trim()), placeholders(hint.trim()));
-    let words = |text: &str| text.chars().any(char::is_alphabetic);
-    words(&hint).then_some(Message { text: if words(&text) { text } else { "...".to_owned() }, hint })
+    let (text, hint) = (placeholders(beginning(text.trim())), placeholders(hint.trim()));
+    // Placeholders are in capitals.
+    let has_words = |text: &str| text.chars().any(char::is_lowercase);
+    (has_words(&text) && has_words(&hint)).then_some(Message { text, hint })
+}
+
+/// A message from its first own word or quote on: without a placeholder that runs into a word, and without punctuation.
+fn beginning(text: &str) -> &str {
+    let glued = text.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+    let glued = glued.filter(|(_, rest)| rest.starts_with(char::is_lowercase)).map(|(_, rest)| rest);
+    glued.unwrap_or(text).trim_start_matches([':', ',', ' '])
 }
 
 /// `{name}` as `NAME`, other placeholders as `...`, and `{{` as `{`.
@@ -175,6 +183,8 @@ mod tests {
             struct A;
             const B: &str = "hint: ";
             fn c() { bail!("no\n{}\nhint: fetch `{TOKENIZER}`") }
+            fn d() { bail!("{}\nhint: nothing to search for"); bail!("no words\nhint: {hint}") }
+            fn e() { warn!("{by}the tagger has no label\nhint: rename"); push(": {n} are long\nhint: cut") }
 #[cfg(test)] mod tests { const D: &str = "x\nhint: not this"; }
         "#;
         let found: Vec<(String, String)> =
@@ -184,6 +194,8 @@ mod tests {
             [
                 ("run `PATH` exists, ...".into(), "choose another `--name`, or `{ name = 1 }`".to_owned()),
                 ("no\n...".into(), "fetch `...`".to_owned()),
+                ("the tagger has no label".into(), "rename".to_owned()),
+                ("N are long".into(), "cut".to_owned()),
             ]
         );
     }

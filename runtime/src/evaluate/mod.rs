@@ -1,4 +1,4 @@
-//! Evaluation of a tagger on labelled sentences: scores of the file that is used, with its words, limits and parts.
+//! Evaluation of a tagger on labeled sentences: scores of the file that is used, with its words, limits and parts.
 //!
 //! - [`Evaluation`]: scores, error analysis and speed of one tagger
 //! - [`Comparison`] (`compare`): two taggers on the same sentences
@@ -50,7 +50,7 @@ impl EvaluationError {
     }
 }
 
-/// The scores of a tagger on labelled sentences.
+/// The scores of a tagger on labeled sentences.
 #[derive(Debug, Clone, Serialize)]
 pub struct Evaluation {
     /// Sentences that were scored.

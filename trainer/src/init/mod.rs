@@ -121,7 +121,7 @@ impl Plan {
     /// Whether the method's modules are trained themselves, not generated: they need a higher learning rate
     /// (docs/results/compare.md#limits).
     fn is_direct(&self) -> bool {
-        matches!(self.method, MethodConfig::Modules(_) | MethodConfig::UnipeltBert(_))
+        matches!(self.method, MethodConfig::Modules(_))
     }
 }
 

@@ -196,7 +196,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "X", value_parser = share)]
     pub(crate) max_f1_drop: Option<f64>,
 
-    /// Labelled file that the cost is measured on [default: the validation sentences that the run's configuration names]
+    /// Labeled file that the cost is measured on [default: the validation sentences that the run's configuration names]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "bundle", "multi"])]
     pub(crate) valid: Option<PathBuf>,
 

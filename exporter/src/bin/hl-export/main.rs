@@ -312,7 +312,7 @@ fn cost_check(
         Err(error) if needs_cost => Err(error.into()),
         Err(error) => {
             console.warn(format_args!(
-                "{task}: what the precision costs was not measured: {}\nhint: name a labelled file with `--valid`",
+                "{task}: what the precision costs was not measured: {}\nhint: name a labeled file with `--valid`",
                 with_causes(&error)
             ));
             Ok(None)
@@ -395,7 +395,7 @@ fn report(exported: &Exported, console: &Console) {
     if let Some(Cost { sentences, .. }) = exported.cost.filter(|cost| cost.f1_f32 == 0.0) {
         console.warn(format_args!(
             "{task}: what {precision} costs is not known, because f32 finds no right span in the {sentences} sentences\n\
-             hint: name a labelled file of the task with `--valid`"
+             hint: name a labeled file of the task with `--valid`"
         ));
     }
     match &exported.ladder {

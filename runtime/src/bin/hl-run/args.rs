@@ -131,7 +131,7 @@ pub(crate) struct TagArgs {
     #[arg(long, conflicts_with = "split")]
     no_split: bool,
 
-    /// Labelled file to evaluate the model on, instead of tagging
+    /// Labeled file to evaluate the model on, instead of tagging
     ///
     /// It is read as training reads corpora. The report is text, JSON or, with `--output-format html`, a page.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["sentences", "input", "info", "resume", "max_error", "max_span_error"])]
@@ -141,7 +141,7 @@ pub(crate) struct TagArgs {
     #[arg(long, value_name = "FILE", requires = "gold")]
     pub(crate) compare: Option<PathBuf>,
 
-    /// How the labels of the labelled file are rewritten, as `labels` in a training's configuration
+    /// How the labels of the labeled file are rewritten, as `labels` in a training's configuration
     #[arg(long, default_value = "keep", value_name = "RULE", value_parser = choices(&LABELS), requires = "gold")]
     pub(crate) gold_labels: LabelPreset,
 

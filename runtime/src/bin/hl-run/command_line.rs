@@ -144,7 +144,9 @@ mod tests {
 
     #[test]
     fn a_word_after_the_cache_is_neither_taken_for_its_folder_nor_for_a_sentence() {
-        for args in ["--model|a.onnx|--cache|DIR", "--cache|/tmp/c|--model|a.onnx", "--cache|7|set|--model|a.onnx"] {
+        for args in
+            ["--model|a.onnx|--cache|DIR", "--cache|/tmp/c|--model|a.onnx", "--cache|7|set|--model|a.onnx"]
+        {
             let error = parse(args).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{args}");
             assert!(error.to_string().contains("hint: `--cache="), "{error}");

@@ -64,8 +64,8 @@ fn read(args: &TagArgs) -> Vec<(&'static str, PathBuf)> {
         files.push(("the redirected input", STDIN.into()));
     }
     if let Some(gold) = &args.gold {
-        files.push(("the labelled file", gold.clone()));
-        files.extend(["seq.in", "seq.out"].map(|name| ("the labelled file", gold.join(name))));
+        files.push(("the labeled file", gold.clone()));
+        files.extend(["seq.in", "seq.out"].map(|name| ("the labeled file", gold.join(name))));
     }
     files
 }

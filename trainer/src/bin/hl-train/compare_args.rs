@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use hyperloader_cli::FormatArgs;
 
-use crate::shared::ComputeArgs;
+use crate::shared::{ComputeArgs, known_corpora};
 
 /// Train several methods, fractions and seeds, and write the paper's tables
 ///
@@ -24,7 +24,7 @@ pub(crate) struct CompareArgs {
     pub(crate) config: PathBuf,
 
     /// Folder of the paper's corpora to train on [default: the tasks of the comparison's base]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = known_corpora())]
     pub(crate) data: Option<PathBuf>,
 
     /// Train nothing: write the tables of the finished runs

@@ -13,7 +13,7 @@ use hyperloader_trainer::config::{BackboneConfig, Config};
 use hyperloader_trainer::corpora::{Corpora, CorpusNumbers, Limits, SplitLengths};
 use hyperloader_trainer::model::{Tokens, tokens};
 
-use crate::shared::label_presets;
+use crate::shared::{known_corpora, label_presets};
 use crate::show::show;
 
 /// The configuration that is used if no other is named.
@@ -37,7 +37,7 @@ pub(crate) struct CorporaArgs {
     config: Option<PathBuf>,
 
     /// Folder of the paper's corpora [default: the configuration's tasks]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = known_corpora())]
     data: Option<PathBuf>,
 
     /// Labels to count [default: the configuration's, `plain` with `--data`]

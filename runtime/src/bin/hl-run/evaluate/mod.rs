@@ -1,4 +1,4 @@
-//! `hl-run --gold FILE`: evaluates the model on labelled sentences, alone or beside another model.
+//! `hl-run --gold FILE`: evaluates the model on labeled sentences, alone or beside another model.
 //!
 //! - [`mod@text`]: for people
 //! - [`html`]: one web page
@@ -44,11 +44,11 @@ pub(crate) struct Compared {
     comparison: Comparison,
 }
 
-/// Prints the evaluation of `args`' model on its labelled file, or writes it to `--output`.
+/// Prints the evaluation of `args`' model on its labeled file, or writes it to `--output`.
 pub(crate) fn run(args: &TagArgs, console: &Console) -> Result<()> {
     let Some(gold) = &args.gold else {
         // clap does not require it if sentences are given, which conflict with it.
-        bail!("`--compare` needs labelled sentences\nhint: name them with `--gold FILE`")
+        bail!("`--compare` needs labeled sentences\nhint: name them with `--gold FILE`")
     };
     let format = format(args)?;
     // What is wrong with the output is said before a model is opened.
@@ -112,7 +112,7 @@ fn open(args: &TagArgs, model: &Path, console: &Console) -> Result<Tagger> {
     Ok(tagger)
 }
 
-/// The labelled sentences; text with spans is cut into words as the tagger cuts it.
+/// The labeled sentences; text with spans is cut into words as the tagger cuts it.
 fn read(args: &TagArgs, gold: &Path, tagger: &Tagger) -> Result<(Vec<Sentence>, ReadReport)> {
     let layout = match args.input_format.map(|format| format.layout()) {
         None | Some(Layout::Text) if gold.is_dir() => Some(Layout::SeqInOut),

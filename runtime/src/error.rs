@@ -194,7 +194,7 @@ pub enum GuaranteeFault {
     },
     /// The counts prove no threshold.
     #[error(
-        "{count} validation {of} do not prove an error rate of at most {percent} % with {confidence} % confidence, \
+        "{count} validation {unit} do not prove an error rate of at most {percent} % with {confidence} % confidence, \
          whatever the threshold\n\
          hint: allow a higher rate, or calibrate with more validation sentences"
     )]
@@ -204,7 +204,7 @@ pub enum GuaranteeFault {
         /// The confidence, in percent.
         confidence: f64,
         /// What is counted.
-        of: Unit,
+        unit: Unit,
         /// Number of validation sentences or spans that thresholds were tested on.
         count: u64,
     },

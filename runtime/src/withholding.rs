@@ -80,7 +80,7 @@ fn given(
     let none = |count| GuaranteeFault::NoThreshold {
         percent: 100.0 * guarantee.max_error,
         confidence: 100.0 * guarantee.confidence,
-        of: guarantee.of,
+        unit: guarantee.of,
         count,
     };
     match guarantee.of {

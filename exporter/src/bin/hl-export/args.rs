@@ -18,8 +18,8 @@ use crate::inspect::InspectArgs;
 
 /// Write a trained task as one ONNX file
 ///
-/// Reads the best checkpoint of a run, by default of the newest in `runs/`, computes the task's weights, folds LoRA into the matrices
-/// that it updates, and writes `TASK.onnx`. The file is verified before it gets its name: every available backend runs
+/// Reads the best checkpoint of a run, by default of the newest in `runs/`, computes the task's weights, folds LoRA into the
+/// matrices that it updates, and writes `TASK.onnx`. The file is verified before it gets its name: every available backend runs
 /// it, and its output is compared with the trained model's. If they differ, no file is left. A summary goes to stdout;
 /// notes, warnings and errors go to stderr.
 #[derive(Debug, Parser)]

@@ -278,9 +278,8 @@ impl TagArgs {
 
     /// The folder of `--cache`: without DIR, that of the model.
     fn cache(&self, model: &Path) -> Option<PathBuf> {
-        let folder = self.cache.as_deref()?;
-        let is_named = !folder.as_os_str().is_empty();
-        Some(if is_named { folder } else { model.parent().unwrap_or(Path::new("")) }.to_owned())
+        let named = Some(self.cache.as_deref()?).filter(|folder| !folder.as_os_str().is_empty());
+        Some(named.or_else(|| model.parent()).unwrap_or(Path::new("")).to_owned())
     }
 
     /// The model, where only one is used.

@@ -11,7 +11,7 @@ use hyperloader_tests::training::train_until;
 use hyperloader_tests::{Workplace, binaries, fixture, tiny_config};
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::parallel::Group;
-use hyperloader_trainer::train::{End, TrainError, Training};
+use hyperloader_trainer::train::{End, TrainError, Training, Unobserved};
 use rand::RngExt;
 use serde_json::{Value, json};
 
@@ -65,11 +65,14 @@ fn until(training: Training, step: u64) -> End {
 
 fn resumed(place: &Workplace, runs: &str, steps: u64) -> Result<Training, TrainError> {
     let run = Run::open(&place.path(runs).join("run")).unwrap();
-    Training::resume(config(place, runs, steps), run, Group::alone())
+    Training::resume(config(place, runs, steps), run, Group::alone(), &mut Unobserved)
 }
 
 fn train(place: &Workplace, runs: &str, steps: u64) {
-    until(Training::prepare(config(place, runs, steps), None, Group::alone()).unwrap(), u64::MAX);
+    until(
+        Training::prepare(config(place, runs, steps), None, Group::alone(), &mut Unobserved).unwrap(),
+        u64::MAX,
+    );
 }
 
 fn manifest(run: &Path) -> Value {
@@ -116,7 +119,10 @@ fn streamed_trainings_stopped_at_random_steps_go_on_with_the_same_bytes() {
         // Far enough from the end that the last checkpoints are the same.
         let mut stop = random.random_range(1..20);
         println!("stopped after step {stop}");
-        until(Training::prepare(config(&place, &runs, steps), None, Group::alone()).unwrap(), stop);
+        until(
+            Training::prepare(config(&place, &runs, steps), None, Group::alone(), &mut Unobserved).unwrap(),
+            stop,
+        );
         stop = random.random_range(stop + 1..24);
         println!("and after step {stop}");
         let end = until(resumed(&place, &runs, steps).unwrap(), stop);
@@ -161,7 +167,7 @@ fn a_streamed_training_that_is_killed_at_random_instants_ends_with_the_same_file
 fn shards_that_change_are_refused_and_shards_that_are_only_touched_are_not() {
     let place = place(true, SETTINGS);
     let begin = |runs: &str| {
-        until(Training::prepare(config(&place, runs, 10), None, Group::alone()).unwrap(), 4);
+        until(Training::prepare(config(&place, runs, 10), None, Group::alone(), &mut Unobserved).unwrap(), 4);
     };
     let shard = place.path("shards/2.jsonl");
     let text = std::fs::read_to_string(&shard).unwrap();
@@ -200,7 +206,7 @@ fn shards_that_change_are_refused_and_shards_that_are_only_touched_are_not() {
 #[test]
 fn a_damaged_store_is_named_and_the_training_goes_on_when_it_is_removed() {
     let place = place(true, SETTINGS);
-    until(Training::prepare(config(&place, "runs", 10), None, Group::alone()).unwrap(), 4);
+    until(Training::prepare(config(&place, "runs", 10), None, Group::alone(), &mut Unobserved).unwrap(), 4);
     let store = std::fs::read_dir(place.path("runs/.streams")).unwrap().next().unwrap().unwrap().path();
     let mut bytes = std::fs::read(&store).unwrap();
     bytes[20] ^= 1;

@@ -73,7 +73,7 @@ impl Plan {
             let config = method.config.clone().relative_to(&self.out)?;
             let unusable = |e| FileError::new("write", &self.out.join(METHODS), std::io::Error::other(e));
             let mut table = Table::try_from(&config).map_err(unusable)?;
-            for field in ["runs", "seed", "name"] {
+            for field in ["runs", "streams", "seed", "name"] {
                 table.remove(field);
             }
             if let Some(Value::Table(training)) = table.get_mut("training") {

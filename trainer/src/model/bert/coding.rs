@@ -2,14 +2,20 @@
 
 use std::ops::Range;
 
+use hyperloader_core::files::hexadecimal;
 use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::source::CodingError;
 use hyperloader_core::text::wordpiece::{self, WordPiece};
 use hyperloader_core::text::writable::{WritableError, some_labels};
+use sha2::{Digest, Sha256};
 
 use crate::data::coding::{Coded, Coding, Limits, NO_TARGET};
 
 impl Coding for WordPiece {
+    fn identity(&self) -> String {
+        hexadecimal(&Sha256::digest(self.text()))
+    }
+
     /// Always empty: each task has its own classifier.
     fn prefix(&self, _: &str) -> Result<Vec<u32>, CodingError> {
         Ok(Vec::new())

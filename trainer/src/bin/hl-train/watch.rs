@@ -174,7 +174,8 @@ impl Display for Screen<'_> {
                 // Up to the first line, and clear what is below.
                 self.console.print_data(format!("\x1b[{}A\x1b[J", self.lines).as_bytes())?;
             }
-            self.console.print_data(format!("{text}\n").as_bytes())?;
+            // A line that is wider than the terminal is cut off: one that wraps would not be found again.
+            self.console.print_data(format!("\x1b[?7l{text}\n\x1b[?7h").as_bytes())?;
             self.lines = text.lines().count();
             self.shown = text;
         }

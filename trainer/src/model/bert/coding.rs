@@ -70,3 +70,22 @@ impl Coding for WordPiece {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identity_depends_on_the_settings_beside_the_vocabulary() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vocab.txt");
+        std::fs::write(&path, "[PAD]\n[UNK]\n[CLS]\n[SEP]\nrosa\nRosa\n").unwrap();
+        let identity = |config: &str| {
+            std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+            WordPiece::from_file(&path).unwrap().identity()
+        };
+        let lower = identity("{}");
+        assert_eq!(identity("{\"do_lower_case\": true}"), lower);
+        assert_ne!(identity("{\"do_lower_case\": false}"), lower);
+    }
+}

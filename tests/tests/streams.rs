@@ -243,7 +243,10 @@ fn streams_that_cannot_be_trained_on_are_refused_with_the_reason() {
     insta::assert_snapshot!("fraction", refused("save_every = 3", "fraction = 0.5"));
     insta::assert_snapshot!("length_window", refused("save_every = 3", "length_window = 100"));
     insta::assert_snapshot!("no_match", refused("shards/*.jsonl", "shards/*.conll"));
-    insta::assert_snapshot!("two_files", refused("\"shards/*.jsonl\"", "\"shards\"\nlayout = \"seq-in-out\""));
+    insta::assert_snapshot!(
+        "two_files",
+        refused("\"shards/*.jsonl\"", "\"shards\"\nlayout = \"seq-in-out\"")
+    );
     let shard = std::fs::read_to_string(place.path("shards/2.jsonl")).unwrap();
     let bad = |line: &str| {
         place.write("shards/2.jsonl", format!("{shard}{line}\n"));
@@ -281,7 +284,10 @@ fn what_is_streamed_is_reported_once() {
     for command in [&["--resume", "runs/second"][..], &["calibrate", "runs/second"]] {
         let output = place.program("hl-train").args(command).args(["--threads", "1"]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.contains("`snips`: counting the sentences of 4 files\n"), "{said}");
+        assert!(
+            output.status.success() && said.contains("`snips`: counting the sentences of 4 files\n"),
+            "{said}"
+        );
         std::fs::remove_dir_all(place.path("runs/.streams")).unwrap();
     }
 }
@@ -290,7 +296,10 @@ fn what_is_streamed_is_reported_once() {
 fn the_runs_of_a_comparison_share_a_store() {
     let place = place(true, SETTINGS);
     let text = std::fs::read_to_string(place.path("hyperloader.toml")).unwrap();
-    place.write("base.toml", text.replace("[method]\nreduction_factor = 8\n\n", "").replace("steps = 20", "steps = 1"));
+    place.write(
+        "base.toml",
+        text.replace("[method]\nreduction_factor = 8\n\n", "").replace("steps = 20", "steps = 1"),
+    );
     place.write(
         "compare.toml",
         "base = \"base.toml\"\nout = \"out\"\nmethods = [\"lora\", \"adapters\"]\nfractions = [1.0]\nseeds = [1, 2]\n",

@@ -12,11 +12,31 @@ use crate::files::{FileError, check_regular, folder_of};
 #[derive(Debug, thiserror::Error)]
 pub enum PatternError {
     /// No file matches.
-    #[error("no file matches `{}`\nhint: {}", .0.display(), no_match_hint(.0))]
+    #[error(
+        "no file matches `{}`\nhint: `*` and `?` stand for characters of the file's name, not of a folder's",
+        .0.display()
+    )]
     NoMatch(PathBuf),
-    /// It cannot be read.
-    #[error("`{}` is not a pattern of file names: {reason}\nhint: {}", path.display(), syntax_hint(path))]
-    Syntax {
+    /// No file matches, and the pattern has a set of characters, which may be meant as a part of the name.
+    #[error(
+        "no file matches `{}`\nhint: in a pattern, `[...]` stands for one of the characters in it; write `[[]` for a `[` of the name",
+        .0.display()
+    )]
+    NoMatchOfSet(PathBuf),
+    /// A set of characters cannot be read.
+    #[error("`{}` is not a pattern of file names: {reason}\nhint: write `[[]` for a `[` of the name", path.display())]
+    Set {
+        /// The pattern.
+        path: PathBuf,
+        /// Description of the fault.
+        reason: &'static str,
+    },
+    /// There are too many `*`.
+    #[error(
+        "`{}` is not a pattern of file names: {reason}\nhint: a single `*` stands for any number of characters",
+        path.display()
+    )]
+    Stars {
         /// The pattern.
         path: PathBuf,
         /// Description of the fault.
@@ -44,24 +64,9 @@ const OPTIONS: MatchOptions = MatchOptions {
     require_literal_leading_dot: true,
 };
 
-fn has_bracket(path: &Path) -> bool {
+/// Whether a pattern has a set of characters, `[...]`, or the beginning of one.
+fn has_set(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().contains('['))
-}
-
-fn no_match_hint(path: &Path) -> &'static str {
-    match has_bracket(path) {
-        true => {
-            "in a pattern, `[...]` stands for one of the characters in it; write `[[]` for a `[` of the name"
-        }
-        false => "`*` and `?` stand for characters of the file's name, not of a folder's",
-    }
-}
-
-fn syntax_hint(path: &Path) -> &'static str {
-    match has_bracket(path) {
-        true => "write `[[]` for a `[` of the name",
-        false => "a single `*` stands for any number of characters",
-    }
 }
 
 /// Whether the name of a file is a pattern: it has `*` or `?`, and no file has this name.
@@ -81,8 +86,7 @@ pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, CorpusError> {
 }
 
 fn matches(path: &Path) -> Result<Vec<PathBuf>, CorpusError> {
-    let pattern = Pattern::new(&path.file_name().unwrap_or_default().to_string_lossy())
-        .map_err(|error| PatternError::Syntax { path: path.to_owned(), reason: error.msg })?;
+    let pattern = parsed(path)?;
     let folder = folder_of(path);
     let failed = |error| FileError::new("read", folder, error);
     let mut names = Vec::new();
@@ -94,10 +98,20 @@ fn matches(path: &Path) -> Result<Vec<PathBuf>, CorpusError> {
     }
     names.sort();
     check_utf8(path, &names)?;
-    if names.is_empty() {
-        return Err(PatternError::NoMatch(path.to_owned()).into());
+    match names.is_empty() {
+        true if has_set(path) => Err(PatternError::NoMatchOfSet(path.to_owned()).into()),
+        true => Err(PatternError::NoMatch(path.to_owned()).into()),
+        false => Ok(names.into_iter().map(|name| path.with_file_name(name)).collect()),
     }
-    Ok(names.into_iter().map(|name| path.with_file_name(name)).collect())
+}
+
+/// The pattern in the last part of a path.
+fn parsed(path: &Path) -> Result<Pattern, PatternError> {
+    let pattern = Pattern::new(&path.file_name().unwrap_or_default().to_string_lossy());
+    pattern.map_err(|error| match (has_set(path), path.to_owned(), error.msg) {
+        (true, path, reason) => PatternError::Set { path, reason },
+        (false, path, reason) => PatternError::Stars { path, reason },
+    })
 }
 
 /// Checks that names can be written in a configuration and in messages.

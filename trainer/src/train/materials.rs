@@ -212,9 +212,10 @@ fn load_tasks(
     observer: &mut dyn Observer,
 ) -> Result<Vec<TaskData>, TrainError> {
     let mut all = || -> Result<Vec<TaskData>, DataError> {
-        let source = |(task, spec)| TaskSource { task, spec, codec: base.coding(), config };
+        let codec = base.coding();
         let mut report = |progress: &ReadProgress<'_>| observer.reading(progress);
-        config.tasks.iter().map(source).map(|source| source.load(&mut report)).collect()
+        let mut load = |(task, spec): (&String, _)| TaskSource { task, spec, codec, config }.load(&mut report);
+        config.tasks.iter().map(&mut load).collect()
     };
     if !config.tasks.values().any(|spec| spec.stream) {
         return Ok(all()?);

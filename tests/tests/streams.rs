@@ -330,7 +330,7 @@ fn ctrl_c_while_a_store_is_written_leaves_no_file() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("note: stopped while the corpus of task `snips` was read\n"), "{said}");
+    assert!(said.contains("stopped while the corpus of task `snips` was read\n"), "{said}");
     assert_eq!(streams.read_dir().unwrap().count(), 0);
     assert!(!place.path("runs/run").exists());
 }

@@ -214,7 +214,8 @@ fn load_tasks(
     let mut all = || -> Result<Vec<TaskData>, DataError> {
         let codec = base.coding();
         let mut report = |progress: &ReadProgress<'_>| observer.reading(progress);
-        let mut load = |(task, spec): (&String, _)| TaskSource { task, spec, codec, config }.load(&mut report);
+        let mut load =
+            |(task, spec): (&String, _)| TaskSource { task, spec, codec, config }.load(&mut report);
         config.tasks.iter().map(&mut load).collect()
     };
     if !config.tasks.values().any(|spec| spec.stream) {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use assert_cmd::Command;
+use hyperloader_core::files::sha256;
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_tests::{Workplace, fixture, tiny_config};
 use hyperloader_trainer::hub::{Hub, Located, Received};

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use hyperloader_core::files::sha256;
 use hyperloader_tests::fixture;
 use hyperloader_trainer::hub::Hub;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(crate) const ID: &str = "hl/t5-nano";
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::ops::ControlFlow;
 
-use hyperloader_core::corpus::{CorpusSpec, Sentence};
+use hyperloader_core::corpus::{CorpusSpec, Overlap, Sentence};
 use hyperloader_core::text::scheme::Scheme;
 use proptest::prelude::*;
 use serde_json::json;
@@ -73,8 +73,8 @@ fn compressed_and_plain_shards_are_read_in_the_order_of_their_names() {
     let words = read.iter().map(|sentence| sentence.words[1].as_str());
     assert_eq!(words.collect::<Vec<_>>(), ["Bergen", "Molde", "Hamar", "Oslo"]);
     assert_eq!(read.iter().map(|sentence| sentence.line).collect::<Vec<_>>(), [1, 2, 1, 1]);
-    let shards = spec.shards().unwrap();
-    assert_eq!((shards.files().len(), shards.labels.keys().cloned().collect()), (3, vec!["city".to_owned()]));
+    assert_eq!(spec.train_files().unwrap().len(), 3);
+    assert!(spec.shards().unwrap().labels.keys().eq(["city"]));
 }
 
 #[test]
@@ -128,19 +128,97 @@ fn patterns_that_cannot_be_read_are_errors() {
     assert!(mixed.starts_with("`a.csv` has layout `csv`, but `a.jsonl` has `jsonl`\nhint: "), "{mixed}");
     let wrong = error(corpus(&[("a.jsonl", &good)], "[a*.jsonl"));
     assert!(wrong.starts_with("`[a*.jsonl` is not a pattern of file names: "), "{wrong}");
+    assert!(wrong.ends_with("\nhint: write `[[]` for a `[` of the name"), "{wrong}");
+    let wrong = error(corpus(&[("a.jsonl", &good)], "a**.jsonl"));
+    assert!(wrong.ends_with("\nhint: a single `*` stands for any number of characters"), "{wrong}");
     let (folder, spec) = corpus(&[("a.jsonl", &good)], "*.json?");
     std::fs::create_dir(folder.path().join("b.jsonl")).unwrap();
     let message = spec.shards().unwrap_err().to_string();
     assert!(message.contains("b.jsonl"), "{message}");
-    let pairs =
-        CorpusSpec { layout: Some("seq-in-out".parse().unwrap()), ..CorpusSpec::of_file(file(&folder)) };
+    // Its path is a folder.
+    let layout = Some("seq-in-out".parse().unwrap());
+    let pairs = CorpusSpec { layout, ..CorpusSpec::of_file(folder.path()) };
+    for message in [pairs.shards().map(drop), pairs.train_files().map(drop)].map(Result::unwrap_err) {
+        let message = message.to_string();
+        assert!(message.starts_with("layout `seq-in-out` cannot be streamed "), "{message}");
+        assert!(message.contains("\nhint: layouts of one file can"), "{message}");
+    }
+}
+
+#[test]
+fn letter_case_counts_in_patterns_and_brackets_can_be_written() {
+    let [upper, lower] = ["Oslo", "Bergen"].map(|word| row(&["to", word], &["O", "B-city"]));
+    let (_folder, spec) = corpus(&[("Train-1.jsonl", &upper), ("train-1.jsonl", &lower)], "train-*.jsonl");
+    assert_eq!(streamed(&spec)[0].words[1], "Bergen");
+    assert_eq!(spec.train_files().unwrap().len(), 1);
+    let files = [("part[1]-a.jsonl", upper.as_str()), ("part[1]-b.jsonl", &lower)];
+    let message = error(corpus(&files, "part[1]-*.jsonl"));
     assert!(
-        pairs.shards().unwrap_err().to_string().starts_with("layout `seq-in-out` has no streams\nhint: ")
+        message.starts_with("no file matches `part[1]-*.jsonl`\nhint: in a pattern, `[...]`"),
+        "{message}"
+    );
+    assert!(message.contains("write `[[]` for a `[`"), "{message}");
+    assert_eq!(streamed(&corpus(&files, "part[[]1]-*.jsonl").1).len(), 2);
+    // A file of exactly this name is no pattern.
+    let (_folder, spec) =
+        corpus(&[("part[1]-*.jsonl", &upper), ("part1-x.jsonl", &lower)], "part[1]-*.jsonl");
+    assert_eq!(streamed(&spec)[0].words[1], "Oslo");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_utf8_are_errors_and_not_left_out() {
+    use std::os::unix::ffi::OsStrExt;
+    let good = row(&["to", "Oslo"], &["O", "B-city"]);
+    let (folder, spec) = corpus(&[("a.jsonl", &good)], "*.jsonl");
+    for name in [&b"b\xff.jsonl"[..], b"c\xfe.csv"] {
+        std::fs::write(folder.path().join(std::ffi::OsStr::from_bytes(name)), &good).unwrap();
+    }
+    let message = error((folder, spec));
+    assert!(
+        message.starts_with("`*.jsonl` matches files whose names are not UTF-8: `b\u{fffd}.jsonl`\nhint: "),
+        "{message}"
     );
 }
 
-fn file(folder: &TempDir) -> PathBuf {
-    Path::new(folder.path()).join("a.jsonl")
+#[test]
+fn labels_of_spans_that_overlaps_leave_out_are_not_learned() {
+    let spans = json!([[0, 7, "city"], [3, 7, "place"], [3, 7, "no label"], [8, 12, "day"]]);
+    let line = json!({ "text": "to Oslo soon", "spans": spans }).to_string();
+    for overlap in [Overlap::Longest, Overlap::First] {
+        let (_folder, spec) = corpus(&[("a.jsonl", &line)], "*.jsonl");
+        let spec = CorpusSpec { overlap, ..spec };
+        assert!(spec.shards().unwrap().labels.keys().eq(["city", "day"]));
+        assert_eq!(tags(&streamed(&spec)), ["B-city I-city B-day"]);
+    }
+    let (_folder, spec) = corpus(&[("a.jsonl", &line.replace("no label", "sea"))], "*.jsonl");
+    assert!(error((_folder, spec)).contains(" overlap at character 3\nhint: "));
+}
+
+#[test]
+fn the_first_reading_ends_where_it_is_asked_to() {
+    let good = row(&["to", "Oslo"], &["O", "B-city"]).repeat(3);
+    let (_folder, spec) = corpus(&[("a.jsonl", &good), ("b.jsonl", &good)], "*.jsonl");
+    let mut seen = Vec::new();
+    let end = spec.shards_while(&mut |records| {
+        seen.push(records);
+        if records == 4 { ControlFlow::Break("enough") } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!(end.unwrap().break_value(), Some("enough"));
+    assert_eq!(seen, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn no_test_sentences_are_held_out_of_a_stream() {
+    let good = row(&["to", "Oslo"], &["O", "B-city"]).repeat(20);
+    let (folder, spec) = corpus(&[("a.jsonl", &good)], "*.jsonl");
+    let sizes = |stream| {
+        let valid = Some(folder.path().join("a.jsonl"));
+        let splits = CorpusSpec { stream, valid, ..spec.clone() }.load().unwrap();
+        [splits.train, splits.valid, splits.test].map(|split| split.len())
+    };
+    assert_eq!(sizes(false), [18, 20, 2]);
+    assert_eq!(sizes(true), [20, 20, 0]);
 }
 
 proptest! {

@@ -4,6 +4,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use hyperloader_core::run::Run;
 use hyperloader_tests::runs::assert_same;
 use hyperloader_tests::{Workplace, binaries, tiny_config};
 
@@ -49,11 +50,16 @@ fn training_stops_when_its_patience_is_over_also_after_an_interruption() {
     let (code, out, log) = train(&place, &["--name", "whole"]);
     assert_eq!(code, 0, "{log}");
     assert!(out.contains("best checkpoint at step 2,"), "{out}");
-    assert!(log.contains("no validation loss since step 2 is lower: training stops at step 8\n"), "{log}");
+    assert!(
+        log.contains(
+            "validation loss has not improved since step 2: training stops at step 8 (`training.patience`)\n"
+        ),
+        "{log}"
+    );
     let manifest = std::fs::read_to_string(place.path("runs/whole/manifest.json")).unwrap();
     assert!(manifest.contains("step-000008.safetensors") && !manifest.contains("step-000010"), "{manifest}");
     let (code, _, log) = train(&place, &["--resume", "runs/whole"]);
-    assert!(code == 0 && log.contains("training stops at step 8\n"), "{log}");
+    assert!(code == 0 && log.contains("training stops at step 8 (`training.patience`)\n"), "{log}");
     let never = "0.000000001";
     let mut ended = train(&place, &["--name", "cut", "--max-hours", never]).0;
     let mut parts = 1;
@@ -81,13 +87,13 @@ fn a_training_stops_when_its_hours_are_over_and_goes_on_with_the_same_bytes() {
     let (code, out, log) = train(&place, &[&start[..], &["--max-hours", "0.000001"]].concat());
     assert_eq!((code, out.as_str()), (130, ""), "{log}");
     assert!(
-        log.contains("the time of `--max-hours` is over\n") && log.contains("stopped after step 1, "),
+        log.contains("the limit of `--max-hours` is reached\n") && log.contains("stopped after step 1, "),
         "{log}"
     );
     assert!(log.contains("hint: `hl-train --resume cut/run` continues it\n"), "{log}");
     // An hour is enough.
     let (code, _, log) = train(&place, &["--resume", "cut/run", "--max-hours", "1"]);
-    assert!(code == 0 && !log.contains("is over"), "{log}");
+    assert!(code == 0 && !log.contains("is reached"), "{log}");
     assert_eq!(train(&place, &["--runs", "whole", "--name", "run"]).0, 0);
     assert_same(&place.path("whole/run"), &place.path("cut/run"));
     for hours in ["0", "-1", "soon", "NaN", "1e300"] {
@@ -114,6 +120,44 @@ fn a_finished_run_is_shown_with_its_curves() {
     assert!(shown.contains("\natis: loss ") && shown.contains("\nmovie: loss "), "{shown}");
     let (code, shown) = end(spawn(&place, &["watch", "runs/none"]));
     assert_eq!((code, shown.as_str()), (Some(1), ""));
+}
+
+#[test]
+fn an_evaluation_is_printed_when_all_tasks_are_logged() {
+    let place = place("evaluate_every = 10", "evaluate_every = 4");
+    train(&place, &["--name", "run", "--steps", "8"]);
+    let run = Run::open(&place.path("runs/run")).unwrap();
+    let log = place.path("runs/run/metrics.jsonl");
+    let whole = std::fs::read_to_string(&log).unwrap();
+    let last = whole.rfind("\"kind\":\"validation\"").unwrap();
+    // All lines before that of the last task.
+    let begun = &whole[..whole[..last].rfind('\n').unwrap() + 1];
+    std::fs::write(&log, begun).unwrap();
+    let lock = run.lock().unwrap();
+    let followed = spawn(&place, &["watch", "runs/run"]);
+    std::thread::sleep(Duration::from_millis(1500));
+    std::fs::write(&log, &whole).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    drop(lock);
+    let (code, shown) = end(followed);
+    assert_eq!(code, Some(0));
+    let evaluations: Vec<&str> = shown.lines().take_while(|line| !line.is_empty()).collect();
+    assert_eq!(evaluations.len(), 2, "{shown}");
+    let has_all = |line: &&str| line.contains("atis F1 ") && line.contains("movie F1 ");
+    assert!(evaluations.iter().all(has_all), "{shown}");
+    assert!(shown.contains(", is finished\n"), "{shown}");
+}
+
+#[test]
+fn names_in_manifests_cannot_control_the_terminal() {
+    let place = place("evaluate_every = 10", "evaluate_every = 4");
+    train(&place, &["--name", "run", "--steps", "4"]);
+    let path = place.path("runs/run/manifest.json");
+    let manifest = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, manifest.replace("\"name\": \"run\"", "\"name\": \"run\\u001b[2J\"")).unwrap();
+    let (code, shown) = end(spawn(&place, &["watch", "runs/run"]));
+    assert!(code == Some(0) && !shown.contains('\u{1b}'), "{shown:?}");
+    assert!(shown.contains("run `run\\u{1b}[2J`, step 4 of 4"), "{shown}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use hyperloader_tests::training::train_until;
 use hyperloader_tests::{Workplace, fixture, tiny_config};
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::parallel::{Alone, Communicator, Failure, Group, PeerFailed, share, sum_of_parts};
-use hyperloader_trainer::train::{End, TrainError, Training};
+use hyperloader_trainer::train::{End, TrainError, Training, Unobserved};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -155,7 +155,7 @@ fn config(place: &Workplace, parts: usize, runs: &str) -> Config {
 }
 
 fn train(config: Config, group: Group) -> Result<PathBuf, TrainError> {
-    match to_end(Training::prepare(config, None, group)?)? {
+    match to_end(Training::prepare(config, None, group, &mut Unobserved)?)? {
         End::Finished(outcome) => Ok(outcome.run),
         End::Stopped { .. } => panic!("nothing asked it to stop"),
     }
@@ -197,13 +197,15 @@ fn a_run_goes_on_with_another_number_of_processes() {
     // One process is asked to stop, and all do.
     let stopped = in_threads(4, |thread| {
         let after = if thread.rank == 1 { 2 } else { u64::MAX };
-        let training = Training::prepare(config(&place, 4, "cut"), None, Group::new(thread)).unwrap();
+        let training =
+            Training::prepare(config(&place, 4, "cut"), None, Group::new(thread), &mut Unobserved).unwrap();
         train_until(training, after, |_| ()).unwrap()
     });
     assert!(stopped.iter().all(|end| matches!(end, End::Stopped { step: 2, .. })), "{stopped:?}");
     in_threads(2, |thread| {
         let run = Run::open(&place.path("cut/run")).unwrap();
-        let training = Training::resume(config(&place, 4, "cut"), run, Group::new(thread)).unwrap();
+        let training =
+            Training::resume(config(&place, 4, "cut"), run, Group::new(thread), &mut Unobserved).unwrap();
         to_end(training).map(drop).unwrap();
     });
     assert_same(&whole, &place.path("cut/run"));

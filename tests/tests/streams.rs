@@ -11,7 +11,7 @@ use hyperloader_tests::training::train_until;
 use hyperloader_tests::{Workplace, binaries, fixture, tiny_config};
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::parallel::Group;
-use hyperloader_trainer::train::{End, TrainError, Training};
+use hyperloader_trainer::train::{End, TrainError, Training, Unobserved};
 use rand::RngExt;
 use serde_json::{Value, json};
 
@@ -65,11 +65,14 @@ fn until(training: Training, step: u64) -> End {
 
 fn resumed(place: &Workplace, runs: &str, steps: u64) -> Result<Training, TrainError> {
     let run = Run::open(&place.path(runs).join("run")).unwrap();
-    Training::resume(config(place, runs, steps), run, Group::alone())
+    Training::resume(config(place, runs, steps), run, Group::alone(), &mut Unobserved)
 }
 
 fn train(place: &Workplace, runs: &str, steps: u64) {
-    until(Training::prepare(config(place, runs, steps), None, Group::alone()).unwrap(), u64::MAX);
+    until(
+        Training::prepare(config(place, runs, steps), None, Group::alone(), &mut Unobserved).unwrap(),
+        u64::MAX,
+    );
 }
 
 fn manifest(run: &Path) -> Value {
@@ -116,7 +119,10 @@ fn streamed_trainings_stopped_at_random_steps_go_on_with_the_same_bytes() {
         // Far enough from the end that the last checkpoints are the same.
         let mut stop = random.random_range(1..20);
         println!("stopped after step {stop}");
-        until(Training::prepare(config(&place, &runs, steps), None, Group::alone()).unwrap(), stop);
+        until(
+            Training::prepare(config(&place, &runs, steps), None, Group::alone(), &mut Unobserved).unwrap(),
+            stop,
+        );
         stop = random.random_range(stop + 1..24);
         println!("and after step {stop}");
         let end = until(resumed(&place, &runs, steps).unwrap(), stop);
@@ -161,14 +167,16 @@ fn a_streamed_training_that_is_killed_at_random_instants_ends_with_the_same_file
 fn shards_that_change_are_refused_and_shards_that_are_only_touched_are_not() {
     let place = place(true, SETTINGS);
     let begin = |runs: &str| {
-        until(Training::prepare(config(&place, runs, 10), None, Group::alone()).unwrap(), 4);
+        until(Training::prepare(config(&place, runs, 10), None, Group::alone(), &mut Unobserved).unwrap(), 4);
     };
     let shard = place.path("shards/2.jsonl");
     let text = std::fs::read_to_string(&shard).unwrap();
     begin("changed");
-    // As long as before.
+    // As long as before, and with the same time.
     let word = text.split('"').nth(3).unwrap();
+    let modified = std::fs::metadata(&shard).unwrap().modified().unwrap();
     std::fs::write(&shard, text.replacen(word, &"x".repeat(word.len()), 1)).unwrap();
+    std::fs::File::options().write(true).open(&shard).unwrap().set_modified(modified).unwrap();
     let error = resumed(&place, "changed", 10).err().unwrap().to_string();
     assert!(
         error.starts_with("cannot continue run `run`: the corpus of task `snips` has changed"),
@@ -200,7 +208,7 @@ fn shards_that_change_are_refused_and_shards_that_are_only_touched_are_not() {
 #[test]
 fn a_damaged_store_is_named_and_the_training_goes_on_when_it_is_removed() {
     let place = place(true, SETTINGS);
-    until(Training::prepare(config(&place, "runs", 10), None, Group::alone()).unwrap(), 4);
+    until(Training::prepare(config(&place, "runs", 10), None, Group::alone(), &mut Unobserved).unwrap(), 4);
     let store = std::fs::read_dir(place.path("runs/.streams")).unwrap().next().unwrap().unwrap().path();
     let mut bytes = std::fs::read(&store).unwrap();
     bytes[20] ^= 1;
@@ -235,6 +243,10 @@ fn streams_that_cannot_be_trained_on_are_refused_with_the_reason() {
     insta::assert_snapshot!("fraction", refused("save_every = 3", "fraction = 0.5"));
     insta::assert_snapshot!("length_window", refused("save_every = 3", "length_window = 100"));
     insta::assert_snapshot!("no_match", refused("shards/*.jsonl", "shards/*.conll"));
+    insta::assert_snapshot!(
+        "two_files",
+        refused("\"shards/*.jsonl\"", "\"shards\"\nlayout = \"seq-in-out\"")
+    );
     let shard = std::fs::read_to_string(place.path("shards/2.jsonl")).unwrap();
     let bad = |line: &str| {
         place.write("shards/2.jsonl", format!("{shard}{line}\n"));
@@ -261,6 +273,64 @@ fn what_is_streamed_is_reported_once() {
     assert!(first.contains("task `snips`: counting the sentences of 4 files\n"), "{first}");
     assert!(first.contains("task `snips`: storing 23 sentences as ids\n"), "{first}");
     assert!(first.contains("task `snips`: 23 train (streamed), 20 valid, 20 test sentences, "), "{first}");
+    assert_eq!(first.matches("task `snips`: stored in `").count(), 1, "{first}");
     let second = log("second");
-    assert!(!second.contains("storing") && second.contains("23 train (streamed)"), "{second}");
+    assert!(!second.contains("stor") && second.contains("23 train (streamed)"), "{second}");
+    // A name that is taken is refused before the files are read.
+    std::fs::remove_dir_all(place.path("runs/.streams")).unwrap();
+    let taken = log("second");
+    assert!(taken.contains("error: run `runs/second` already exists\n"), "{taken}");
+    assert!(!taken.contains("counting") && !place.path("runs/.streams").exists(), "{taken}");
+    for command in [&["--resume", "runs/second"][..], &["calibrate", "runs/second"]] {
+        let output = place.program("hl-train").args(command).args(["--threads", "1"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && said.contains("`snips`: counting the sentences of 4 files\n"),
+            "{said}"
+        );
+        std::fs::remove_dir_all(place.path("runs/.streams")).unwrap();
+    }
+}
+
+#[test]
+fn the_runs_of_a_comparison_share_a_store() {
+    let place = place(true, SETTINGS);
+    let text = std::fs::read_to_string(place.path("hyperloader.toml")).unwrap();
+    place.write(
+        "base.toml",
+        text.replace("[method]\nreduction_factor = 8\n\n", "").replace("steps = 20", "steps = 1"),
+    );
+    place.write(
+        "compare.toml",
+        "base = \"base.toml\"\nout = \"out\"\nmethods = [\"lora\", \"adapters\"]\nfractions = [1.0]\nseeds = [1, 2]\n",
+    );
+    place.program("hl-train").args(["compare", "--quiet", "--threads", "1"]).assert().success();
+    let stores = |folder: &str| place.path(folder).read_dir().map_or(0, Iterator::count);
+    assert_eq!((stores("out/runs/.streams"), stores("out/runs/lora/1/.streams")), (1, 0));
+    // Commands on one of the runs find it.
+    let mut again = place.program("hl-train");
+    let output = again.args(["calibrate", "out/runs/lora/1/2", "--threads", "1"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("counting"), "{said}");
+}
+
+#[test]
+fn ctrl_c_while_a_store_is_written_leaves_no_file() {
+    let place = place(true, SETTINGS);
+    let shard = std::fs::read_to_string(place.path("shards/2.jsonl")).unwrap();
+    place.write("shards/4.jsonl", shard.repeat(40_000));
+    let mut program = Command::new(binaries().join("hl-train"));
+    program.args(["--threads", "1", "--no-progress", "--name", "run"]).current_dir(place.path("."));
+    let child = program.stderr(Stdio::piped()).spawn().unwrap();
+    let streams = place.path("runs/.streams");
+    while streams.read_dir().map_or(0, Iterator::count) == 0 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("stopped while the corpus of task `snips` was read\n"), "{said}");
+    assert_eq!(streams.read_dir().unwrap().count(), 0);
+    assert!(!place.path("runs/run").exists());
 }

@@ -9,7 +9,7 @@ use hyperloader_tests::training::train_until;
 use hyperloader_tests::{Workplace, fixture};
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::parallel::Group;
-use hyperloader_trainer::train::{End, Training};
+use hyperloader_trainer::train::{End, Training, Unobserved};
 use serde_json::Value;
 
 /// Two tasks of the excerpts on the tiny BERT.
@@ -106,14 +106,15 @@ fn a_run_that_was_stopped_and_resumed_ends_with_the_same_tensors() {
     let path = place.write("hyperloader.toml", config(12, 0.1, "fraction = 0.02\nsave_every = 4"));
     let train = |name: &str, stop_after: u64| {
         let config = Config { name: Some(name.to_owned()), ..Config::from_file(&path).unwrap() };
-        let training = Training::prepare(config, None, Group::alone()).unwrap();
+        let training = Training::prepare(config, None, Group::alone(), &mut Unobserved).unwrap();
         train_until(training, stop_after, looks_untrained).unwrap()
     };
     assert!(matches!(train("whole", 99), End::Finished(_)));
     let End::Stopped { run, step } = train("cut", 7) else { panic!("not stopped") };
     assert_eq!(step, 7);
     let config = Config::from_file(&run.join("config.toml")).unwrap();
-    let training = Training::resume(config, Run::open(&run).unwrap(), Group::alone()).unwrap();
+    let training =
+        Training::resume(config, Run::open(&run).unwrap(), Group::alone(), &mut Unobserved).unwrap();
     let end = train_until(training, 99, looks_untrained).unwrap();
     assert!(matches!(end, End::Finished(_)));
     let last =

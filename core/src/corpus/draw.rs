@@ -3,6 +3,9 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use super::error::CorpusError;
+use super::sentence::Sentence;
+
 /// `count` of the indices `0..population`, ascending. With one seed, a smaller choice is part of a larger one.
 pub(super) fn choose(population: usize, count: usize, seed: u64) -> Vec<usize> {
     let mut chosen = drawn(population, count, seed);
@@ -38,6 +41,31 @@ pub(super) fn floor_share(fraction: f64, population: usize) -> usize {
 /// `ceil(fraction * population)` as in decimal arithmetic: 10 % of 7,660 is 766.
 pub(super) fn ceil_share(fraction: f64, population: usize) -> usize {
     (fraction * population as f64 - 1e-9).ceil() as usize
+}
+
+/// `floor(fraction * N)` of `sentences` in their order, chosen by `seed` without replacement (the paper's low-resource settings). With
+/// one seed a smaller subset is part of a larger one.
+///
+/// # Errors
+/// If `fraction` is not over 0 and at most 1.
+pub fn subset(sentences: Vec<Sentence>, fraction: f64, seed: u64) -> Result<Vec<Sentence>, CorpusError> {
+    if !(fraction > 0.0 && fraction <= 1.0) {
+        return Err(CorpusError::Fraction { name: "fraction", value: fraction, bound: "at most" });
+    }
+    let count = subset_size(sentences.len(), fraction);
+    let chosen = choose(sentences.len(), count, seed);
+    let mut index = 0;
+    let mut sentences = sentences;
+    sentences.retain(|_| {
+        index += 1;
+        chosen.binary_search(&(index - 1)).is_ok()
+    });
+    Ok(sentences)
+}
+
+/// How many of `sentences` a [`subset`] keeps: `floor(fraction * N)`, as the reference implementation's low-resource files.
+pub fn subset_size(sentences: usize, fraction: f64) -> usize {
+    floor_share(fraction, sentences)
 }
 
 #[cfg(test)]

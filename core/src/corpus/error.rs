@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::pattern::PatternError;
 use crate::files::FileError;
 use crate::text::labels::MAX_LABEL;
 use crate::text::scheme_observer::SchemeError;
@@ -69,17 +70,9 @@ pub enum CorpusError {
         /// Sentences there are.
         sentences: usize,
     },
-    /// A pattern of file names that no file has.
-    #[error("no file matches `{}`\nhint: `*` and `?` stand for characters of the file's name, not of a folder's", .0.display())]
-    NoMatch(PathBuf),
-    /// A pattern of file names that cannot be read.
-    #[error("`{}` is not a pattern of file names: {reason}", path.display())]
-    Pattern {
-        /// The pattern.
-        path: PathBuf,
-        /// Description of the fault.
-        reason: &'static str,
-    },
+    /// A pattern of file names stands for no files.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
     /// Files of a pattern with different layouts.
     #[error("`{}` has layout `{first}`, but `{}` has `{second}`\nhint: the files of a pattern have one layout", paths.0.display(), paths.1.display())]
     Layouts {
@@ -89,7 +82,9 @@ pub enum CorpusError {
         second: &'static str,
     },
     /// A layout of two files cannot be read as a stream.
-    #[error("layout `{0}` has no streams\nhint: `stream = true` reads layouts of one file, such as `jsonl`")]
+    #[error(
+        "layout `{0}` cannot be streamed or read from several files\nhint: layouts of one file can, such as `jsonl`"
+    )]
     NoStream(&'static str),
     /// A folder without any of the paper's corpora.
     #[error("`{}` holds none of the folders {names}", folder.display())]

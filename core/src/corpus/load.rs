@@ -40,7 +40,7 @@ impl Draft {
         layout: Layout,
         options: &ReadOptions,
     ) -> Result<Self, CorpusError> {
-        let mut survey = Survey::new(layout);
+        let mut survey = Survey::new(layout, options.overlap);
         survey.begin(path);
         let mut kept = Vec::new();
         for record in &mut records {

@@ -9,7 +9,7 @@
 //! | bytes to lines and values | `source` |
 //! | layouts | `conll` (and `bio-columns`), `json` (with `array`) and `parquet` with `row`, `row_spans`, `numbers` and `label_studio`, `table`, `plain`, `seq_in_out`, `mtop`, `mtod`, `facebook` |
 //! | one record, all layouts | `record`, `reader`, `records`, `layout`, `options`, `units` |
-//! | records to sentences | `align`, `convert`, `survey`, `word_rule`, `transform`, `load`, `shards`, `sentence`, `report`; `exact`: predictions compared with the file's spans |
+//! | records to sentences | `align`, `convert`, `survey`, `word_rule`, `transform`, `load`, `shards` with `pattern`, `sentence`, `report`; `exact`: predictions compared with the file's spans |
 //! | whole corpora | `spec`, `draw`, [`known`], [`stats`] |
 
 mod align;
@@ -30,6 +30,7 @@ mod mtop;
 mod numbers;
 mod options;
 mod parquet;
+mod pattern;
 mod plain;
 mod reader;
 mod record;
@@ -50,11 +51,12 @@ mod units;
 mod word_rule;
 
 pub use self::align::SpanCounts;
-pub use self::draw::shuffled;
+pub use self::draw::{shuffled, subset, subset_size};
 pub use self::error::{CorpusError, Fault, LineFault};
 pub use self::exact::{MarkedText, Predicted, exact_scores};
 pub use self::layout::Layout;
 pub use self::options::{Columns, Fields, OffsetUnit, Overlap, ReadOptions, Role, SpanAlignment};
+pub use self::pattern::PatternError;
 pub use self::reader::Notes;
 pub use self::record::{CharSpan, Gold, LeftOut, Record};
 pub use self::records::{Records, layout_of};
@@ -62,9 +64,7 @@ pub use self::report::{ReadReport, TagReport};
 pub use self::sentence::{Sentence, label_set};
 pub use self::shards::{Sentences, Shards};
 pub use self::source::{decompressed, open};
-pub use self::spec::{
-    Corpus, CorpusSpec, FileReport, Others, Split, Splits, TrainParts, subset, subset_size,
-};
+pub use self::spec::{Corpus, CorpusSpec, FileReport, Others, Split, Splits, TrainParts};
 pub use self::transform::{LabelCase, LabelPreset, LabelTransform, Labels};
 pub use self::units::Offsets;
 

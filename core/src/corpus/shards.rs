@@ -4,7 +4,7 @@
 //! them becomes a sentence: the scheme of the tags, the labels, how free text is cut into words. The second yields sentences.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::slice::Iter;
 
@@ -12,13 +12,13 @@ use super::convert::{Converter, Making};
 use super::error::CorpusError;
 use super::layout::Layout;
 use super::options::ReadOptions;
+use super::pattern;
 use super::records::{Records, layout_of};
 use super::report::ReadReport;
 use super::sentence::Sentence;
 use super::survey::{Survey, left_out};
 use super::transform::LabelTransform;
 use super::word_rule::Fits;
-use crate::files::{FileError, check_regular};
 use crate::text::words::{WordFit, WordSplitting};
 
 /// The files of a training split, in the order of their names, after the first reading.
@@ -39,46 +39,23 @@ pub struct Shards {
 }
 
 /// How a split in several files is read.
-pub(super) struct Reading<'a> {
+pub(super) struct ShardSettings<'a> {
     pub(super) layout: Option<Layout>,
     pub(super) options: ReadOptions,
     pub(super) labels: &'a super::transform::Labels,
     pub(super) words: Option<WordSplitting>,
 }
 
-/// Whether the name of a file is a pattern: it has `*` or `?`, and no file has this name.
-pub(super) fn is_pattern(path: &Path) -> bool {
-    let name = path.file_name().map(OsStr::to_string_lossy);
-    name.is_some_and(|name| name.contains(['*', '?'])) && !path.exists()
-}
-
-/// The files at `path`: those that match if its last part is a pattern, in the order of their names, else `path` itself.
+/// The files of a split: those that match if `path` is a pattern, else `path` itself.
 ///
 /// # Errors
-/// If the folder cannot be read, no file matches, or `path` or a match is not a regular file.
-pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, CorpusError> {
-    let files = if is_pattern(path) { matches(path)? } else { vec![path.to_owned()] };
-    files.iter().try_for_each(|file| check_regular(file))?;
-    Ok(files)
-}
-
-fn matches(path: &Path) -> Result<Vec<PathBuf>, CorpusError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let pattern = glob::Pattern::new(&name)
-        .map_err(|error| CorpusError::Pattern { path: path.to_owned(), reason: error.msg })?;
-    let folder = crate::files::folder_of(path);
-    let failed = |error| FileError::new("read", folder, error);
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        // As in a shell, a pattern names no hidden files unless it begins with a period.
-        let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
-        if name.to_str().is_some_and(|name| pattern.matches_with(name, options)) {
-            found.push(path.with_file_name(name));
-        }
+/// If the layout is one of two files, no file matches, or `path` or a match is not a regular file.
+pub(super) fn files(path: &Path, given: Option<Layout>) -> Result<Vec<PathBuf>, CorpusError> {
+    match given {
+        // Its folder is not a regular file, which would be the error otherwise.
+        Some(layout @ Layout::SeqInOut) => Err(CorpusError::NoStream(layout.name())),
+        _ => pattern::files(path),
     }
-    found.sort();
-    if found.is_empty() { Err(CorpusError::NoMatch(path.to_owned())) } else { Ok(found) }
 }
 
 /// The layout of all files.
@@ -91,26 +68,32 @@ fn layout_of_all(files: &[PathBuf], given: Option<Layout>) -> Result<Layout, Cor
             return Err(CorpusError::Layouts { paths, first: first.name(), second: second.name() });
         }
     }
-    match first {
-        Layout::SeqInOut => Err(CorpusError::NoStream(first.name())),
-        _ => Ok(first),
-    }
+    Ok(first)
 }
 
 impl Shards {
-    /// Reads the files at `path` for the first time.
+    /// Reads the files at `path` for the first time. `each` is called with the number of records before each of them, and ends
+    /// the reading where it breaks.
     ///
     /// # Errors
     /// If a file cannot be read, a record is bad, tags fit no scheme together, there is no annotation, or a label cannot be
     /// used.
-    pub(super) fn survey(path: &Path, reading: Reading<'_>) -> Result<Self, CorpusError> {
-        let files = files(path)?;
-        let layout = layout_of_all(&files, reading.layout)?;
-        let (mut survey, mut fits) = (Survey::new(layout), Fits::default());
+    pub(super) fn survey<B>(
+        path: &Path,
+        settings: &ShardSettings<'_>,
+        each: &mut dyn FnMut(usize) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B, Self>, CorpusError> {
+        let ShardSettings { layout, options, labels: rewriting, words } = settings;
+        let files = files(path, *layout)?;
+        let layout = layout_of_all(&files, *layout)?;
+        let (mut survey, mut fits) = (Survey::new(layout, options.overlap), Fits::default());
         for file in &files {
             survey.begin(file);
-            let mut records = Records::open(file, layout, &reading.options)?;
+            let mut records = Records::open(file, layout, options)?;
             for record in &mut records {
+                if let ControlFlow::Break(reason) = each(survey.records()) {
+                    return Ok(ControlFlow::Break(reason));
+                }
                 let record = record.map_err(|fault| fault.in_file(file))?;
                 if survey.add(&record)? {
                     fits.add(&record);
@@ -118,19 +101,15 @@ impl Shards {
             }
             survey.note(records.notes());
         }
-        let mut converter = survey.finish(path, &reading.options)?;
-        let (words, word_fit) = fits.choice(reading.words, layout.words());
+        let mut converter = survey.finish(path, options)?;
+        let (words, word_fit) = fits.choice(*words, layout.words());
         converter.report.words = word_fit;
-        let (transform, mut labels) = (reading.labels.transform(layout), BTreeMap::new());
+        let (transform, mut labels) = (rewriting.transform(layout), BTreeMap::new());
         let mut making = Making { words, transform: transform.clone(), labels: &mut labels };
         survey.collect_labels(converter.recognized.as_ref(), &mut making)?;
         let sentences = survey.kept();
-        Ok(Self { files, layout, converter, transform, sentences, labels, words, word_fit })
-    }
-
-    /// The files in the order in which they are read.
-    pub fn files(&self) -> &[PathBuf] {
-        &self.files
+        let shards = Self { files, layout, converter, transform, sentences, labels, words, word_fit };
+        Ok(ControlFlow::Continue(shards))
     }
 
     /// Reads the files for the second time.

@@ -1,6 +1,8 @@
 //! Where a corpus lies and which sentences of it make up a split.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,10 +13,11 @@ use super::error::CorpusError;
 use super::layout::Layout;
 use super::load::Draft;
 use super::options::{Columns, Fields, OffsetUnit, Overlap, ReadOptions, SpanAlignment};
+use super::pattern;
 use super::records::layout_of;
 use super::report::ReadReport;
 use super::sentence::Sentence;
-use super::shards::{self, Reading, Shards};
+use super::shards::{self, ShardSettings, Shards};
 use super::transform::Labels;
 use super::word_rule::Fits;
 use crate::text::scheme::Scheme;
@@ -109,7 +112,8 @@ pub struct CorpusSpec {
     /// Validation file; where absent, `holdout` of the training sentences are held out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid: Option<PathBuf>,
-    /// Test file; where absent, `holdout` of the training sentences are held out, before the validation sentences are.
+    /// Test file; where absent, `holdout` of the training sentences are held out, before the validation sentences are. With
+    /// `stream`, there is no test split then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<PathBuf>,
     /// Share of the training sentences (rounded up) that is held out for each split without a file. Over 0 and under 1; 0.1 where absent.
@@ -254,7 +258,7 @@ impl CorpusSpec {
     /// # Errors
     /// If a file cannot be read or a record of it is bad; if the hold-out leaves a split empty.
     pub fn read(&self) -> Result<Corpus, CorpusError> {
-        let (train, parts) = match shards::is_pattern(&self.train) {
+        let (train, parts) = match pattern::is_pattern(&self.train) {
             true => self.read_shards()?,
             false => self.read_train()?,
         };
@@ -284,17 +288,31 @@ impl CorpusSpec {
     /// If a file cannot be read, a record is bad, tags fit no scheme together, there is no annotation, or a label cannot be
     /// used.
     pub fn shards(&self) -> Result<Shards, CorpusError> {
-        let reading =
-            Reading { layout: self.layout, options: self.options(), labels: &self.labels, words: self.words };
-        Shards::survey(&self.train, reading)
+        match self.shards_while(&mut |_| ControlFlow::<Infallible>::Continue(()))? {
+            ControlFlow::Continue(shards) => Ok(shards),
+            ControlFlow::Break(never) => match never {},
+        }
+    }
+
+    /// As [`CorpusSpec::shards`]. `each` is called with the number of records before each of them, and ends the reading where it
+    /// breaks.
+    ///
+    /// # Errors
+    /// As [`CorpusSpec::shards`].
+    pub fn shards_while<B>(
+        &self,
+        each: &mut dyn FnMut(usize) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B, Shards>, CorpusError> {
+        let (layout, words, labels) = (self.layout, self.words, &self.labels);
+        Shards::survey(&self.train, &ShardSettings { layout, options: self.options(), labels, words }, each)
     }
 
     /// The files of the training split: those that match a pattern, or one.
     ///
     /// # Errors
-    /// If no file matches, or one is not a regular file.
+    /// If the layout is one of two files, no file matches, or one is not a regular file.
     pub fn train_files(&self) -> Result<Vec<PathBuf>, CorpusError> {
-        shards::files(&self.train)
+        shards::files(&self.train, self.layout)
     }
 
     /// What the other splits depend on.
@@ -322,6 +340,8 @@ impl CorpusSpec {
         // The validation sentences are those that are chosen where only they are missing.
         let test = match test {
             Some(test) => test,
+            // No training sentence of a stream is kept from training.
+            None if self.stream => Vec::new(),
             None => self.hold_out(&mut train, all, self.seed.wrapping_add(1))?,
         };
         let valid = match valid {
@@ -402,29 +422,4 @@ impl CorpusSpec {
         *train = plain(rest);
         Ok(plain(held))
     }
-}
-
-/// `floor(fraction * N)` of `sentences` in their order, chosen by `seed` without replacement (the paper's low-resource settings). With
-/// one seed a smaller subset is part of a larger one.
-///
-/// # Errors
-/// If `fraction` is not over 0 and at most 1.
-pub fn subset(sentences: Vec<Sentence>, fraction: f64, seed: u64) -> Result<Vec<Sentence>, CorpusError> {
-    if !(fraction > 0.0 && fraction <= 1.0) {
-        return Err(CorpusError::Fraction { name: "fraction", value: fraction, bound: "at most" });
-    }
-    let count = subset_size(sentences.len(), fraction);
-    let chosen = draw::choose(sentences.len(), count, seed);
-    let mut index = 0;
-    let mut sentences = sentences;
-    sentences.retain(|_| {
-        index += 1;
-        chosen.binary_search(&(index - 1)).is_ok()
-    });
-    Ok(sentences)
-}
-
-/// How many of `sentences` a [`subset`] keeps: `floor(fraction * N)`, as the reference implementation's low-resource files.
-pub fn subset_size(sentences: usize, fraction: f64) -> usize {
-    draw::floor_share(fraction, sentences)
 }

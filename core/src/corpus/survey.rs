@@ -1,15 +1,17 @@
 //! What must be known of all records of a corpus before the first of them becomes a sentence: whether they are annotated, and
 //! the scheme of their tags.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::align::{SpanCounts, settle};
 use super::convert::{Converter, Making, check_word};
 use super::error::{CorpusError, Fault, LineFault};
 use super::layout::Layout;
-use super::options::ReadOptions;
+use super::options::{Overlap, ReadOptions};
 use super::reader::Notes;
-use super::record::{Gold, LeftOut, Record};
+use super::record::{CharSpan, Gold, LeftOut, Record};
 use super::report::{ReadReport, TagReport};
 use crate::text::scheme::Recognized;
 use crate::text::scheme_observer::SchemeObserver;
@@ -29,12 +31,14 @@ pub(super) struct Survey {
     observer: SchemeObserver,
     /// The number of tags, if there are tags.
     tags: Option<usize>,
-    /// The labels of spans as they stand in the files, and the place of the first span of each.
+    overlap: Overlap,
+    /// The labels of spans as they stand in the files, and the place of the first span of each. Spans that are left out because
+    /// they overlap with another do not count.
     span_labels: BTreeMap<String, usize>,
 }
 
 impl Survey {
-    pub(super) fn new(layout: Layout) -> Self {
+    pub(super) fn new(layout: Layout, overlap: Overlap) -> Self {
         Self {
             report: ReadReport::new(layout),
             places: Places::default(),
@@ -43,6 +47,7 @@ impl Survey {
             without_tags: None,
             observer: SchemeObserver::default(),
             tags: None,
+            overlap,
             span_labels: BTreeMap::new(),
         }
     }
@@ -79,9 +84,9 @@ impl Survey {
                 *self.tags.get_or_insert(0) += tags.len();
             }
             Gold::Spans(spans) => {
-                for span in spans {
-                    if !self.span_labels.contains_key(&span.label) {
-                        self.span_labels.insert(span.label.clone(), place);
+                for label in labels_of(spans, record, self.overlap).iter() {
+                    if !self.span_labels.contains_key(&**label) {
+                        self.span_labels.insert(label.to_string(), place);
                     }
                 }
             }
@@ -99,6 +104,11 @@ impl Survey {
         self.report.comments += notes.comments;
         self.report.document_starts += notes.document_starts;
         self.report.index_column |= notes.index_column;
+    }
+
+    /// The number of records so far.
+    pub(super) fn records(&self) -> usize {
+        self.report.records
     }
 
     /// The number of records to be learned from.
@@ -194,6 +204,17 @@ impl Places {
         let (before, path) = file.or(self.files.first()).map_or((0, Path::new("")), |(b, path)| (*b, path));
         LineFault::new(place - before, fault).in_file(path)
     }
+}
+
+/// The labels of the spans that a sentence is made of. Where overlaps are an error, those of all spans: the sentence reports it.
+fn labels_of<'a>(spans: &'a [CharSpan], record: &Record, overlap: Overlap) -> Vec<Cow<'a, str>> {
+    if overlap != Overlap::Error && spans.len() > 1 {
+        let text = record.text.as_deref().unwrap_or_default();
+        if let Ok(kept) = settle(text, spans.to_vec(), overlap, &mut SpanCounts::default()) {
+            return kept.into_iter().map(|span| span.label.into()).collect();
+        }
+    }
+    spans.iter().map(|span| span.label.as_str().into()).collect()
 }
 
 /// Why a record is not to be learned from, if so.

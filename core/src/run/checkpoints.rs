@@ -18,7 +18,8 @@ pub struct Snapshot<'a> {
     pub tensors: &'a Tensors,
     /// The optimizer's state, if the run is to be resumed.
     pub state: Option<&'a Tensors>,
-    /// Label-smoothed validation loss in nats per target token, by task; empty if not evaluated.
+    /// Label-smoothed validation loss in nats per target token, by task; empty if not evaluated. Numbers that are not finite
+    /// are not stored, and their checkpoint is never the best.
     pub losses: BTreeMap<String, f64>,
 }
 
@@ -100,14 +101,16 @@ impl Run {
         let StateFile { file, sha256 } = write("", tensors)?;
         let state = state.map(|state| write(OPTIMIZER, state)).transpose()?;
         let mean = losses.values().sum::<f64>() / losses.len() as f64;
-        let validation_loss = (!losses.is_empty()).then_some(mean);
+        // JSON has no form for other numbers.
+        let validation_loss = Some(mean).filter(|mean| mean.is_finite());
+        let finite = losses.iter().filter(|(_, loss)| loss.is_finite());
         let entry = Checkpoint {
             step: *step,
             file,
             sha256,
             method_sha256: self.manifest.method_hash(),
             validation_loss,
-            task_losses: losses.clone(),
+            task_losses: finite.map(|(task, loss)| (task.clone(), *loss)).collect(),
             state,
         };
         self.manifest.checkpoints.retain(|c| c.step != *step);

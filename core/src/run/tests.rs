@@ -99,6 +99,25 @@ fn a_cut_run_goes_on_from_its_last_whole_checkpoint_and_names_the_damaged_ones()
 }
 
 #[test]
+fn losses_that_are_not_finite_leave_a_manifest_that_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = new_run(folder.path());
+    save(&mut run, 10, &[("mtop", 2.0), ("snips", 3.0)], 3);
+    save(&mut run, 20, &[("mtop", f64::NAN), ("snips", 1.0)], 3);
+    save(&mut run, 30, &[("mtop", f64::INFINITY), ("snips", f64::NAN)], 3);
+    let run = Run::open(folder.path()).unwrap();
+    let losses = |step| {
+        let entry = run.manifest.checkpoints.iter().find(|entry| entry.step == step).unwrap();
+        (entry.validation_loss, entry.task_losses.keys().map(String::as_str).collect::<Vec<_>>())
+    };
+    assert_eq!(losses(10), (Some(2.5), vec!["mtop", "snips"]));
+    assert_eq!(losses(20), (None, vec!["snips"]));
+    assert_eq!(losses(30), (None, vec![]));
+    let best = |which| run.checkpoint(which).unwrap().step;
+    assert_eq!([Which::Best, Which::BestOf("mtop"), Which::BestOf("snips")].map(best), [10, 10, 20]);
+}
+
+#[test]
 fn only_one_training_at_a_time_writes_to_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let run = new_run(folder.path());

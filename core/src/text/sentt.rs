@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
-use crate::files::{read_bytes, read_text};
+use crate::files::{hexadecimal, read_bytes, read_text};
 use crate::text::sentinels::Sentinels;
 use crate::text::words::split_whitespace;
 use crate::text::{sentencepiece, tokenizer};
@@ -96,6 +97,7 @@ pub struct SentT {
     sentinels: Arc<Sentinels>,
     pad: u32,
     eos: u32,
+    sha256: String,
     cache: RwLock<HashMap<String, Arc<[u32]>>>,
 }
 
@@ -108,10 +110,11 @@ impl SentT {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SentTError> {
         let path = path.as_ref();
         let read = |source: tokenizers::Error| SentTError::Read { path: path.to_owned(), source };
-        let tokenizer = tokenizer::read(tokenizer_json(path)?.as_bytes()).map_err(read)?;
+        let json = tokenizer_json(path)?;
+        let tokenizer = tokenizer::read(json.as_bytes()).map_err(read)?;
         match pieces(&tokenizer) {
             pieces @ ..MIN_PIECES => Err(SentTError::FewPieces { path: path.to_owned(), pieces }),
-            _ => Self::new(tokenizer),
+            _ => Self::new(tokenizer, json.as_bytes()),
         }
     }
 
@@ -121,10 +124,10 @@ impl SentT {
     /// As [`SentT::from_file`], but for the number of pieces.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SentTError> {
         let read = |source| SentTError::Read { path: "<bytes>".into(), source };
-        Self::new(tokenizer::read(bytes).map_err(read)?)
+        Self::new(tokenizer::read(bytes).map_err(read)?, bytes)
     }
 
-    fn new(mut tokenizer: Tokenizer) -> Result<Self, SentTError> {
+    fn new(mut tokenizer: Tokenizer, json: &[u8]) -> Result<Self, SentTError> {
         tokenizer.with_padding(None);
         // Removing a truncation cannot fail; the result is only a reference for chaining.
         let _ = tokenizer.with_truncation(None);
@@ -135,13 +138,19 @@ impl SentT {
         let sentinels = (0..).map_while(|k| tokenizer.token_to_id(&Sentinels::text(k))).collect();
         let sentinels = Arc::new(Sentinels::new(sentinels));
         let (pad, eos) = (id("<pad>")?, id("</s>")?);
-        let codec = Self { tokenizer, sentinels, pad, eos, cache: RwLock::default() };
+        let sha256 = hexadecimal(&Sha256::digest(json));
+        let codec = Self { tokenizer, sentinels, pad, eos, sha256, cache: RwLock::default() };
         let together = codec.encode_text(&codec.source_text(&["word"]))?;
         let apart = [&[first], &*codec.word(&"word")?, &[second]].concat();
         if together != apart {
             return Err(SentTError::Unsteady { together, apart });
         }
         Ok(codec)
+    }
+
+    /// The SHA-256 of the `tokenizer.json`, in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// One past the largest id, added tokens included.

@@ -27,7 +27,7 @@ pub fn check_site(folder: &Path, existing: Existing) -> Result<(), ExportError> 
         return Err(WebError::NotAFolder(folder.to_owned()).into());
     }
     let mut paths = Vec::new();
-    list(folder, "", &mut paths).map_err(failed)?;
+    list(folder, "", &mut paths)?;
     paths.sort();
     if paths.is_empty() {
         return Ok(());
@@ -42,12 +42,16 @@ pub fn check_site(folder: &Path, existing: Existing) -> Result<(), ExportError> 
 }
 
 /// The paths of all files in `folder` and its folders, and those of empty folders, after `prefix` and with `/` between the parts.
-fn list(folder: &Path, prefix: &str, paths: &mut Vec<String>) -> std::io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
+///
+/// # Errors
+/// Names the folder that cannot be read.
+fn list(folder: &Path, prefix: &str, paths: &mut Vec<String>) -> Result<(), FileError> {
+    let failed = |error| FileError::new("read", folder, error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
         let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
         let before = paths.len();
-        if entry.file_type()?.is_dir() {
+        if entry.file_type().map_err(failed)?.is_dir() {
             list(&entry.path(), &format!("{path}/"), paths)?;
         }
         if paths.len() == before {

@@ -367,3 +367,18 @@ fn a_progress_bar_is_for_terminals_and_not_for_quiet_calls() {
     assert!(!quiet.contains("2/2") && quiet.contains("best checkpoint at step"), "{quiet}");
     assert!(!log("--no-progress").contains("2/2"));
 }
+
+#[test]
+fn curves_are_drawn_on_a_terminal_of_any_size() {
+    let place = Workplace::new();
+    place.write("hyperloader.toml", tiny_config());
+    assert!(start(&place, "hl-train", "--steps 2 --threads 1 --name run").output().unwrap().status.success());
+    for size in ["rows 24 cols 80", "rows 1 cols 1", "rows 0 cols 0"] {
+        let mut call = Command::new("sh");
+        let program = binaries().join("hl-train");
+        let script = format!("stty {size} <&1; {} watch runs/run; echo code $?", program.display());
+        call.args(["-c", &script]).current_dir(place.path(".")).stdin(Stdio::null());
+        let shown = text(&terminal::output(&mut call));
+        assert!(shown.contains("step 2 of 2") && shown.trim_end().ends_with("code 0"), "{size}: {shown}");
+    }
+}

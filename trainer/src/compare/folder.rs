@@ -1,12 +1,14 @@
 //! The folder of a comparison, and the record of its methods.
 
 use std::fs;
+use std::path::Path;
 
 use hyperloader_core::files::{FileError, read_text, write_atomic};
 use toml::{Table, Value};
 
 use super::error::CompareError;
 use super::plan::{Plan, RUNS};
+use crate::config::STREAMS;
 
 /// The file with the configuration of each method, in the folder of a comparison.
 pub const METHODS: &str = "methods.toml";
@@ -36,7 +38,8 @@ impl Plan {
     pub fn known_methods(&self) -> Result<Table, CompareError> {
         let path = self.out.join(METHODS);
         if !path.exists() {
-            return match fs::read_dir(&self.out).is_ok_and(|mut entries| entries.next().is_some()) {
+            let is_empty = fs::read_dir(&self.out).map_or(true, |mut entries| entries.next().is_none());
+            return match !is_empty && !has_stores_only(&self.out) {
                 true => Err(CompareError::Occupied { out: self.out.clone(), file: METHODS }),
                 false => Ok(Table::new()),
             };
@@ -73,7 +76,7 @@ impl Plan {
             let config = method.config.clone().relative_to(&self.out)?;
             let unusable = |e| FileError::new("write", &self.out.join(METHODS), std::io::Error::other(e));
             let mut table = Table::try_from(&config).map_err(unusable)?;
-            for field in ["runs", "seed", "name"] {
+            for field in ["runs", "streams", "seed", "name"] {
                 table.remove(field);
             }
             if let Some(Value::Table(training)) = table.get_mut("training") {
@@ -83,6 +86,14 @@ impl Plan {
         }
         Ok(methods)
     }
+}
+
+/// Whether a folder has nothing but the stores of streamed tasks: they are made before the comparison claims it.
+fn has_stores_only(out: &Path) -> bool {
+    let only = |folder: &Path, name: &str| {
+        fs::read_dir(folder).is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name() == name))
+    };
+    only(out, RUNS) && only(&out.join(RUNS), STREAMS)
 }
 
 /// The path of the first difference and both values, each on one line.
@@ -111,6 +122,16 @@ fn one_line(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_with_stores_alone_can_be_claimed() {
+        let out = tempfile::tempdir().unwrap();
+        assert!(!has_stores_only(out.path()));
+        fs::create_dir_all(out.path().join("runs/.streams")).unwrap();
+        assert!(has_stores_only(out.path()));
+        fs::write(out.path().join("runs/other"), "").unwrap();
+        assert!(!has_stores_only(out.path()));
+    }
 
     #[test]
     fn the_first_difference_is_named_with_both_values() {

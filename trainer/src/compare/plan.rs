@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use hyperloader_core::device::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{Config, STREAMS};
 
 /// The folder of all runs in the folder of a comparison.
 pub(super) const RUNS: &str = "runs";
@@ -116,6 +116,8 @@ impl Cell<'_> {
     pub fn config(&self, out: &Path) -> Config {
         let mut config = self.method.config.clone();
         config.runs = self.runs(out);
+        // One store for all methods and seeds, not one in each folder of runs.
+        config.streams.get_or_insert_with(|| out.join(RUNS).join(STREAMS));
         config.name = Some(self.seed.to_string());
         config.seed = self.seed;
         config.training.fraction = self.fraction;

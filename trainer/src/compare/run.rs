@@ -50,10 +50,10 @@ impl Cell<'_> {
             let mut kept = Config::from_file(&folder.join(CONFIG))?;
             kept.training.device = config.training.device;
             kept.training.threads = config.training.threads;
-            Training::resume(kept, Run::open(&folder)?, Group::alone())?
+            Training::resume(kept, Run::open(&folder)?, Group::alone(), observer)?
         } else {
             remove_empty(&folder)?;
-            Training::prepare(config, None, Group::alone())?
+            Training::prepare(config, None, Group::alone(), observer)?
         };
         match training.run(observer, stop)? {
             End::Stopped { step, .. } => Ok(CellEnd::Stopped { step }),

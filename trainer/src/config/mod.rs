@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use self::error::ConfigError;
 pub(crate) use self::error::did_you_mean;
 pub use self::paths::from_folder;
-pub(crate) use self::paths::is_folder_name;
+pub(crate) use self::paths::{STREAMS, is_folder_name};
 pub use self::preset::Preset;
 use crate::model::placement::MatrixPrecision;
 use crate::optimizer::AbsentGradient;
@@ -41,6 +41,9 @@ pub struct Config {
     /// The folder of all runs.
     #[serde(default = "default_runs")]
     pub runs: PathBuf,
+    /// The folder of the token ids of streamed tasks. By default, `.streams` in the folder of all runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<PathBuf>,
     /// The name of the run. By default, the name of the method and a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,

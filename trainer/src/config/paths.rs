@@ -6,10 +6,19 @@ use hyperloader_core::files::FileError;
 
 use super::Config;
 
+/// The folder of the stores of streamed tasks, in a folder of runs.
+pub(crate) const STREAMS: &str = ".streams";
+
 impl Config {
+    /// The folder of the stores of streamed tasks.
+    pub fn streams_folder(&self) -> PathBuf {
+        self.streams.clone().unwrap_or_else(|| self.runs.join(STREAMS))
+    }
+
     /// Resolves relative paths against `folder`, the folder of the configuration.
     pub fn resolved(mut self, folder: &Path) -> Self {
         self.runs = folder.join(&self.runs);
+        self.streams = self.streams.map(|path| folder.join(path));
         self.backbone.path = self.backbone.path.map(|path| folder.join(path));
         self.tasks = self.tasks.into_iter().map(|(name, spec)| (name, spec.resolved(folder))).collect();
         self
@@ -21,6 +30,7 @@ impl Config {
     /// If the working directory does not exist.
     pub fn relative_to(mut self, folder: &Path) -> Result<Self, FileError> {
         self.runs = from_folder(&self.runs, folder)?;
+        self.streams = self.streams.map(|path| from_folder(&path, folder)).transpose()?;
         self.backbone.path = self.backbone.path.map(|path| from_folder(&path, folder)).transpose()?;
         for spec in self.tasks.values_mut() {
             for path in spec.paths_mut() {

@@ -30,6 +30,9 @@ pub struct Coded {
 
 /// A codec of sentences and their tags.
 pub trait Coding {
+    /// The SHA-256 of all that decides which ids a text has: the tokenizer with its settings.
+    fn identity(&self) -> String;
+
     /// The ids of a text before each source, which tells the model its task; often empty.
     ///
     /// # Errors

@@ -54,6 +54,12 @@ pub enum DataError {
         /// Name of the task.
         task: String,
     },
+    /// The reading of a streamed task was asked to end.
+    #[error("stopped while the corpus of task `{task}` was read")]
+    Stopped {
+        /// Name of the task.
+        task: String,
+    },
     /// No sentence of a split can be used.
     #[error("task `{task}` has no usable {split} sentence{reason}")]
     Empty {

@@ -1,7 +1,8 @@
 //! Corpora as ids.
 //!
-//! - `task`: [`load_task`] reads the splits of a task into [`TaskData`].
-//! - `streamed`: [`StreamedTask`] does so if the training split need not fit in memory.
+//! - `source`: [`TaskSource`], the corpus of a task, becomes [`TaskData`].
+//! - `task`: [`load_task`] reads all splits into memory.
+//! - `streamed`: the training split need not fit in memory; `store_key`: the name of the file that has its examples.
 //! - `training_set`: [`TrainingSet`], the training examples, in memory or on disk.
 //! - `stream`: [`Stream`], examples on disk in their `order`, which the seed gives; `store`: the file that has them.
 //! - `encoder`: sentences to examples within the length limits, cut into windows where asked.
@@ -17,7 +18,9 @@ mod error;
 pub(crate) mod example;
 mod identity;
 mod order;
+mod source;
 mod store;
+mod store_key;
 mod stream;
 mod streamed;
 pub(crate) mod task;
@@ -28,8 +31,8 @@ pub use coding::{Coded, Coding, Limits, NO_TARGET};
 pub use encoder::Counts;
 pub use error::DataError;
 pub use example::Example;
+pub use source::{ReadProgress, ReadReport, ReadStage, TaskSource};
 pub use store::{Store, StoreError};
 pub use stream::Stream;
-pub use streamed::{Reading, StreamedTask};
 pub use task::{TaskData, load_task};
 pub use training_set::TrainingSet;

@@ -46,10 +46,13 @@ struct Block {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Index<A> {
+struct Index<M> {
+    /// The number of all examples.
+    examples: usize,
+    /// The number of examples of each block but the last, which may have less.
     block: usize,
     blocks: Vec<Block>,
-    about: A,
+    metadata: M,
 }
 
 /// Source and target ids of an example.
@@ -62,6 +65,7 @@ pub(super) struct StoreWriter {
     /// The number of examples of a block.
     block: usize,
     blocks: Vec<Block>,
+    examples: usize,
     pending: Vec<Example>,
 }
 
@@ -69,10 +73,12 @@ impl StoreWriter {
     /// Begins a store with `block` examples in each block but the last.
     pub(super) fn create(path: &Path, block: usize) -> Result<Self, FileError> {
         let file = AtomicFile::create(path)?;
-        Ok(Self { file, path: path.to_owned(), block, blocks: Vec::new(), pending: Vec::new() })
+        let (blocks, pending) = (Vec::new(), Vec::new());
+        Ok(Self { file, path: path.to_owned(), block, blocks, examples: 0, pending })
     }
 
     pub(super) fn add(&mut self, example: Example) -> Result<(), FileError> {
+        self.examples += 1;
         self.pending.push(example);
         if self.pending.len() == self.block { self.flush() } else { Ok(()) }
     }
@@ -90,11 +96,12 @@ impl StoreWriter {
     }
 
     /// Gives the file its name.
-    pub(super) fn commit<A: Serialize>(mut self, about: &A) -> Result<(), FileError> {
+    pub(super) fn commit<M: Serialize>(mut self, metadata: &M) -> Result<(), FileError> {
         if !self.pending.is_empty() {
             self.flush()?;
         }
-        let index = Index { block: self.block, blocks: std::mem::take(&mut self.blocks), about };
+        let blocks = std::mem::take(&mut self.blocks);
+        let index = Index { examples: self.examples, block: self.block, blocks, metadata };
         let json = serde_json::to_vec(&index).expect("tables of numbers and names can be encoded");
         self.write(&json)?;
         self.write(&(json.len() as u64).to_le_bytes())?;
@@ -109,7 +116,8 @@ impl StoreWriter {
 pub struct Store {
     file: File,
     path: PathBuf,
-    /// The number of examples of a block but the last.
+    examples: usize,
+    /// The number of examples of each block but the last.
     block: usize,
     /// The place of the first byte of each block, and its checksum.
     blocks: Vec<(u64, Block)>,
@@ -120,7 +128,7 @@ impl Store {
     ///
     /// # Errors
     /// If it is not a whole store.
-    pub(super) fn open<A: DeserializeOwned>(path: &Path) -> Result<(Self, A), StoreError> {
+    pub(super) fn open<M: DeserializeOwned>(path: &Path) -> Result<(Self, M), StoreError> {
         let mut file = open_regular(path)?;
         let damaged = |what: &str| StoreError::Damaged { path: path.to_owned(), what: what.to_owned() };
         let failed = |error| FileError::new("read", path, error);
@@ -137,19 +145,30 @@ impl Store {
         file.seek(SeekFrom::Start(begin - length)).map_err(failed)?;
         file.read_exact(&mut json).map_err(failed)?;
         let index = Some(json).filter(|json| u64::from(crc32c::crc32c(json)) == checksum);
-        let index: Option<Index<A>> = index.and_then(|json| serde_json::from_slice(&json).ok());
-        let Index { block, blocks, about } = index.ok_or_else(|| damaged("its table of blocks"))?;
+        let index: Option<Index<M>> = index.and_then(|json| serde_json::from_slice(&json).ok());
+        let Index { examples, block, blocks, metadata } =
+            index.ok_or_else(|| damaged("its table of blocks"))?;
         let mut next = 0;
         let place = |block: Block| {
             let at = next;
             next += u64::from(block.bytes);
             (at, block)
         };
-        let blocks = blocks.into_iter().map(place).collect();
-        if next != begin - length || block == 0 {
+        let blocks: Vec<_> = blocks.into_iter().map(place).collect();
+        if next != begin - length || block == 0 || blocks.len() != examples.div_ceil(block) {
             return Err(damaged("its table of blocks"));
         }
-        Ok((Self { file, path: path.to_owned(), block, blocks }, about))
+        Ok((Self { file, path: path.to_owned(), examples, block, blocks }, metadata))
+    }
+
+    /// The number of examples.
+    pub fn len(&self) -> usize {
+        self.examples
+    }
+
+    /// Whether there is no example.
+    pub fn is_empty(&self) -> bool {
+        self.examples == 0
     }
 
     /// The number of examples of each block but the last, which may have less.
@@ -170,7 +189,8 @@ impl Store {
         let whole = Some(bytes).filter(|bytes| crc32c::crc32c(bytes) == checksum);
         let ids: Option<Vec<(Vec<u32>, Vec<u32>)>> =
             whole.and_then(|bytes| postcard::from_bytes(&bytes).ok());
-        let ids = ids.ok_or_else(|| StoreError::Damaged {
+        let expected = self.block.min(self.examples - number * self.block);
+        let ids = ids.filter(|ids| ids.len() == expected).ok_or_else(|| StoreError::Damaged {
             path: self.path.clone(),
             what: format!("block {number}"),
         })?;
@@ -201,8 +221,9 @@ mod tests {
         let path = folder.path().join("store");
         for (examples, block) in [(0, 3), (1, 3), (6, 3), (7, 3)] {
             write(&path, examples, block);
-            let (store, about) = Store::open::<u32>(&path).unwrap();
-            assert_eq!((about, store.blocks.len()), (examples, (examples as usize).div_ceil(block)));
+            let (store, metadata) = Store::open::<u32>(&path).unwrap();
+            assert_eq!((metadata, store.len()), (examples, examples as usize));
+            assert_eq!(store.blocks.len(), (examples as usize).div_ceil(block));
             for number in (0..store.blocks.len()).rev() {
                 let first = (number * block) as u32;
                 let read = store.block(number).unwrap().into_iter().map(|e| (e.source, e.target));
@@ -210,6 +231,33 @@ mod tests {
                     (first..examples.min(first + block as u32)).map(|n| (vec![n; 3], vec![n, u32::MAX]));
                 assert!(read.eq(written));
             }
+        }
+    }
+
+    /// Writes a store whose table has these numbers of examples: of all, and of a block.
+    fn write_with(path: &Path, examples: usize, block: usize) {
+        let mut writer = StoreWriter::create(path, 3).unwrap();
+        (0..7).for_each(|number| writer.add(Example::of_ids(vec![number], vec![1])).unwrap());
+        (writer.examples, writer.block) = (examples, block);
+        writer.commit(&7).unwrap();
+    }
+
+    #[test]
+    fn a_table_that_does_not_fit_the_blocks_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let read = || -> Result<(), StoreError> {
+            let (store, _) = Store::open::<u32>(&path)?;
+            (0..store.blocks.len()).try_for_each(|number| store.block(number).map(drop))
+        };
+        write_with(&path, 7, 3);
+        read().unwrap();
+        let wrong =
+            [(0, 3), (6, 3), (8, 3), (9, 3), (10, 3), (usize::MAX, 3), (7, 2), (7, 0), (7, usize::MAX)];
+        for (examples, block) in wrong {
+            write_with(&path, examples, block);
+            let message = read().unwrap_err().to_string();
+            assert!(message.contains("` is damaged: "), "{examples}, {block}: {message}");
         }
     }
 

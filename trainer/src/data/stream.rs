@@ -22,9 +22,9 @@ struct Buffer {
 }
 
 impl Stream {
-    /// The `examples` of a store, of which the blocks of one buffer are shuffled together.
-    pub(super) fn new(store: Store, examples: usize, buffer: usize, seed: u64) -> Self {
-        let order = Order { examples, block: store.block_len(), buffer, seed };
+    /// The examples of a store, of which the blocks of one buffer are shuffled together.
+    pub(super) fn new(store: Store, buffer: usize, seed: u64) -> Self {
+        let order = Order { examples: store.len(), block: store.block_len(), buffer, seed };
         Self { store, order, epoch: None, buffer: None }
     }
 
@@ -97,7 +97,7 @@ mod tests {
         let mut writer = StoreWriter::create(&path, block).unwrap();
         (0..examples).for_each(|n| writer.add(Example::of_ids(vec![n as u32], vec![1])).unwrap());
         writer.commit(&()).unwrap();
-        Stream::new(Store::open::<()>(&path).unwrap().0, examples, buffer, seed)
+        Stream::new(Store::open::<()>(&path).unwrap().0, buffer, seed)
     }
 
     fn visited(stream: &mut Stream, positions: std::ops::Range<usize>) -> Vec<u32> {

@@ -1,72 +1,38 @@
 //! A task whose training examples are on disk: its files are read once, their examples are stored as ids, and the training
 //! reads the store.
 //!
-//! The name of a store follows from all that its examples depend on: names, sizes and times of the files, the tokenizer, the
-//! limits, the settings of the corpus. If one of them changes, another store is written, and its hash tells whether the
-//! examples have changed.
+//! The name of a store follows from all that its examples depend on (`store_key`). If one of them changes, another store is
+//! written, and its hash tells whether the examples have changed.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::ops::ControlFlow;
+use std::path::Path;
 
-use hyperloader_core::corpus::{CorpusError, CorpusSpec, Others, Sentence, TrainParts};
-use hyperloader_core::files::{FileError, hexadecimal};
+use hyperloader_core::corpus::{CorpusSpec, Others, Shards, TrainParts};
+use hyperloader_core::files::{FileError, folder_of};
 use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::spans::Bio;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use sha2::{Digest, Sha256};
 
-use super::coding::Coding;
-use super::encoder::{Counts, Encoder, Purpose};
+use super::encoder::{Counts, Purpose};
 use super::error::DataError;
+use super::example::Example;
 use super::identity::ExampleHash;
 use super::order::{BLOCK, BUFFER};
+use super::source::{ReadProgress, ReadReport, ReadStage, TaskSource};
 use super::store::{Store, StoreWriter};
 use super::stream::Stream;
-use super::task::{TaskData, check_split, labels_of, unseen};
+use super::task::{TaskData, unseen};
 use super::training_set::TrainingSet;
-use crate::config::Config;
 
-/// The folder of stores in the folder of runs.
-const FOLDER: &str = ".streams";
-/// Part of the name of each store: changes when equal files give other examples.
-const VERSION: u32 = 1;
-/// The number of sentences between two reports.
+/// The number of records between two reports.
 const REPORT: usize = 10_000;
-
-/// The progress of reading the files of a streamed task.
-#[derive(Debug, Clone, Copy)]
-pub struct Reading<'a> {
-    /// The task's name.
-    pub task: &'a str,
-    /// The number of files.
-    pub files: usize,
-    /// The number of sentences; `None` in the first reading, which counts them.
-    pub sentences: Option<usize>,
-    /// The number of sentences that are stored.
-    pub done: usize,
-}
-
-/// The task to read, and what its examples depend on.
-pub struct StreamedTask<'a> {
-    /// The task's name.
-    pub task: &'a str,
-    /// The corpus.
-    pub spec: &'a CorpusSpec,
-    /// The codec of the tokenizer.
-    pub codec: &'a dyn Coding,
-    /// The SHA-256 of the tokenizer's file.
-    pub tokenizer_sha256: &'a str,
-    /// The configuration of the training.
-    pub config: &'a Config,
-}
 
 /// The description of a store.
 #[derive(Serialize, Deserialize)]
-struct About {
-    examples: usize,
+struct StoreMetadata {
+    /// The number of sentences that the examples are made of.
     sentences: usize,
     counts: Counts,
     /// The labels of the training and validation splits.
@@ -77,122 +43,127 @@ struct About {
     sha256: String,
 }
 
-impl StreamedTask<'_> {
+/// What is known of the examples that were stored.
+#[derive(Default)]
+struct Stored {
+    sentences: usize,
+    counts: Counts,
+    seen: BTreeSet<String>,
+    hash: ExampleHash,
+}
+
+/// Hands on the points that the reading of a task reaches, and is an error where the reading is to end.
+type Stages<'a> = dyn FnMut(ReadStage) -> Result<(), DataError> + 'a;
+
+impl TaskSource<'_> {
     /// Reads the validation and the test split, and opens the store of the training examples, which is written first if it is
     /// missing.
-    ///
-    /// # Errors
-    /// If a file is unreadable or changes while it is read, a line or a label is invalid, no training or validation sentence
-    /// is left, or the store cannot be read or written.
-    pub fn load(&self, report: &mut dyn FnMut(Reading<'_>)) -> Result<TaskData, DataError> {
-        let path = self.config.runs.join(FOLDER).join(format!("{}.examples", self.key()?));
+    pub(super) fn load_stream(&self, report: &mut ReadReport<'_>) -> Result<TaskData, DataError> {
+        let key = self.store_key()?;
+        let path = self.config.streams_folder().join(format!("{key}.examples"));
         if !path.exists() {
-            self.write(&path, report)?;
+            let files = self.spec.train_files().map_err(|error| self.corpus_error(error))?.len();
+            let (task, store) = (self.task, &*path);
+            self.write(
+                &path,
+                &key,
+                &mut |stage| match report(&ReadProgress { task, files, store, stage }) {
+                    ControlFlow::Continue(()) => Ok(()),
+                    ControlFlow::Break(()) => Err(DataError::Stopped { task: task.to_owned() }),
+                },
+            )?;
         }
-        let (store, about) = Store::open::<About>(&path)?;
-        self.data(store, about)
-    }
-
-    fn corpus_error(&self) -> impl Fn(CorpusError) -> DataError {
-        |source| DataError::Corpus { task: self.task.to_owned(), source }
-    }
-
-    /// The name of the store.
-    fn key(&self) -> Result<String, DataError> {
-        let mut files = self.spec.train_files().map_err(self.corpus_error())?;
-        // The labels of the validation split count.
-        files.extend(self.spec.valid.clone());
-        let states = files.iter().map(|file| state(file)).collect::<Result<Vec<_>, _>>();
-        let states = states.map_err(|error| self.corpus_error()(error.into()))?;
-        let mut spec = self.spec.clone();
-        spec.paths_mut().for_each(|path| *path = PathBuf::new());
-        let t = &self.config.training;
-        let all = json!({
-            "version": VERSION, "files": states, "spec": spec, "tokenizer": self.tokenizer_sha256,
-            "prefix": self.prefix()?, "too_long": t.too_long, "limits": [t.max_source_len, t.max_target_len],
-        });
-        Ok(hexadecimal(&Sha256::digest(all.to_string()))[..32].to_owned())
-    }
-
-    /// The ids before each source.
-    fn prefix(&self) -> Result<Vec<u32>, DataError> {
-        let prefix = self.codec.prefix(self.config.method.source_prefix(self.task));
-        prefix.map_err(|source| DataError::Encode { task: self.task.to_owned(), source })
+        let (store, metadata) = Store::open(&path)?;
+        self.data(store, metadata)
     }
 
     /// Reads the files and writes the store.
-    fn write(&self, path: &Path, report: &mut dyn FnMut(Reading<'_>)) -> Result<(), DataError> {
-        let key = self.key()?;
-        let encode_error = |source| DataError::Encode { task: self.task.to_owned(), source };
-        let files = self.spec.train_files().map_err(self.corpus_error())?.len();
-        report(Reading { task: self.task, files, sentences: None, done: 0 });
-        let mut shards = self.spec.shards().map_err(self.corpus_error())?;
-        let sentences = shards.sentences;
-        let labels = self.labels(self.spec.parts(&shards))?;
-        self.codec
-            .check_labels(&labels)
-            .map_err(|source| DataError::Labels { task: self.task.to_owned(), source })?;
-        let folder = path.parent().unwrap_or(Path::new("."));
+    fn write(&self, path: &Path, key: &str, stages: &mut Stages<'_>) -> Result<(), DataError> {
+        let mut shards = self.count(stages)?;
+        let labels = self.all_labels(self.spec.parts(&shards))?;
+        let folder = folder_of(path);
         fs::create_dir_all(folder).map_err(|error| FileError::new("create", folder, error))?;
         let mut writer = StoreWriter::create(path, BLOCK)?;
-        let mut encoder = Encoder::new(self.codec, &labels, self.prefix()?, &self.config.training);
-        let (mut examples, mut kept, mut hash, mut seen) = (0, 0, ExampleHash::default(), BTreeSet::new());
-        for (done, sentence) in shards.read().enumerate() {
-            if done % REPORT == 0 {
-                report(Reading { task: self.task, files, sentences: Some(sentences), done });
-            }
-            let sentence = sentence.map_err(self.corpus_error())?;
-            let mut is_used = false;
-            for example in encoder.sentence(done, &sentence, Purpose::Training).map_err(encode_error)? {
-                for label in example.tags.iter().filter_map(|tag| Bio::parse(tag)?.label()) {
-                    if !seen.contains(label) {
-                        seen.insert(label.to_owned());
-                    }
-                }
-                hash.add(&example);
-                writer.add(example)?;
-                (examples, is_used) = (examples + 1, true);
-            }
-            kept += usize::from(is_used);
-        }
-        report(Reading { task: self.task, files, sentences: Some(sentences), done: sentences });
-        let counts = encoder.counts;
-        let parts = self.spec.parts(&shards);
-        let about = About { examples, sentences: kept, counts, labels, seen, parts, sha256: hash.finish() };
-        if self.key()? != key {
+        let Stored { sentences, counts, seen, hash } =
+            self.store(&mut shards, &labels, &mut writer, stages)?;
+        let (parts, sha256) = (self.spec.parts(&shards), hash.finish());
+        if self.store_key()? != key {
             return Err(DataError::ChangedWhileRead { task: self.task.to_owned() });
         }
-        Ok(writer.commit(&about)?)
+        writer.commit(&StoreMetadata { sentences, counts, labels, seen, parts, sha256 })?;
+        stages(ReadStage::Stored)
     }
 
-    /// The labels of the training and validation splits.
-    fn labels(&self, parts: TrainParts) -> Result<LabelSet, DataError> {
+    /// Reads the files for the first time.
+    fn count(&self, stages: &mut Stages<'_>) -> Result<Shards, DataError> {
+        let mut each = |records: usize| match records.is_multiple_of(REPORT) {
+            true => {
+                stages(ReadStage::Counting { records }).map_or_else(ControlFlow::Break, ControlFlow::Continue)
+            }
+            false => ControlFlow::Continue(()),
+        };
+        match self.spec.shards_while(&mut each).map_err(|error| self.corpus_error(error))? {
+            ControlFlow::Continue(shards) => Ok(shards),
+            ControlFlow::Break(stopped) => Err(stopped),
+        }
+    }
+
+    /// Reads the files for the second time, and writes the examples of their sentences.
+    fn store(
+        &self,
+        shards: &mut Shards,
+        labels: &LabelSet,
+        writer: &mut StoreWriter,
+        stages: &mut Stages<'_>,
+    ) -> Result<Stored, DataError> {
+        let (mut stored, sentences) = (Stored::default(), shards.sentences);
+        let mut encoder = self.encoder(labels)?;
+        for (done, sentence) in shards.read().enumerate() {
+            if done.is_multiple_of(REPORT) {
+                stages(ReadStage::Storing { done, sentences })?;
+            }
+            let sentence = sentence.map_err(|error| self.corpus_error(error))?;
+            let examples = encoder.sentence(done, &sentence, Purpose::Training);
+            let examples = examples.map_err(|error| self.encode_error(error))?;
+            stored.sentences += usize::from(!examples.is_empty());
+            for example in examples {
+                stored.add(&example);
+                writer.add(example)?;
+            }
+        }
+        stages(ReadStage::Storing { done: sentences, sentences })?;
+        stored.counts = encoder.counts;
+        Ok(stored)
+    }
+
+    /// The labels of the training and validation splits, which the model can learn to predict.
+    fn all_labels(&self, parts: TrainParts) -> Result<LabelSet, DataError> {
         let mut all: BTreeSet<String> = parts.labels.keys().cloned().collect();
         let spec = CorpusSpec { test: None, ..self.spec.clone() };
-        let Others { valid, .. } = spec.read_others(parts).map_err(self.corpus_error())?;
+        let Others { valid, .. } = spec.read_others(parts).map_err(|error| self.corpus_error(error))?;
         let tags = valid.iter().flatten().flat_map(|sentence| &sentence.tags);
         all.extend(tags.filter_map(|tag| Bio::parse(tag)?.label().map(str::to_owned)));
-        labels_of(self.task, LabelSet::new(all, &self.spec.train.display().to_string()))
+        let labels = self.labels(LabelSet::new(all, &self.origin()))?;
+        self.check_labels(&labels)?;
+        Ok(labels)
     }
 
     /// The task whose training examples are in `store`.
-    fn data(&self, store: Store, about: About) -> Result<TaskData, DataError> {
-        let About { examples, sentences, counts, labels, seen, parts, sha256 } = about;
+    fn data(&self, store: Store, metadata: StoreMetadata) -> Result<TaskData, DataError> {
+        let StoreMetadata { sentences, counts, labels, seen, mut parts, sha256 } = metadata;
+        // The same files can be named in several ways.
+        parts.report.path.clone_from(&self.spec.train);
         let (words, word_fit) = (parts.words, parts.word_fit);
-        let Others { valid, test, files } = self.spec.read_others(parts).map_err(self.corpus_error())?;
-        let mut encoder = Encoder::new(self.codec, &labels, self.prefix()?, &self.config.training);
+        let Others { valid, test, files } =
+            self.spec.read_others(parts).map_err(|error| self.corpus_error(error))?;
+        let mut encoder = self.encoder(&labels)?;
         encoder.counts = counts;
-        let mut encode = |sentences: Option<Vec<Sentence>>| {
-            let sentences = sentences.unwrap_or_default();
-            let examples = encoder.examples(&sentences, Purpose::Evaluation);
-            examples.map_err(|source| DataError::Encode { task: self.task.to_owned(), source })
-        };
-        let (valid, test) = (encode(valid)?, encode(test)?);
+        let valid = self.examples(&mut encoder, &valid.unwrap_or_default(), Purpose::Evaluation)?;
+        let test = self.examples(&mut encoder, &test.unwrap_or_default(), Purpose::Evaluation)?;
         let counts = encoder.counts;
-        for (split, usable) in [("training", examples), ("validation", valid.len())] {
-            check_split(self.task, split, usable, sentences, counts, self.config.training.fraction)?;
-        }
-        let stream = Box::new(Stream::new(store, examples, BUFFER, self.config.seed));
+        self.check_split("training", store.len(), sentences, counts)?;
+        self.check_split("validation", valid.len(), sentences, counts)?;
+        let stream = Box::new(Stream::new(store, BUFFER, self.config.seed));
         Ok(TaskData {
             name: self.task.to_owned(),
             unseen_labels: unseen(|label| seen.contains(label), &test),
@@ -208,11 +179,14 @@ impl StreamedTask<'_> {
     }
 }
 
-/// Name, size and time of the last change of a file.
-fn state(file: &Path) -> Result<(String, u64, u64), FileError> {
-    let failed = |error| FileError::new("read", file, error);
-    let about = fs::metadata(file).map_err(failed)?;
-    let changed = about.modified().map_err(failed)?.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok((name, about.len(), changed.as_nanos() as u64))
+impl Stored {
+    /// Counts an example.
+    fn add(&mut self, example: &Example) {
+        for label in example.tags.iter().filter_map(|tag| Bio::parse(tag)?.label()) {
+            if !self.seen.contains(label) {
+                self.seen.insert(label.to_owned());
+            }
+        }
+        self.hash.add(example);
+    }
 }

@@ -2,15 +2,16 @@
 
 use std::collections::HashSet;
 
-use hyperloader_core::corpus::{Corpus, CorpusSpec, FileReport, Sentence, Splits, subset};
-use hyperloader_core::text::labels::{LabelError, LabelSet};
+use hyperloader_core::corpus::{Corpus, CorpusSpec, FileReport, Splits, subset};
+use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::spans::Bio;
 use hyperloader_core::text::words::{WordFit, WordSplitting};
 
 use super::coding::Coding;
-use super::encoder::{Counts, Encoder, Purpose};
+use super::encoder::{Counts, Purpose};
 use super::error::DataError;
 use super::example::Example;
+use super::source::TaskSource;
 use super::training_set::TrainingSet;
 use crate::config::Config;
 
@@ -49,71 +50,43 @@ pub fn load_task(
     codec: &dyn Coding,
     config: &Config,
 ) -> Result<TaskData, DataError> {
-    let name = || task.to_owned();
-    let corpus_error = |source| DataError::Corpus { task: name(), source };
-    let Corpus { splits, files, words, word_fit } = spec.read().map_err(corpus_error)?;
-    let Splits { train, valid, test } = splits;
-    let sizes = [train.len(), valid.len()];
-    let limits = &config.training;
-    let part = |split| subset(split, limits.fraction, config.seed).map_err(corpus_error);
-    let (train, valid) = (part(train)?, part(valid)?);
-    let tags = train.iter().chain(&valid).flat_map(|s| s.tags.iter().map(String::as_str));
-    let labels = labels_of(task, LabelSet::from_tags(tags, &spec.train.display().to_string()))?;
-    let prefix = codec
-        .prefix(config.method.source_prefix(task))
-        .map_err(|source| DataError::Encode { task: name(), source })?;
-    let mut encoder = Encoder::new(codec, &labels, prefix, limits);
-    let mut encode = |sentences: &[Sentence], purpose| {
-        encoder.examples(sentences, purpose).map_err(|source| DataError::Encode { task: name(), source })
-    };
-    let train = encode(&train, Purpose::Training)?;
-    let valid = encode(&valid, Purpose::Evaluation)?;
-    let test = encode(&test, Purpose::Evaluation)?;
-    let counts = encoder.counts;
-    let [all_train, all_valid] = sizes;
-    for (split, examples, all) in [("training", &train, all_train), ("validation", &valid, all_valid)] {
-        check_split(task, split, examples.len(), all, counts, limits.fraction)?;
-    }
-    codec.check_labels(&labels).map_err(|source| DataError::Labels { task: name(), source })?;
-    let trained = labels_in(&train);
-    Ok(TaskData {
-        name: name(),
-        labels,
-        unseen_labels: unseen(|label| trained.contains(label), &test),
-        train: TrainingSet::Loaded(train),
-        valid,
-        test,
-        counts,
-        words,
-        word_fit,
-        files,
-    })
+    TaskSource { task, spec, codec, config }.load_all()
 }
 
-pub(super) fn labels_of(task: &str, labels: Result<LabelSet, LabelError>) -> Result<LabelSet, DataError> {
-    labels.map_err(|source| DataError::Label { task: task.to_owned(), source })
-}
-
-/// Checks that a split of `all` sentences has an example.
-pub(super) fn check_split(
-    task: &str,
-    split: &'static str,
-    examples: usize,
-    all: usize,
-    counts: Counts,
-    fraction: f64,
-) -> Result<(), DataError> {
-    if examples > 0 {
-        return Ok(());
+impl TaskSource<'_> {
+    /// Reads and encodes the splits, all of them into memory.
+    pub(super) fn load_all(&self) -> Result<TaskData, DataError> {
+        let corpus_error = |source| self.corpus_error(source);
+        let Corpus { splits, files, words, word_fit } = self.spec.read().map_err(corpus_error)?;
+        let Splits { train, valid, test } = splits;
+        let [all_train, all_valid] = [train.len(), valid.len()];
+        let Config { training, seed, .. } = self.config;
+        let part = |split| subset(split, training.fraction, *seed).map_err(corpus_error);
+        let (train, valid) = (part(train)?, part(valid)?);
+        let tags = train.iter().chain(&valid).flat_map(|s| s.tags.iter().map(String::as_str));
+        let labels = self.labels(LabelSet::from_tags(tags, &self.origin()))?;
+        let mut encoder = self.encoder(&labels)?;
+        let train = self.examples(&mut encoder, &train, Purpose::Training)?;
+        let valid = self.examples(&mut encoder, &valid, Purpose::Evaluation)?;
+        let test = self.examples(&mut encoder, &test, Purpose::Evaluation)?;
+        let counts = encoder.counts;
+        self.check_split("training", train.len(), all_train, counts)?;
+        self.check_split("validation", valid.len(), all_valid, counts)?;
+        self.check_labels(&labels)?;
+        let trained = labels_in(&train);
+        Ok(TaskData {
+            name: self.task.to_owned(),
+            unseen_labels: unseen(|label| trained.contains(label), &test),
+            labels,
+            train: TrainingSet::Loaded(train),
+            valid,
+            test,
+            counts,
+            words,
+            word_fit,
+            files,
+        })
     }
-    let reason = match counts.skipped {
-        0 => format!(": `training.fraction` = {fraction} leaves none of {all}"),
-        n => format!(
-            ": {n} are longer than `training.max_source_len` or `max_target_len`\n\
-             hint: `too_long = \"window\"` in `[training]` cuts them into parts"
-        ),
-    };
-    Err(DataError::Empty { task: task.to_owned(), split, reason })
 }
 
 /// The labels of `test` that are not among those of the training examples, sorted.

@@ -8,7 +8,7 @@ use hyperloader_core::corpus::{Predicted, exact_scores};
 use hyperloader_core::evaluate::{Details, Sentence};
 use hyperloader_core::text::metrics::{MetricError, Scores, evaluate};
 use hyperloader_core::text::spans::SpanMode;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::data::Example;
 use crate::model::{Decoding, Learner, ModelError};
@@ -46,7 +46,8 @@ pub struct Settings {
 pub struct Evaluation {
     /// The number of sentences.
     pub sentences: usize,
-    /// Label-smoothed loss in nats per target token.
+    /// Label-smoothed loss in nats per target token; `null` in JSON if it is not a number.
+    #[serde(deserialize_with = "number_or_null")]
     pub loss: f64,
     /// Micro-averaged span F1 in seqeval's default mode, from 0 to 1.
     pub f1: f64,
@@ -60,6 +61,11 @@ pub struct Evaluation {
     /// Scores by label, confusions and the worst sentences, if [`Settings::details`] asks for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Details>,
+}
+
+/// A number; NaN if it is `null`.
+fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// Evaluates `task` on `examples`. Gold tags are those of the file and are never truncated. The processes of `group` share

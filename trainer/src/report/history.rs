@@ -124,7 +124,7 @@ impl History {
         let of = |(step, tasks): (&u64, &BTreeMap<String, Evaluation>)| {
             tasks.get(task).map(|evaluation| (*step, value(evaluation)))
         };
-        self.validations.iter().filter_map(of).collect()
+        self.validations.iter().filter_map(of).filter(|(_, value)| value.is_finite()).collect()
     }
 }
 
@@ -157,6 +157,16 @@ mod tests {
         assert_eq!(history.mean_validation_f1(), [(5, 0.25)]);
         let all = history.validations().map(|(step, tasks)| (step, tasks.collect::<Vec<_>>()));
         assert_eq!(all.collect::<Vec<_>>(), [(5, vec![("a", 0.25)])]);
+    }
+
+    #[test]
+    fn a_loss_that_is_not_a_number_is_no_point_of_its_curve() {
+        let diverged =
+            VALIDATION.replace("\"loss\":2.0", "\"loss\":null").replace("\"step\":5", "\"step\":9");
+        let history = read(&format!("{TRAIN}\n{VALIDATION}\n{diverged}\n")).unwrap();
+        assert_eq!(history.validation_loss("a"), [(5, 0.5)]);
+        assert_eq!(history.validation_f1("a"), [(5, 0.25), (9, 0.25)]);
+        assert!(history.validation("a", 9).unwrap().loss.is_nan());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::parallel::Group;
 /// # Errors
 /// If the run, its backbone or its corpora are unusable or have changed.
 pub fn calibrate(config: Config, mut run: Run, observer: &mut dyn Observer) -> Result<Run, TrainError> {
-    let (config, materials) = Materials::of_run(config, &run, &Group::alone())?;
+    let (config, materials) = Materials::of_run(config, &run, &Group::alone(), observer)?;
     let _lock = run.lock()?;
     let best = run.checkpoint(Which::Best)?.clone();
     let start = materials.checkpoint(&run.read(&best)?);

@@ -18,7 +18,7 @@ use crate::parallel::Group;
 /// # Errors
 /// If the run, its backbone or its corpora are unusable or have changed, or its model generates no text.
 pub fn fit_drafters(config: Config, mut run: Run, observer: &mut dyn Observer) -> Result<Run, TrainError> {
-    let (config, materials) = Materials::of_run(config, &run, &Group::alone())?;
+    let (config, materials) = Materials::of_run(config, &run, &Group::alone(), observer)?;
     let _lock = run.lock()?;
     let best = run.read(run.checkpoint(Which::Best)?)?;
     let learner = materials.learner(&config, materials.checkpoint(&best), MatrixPrecision::F32)?;

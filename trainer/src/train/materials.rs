@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use hyperloader_core::backbone::registry::Architecture;
-use hyperloader_core::corpus::CorpusSpec;
 use hyperloader_core::files::{FileError, sha256, write_atomic};
 use hyperloader_core::run::{self, BackboneReference, HubReference, Manifest, Run, Task};
 use hyperloader_core::text::sentence_words::SentenceWords;
@@ -11,8 +10,9 @@ use hyperloader_core::weights::tensors::Tensors;
 use tch::Device;
 
 use super::error::TrainError;
+use super::observer::Observer;
 use crate::config::{self, BackboneConfig, Config};
-use crate::data::{Example, Reading, StreamedTask, TaskData, load_task};
+use crate::data::{DataError, Example, ReadProgress, TaskData, TaskSource};
 use crate::device;
 use crate::hub::Located;
 use crate::model::{self, Base, Learner, MatrixPrecision, ModelError, Placement, Start, TaskLabels};
@@ -38,8 +38,12 @@ impl Materials {
     }
 
     /// Checks the configuration and loads everything that it names. The processes of `group` on one machine use one device
-    /// each, or share the processor.
-    pub(super) fn load(config: &Config, group: &Group) -> Result<Self, TrainError> {
+    /// each, or share the processor. `observer` follows the reading of streamed tasks.
+    pub(super) fn load(
+        config: &Config,
+        group: &Group,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, TrainError> {
         config.validate()?;
         let processes = group.communicator();
         let device = device::resolve(config.training.device, processes.local_rank() as u32)?;
@@ -49,28 +53,18 @@ impl Materials {
         tch::set_num_threads(threads as i32);
         let Located { folder, hub } = config.backbone.locate(&mut |_| ())?;
         let base = model::open(config, &folder)?;
-        let data = load_tasks(config, &*base, group)?;
+        let data = load_tasks(config, &*base, group, observer)?;
         Ok(Self { base, hub, data, device })
-    }
-
-    /// Reads the files of all streamed tasks that no training has read yet, so that the next training begins at once.
-    pub(super) fn read_streams(
-        config: &Config,
-        report: &mut dyn FnMut(Reading<'_>),
-    ) -> Result<(), TrainError> {
-        config.validate()?;
-        if config.tasks.values().any(|spec| spec.stream) {
-            let base = model::open(config, &config.backbone.locate(&mut |_| ())?.folder)?;
-            for (task, spec) in config.tasks.iter().filter(|(_, spec)| spec.stream) {
-                load(task, spec, config, &*base, report)?;
-            }
-        }
-        Ok(())
     }
 
     /// Loads what a run was trained on, and checks that it has not changed. Returns the configuration with the backbone of
     /// the run.
-    pub(super) fn of_run(mut config: Config, run: &Run, group: &Group) -> Result<(Config, Self), TrainError> {
+    pub(super) fn of_run(
+        mut config: Config,
+        run: &Run,
+        group: &Group,
+        observer: &mut dyn Observer,
+    ) -> Result<(Config, Self), TrainError> {
         // The commit that the run was trained on, even if the cache of the hub has a later one by now.
         let folder = run.folder.join(&run.manifest.backbone.path);
         if run.manifest.backbone.hub.is_some() && folder.is_dir() {
@@ -81,7 +75,7 @@ impl Materials {
         if config.method != run.manifest.method {
             return Err(changed("the method or one of its hyper-parameters".into()));
         }
-        let materials = Self::load(&config, group)?;
+        let materials = Self::load(&config, group, observer)?;
         if materials.backbone_reference(&run.folder)?.sha256 != run.manifest.backbone.sha256 {
             return Err(changed("the backbone".into()));
         }
@@ -141,13 +135,7 @@ impl Materials {
             None => free_name(&config.runs, config.method.method().name()),
         };
         let folder = config.runs.join(&name);
-        if Run::exists(&folder) {
-            return Err(TrainError::Exists(folder));
-        }
-        // A training that was interrupted before its first checkpoint leaves only its configuration.
-        if folder.exists() && !folder.join(CONFIG).is_file() {
-            return Err(TrainError::Occupied(folder));
-        }
+        check_new(&folder)?;
         let manifest = Manifest {
             format: run::FORMAT,
             name: name.clone(),
@@ -201,33 +189,41 @@ impl Materials {
     }
 }
 
-/// Loads all tasks. Of the processes of a machine, the first one writes the stores of streamed tasks.
-fn load_tasks(config: &Config, base: &dyn Base, group: &Group) -> Result<Vec<TaskData>, TrainError> {
-    let all = || {
-        let tasks = config.tasks.iter();
-        tasks.map(|(task, spec)| load(task, spec, config, base, &mut |_| ())).collect::<Result<Vec<_>, _>>()
-    };
-    if !config.tasks.values().any(|spec| spec.stream) {
-        return all();
+/// Checks that a run can be created in `folder`.
+///
+/// # Errors
+/// If it is the folder of a run or of something else.
+pub(super) fn check_new(folder: &Path) -> Result<(), TrainError> {
+    if Run::exists(folder) {
+        return Err(TrainError::Exists(folder.to_owned()));
     }
-    let first = (group.communicator().local_rank() == 0).then(all).transpose()?;
-    group.any(false)?;
-    first.map_or_else(all, Ok)
+    // A training that was interrupted before its first checkpoint leaves only its configuration.
+    match folder.exists() && !folder.join(CONFIG).is_file() {
+        true => Err(TrainError::Occupied(folder.to_owned())),
+        false => Ok(()),
+    }
 }
 
-fn load(
-    task: &str,
-    spec: &CorpusSpec,
+/// Loads all tasks. Of the processes of a machine, the first one writes the stores of streamed tasks.
+fn load_tasks(
     config: &Config,
     base: &dyn Base,
-    report: &mut dyn FnMut(Reading<'_>),
-) -> Result<TaskData, TrainError> {
-    let codec = base.coding();
-    if !spec.stream {
-        return Ok(load_task(task, spec, codec, config)?);
+    group: &Group,
+    observer: &mut dyn Observer,
+) -> Result<Vec<TaskData>, TrainError> {
+    let mut all = || -> Result<Vec<TaskData>, DataError> {
+        let codec = base.coding();
+        let mut report = |progress: &ReadProgress<'_>| observer.reading(progress);
+        let mut load =
+            |(task, spec): (&String, _)| TaskSource { task, spec, codec, config }.load(&mut report);
+        config.tasks.iter().map(&mut load).collect()
+    };
+    if !config.tasks.values().any(|spec| spec.stream) {
+        return Ok(all()?);
     }
-    let tokenizer_sha256 = &sha256(&base.backbone().tokenizer())?;
-    Ok(StreamedTask { task, spec, codec, tokenizer_sha256, config }.load(report)?)
+    let first = (group.communicator().local_rank() == 0).then(&mut all).transpose()?;
+    group.any(false)?;
+    Ok(first.map_or_else(all, Ok)?)
 }
 
 /// Examples whose words are known: those of the training split, or of the validation split if the training split is a stream.

@@ -13,9 +13,10 @@
 //! - `materials`: backbone, corpora and device, and the run folder.
 //! - [`calibrate`] (`calibration`): the calibration of scores, made after training.
 //! - `warm_start`: a training that starts from the tensors of another run.
+//! - `patience`: trainings that stop when evaluations no longer improve.
 //! - `diagnosis`: results that point to a training that went wrong.
 //! - `drafters`: the drafters of a run, fitted after training.
-//! - [`Observer`] (`observer`): progress.
+//! - [`Observer`] (`observer`): progress; [`Unobserved`] ignores it.
 //! - [`TrainError`] (`error`).
 
 mod calibration;
@@ -25,6 +26,7 @@ mod error;
 mod handover;
 mod materials;
 mod observer;
+mod patience;
 mod peers;
 mod shared_tensors;
 mod training;
@@ -35,6 +37,6 @@ mod writer;
 pub use self::calibration::calibrate;
 pub use self::drafters::fit_drafters;
 pub use self::error::{BatchName, TrainError};
-pub use self::observer::Observer;
+pub use self::observer::{Observer, Unobserved};
 pub use self::training::{End, Training};
 pub use crate::record::{CONFIG, METRICS, OUTCOME, Outcome, Step};

@@ -1,13 +1,19 @@
 //! The trait that receives the progress of a training.
 
+use std::ops::ControlFlow;
+
 use hyperloader_core::run::{Run, TaskCalibration};
 
-use crate::data::TaskData;
+use crate::data::{ReadProgress, TaskData};
 use crate::evaluate::Evaluation;
 use crate::record::Step;
 
 /// Receives the progress of a training. The training itself prints nothing.
 pub trait Observer {
+    /// The files of a streamed task are read, before [`Observer::started`]. The training ends with an error where this breaks.
+    fn reading(&mut self, _progress: &ReadProgress<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
     /// The corpora are loaded and the run folder exists. `trainable` is the number of trainable parameters; `done` is the
     /// number of updates before the run was interrupted.
     fn started(&mut self, run: &Run, data: &[TaskData], trainable: usize, done: u64);
@@ -23,4 +29,15 @@ pub trait Observer {
     fn drafter_fitted(&mut self, _task: &str) {}
     /// The scores of a task are calibrated, or its validation sentences are too few.
     fn calibrated(&mut self, _task: &str, _calibration: Option<&TaskCalibration>) {}
+}
+
+/// Receives the progress of a training that nobody follows.
+#[derive(Debug, Clone, Copy)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn started(&mut self, _: &Run, _: &[TaskData], _: usize, _: u64) {}
+    fn warned(&mut self, _: &str) {}
+    fn stepped(&mut self, _: &Step) {}
+    fn evaluated(&mut self, _: u64, _: &str, _: &Evaluation) {}
 }

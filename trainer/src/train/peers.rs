@@ -76,7 +76,7 @@ fn properties(config: &Config, materials: &Materials) -> Result<Properties, Trai
         ("version of `hl-train`".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("SHA-256 of the program".to_owned(), sha256(&program)?),
         ("SHA-256 of the backbone".to_owned(), backbone.hash()?),
-        ("SHA-256 of the tokenizer".to_owned(), sha256(&backbone.tokenizer())?),
+        ("SHA-256 of the tokenizer".to_owned(), materials.base.coding().identity()),
         ("number of threads (`--threads`)".to_owned(), tch::get_num_threads().to_string()),
         ("type of processor".to_owned(), processor()),
         ("kind of device (`--device`)".to_owned(), materials.device_kind().to_owned()),
@@ -133,7 +133,7 @@ fn hash(examples: &[Example]) -> String {
 /// The keys and values of the configuration, without names of files and folders.
 fn settings(config: &Config, all: &mut Properties) {
     let mut config = config.clone();
-    config.runs = Default::default();
+    (config.runs, config.streams) = Default::default();
     config.name = None;
     config.backbone.path = None;
     config.tasks.values_mut().flat_map(|spec| spec.paths_mut()).for_each(|path| *path = Default::default());

@@ -16,14 +16,15 @@ use super::diagnosis::{LossBefore, START_SENTENCES, untrained};
 use super::drafters::{fit_all, too_many_labels};
 use super::error::{BatchName, TrainError};
 use super::handover::{Best, Resumed};
-use super::materials::Materials;
+use super::materials::{Materials, check_new};
 use super::observer::Observer;
+use super::patience;
 use super::peers;
 use super::update::{StepBatch, Update, caught, step_error, update};
 use super::warm_start;
 use super::writer::Writer;
 use crate::config::Config;
-use crate::data::{Example, Reading, TaskData};
+use crate::data::{Example, TaskData};
 use crate::evaluate::{Evaluation, Settings, evaluate_task, loss_of};
 use crate::loss::smoothing_floor;
 use crate::model::{Decoding, Learner, MatrixPrecision, ModelError, Start};
@@ -73,13 +74,24 @@ pub struct Training {
 impl Training {
     /// Loads the backbone and the corpora, creates the model, and creates the run folder with its first checkpoint. With
     /// `warm_start`, the trainable tensors are those of the best checkpoint of that run, as far as they fit the tasks. It
-    /// must have the same backbone and method. Process 0 of `group` creates the folder.
+    /// must have the same backbone and method. Process 0 of `group` creates the folder. `observer` follows the reading of
+    /// streamed tasks.
     ///
     /// # Errors
-    /// If anything that the configuration names is unusable, or differs between the processes. No run folder is created
-    /// then.
-    pub fn prepare(config: Config, warm_start: Option<&Run>, group: Group) -> Result<Self, TrainError> {
-        let materials = Materials::load(&config, &group)?;
+    /// If there is a run of the configured name, anything that the configuration names is unusable or differs between the
+    /// processes, or `observer` ends the reading. No run folder is created then.
+    pub fn prepare(
+        config: Config,
+        warm_start: Option<&Run>,
+        group: Group,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, TrainError> {
+        // Before the corpora are read, which can take long.
+        if let Some(name) = config.name.as_ref().filter(|_| group.is_first()) {
+            config.validate()?;
+            check_new(&config.runs.join(name))?;
+        }
+        let materials = Materials::load(&config, &group, observer)?;
         peers::check(&group, &config, &materials)?;
         let precision = config.training.precision;
         let mut notes = Vec::new();
@@ -108,25 +120,24 @@ impl Training {
     ///
     /// # Errors
     /// If one of them cannot be used.
-    pub fn check(config: &Config) -> Result<(), TrainError> {
-        Materials::load(config, &Group::alone()).map(drop)
-    }
-
-    /// Reads the files of streamed tasks that no training has read yet. A training does so itself, without a report.
-    ///
-    /// # Errors
-    /// If the backbone or one of these corpora cannot be used.
-    pub fn read_streams(config: &Config, report: &mut dyn FnMut(Reading<'_>)) -> Result<(), TrainError> {
-        Materials::read_streams(config, report)
+    pub fn check(config: &Config, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        Materials::load(config, &Group::alone(), observer).map(drop)
     }
 
     /// Continues a run from its last complete checkpoint. `config` is the configuration of the run; the device, the number of
-    /// threads and that of the processes in `group` may differ. Process 0 reads the checkpoint.
+    /// threads and that of the processes in `group` may differ. Process 0 reads the checkpoint. `observer` follows the reading
+    /// of streamed tasks.
     ///
     /// # Errors
-    /// If no checkpoint is usable, the backbone or a corpus has changed, or they differ between the processes.
-    pub fn resume(config: Config, run: Run, group: Group) -> Result<Self, TrainError> {
-        let (config, materials) = Materials::of_run(config, &run, &group)?;
+    /// If no checkpoint is usable, the backbone or a corpus has changed, they differ between the processes, or `observer` ends
+    /// the reading.
+    pub fn resume(
+        config: Config,
+        run: Run,
+        group: Group,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, TrainError> {
+        let (config, materials) = Materials::of_run(config, &run, &group, observer)?;
         peers::check(&group, &config, &materials)?;
         let mut run = group.is_first().then(|| locked(run)).transpose()?;
         let start = run.as_mut().map(|(run, _)| Resumed::read(run)).transpose()?;
@@ -201,10 +212,7 @@ impl Training {
         }
         while self.done < last {
             if let Some(best) = self.out_of_patience()? {
-                observer.noted(&format!(
-                    "no validation loss since step {best} is lower: training stops at step {}",
-                    self.done
-                ));
+                observer.noted(&patience::note(self.done, best));
                 break;
             }
             if self.group.any(stop.load(Ordering::Relaxed))? {
@@ -286,14 +294,14 @@ impl Training {
     /// manifest, so a resumed run ends at the same step.
     fn out_of_patience(&self) -> Result<Option<u64>, TrainError> {
         let settings = &self.config.training;
-        let Some(patience) = settings.patience else { return Ok(None) };
-        if self.done == 0 || !self.done.is_multiple_of(settings.evaluate_every) {
+        if settings.patience.is_none() || self.done == 0 || !self.done.is_multiple_of(settings.evaluate_every)
+        {
             return Ok(None);
         }
         let best =
             self.writer.run().map(|run| run.checkpoint(Which::Best).map(|best| best.step)).transpose()?;
         let best = self.group.from_first(best)?;
-        Ok((self.done.saturating_sub(best) >= patience * settings.evaluate_every).then_some(best))
+        Ok(patience::is_over(settings, self.done, best).then_some(best))
     }
 
     fn schedule(&self) -> Schedule {

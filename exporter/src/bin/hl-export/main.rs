@@ -124,7 +124,9 @@ fn check_options(args: &ExportArgs) -> Result<()> {
     ];
     let given = of_precisions.iter().find(|(_, is_given)| *is_given);
     if let Some((option, _)) = given.filter(|_| args.precision == PrecisionChoice::Fixed(Precision::F32)) {
-        bail!("`{option}` has no effect on a file in f32\nhint: name a precision with `--precision`");
+        bail!(
+            "`{option}` has no effect on a file in f32\nhint: leave it out, or name another precision with `--precision`"
+        );
     }
     Ok(())
 }

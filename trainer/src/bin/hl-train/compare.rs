@@ -14,7 +14,7 @@ use hyperloader_trainer::train::Training;
 use crate::compare_args::CompareArgs;
 use crate::job::RunEnd;
 use crate::progress::Progress;
-use crate::{exit_of, fetch, job};
+use crate::{exit_of, fetch, is_stopped, job};
 
 pub(crate) fn run(args: &CompareArgs, console: &Console, common: CommonArgs) -> Result<Exit> {
     if args.no_progress {
@@ -104,7 +104,7 @@ fn check(plan: &Plan, left: &VecDeque<(usize, &Cell)>, console: &Console) -> Res
     for (_, cell) in left.iter().filter(|(_, cell)| seen.insert(&cell.method.label)) {
         let config = cell.config(&plan.out);
         fetch::locate(&config.backbone, console)?;
-        Training::check(&config).with_context(|| cell.to_string())?;
+        Training::check(&config, &mut Progress::new(0, console)).with_context(|| cell.to_string())?;
     }
     Ok(())
 }
@@ -120,6 +120,7 @@ fn train(plan: &Plan, cell: &Cell, console: &Console, stop: &AtomicBool) -> RunE
             RunEnd::Done
         }
         Ok(CellEnd::Stopped { .. }) => RunEnd::Stopped,
+        Err(error) if is_stopped(&error) => RunEnd::Stopped,
         // The other runs go on.
         Err(error) => {
             console.error_at(&cell.to_string(), &error, exit_of(&error));

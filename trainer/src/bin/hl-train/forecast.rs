@@ -49,7 +49,8 @@ impl Forecast {
             return None;
         }
         let left = self.steps.saturating_sub(step);
-        let rest = time.mul_f64(left as f64 / updates as f64);
+        let rest = time.as_secs_f64() * (left as f64 / updates as f64);
+        let rest = Duration::try_from_secs_f64(rest).unwrap_or(Duration::MAX);
         // The first update after an evaluation ends its time.
         let is_refinement = self.evaluation.is_some_and(|evaluation| evaluation < step) && !self.is_refined;
         if rest < SHORT || (self.is_made && !is_refinement) {
@@ -92,6 +93,19 @@ mod tests {
         assert_eq!(
             resumed[0],
             (3624, "about 60 minutes for the other 3599 updates, without evaluations".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_rest_longer_than_any_duration_is_no_fault() {
+        let mut forecast = Forecast::new(u64::MAX);
+        let mut said = Vec::new();
+        for step in 1..=24 {
+            said.extend(forecast.stepped(step, Duration::from_secs(1000 * step)));
+        }
+        assert!(
+            said.len() == 1 && said[0].starts_with("about ") && said[0].contains(" years for "),
+            "{said:?}"
         );
     }
 

@@ -38,6 +38,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use hyperloader_cli::{CommonArgs, Console, Exit, Program};
 use hyperloader_trainer::compare::CompareError;
+use hyperloader_trainer::data::DataError;
 use hyperloader_trainer::train::TrainError;
 
 use crate::args::{Args, Command};
@@ -55,6 +56,22 @@ impl Program for Args {
     }
 
     fn run(self, console: &Console) -> Result<Exit> {
+        match self.carry_out(console) {
+            Err(error) if is_stopped(error.as_ref()) => {
+                console.note(&error);
+                Ok(Exit::Interrupted)
+            }
+            end => end,
+        }
+    }
+
+    fn classify(error: &anyhow::Error) -> Exit {
+        exit_of(error.as_ref())
+    }
+}
+
+impl Args {
+    fn carry_out(self, console: &Console) -> Result<Exit> {
         let Some(command) = self.command else { return train::run(&self.train, console, self.common) };
         processes::alone(|| match command {
             Command::Compare(args) => compare::run(&args, console, self.common),
@@ -68,21 +85,25 @@ impl Program for Args {
             Command::Documents(documents) => documents.print::<Self>(console).map(|()| Exit::Success),
         })
     }
-
-    fn classify(error: &anyhow::Error) -> Exit {
-        exit_of(error.as_ref())
-    }
 }
 
 /// Who can correct an error.
 fn exit_of(error: &(dyn Error + 'static)) -> Exit {
-    let mut chain = std::iter::successors(Some(error), |&error| error.source());
-    let internal = chain.any(|error| {
+    if in_chain(error, TrainError::is_internal) { Exit::InternalError } else { Exit::UserError }
+}
+
+/// Whether the error is that Ctrl-C ended the reading of a streamed task.
+fn is_stopped(error: &(dyn Error + 'static)) -> bool {
+    in_chain(error, |error| matches!(error, TrainError::Data(DataError::Stopped { .. })))
+}
+
+/// Whether a training failed in a way for which `holds` is true.
+fn in_chain(error: &(dyn Error + 'static), holds: impl Fn(&TrainError) -> bool) -> bool {
+    std::iter::successors(Some(error), |&error| error.source()).any(|error| {
         let train = match error.downcast_ref() {
             Some(CompareError::Train(error)) => Some(error),
             _ => error.downcast_ref(),
         };
-        train.is_some_and(TrainError::is_internal)
-    });
-    if internal { Exit::InternalError } else { Exit::UserError }
+        train.is_some_and(&holds)
+    })
 }

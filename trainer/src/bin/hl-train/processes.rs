@@ -5,23 +5,10 @@ use std::time::Duration;
 use anyhow::{Error, Result};
 use hyperloader_cli::{CommonArgs, Console, Exit};
 use hyperloader_core::causes::with_causes;
-use hyperloader_core::run::Run;
-use hyperloader_trainer::data::TaskData;
-use hyperloader_trainer::evaluate::Evaluation;
 use hyperloader_trainer::parallel::{Failure, Group, LaunchError, Silence, launch, launched};
-use hyperloader_trainer::train::{Observer, Step, TrainError};
+use hyperloader_trainer::train::TrainError;
 
 use crate::exit_of;
-
-/// Prints nothing about a training.
-pub(crate) struct Silent;
-
-impl Observer for Silent {
-    fn started(&mut self, _: &Run, _: &[TaskData], _: usize, _: u64) {}
-    fn warned(&mut self, _: &str) {}
-    fn stepped(&mut self, _: &Step) {}
-    fn evaluated(&mut self, _: u64, _: &str, _: &Evaluation) {}
-}
 
 /// Runs `work` in all processes that were started with this one, and waits for all of them. An error of one ends all; process 0
 /// prints it. `limit` is the longest time without an answer.

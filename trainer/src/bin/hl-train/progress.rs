@@ -2,6 +2,7 @@
 
 use hyperloader_core::corpus::FileReport;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,13 +10,14 @@ use std::time::{Duration, Instant};
 use hyperloader_cli::Console;
 use hyperloader_core::run::{Run, TaskCalibration};
 use hyperloader_trainer::calibrate::FEWEST;
-use hyperloader_trainer::data::{Counts, Example, TaskData};
+use hyperloader_trainer::data::{Counts, Example, ReadProgress, TaskData};
 use hyperloader_trainer::evaluate::Evaluation;
 use hyperloader_trainer::smoothing::Smoothed;
 use hyperloader_trainer::train::{Observer, Step};
 use indicatif::ProgressBar;
 
 use crate::forecast::Forecast;
+use crate::streams::StreamProgress;
 
 /// Minimum number of log lines in a whole training without a bar.
 const LINES: u64 = 20;
@@ -35,6 +37,7 @@ pub(crate) struct Progress<'a> {
     began: Instant,
     forecast: Forecast,
     limit: Option<Limit<'a>>,
+    reading: StreamProgress<'a>,
 }
 
 /// The time after which a training is asked to stop.
@@ -62,7 +65,8 @@ impl<'a> Progress<'a> {
         let lines_every = (steps / LINES).max(1);
         let now = Instant::now();
         let (pace, forecast) = (Pace::default(), Forecast::new(steps));
-        Self { console, bar, lines_every, last_line: now, pace, began: now, forecast, limit: None }
+        let (limit, reading) = (None, StreamProgress::new(console));
+        Self { console, bar, lines_every, last_line: now, pace, began: now, forecast, limit, reading }
     }
 
     /// The same; the training is asked to stop at `limit`.
@@ -85,6 +89,10 @@ impl<'a> Progress<'a> {
 }
 
 impl Observer for Progress<'_> {
+    fn reading(&mut self, progress: &ReadProgress<'_>) -> ControlFlow<()> {
+        self.reading.show(progress)
+    }
+
     fn started(&mut self, run: &Run, data: &[TaskData], trainable: usize, done: u64) {
         let resumed = if done > 0 { format!(", resumed after step {done}") } else { String::new() };
         self.console
@@ -127,7 +135,7 @@ impl Observer for Progress<'_> {
             self.console.note(line);
         }
         if let Some(Limit { stop, .. }) = self.limit.take_if(|limit| Instant::now() >= limit.end) {
-            self.console.note("the time of `--max-hours` is over");
+            self.console.note("the limit of `--max-hours` is reached");
             stop.store(true, Ordering::Relaxed);
         }
     }

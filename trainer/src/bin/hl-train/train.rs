@@ -15,13 +15,12 @@ use hyperloader_trainer::config::Config;
 use hyperloader_trainer::evaluate::Evaluation;
 use hyperloader_trainer::parallel::Group;
 use hyperloader_trainer::report;
-use hyperloader_trainer::train::{End, Outcome, TrainError, Training};
+use hyperloader_trainer::train::{End, Observer, Outcome, TrainError, Training, Unobserved};
 
 use crate::fetch;
-use crate::processes::{Silent, together};
+use crate::processes::together;
 use crate::progress::{Limit, Progress};
 use crate::shared::{ComputeArgs, known_corpora, label_presets, method_names};
-use crate::streams;
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
@@ -142,12 +141,12 @@ pub(crate) fn run(args: &TrainArgs, console: &Console, common: CommonArgs) -> Re
     let began = Instant::now();
     together(Duration::from_secs(args.process_timeout), common, |group| {
         let training = match &args.resume {
-            Some(run) => resume(args, run.as_deref(), group)?,
+            Some(run) => resume(args, run.as_deref(), console, group)?,
             None => start(args, console, group)?,
         };
         match group.is_first() {
             true => train(training, began, args, console),
-            false => Ok(training.run(&mut Silent, stop_on_interrupt()?).map(|_| Exit::Success)?),
+            false => Ok(training.run(&mut Unobserved, stop_on_interrupt()?).map(|_| Exit::Success)?),
         }
     })
 }
@@ -203,13 +202,16 @@ fn start(args: &TrainArgs, console: &Console, group: &Group) -> Result<Training>
         config.backbone.locate(&mut |_| ())?;
     }
     group.any(false).map_err(TrainError::from)?;
-    if group.is_first() {
-        streams::read(&config, console)?;
-    }
-    Ok(Training::prepare(config, warm_start.as_ref(), group.clone())?)
+    let observer = &mut *reader(console, group);
+    Ok(Training::prepare(config, warm_start.as_ref(), group.clone(), observer)?)
 }
 
-fn resume(args: &TrainArgs, run: Option<&Path>, group: &Group) -> Result<Training> {
+/// Follows the reading of streamed tasks in process 0.
+fn reader<'a>(console: &'a Console, group: &Group) -> Box<dyn Observer + 'a> {
+    if group.is_first() { Box::new(Progress::new(0, console)) } else { Box::new(Unobserved) }
+}
+
+fn resume(args: &TrainArgs, run: Option<&Path>, console: &Console, group: &Group) -> Result<Training> {
     let run = match (run, &args.runs) {
         (Some(run), runs) => Run::open(&named(run, runs.as_deref(), &args.config))?,
         (None, Some(runs)) => Run::newest(runs, Candidates::Any)?,
@@ -218,7 +220,8 @@ fn resume(args: &TrainArgs, run: Option<&Path>, group: &Group) -> Result<Trainin
     if group.is_first() {
         check_output_folder(&run.folder)?;
     }
-    Ok(Training::resume(args.compute.config_of(&run)?, run, group.clone())?)
+    let observer = &mut *reader(console, group);
+    Ok(Training::resume(args.compute.config_of(&run)?, run, group.clone(), observer)?)
 }
 
 /// The folder of a run that was named on the command line: inside the folder of runs, if one is given and holds it, else a

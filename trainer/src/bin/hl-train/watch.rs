@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 use hyperloader_cli::{Console, Exit, stop_on_interrupt};
-use hyperloader_core::run::{Candidates, Run};
+use hyperloader_core::run::{Candidates, Run, RunError, Task};
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::report::history::History;
 use hyperloader_trainer::train::{CONFIG, OUTCOME};
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &WatchArgs, console: &Console) -> Result<Exit> {
 }
 
 /// A run at some instant.
-struct Look {
+struct RunView {
     run: Run,
     steps: u64,
     history: History,
@@ -59,19 +59,36 @@ enum State {
     Finished,
 }
 
+impl State {
+    /// The state of the run in `folder`. It is asked first whether the run is in use: a training that ends after that has written
+    /// its outcome by then.
+    fn of(folder: &Path, is_in_use: impl FnOnce() -> Result<bool, RunError>) -> Result<Self, RunError> {
+        Ok(match (is_in_use()?, folder.join(OUTCOME).exists()) {
+            (true, _) => Self::Training,
+            (false, true) => Self::Finished,
+            (false, false) => Self::Stopped,
+        })
+    }
+}
+
+/// A name without control characters, which a terminal would obey.
+fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() }).collect()
+}
+
 /// Shows a run as it goes on.
-trait View {
-    fn show(&mut self, look: &Look) -> Result<()>;
+trait Display {
+    fn show(&mut self, view: &RunView) -> Result<()>;
     /// Whether nobody reads on.
     fn is_closed(&self) -> bool;
 }
 
 /// Shows the run until it ends.
-fn follow(folder: &Path, view: &mut dyn View, stop: &AtomicBool) -> Result<Exit> {
+fn follow(folder: &Path, display: &mut dyn Display, stop: &AtomicBool) -> Result<Exit> {
     loop {
-        let look = Look::at(folder)?;
-        view.show(&look)?;
-        if look.state != State::Training || view.is_closed() {
+        let run = RunView::at(folder)?;
+        display.show(&run)?;
+        if run.state != State::Training || display.is_closed() {
             return Ok(Exit::Success);
         }
         let until = Instant::now() + PAUSE;
@@ -84,17 +101,23 @@ fn follow(folder: &Path, view: &mut dyn View, stop: &AtomicBool) -> Result<Exit>
     }
 }
 
-impl Look {
+impl RunView {
     fn at(folder: &Path) -> Result<Self> {
         let run = Run::open(folder)?;
-        // Looked at before the history, so that a run that ends in between is complete.
-        let state = match (folder.join(OUTCOME).exists(), run.is_in_use()?) {
-            (_, true) => State::Training,
-            (true, false) => State::Finished,
-            (false, false) => State::Stopped,
-        };
+        // Before the history, so that a run that ends in between is complete.
+        let state = State::of(folder, || run.is_in_use())?;
         let steps = Config::from_file(&folder.join(CONFIG))?.training.steps;
         Ok(Self { steps, history: History::read(folder)?, state, run })
+    }
+
+    /// The last step whose evaluation has all tasks, if it was evaluated: tasks are logged one after the other.
+    fn complete_until(&self) -> u64 {
+        let last = self.history.last_validated().unwrap_or(0);
+        let is_logged = |task: &Task| self.history.validation(&task.name, last).is_some();
+        match self.state == State::Training && !self.run.manifest.tasks.iter().all(is_logged) {
+            true => last.saturating_sub(1),
+            false => last,
+        }
     }
 
     fn title(&self) -> String {
@@ -104,7 +127,7 @@ impl Look {
             State::Finished => "is finished",
         };
         let step = self.history.last().map_or(0, |step| step.step);
-        format!("run `{}`, step {step} of {}, {state}", self.run.manifest.name, self.steps)
+        format!("run `{}`, step {step} of {}, {state}", printable(&self.run.manifest.name), self.steps)
     }
 
     /// The curves of all tasks together, and the newest numbers of each.
@@ -131,7 +154,7 @@ impl Look {
     fn task(&self, task: &str) -> String {
         let newest = |points: &[(u64, f64)]| points.last().map_or("-".to_owned(), |(_, y)| format!("{y:.4}"));
         let [loss, f1] = [self.history.training_loss(task), self.history.validation_f1(task)];
-        format!("{task}: loss {}, F1 {}", newest(&loss), newest(&f1))
+        format!("{}: loss {}, F1 {}", printable(task), newest(&loss), newest(&f1))
     }
 }
 
@@ -143,15 +166,16 @@ struct Screen<'a> {
     shown: String,
 }
 
-impl View for Screen<'_> {
-    fn show(&mut self, look: &Look) -> Result<()> {
-        let text = look.text();
+impl Display for Screen<'_> {
+    fn show(&mut self, view: &RunView) -> Result<()> {
+        let text = view.text();
         if text != self.shown {
             if self.lines > 0 {
                 // Up to the first line, and clear what is below.
                 self.console.print_data(format!("\x1b[{}A\x1b[J", self.lines).as_bytes())?;
             }
-            self.console.print_data(format!("{text}\n").as_bytes())?;
+            // A line that is wider than the terminal is cut off: one that wraps would not be found again.
+            self.console.print_data(format!("\x1b[?7l{text}\n\x1b[?7h").as_bytes())?;
             self.lines = text.lines().count();
             self.shown = text;
         }
@@ -170,21 +194,43 @@ struct Lines<'a> {
     printed: u64,
 }
 
-impl View for Lines<'_> {
-    fn show(&mut self, look: &Look) -> Result<()> {
+impl Display for Lines<'_> {
+    fn show(&mut self, view: &RunView) -> Result<()> {
         let before = self.printed;
-        for (step, tasks) in look.history.validations().filter(|(step, _)| *step > before) {
-            let tasks: Vec<String> = tasks.map(|(task, f1)| format!("{task} F1 {f1:.4}")).collect();
+        let complete = view.complete_until();
+        for (step, tasks) in
+            view.history.validations().filter(|(step, _)| *step > before && *step <= complete)
+        {
+            let tasks: Vec<String> =
+                tasks.map(|(task, f1)| format!("{} F1 {f1:.4}", printable(task))).collect();
             self.console.print_data(format!("step {step}: {}\n", tasks.join(", ")).as_bytes())?;
             self.printed = step;
         }
-        if look.state != State::Training {
-            self.console.print_data(format!("\n{}\n", look.text()).as_bytes())?;
+        if view.state != State::Training {
+            self.console.print_data(format!("\n{}\n", view.text()).as_bytes())?;
         }
         self.console.flush()
     }
 
     fn is_closed(&self) -> bool {
         self.console.is_closed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_ends_while_it_is_looked_at_is_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let ends = || {
+            std::fs::write(folder.path().join(OUTCOME), "{}").unwrap();
+            Ok(false)
+        };
+        assert!(State::of(folder.path(), ends).unwrap() == State::Finished);
+        assert!(State::of(folder.path(), || Ok(true)).unwrap() == State::Training);
+        std::fs::remove_file(folder.path().join(OUTCOME)).unwrap();
+        assert!(State::of(folder.path(), || Ok(false)).unwrap() == State::Stopped);
     }
 }

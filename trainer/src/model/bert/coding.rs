@@ -2,14 +2,20 @@
 
 use std::ops::Range;
 
+use hyperloader_core::files::hexadecimal;
 use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::source::CodingError;
 use hyperloader_core::text::wordpiece::{self, WordPiece};
 use hyperloader_core::text::writable::{WritableError, some_labels};
+use sha2::{Digest, Sha256};
 
 use crate::data::coding::{Coded, Coding, Limits, NO_TARGET};
 
 impl Coding for WordPiece {
+    fn identity(&self) -> String {
+        hexadecimal(&Sha256::digest(self.text()))
+    }
+
     /// Always empty: each task has its own classifier.
     fn prefix(&self, _: &str) -> Result<Vec<u32>, CodingError> {
         Ok(Vec::new())
@@ -62,5 +68,24 @@ impl Coding for WordPiece {
             coded.target.truncate(limits.source - 1);
             coded.target.push(NO_TARGET);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identity_depends_on_the_settings_beside_the_vocabulary() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vocab.txt");
+        std::fs::write(&path, "[PAD]\n[UNK]\n[CLS]\n[SEP]\nrosa\nRosa\n").unwrap();
+        let identity = |config: &str| {
+            std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+            WordPiece::from_file(&path).unwrap().identity()
+        };
+        let lower = identity("{}");
+        assert_eq!(identity("{\"do_lower_case\": true}"), lower);
+        assert_ne!(identity("{\"do_lower_case\": false}"), lower);
     }
 }

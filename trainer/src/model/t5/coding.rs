@@ -11,6 +11,10 @@ use hyperloader_core::text::writable::{WritableError, labels_writable};
 use crate::data::coding::{Coded, Coding, Limits};
 
 impl Coding for SentT {
+    fn identity(&self) -> String {
+        self.sha256().to_owned()
+    }
+
     fn prefix(&self, text: &str) -> Result<Vec<u32>, CodingError> {
         Ok(self.encode_text(text)?)
     }

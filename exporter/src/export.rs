@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use hyperloader_core::backbone::registry::Architecture;
-use hyperloader_core::files::{Existing, sha256, write_checked};
+use hyperloader_core::files::{Existing, GrowingHash, write_checked};
 use hyperloader_core::format::proof::Proof;
 use hyperloader_core::format::tagger::{FORMAT, TaggerMetadata};
 use hyperloader_core::run::{Checkpoint, Run, Task, Which};
@@ -173,6 +173,7 @@ impl Exporter {
     ) -> Result<Exported, ExportError> {
         let task = self.run.task(task)?;
         let verify = |file: &Path, Written { weights, reference, data, mut proof }: Written| {
+            let hash = GrowingHash::start(file)?;
             let (ladder, vectors) = match (&options.verification, reference) {
                 (Some(verification), Some(reference)) => {
                     let (ladder, vectors) = compare(&task.name, reference, file, verification, stage)?;
@@ -199,7 +200,7 @@ impl Exporter {
                 task: task.name.clone(),
                 file: path.to_owned(),
                 bytes: size_of(file)?,
-                sha256: sha256(file)?,
+                sha256: hash.finish()?,
                 run: self.run.manifest.name.clone(),
                 step: self.checkpoint.step,
                 parameters: weights.iter().map(|group| group.parameters).sum(),

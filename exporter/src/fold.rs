@@ -3,7 +3,7 @@
 
 use hyperloader_core::weights::task::Lora;
 use hyperloader_core::weights::tensors::HostTensor;
-use ndarray::{Array2, ArrayView2, Ix2, Zip};
+use ndarray::{Array2, ArrayView2, ArrayViewD, Ix2, Zip};
 
 /// Where LoRA is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub enum FoldError {
 /// Returns an error if the shapes do not fit, or the result equals `weight` or is not finite.
 pub(crate) fn fold(
     name: &str,
-    weight: &HostTensor,
+    weight: &ArrayViewD<'_, f32>,
     lora: &Lora<HostTensor>,
 ) -> Result<HostTensor, FoldError> {
     let misfit = || FoldError::Shape {
@@ -68,7 +68,7 @@ pub(crate) fn fold(
         b: lora.b.shape().to_vec(),
         weight: weight.shape().to_vec(),
     };
-    let [weight, a, b] = [matrix(weight), matrix(&lora.a), matrix(&lora.b)];
+    let [weight, a, b] = [weight.view(), lora.a.view(), lora.b.view()].map(matrix);
     let (Some(weight), Some(a), Some(b)) = (weight, a, b) else {
         return Err(misfit());
     };
@@ -90,8 +90,8 @@ pub(crate) fn fold(
     Ok(folded.into_dyn())
 }
 
-fn matrix(tensor: &HostTensor) -> Option<ArrayView2<'_, f32>> {
-    tensor.view().into_dimensionality::<Ix2>().ok()
+fn matrix(tensor: ArrayViewD<'_, f32>) -> Option<ArrayView2<'_, f32>> {
+    tensor.into_dimensionality::<Ix2>().ok()
 }
 
 #[cfg(test)]
@@ -126,7 +126,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_folded_matrix_maps_x_to_w_x_plus_scaled_b_a_x((weight, lora, x) in operands()) {
-            let folded = fold("w", &weight, &lora).unwrap();
+            let folded = fold("w", &weight.view(), &lora).unwrap();
             let apart = product(&lora.b, &product(&lora.a, &x));
             for ((y, w), u) in product(&folded, &x).iter().zip(product(&weight, &x)).zip(apart) {
                 let expected = w + lora.scale * u;
@@ -139,7 +139,7 @@ mod tests {
 
         #[test]
         fn a_folded_element_is_the_nearest_float((weight, lora, _) in operands()) {
-            let folded = fold("w", &weight, &lora).unwrap();
+            let folded = fold("w", &weight.view(), &lora).unwrap();
             for ((i, j), w) in folded.view().into_dimensionality::<Ix2>().unwrap().indexed_iter() {
                 let update: f64 = (0..lora.a.shape()[0])
                     .map(|r| f64::from(lora.b[[i, r]]) * f64::from(lora.a[[r, j]]))
@@ -155,7 +155,7 @@ mod tests {
         let weight = array![[1.0f32, 2.0], [3.0, 4.0]].into_dyn();
         let a = array![[1.0f32, 1.0]].into_dyn();
         let message = |a: &ArrayD<f32>, b: ArrayD<f32>| {
-            fold("block.0.q", &weight, &lora(a.clone(), b)).unwrap_err().to_string()
+            fold("block.0.q", &weight.view(), &lora(a.clone(), b)).unwrap_err().to_string()
         };
         let zero = message(&a, array![[0.0f32], [0.0]].into_dyn());
         assert!(zero.contains("`block.0.q`") && zero.contains("untrained"), "{zero}");

@@ -4,15 +4,17 @@
 //! [`Weight`]; its [`Source`] states the part of the model, the layout, whether a lower precision applies, and the tensor
 //! that the elements come from. The file, the summary and the precisions read this declaration.
 
-use std::borrow::Cow;
 use std::fmt;
 
+use hyperloader_core::weights::in_place::TensorRef;
 use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_onnx::{BuiltModel, Bytes, ElementType, GraphBuilder, Value, Weight};
 use ndarray::ArrayViewD;
 use serde::Serialize;
 
 use crate::error::ModelError;
+use crate::laid_out::laid_out;
+use crate::site::tensors::FoldedTensors;
 
 /// A task's graph. All weights are float32.
 pub type TaskGraph<'a> = BuiltModel<Source<'a>>;
@@ -137,6 +139,16 @@ type Load<'a> = Box<dyn Fn() -> Result<HostTensor, ModelError> + 'a>;
 enum Tensor<'a> {
     InMemory(&'a HostTensor),
     OnDemand(Load<'a>),
+    Stored(Stored<'a>),
+}
+
+/// A tensor of a task's model.
+pub(crate) struct Stored<'a> {
+    pub(crate) tensors: &'a dyn FoldedTensors,
+    /// Where its LoRA pair is, if it has one.
+    pub(crate) loras: Loras,
+    /// Hugging Face's name of the tensor.
+    pub(crate) name: String,
 }
 
 /// Where the elements of a weight come from, and what the weight is.
@@ -166,6 +178,11 @@ impl<'a> Source<'a> {
         Self { part, layout, quantizable: false, tensor: Tensor::OnDemand(Box::new(load)) }
     }
 
+    /// A tensor of a task's model, which is read when the file is written.
+    pub(crate) fn stored(part: Part, layout: Layout, tensor: Stored<'a>) -> Self {
+        Self { part, layout, quantizable: false, tensor: Tensor::Stored(tensor) }
+    }
+
     /// The same as a matrix that a lower precision stores in fewer bits.
     pub(crate) fn quantizable(self) -> Self {
         Self { quantizable: true, ..self }
@@ -175,10 +192,19 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// Returns an error if the tensor cannot be read or computed.
-    pub fn load(&self) -> Result<Cow<'_, HostTensor>, ModelError> {
+    pub fn load(&self) -> Result<TensorRef<'_>, ModelError> {
         match &self.tensor {
-            Tensor::InMemory(tensor) => Ok(Cow::Borrowed(*tensor)),
-            Tensor::OnDemand(load) => load().map(Cow::Owned),
+            Tensor::InMemory(tensor) => Ok(tensor.view().into()),
+            Tensor::OnDemand(load) => load().map(TensorRef::from),
+            Tensor::Stored(Stored { tensors, loras: Loras::Separate, name }) => tensors.tensor(name),
+            Tensor::Stored(Stored { tensors, loras: Loras::Folded, name }) => tensors.folded_tensor(name),
+        }
+    }
+
+    /// Removes the source tensor from the memory of this process, if it is mapped from a file.
+    pub(crate) fn release(&self) {
+        if let Tensor::Stored(Stored { tensors, name, .. }) = &self.tensor {
+            tensors.release(name);
         }
     }
 
@@ -186,7 +212,7 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// As [`elements`].
-    pub(crate) fn checked(&self, name: &str, dims: &[usize]) -> Result<Cow<'_, HostTensor>, ModelError> {
+    pub(crate) fn checked(&self, name: &str, dims: &[usize]) -> Result<TensorRef<'_>, ModelError> {
         let tensor = self.load()?;
         // A layout that is applied twice is the layout of the source.
         let expected = self.layout.of_shape(dims);
@@ -197,7 +223,8 @@ impl<'a> Source<'a> {
                 expected,
             });
         }
-        match tensor.iter().all(|x| x.is_finite()) {
+        // Without branches, so that the compiler can use vector instructions.
+        match tensor.fold(true, |finite, x| finite & x.is_finite()) {
             true => Ok(tensor),
             false => Err(ModelError::NotFinite(name.to_owned())),
         }
@@ -209,9 +236,9 @@ impl<'a> Source<'a> {
     /// As [`elements`].
     pub(crate) fn elements(&self, name: &str, dims: &[usize]) -> Result<Bytes, ModelError> {
         let tensor = self.checked(name, dims)?;
-        let mut bytes = Vec::with_capacity(4 * tensor.len());
-        let laid_out = self.layout.apply(tensor.view());
-        laid_out.iter().for_each(|element| bytes.extend_from_slice(&element.to_le_bytes()));
+        let bytes = laid_out(&tensor.view(), self.layout);
+        drop(tensor);
+        self.release();
         Ok(bytes.into())
     }
 }

@@ -5,11 +5,12 @@ use std::fmt;
 use hyperloader_core::backbone::Backbone;
 use hyperloader_core::backbone::shape::SiteShape;
 use hyperloader_core::weights::task::{Lora, TaskWeights};
+use hyperloader_core::weights::in_place::TensorRef;
 use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 
 use crate::error::ModelError;
 use crate::fold::fold;
-use crate::weights::{Layout, Loras, Part, Source};
+use crate::weights::{Layout, Loras, Part, Source, Stored};
 
 /// Reads the tensors of a task's model.
 pub trait FoldedTensors: fmt::Debug {
@@ -17,13 +18,19 @@ pub trait FoldedTensors: fmt::Debug {
     ///
     /// # Errors
     /// Returns an error if there is no tensor of this name, or folding fails.
-    fn folded_tensor(&self, name: &str) -> Result<HostTensor, ModelError>;
+    fn folded_tensor(&self, name: &str) -> Result<TensorRef<'_>, ModelError>;
 
     /// The same tensor without its LoRA pair.
     ///
     /// # Errors
     /// Returns an error if there is no tensor of this name.
-    fn tensor(&self, name: &str) -> Result<HostTensor, ModelError>;
+    fn tensor(&self, name: &str) -> Result<TensorRef<'_>, ModelError>;
+
+    /// Whether the tensor `name` is updated by a LoRA pair.
+    fn is_updated(&self, name: &str) -> bool;
+
+    /// Removes the bytes of the tensor `name`, which a checkpoint's file may hold, from the memory of this process.
+    fn release(&self, name: &str);
 }
 
 /// The tensor `name` as the source of a weight of a graph with its LoRA pairs at `loras`.
@@ -34,11 +41,7 @@ pub(crate) fn source<'a>(
     part: Part,
     layout: Layout,
 ) -> Source<'a> {
-    let name = name.to_owned();
-    Source::on_demand(part, layout, move || match loras {
-        Loras::Separate => tensors.tensor(&name),
-        Loras::Folded => tensors.folded_tensor(&name),
-    })
+    Source::stored(part, layout, Stored { tensors, loras, name: name.to_owned() })
 }
 
 /// The tensors of a task's model on the backbone `B`. Tensors of the backbone stay on disk until they are read.
@@ -86,25 +89,34 @@ impl<B: Backbone> ModelTensors<B> {
     /// Returns an error that names the first matrix that folding does not change or that is not finite after folding.
     pub(crate) fn check_folds(&self) -> Result<(), ModelError> {
         for (name, lora) in self.loras() {
-            fold(&name, &self.tensor(&name)?, lora)?;
+            fold(&name, &self.tensor(&name)?.view(), lora)?;
+            self.release(&name);
         }
         Ok(())
     }
 }
 
 impl<B: Backbone> FoldedTensors for ModelTensors<B> {
-    fn folded_tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
+    fn folded_tensor(&self, name: &str) -> Result<TensorRef<'_>, ModelError> {
         let tensor = self.tensor(name)?;
         match self.lora(name) {
-            Some(lora) => Ok(fold(name, &tensor, lora)?),
+            Some(lora) => Ok(fold(name, &tensor.view(), lora)?.into()),
             None => Ok(tensor),
         }
     }
 
-    fn tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
+    fn tensor(&self, name: &str) -> Result<TensorRef<'_>, ModelError> {
         match self.trained.get(name) {
-            Some(tensor) => Ok(tensor.clone()),
-            None => Ok(self.backbone.tensor(name)?),
+            Some(tensor) => Ok(tensor.view().into()),
+            None => Ok(self.backbone.tensor_in_place(name)?),
         }
+    }
+
+    fn is_updated(&self, name: &str) -> bool {
+        self.lora(name).is_some()
+    }
+
+    fn release(&self, name: &str) {
+        self.backbone.release(name);
     }
 }

@@ -159,7 +159,7 @@ impl<'a> BertReference<'a> {
         let weight = format!("{name}.weight");
         let bias = self.model.wide::<Ix1>(&format!("{name}.bias"))?;
         if self.form == Form::Folded {
-            return Ok(self.matrix(&weight)?.product(x) + bias);
+            return Ok(self.matrix(&weight)?.product(&x.view()) + bias);
         }
         let y = x.dot(&self.model.wide::<Ix2>(&weight)?.t()) + bias;
         let Some(lora) = self.model.tensors().lora(&weight) else {
@@ -170,7 +170,7 @@ impl<'a> BertReference<'a> {
     }
 
     /// The matrix `name` in the precision of the file, LoRA folded in.
-    fn matrix(&self, name: &str) -> Result<Matrix, ModelError> {
+    fn matrix(&self, name: &str) -> Result<Matrix<'a>, ModelError> {
         Matrix::read(name, self.stored, || match self.form {
             Form::Folded => self.model.tensors().folded_tensor(name),
             Form::UnFolded => self.model.tensors().tensor(name),

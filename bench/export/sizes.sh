@@ -38,4 +38,7 @@ row "f32, $tasks tasks in one graph" "$(bytes multi.onnx*)" "$(times 1.1 "$singl
 rm -f multi*
 export_run --bundle bundle
 row "f32, bundle of $tasks tasks" "$(bytes bundle/*)" "$((single + tasks * 175000000))" "one task + $tasks x 175 MB"
+rm -rf bundle
+export_run --bundle unfolded --unfolded
+row "f32, bundle of $tasks tasks, unfolded" "$(bytes unfolded/*)" "$((single + tasks * 13000000))" "one task + $tasks x 13 MB"
 exit "$failed"

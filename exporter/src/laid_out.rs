@@ -3,7 +3,34 @@
 use ndarray::ArrayViewD;
 
 use crate::parallel::on_all_cores;
-use crate::weights::Layout;
+
+/// How the elements in the file are ordered, compared with the source tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// As in the source tensor.
+    Same,
+    /// The transposed matrix: `[in, out]` of a linear map whose source is `[out, in]`.
+    Transposed,
+}
+
+impl Layout {
+    /// Shape in the file of a source tensor of shape `dims`.
+    pub(crate) fn of_shape(self, dims: &[usize]) -> Vec<usize> {
+        let mut dims = dims.to_vec();
+        if self == Self::Transposed {
+            dims.reverse();
+        }
+        dims
+    }
+
+    /// `tensor` with its dimensions in the order of the file.
+    pub(crate) fn apply<T>(self, tensor: ArrayViewD<'_, T>) -> ArrayViewD<'_, T> {
+        match self {
+            Self::Same => tensor,
+            Self::Transposed => tensor.reversed_axes(),
+        }
+    }
+}
 
 /// Rows and columns of the tiles that are transposed together: a line of the cache, in either direction.
 const TILE: usize = 16;

@@ -9,12 +9,11 @@ use std::fmt;
 use hyperloader_core::weights::in_place::TensorRef;
 use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_onnx::{BuiltModel, Bytes, ElementType, GraphBuilder, Value, Weight};
-use ndarray::ArrayViewD;
 use serde::Serialize;
 
 use crate::error::ModelError;
+pub use crate::laid_out::Layout;
 use crate::laid_out::laid_out;
-use crate::site::tensors::FoldedTensors;
 
 /// A task's graph. All weights are float32.
 pub type TaskGraph<'a> = BuiltModel<Source<'a>>;
@@ -105,50 +104,16 @@ pub enum Loras {
     Separate,
 }
 
-/// How the elements in the file are ordered, compared with the source tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// As in the source tensor.
-    Same,
-    /// The transposed matrix: `[in, out]` of a linear map whose source is `[out, in]`.
-    Transposed,
-}
-
-impl Layout {
-    /// Shape in the file of a source tensor of shape `dims`.
-    pub(crate) fn of_shape(self, dims: &[usize]) -> Vec<usize> {
-        let mut dims = dims.to_vec();
-        if self == Self::Transposed {
-            dims.reverse();
-        }
-        dims
-    }
-
-    /// `tensor` with its dimensions in the order of the file.
-    pub(crate) fn apply<T>(self, tensor: ArrayViewD<'_, T>) -> ArrayViewD<'_, T> {
-        match self {
-            Self::Same => tensor,
-            Self::Transposed => tensor.reversed_axes(),
-        }
-    }
-}
-
 /// Reads or computes a source tensor.
 type Load<'a> = Box<dyn Fn() -> Result<HostTensor, ModelError> + 'a>;
+
+/// The same of a tensor that may be mapped from a file.
+type LoadMapped<'a> = Box<dyn Fn() -> Result<TensorRef<'a>, ModelError> + 'a>;
 
 enum Tensor<'a> {
     InMemory(&'a HostTensor),
     OnDemand(Load<'a>),
-    Stored(Stored<'a>),
-}
-
-/// A tensor of a task's model.
-pub(crate) struct Stored<'a> {
-    pub(crate) tensors: &'a dyn FoldedTensors,
-    /// Where its LoRA pair is, if it has one.
-    pub(crate) loras: Loras,
-    /// Hugging Face's name of the tensor.
-    pub(crate) name: String,
+    Mapped { load: LoadMapped<'a>, release: Box<dyn Fn() + 'a> },
 }
 
 /// Where the elements of a weight come from, and what the weight is.
@@ -178,9 +143,16 @@ impl<'a> Source<'a> {
         Self { part, layout, quantizable: false, tensor: Tensor::OnDemand(Box::new(load)) }
     }
 
-    /// A tensor of a task's model, which is read when the file is written.
-    pub(crate) fn stored(part: Part, layout: Layout, tensor: Stored<'a>) -> Self {
-        Self { part, layout, quantizable: false, tensor: Tensor::Stored(tensor) }
+    /// A tensor that may be mapped from a file: `load` returns it when the file is written, `release` removes it from the memory
+    /// of this process afterwards.
+    pub(crate) fn mapped(
+        part: Part,
+        layout: Layout,
+        load: impl Fn() -> Result<TensorRef<'a>, ModelError> + 'a,
+        release: impl Fn() + 'a,
+    ) -> Self {
+        let tensor = Tensor::Mapped { load: Box::new(load), release: Box::new(release) };
+        Self { part, layout, quantizable: false, tensor }
     }
 
     /// The same as a matrix that a lower precision stores in fewer bits.
@@ -196,15 +168,14 @@ impl<'a> Source<'a> {
         match &self.tensor {
             Tensor::InMemory(tensor) => Ok(tensor.view().into()),
             Tensor::OnDemand(load) => load().map(TensorRef::from),
-            Tensor::Stored(Stored { tensors, loras: Loras::Separate, name }) => tensors.tensor(name),
-            Tensor::Stored(Stored { tensors, loras: Loras::Folded, name }) => tensors.folded_tensor(name),
+            Tensor::Mapped { load, .. } => load(),
         }
     }
 
     /// Removes the source tensor from the memory of this process, if it is mapped from a file.
     pub(crate) fn release(&self) {
-        if let Tensor::Stored(Stored { tensors, name, .. }) = &self.tensor {
-            tensors.release(name);
+        if let Tensor::Mapped { release, .. } = &self.tensor {
+            release();
         }
     }
 

@@ -10,7 +10,7 @@ use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 
 use crate::error::ModelError;
 use crate::fold::fold;
-use crate::weights::{Layout, Loras, Part, Source, Stored};
+use crate::weights::{Layout, Loras, Part, Source};
 
 /// Reads the tensors of a task's model.
 pub trait FoldedTensors: fmt::Debug {
@@ -41,7 +41,12 @@ pub(crate) fn source<'a>(
     part: Part,
     layout: Layout,
 ) -> Source<'a> {
-    Source::stored(part, layout, Stored { tensors, loras, name: name.to_owned() })
+    let (name, released) = (name.to_owned(), name.to_owned());
+    let load = move || match loras {
+        Loras::Separate => tensors.tensor(&name),
+        Loras::Folded => tensors.folded_tensor(&name),
+    };
+    Source::mapped(part, layout, load, move || tensors.release(&released))
 }
 
 /// The tensors of a task's model on the backbone `B`. Tensors of the backbone stay on disk until they are read.

@@ -16,6 +16,7 @@ use crate::fold::FoldError;
 use crate::import::error::ImportError;
 use crate::materialise::MaterialiseError;
 use crate::multi::error::MultiError;
+use crate::precision::Precision;
 use crate::verify::Ladder;
 use crate::web::error::WebError;
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{Array2, ArrayRef2, ArrayViewMut2, Axis, s};
 
 use crate::parallel::on_all_cores;
 
@@ -13,7 +13,7 @@ const ROWS: usize = 128;
 /// `x Wᵀ` `[tokens, out]` of `x` `[tokens, in]` and a matrix `W` `[out, in]`. `widen` writes some rows of `W`, `[rows, in]`, in
 /// float64; all of `W` never is in memory in float64.
 pub(crate) fn product(
-    x: &ArrayView2<'_, f64>,
+    x: &ArrayRef2<f64>,
     out: usize,
     widen: impl Fn(Range<usize>, ArrayViewMut2<'_, f64>) + Sync,
 ) -> Array2<f64> {
@@ -36,7 +36,7 @@ mod tests {
         for (tokens, width, out) in [(1, 1, 1), (3, 5, ROWS), (2, 7, ROWS + 1), (5, 33, 7 * ROWS - 1), (0, 4, 9)] {
             let x = Array2::from_shape_fn((tokens, width), |(i, j)| (i * 7 + j * 3 % 11) as f64 - 4.5);
             let w = Array2::from_shape_fn((out, width), |(i, j)| ((i * 5 + j * 13) % 17) as f64 - 8.0);
-            let found = product(&x.view(), out, |rows, mut wide| wide.assign(&w.slice(s![rows, ..])));
+            let found = product(&x, out, |rows, mut wide| wide.assign(&w.slice(s![rows, ..])));
             // The numbers are small multiples of 1/2: no sum is rounded.
             assert_eq!(found, x.dot(&w.t()), "{tokens} x {width} x {out}");
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use hyperloader_core::weights::in_place::TensorRef;
-use ndarray::{Array1, Array2, ArrayView2, Axis, CowArray, Ix2, s};
+use ndarray::{Array1, Array2, ArrayRef2, ArrayView2, Axis, CowArray, Ix2, s};
 
 use super::compact::blocks::BlockMatrix;
 use super::compact::halves;
@@ -131,7 +131,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// `x Wᵀ` of `x` `[tokens, in]`, `[tokens, out]`.
-    pub(crate) fn product(&self, x: &ArrayView2<'_, f64>) -> Array2<f64> {
+    pub(crate) fn product(&self, x: &ArrayRef2<f64>) -> Array2<f64> {
         match self {
             Self::Integers(matrix) => matrix.product(x),
             Self::Floats(values) => product(x, values.nrows(), |rows, mut wide| {

@@ -94,7 +94,7 @@ impl<B: Backbone> ModelTensors<B> {
     /// Returns an error that names the first matrix that folding does not change or that is not finite after folding.
     pub(crate) fn check_folds(&self) -> Result<(), ModelError> {
         for (name, lora) in self.loras() {
-            fold(&name, &self.tensor(&name)?.view(), lora)?;
+            fold(&name, &self.tensor(&name)?, lora)?;
             self.release(&name);
         }
         Ok(())
@@ -105,7 +105,7 @@ impl<B: Backbone> FoldedTensors for ModelTensors<B> {
     fn folded_tensor(&self, name: &str) -> Result<TensorRef<'_>, ModelError> {
         let tensor = self.tensor(name)?;
         match self.lora(name) {
-            Some(lora) => Ok(fold(name, &tensor.view(), lora)?.into()),
+            Some(lora) => Ok(fold(name, &tensor, lora)?.into()),
             None => Ok(tensor),
         }
     }

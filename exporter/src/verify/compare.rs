@@ -78,10 +78,11 @@ fn run_file(backend: &Backend, path: &Path, passes: &[Pass]) -> Result<Vec<Array
     let value = |ids: &ArrayD<i64>| Value::from_i64s(ids.shape(), ids.iter().copied().collect());
     let values = |pass: &Pass| pass.iter().map(|(name, ids)| Ok((*name, value(ids)?))).collect();
     let values = passes.iter().map(values).collect::<Result<Vec<Vec<(&str, Value)>>, BackendError>>()?;
-    let named = |pass: &Vec<(&'static str, Value)>| pass.iter().map(|(name, value)| (*name, value)).collect();
     // The first output is `logits`.
     let first = |outputs: Vec<Value>| outputs.into_iter().next();
-    let outputs = backend.run_file(path, &values.iter().map(named).collect::<Vec<_>>())?;
+    let named: Vec<Vec<(&str, &Value)>> =
+        values.iter().map(|pass| pass.iter().map(|(name, value)| (*name, value)).collect()).collect();
+    let outputs = backend.run_file(path, &named)?;
     outputs.into_iter().map(|outputs| first(outputs).map_or(Ok(Array2::zeros((0, 0))), |l| matrix(&l))).collect()
 }
 

@@ -159,7 +159,7 @@ impl<'a> BertReference<'a> {
         let weight = format!("{name}.weight");
         let bias = self.model.wide::<Ix1>(&format!("{name}.bias"))?;
         if self.form == Form::Folded {
-            return Ok(self.matrix(&weight)?.product(&x.view()) + bias);
+            return Ok(self.matrix(&weight)?.product(x) + bias);
         }
         let y = x.dot(&self.model.wide::<Ix2>(&weight)?.t()) + bias;
         let Some(lora) = self.model.tensors().lora(&weight) else {

@@ -1,6 +1,6 @@
 //! Quantized matrices, multiplied as a file does.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, ArrayRef2, ArrayView1, ArrayView2, Axis, s};
 
 use crate::product::product;
 
@@ -42,14 +42,14 @@ impl QuantizedMatrix {
 
     /// `x Wᵀ` of tokens `x` `[tokens, in]`, `[tokens, out]`: each token quantized by its own largest magnitude, as in a
     /// file, but computed in float64.
-    pub(crate) fn product(&self, x: &ArrayView2<'_, f64>) -> Array2<f64> {
+    pub(crate) fn product(&self, x: &ArrayRef2<f64>) -> Array2<f64> {
         let mut tokens = x.to_owned();
         for mut token in tokens.outer_iter_mut() {
             let most = token.fold(f64::from(LEAST), |most, x| most.max(x.abs()));
             let step = most / f64::from(LIMIT);
             token.mapv_inplace(|x| (x / step).round_ties_even() * step);
         }
-        product(&tokens.view(), self.scales.len(), |rows, mut wide| {
+        product(&tokens, self.scales.len(), |rows, mut wide| {
             wide.zip_mut_with(&self.rows(rows), |wide, x| *wide = f64::from(*x));
         })
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::weights::task::{BlockWeights, Lora};
 use hyperloader_core::weights::tensors::HostTensor;
-use ndarray::{Array2, Array3, ArrayView2, Axis, Ix1, Ix2, s};
+use ndarray::{Array2, Array3, ArrayRef2, Axis, Ix1, Ix2, s};
 
 use super::generate::{GeneratedAdapter, generate};
 use super::kept::{Kept, KeysAndValues};
@@ -302,7 +302,7 @@ impl<'a> Reference<'a> {
     /// The logits of states `x`: the scaled states times the matrix of the head, `[batch * length, vocab_size]`.
     fn head(&self, x: States) -> Result<States, ModelError> {
         let scaled = x.rows * self.config().head_scale();
-        let rows = self.matrix(self.config().head_name())?.product(&scaled.view());
+        let rows = self.matrix(self.config().head_name())?.product(&scaled);
         // The rows of logits are compared one by one.
         Ok(States { rows: rows.as_standard_layout().into_owned(), length: x.length })
     }
@@ -326,10 +326,10 @@ impl<'a> Reference<'a> {
         lora: Option<&Lora<HostTensor>>,
     ) -> Result<Array2<f64>, ModelError> {
         match self.forms {
-            Forms::One(Form::Folded) => Ok(self.matrix(name)?.product(&x.view())),
-            Forms::One(Form::UnFolded) => self.un_folded(&x.view(), name, lora),
+            Forms::One(Form::Folded) => Ok(self.matrix(name)?.product(x)),
+            Forms::One(Form::UnFolded) => self.un_folded(x, name, lora),
             Forms::Both if lora.is_none() && !self.model.tensors().is_updated(name) => {
-                Ok(self.matrix(name)?.product(&x.view()))
+                Ok(self.matrix(name)?.product(x))
             }
             Forms::Both => {
                 let (first, second) = x.view().split_at(Axis(0), x.nrows() / 2);
@@ -342,7 +342,7 @@ impl<'a> Reference<'a> {
     /// `x Wᵀ`, with the LoRA pair computed separately, as in training.
     fn un_folded(
         &self,
-        x: &ArrayView2<'_, f64>,
+        x: &ArrayRef2<f64>,
         name: &str,
         lora: Option<&Lora<HostTensor>>,
     ) -> Result<Array2<f64>, ModelError> {

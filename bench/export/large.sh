@@ -19,7 +19,7 @@ config() {
 
 # measured NAME COMMAND...: wall and processor seconds, and the most memory.
 measured() {
-  local name=$1 pid anonymous=0 now
+  local name=$1 pid now all times anonymous=0 peak=0 seconds=0
   shift
   "$@" > "$name.out" 2> "$name.log" &
   pid=$!

@@ -133,7 +133,8 @@ impl Digesting {
         self.join();
         let bytes = elements(weight, stored)?;
         let Weight { name, element_type, dims, .. } = weight;
-        let weight = Weight { name: name.clone(), element_type: *element_type, dims: dims.clone(), source: () };
+        let weight =
+            Weight { name: name.clone(), element_type: *element_type, dims: dims.clone(), source: () };
         let of_thread = bytes.clone();
         let thread = thread::spawn(move || weight_digest(&weight, &of_thread));
         self.last = Some((name.clone(), thread));

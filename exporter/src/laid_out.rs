@@ -59,19 +59,23 @@ fn transpose(elements: &[f32], columns: usize, bytes: &mut [u8]) {
     let rows = elements.len() / columns.max(1);
     // Each item has the bytes of some columns.
     let parts = bytes.chunks_mut((SIZE * rows * TILE).max(1)).enumerate();
-    on_all_cores(parts, || (), |(), (part, bytes)| {
-        let to = bytes.as_chunks_mut::<SIZE>().0;
-        let first = part * TILE;
-        let last = columns.min(first + TILE);
-        for start in (0..rows).step_by(TILE) {
-            for row in start..rows.min(start + TILE) {
-                let from = &elements[row * columns + first..row * columns + last];
-                for (column, element) in from.iter().enumerate() {
-                    to[column * rows + row] = element.to_le_bytes();
+    on_all_cores(
+        parts,
+        || (),
+        |(), (part, bytes)| {
+            let to = bytes.as_chunks_mut::<SIZE>().0;
+            let first = part * TILE;
+            let last = columns.min(first + TILE);
+            for start in (0..rows).step_by(TILE) {
+                for row in start..rows.min(start + TILE) {
+                    let from = &elements[row * columns + first..row * columns + last];
+                    for (column, element) in from.iter().enumerate() {
+                        to[column * rows + row] = element.to_le_bytes();
+                    }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 #[cfg(test)]

@@ -19,11 +19,15 @@ pub(crate) fn product(
 ) -> Array2<f64> {
     let mut product = Array2::zeros((out, x.nrows()));
     let blocks = product.axis_chunks_iter_mut(Axis(0), ROWS).enumerate();
-    on_all_cores(blocks, || Array2::zeros((ROWS, x.ncols())), |wide, (block, mut part)| {
-        let mut wide = wide.slice_mut(s![..part.nrows(), ..]);
-        widen(block * ROWS..block * ROWS + part.nrows(), wide.view_mut());
-        general_mat_mul(1.0, &wide, &x.t(), 0.0, &mut part);
-    });
+    on_all_cores(
+        blocks,
+        || Array2::zeros((ROWS, x.ncols())),
+        |wide, (block, mut part)| {
+            let mut wide = wide.slice_mut(s![..part.nrows(), ..]);
+            widen(block * ROWS..block * ROWS + part.nrows(), wide.view_mut());
+            general_mat_mul(1.0, &wide, &x.t(), 0.0, &mut part);
+        },
+    );
     product.reversed_axes()
 }
 
@@ -33,7 +37,9 @@ mod tests {
 
     #[test]
     fn a_product_in_blocks_is_the_product() {
-        for (tokens, width, out) in [(1, 1, 1), (3, 5, ROWS), (2, 7, ROWS + 1), (5, 33, 7 * ROWS - 1), (0, 4, 9)] {
+        for (tokens, width, out) in
+            [(1, 1, 1), (3, 5, ROWS), (2, 7, ROWS + 1), (5, 33, 7 * ROWS - 1), (0, 4, 9)]
+        {
             let x = Array2::from_shape_fn((tokens, width), |(i, j)| (i * 7 + j * 3 % 11) as f64 - 4.5);
             let w = Array2::from_shape_fn((out, width), |(i, j)| ((i * 5 + j * 13) % 17) as f64 - 8.0);
             let found = product(&x, out, |rows, mut wide| wide.assign(&w.slice(s![rows, ..])));

@@ -68,7 +68,8 @@ fn an_unfolded_bundle_shares_the_matrices_that_lora_updates() {
         let tags = |bundle: &Path| tags(&bundle.join("snips.onnx"), kind, None);
         assert_eq!(tags(&folded), tags(&beside));
     }
-    let int8 = write("int8", Options { storage: Precision::Int8.into(), ..unfolded }).unwrap_err().to_string();
+    let int8 =
+        write("int8", Options { storage: Precision::Int8.into(), ..unfolded }).unwrap_err().to_string();
     assert!(int8.contains("in int8") && int8.contains("hint:"), "{int8}");
 }
 

@@ -34,12 +34,17 @@ pub fn pieces(model: &ModelProto, bytes: usize) -> Result<Vec<Piece>, ExtractErr
     let inputs: Vec<BTreeSet<&str>> = ranges.iter().map(|nodes| flow.reads(nodes.clone()).given).collect();
     let piece = |(place, nodes): (usize, &Range<usize>)| {
         let later: HashSet<&str> = inputs[place + 1..].iter().flatten().copied().collect();
-        let is_read = |name: &&str| later.contains(name) || graph.output.iter().any(|output| output.name == **name);
+        let is_read =
+            |name: &&str| later.contains(name) || graph.output.iter().any(|output| output.name == **name);
         let made = flow.nodes[nodes.clone()].iter().flat_map(|node| &node.output).map(String::as_str);
         let outputs: Vec<&str> = made.filter(is_read).collect();
         let inputs: Vec<&str> = inputs[place].iter().copied().collect();
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Ok(Piece { model: extract(model, &inputs, &outputs)?, inputs: owned(&inputs), outputs: owned(&outputs) })
+        Ok(Piece {
+            model: extract(model, &inputs, &outputs)?,
+            inputs: owned(&inputs),
+            outputs: owned(&outputs),
+        })
     };
     ranges.iter().enumerate().map(piece).collect()
 }
@@ -69,7 +74,9 @@ struct Reads<'a> {
 
 impl<'a> Flow<'a> {
     fn of(graph: &'a GraphProto) -> Self {
-        let names = |values: &'a [_]| values.iter().map(|value: &'a crate::proto::ValueInfoProto| value.name.as_str());
+        let names = |values: &'a [_]| {
+            values.iter().map(|value: &'a crate::proto::ValueInfoProto| value.name.as_str())
+        };
         let mut flowing: HashSet<&str> = names(&graph.input).collect();
         let typed = names(&graph.input).chain(names(&graph.value_info)).collect();
         let sizes = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor.raw_data.len()));
@@ -121,10 +128,13 @@ impl<'a> Flow<'a> {
         let mut open: Vec<&str> = names.collect();
         while let Some(name) = open.pop() {
             let is_earlier = self.place(name).is_none_or(|place| place < start);
-            let is_constant = self.made.get(name).map_or_else(|| self.sizes.contains_key(name), |made| made.1.is_none());
+            let is_constant =
+                self.made.get(name).map_or_else(|| self.sizes.contains_key(name), |made| made.1.is_none());
             if self.typed.contains(name) && is_earlier && !is_constant {
                 reads.given.insert(name);
-            } else if reads.others.insert(name) && let Some((node, _)) = self.made.get(name) {
+            } else if reads.others.insert(name)
+                && let Some((node, _)) = self.made.get(name)
+            {
                 open.extend(node.input.iter().map(String::as_str));
             }
         }

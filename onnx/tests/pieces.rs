@@ -76,7 +76,8 @@ fn a_model_is_not_cut_at_values_without_a_type() {
 fn each_piece_holds_what_its_nodes_read_and_all_hold_all() {
     let model = model(&["x1", "x2", "x3"]);
     for bytes in [1, 8, 16, 24, 1 << 20] {
-        let (mut nodes, mut weights, mut made) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::from(["x".to_owned()]));
+        let (mut nodes, mut weights, mut made) =
+            (BTreeMap::new(), BTreeSet::new(), BTreeSet::from(["x".to_owned()]));
         for piece in pieces(&model, bytes).unwrap() {
             assert!(piece.inputs.iter().all(|input| made.contains(input)), "{bytes}: {:?}", piece.inputs);
             let graph = piece.model.graph.unwrap();

@@ -50,7 +50,8 @@ mod tests {
     fn a_tensor_in_place_equals_its_copy_whatever_its_type_and_alignment() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.safetensors");
-        let bytes: Vec<u8> = [1.5f32, -0.25, 1024.0, 0.0, 3.0, 7.5].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let bytes: Vec<u8> =
+            [1.5f32, -0.25, 1024.0, 0.0, 3.0, 7.5].iter().flat_map(|x| x.to_le_bytes()).collect();
         let halves: Vec<u8> = (0..6u16).flat_map(|x| half::f16::from_f32(x.into()).to_le_bytes()).collect();
         // Larger types come first in the file. The odd number of bytes between them moves the second float32.
         let views = [

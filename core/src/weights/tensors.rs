@@ -237,7 +237,12 @@ impl TensorFile {
         }
     }
 
-    pub(super) fn shaped<T>(&self, name: &str, shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, TensorError> {
+    pub(super) fn shaped<T>(
+        &self,
+        name: &str,
+        shape: &[usize],
+        values: Vec<T>,
+    ) -> Result<ArrayD<T>, TensorError> {
         let found = vec![values.len()];
         ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|_| TensorError::Shape {
             name: name.to_owned(),

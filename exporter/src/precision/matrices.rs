@@ -77,9 +77,7 @@ impl StoredMatrices {
             Precision::F16 => rounded(halves::round_f16),
             Precision::Bf16 => rounded(halves::round_bf16),
             Precision::Int8 => Ok(Matrix::Integers(self.insert(name, &values.view()))),
-            Precision::Int4 => {
-                Ok(Matrix::Floats(BlockMatrix::new(name, &values.view())?.values().into()))
-            }
+            Precision::Int4 => Ok(Matrix::Floats(BlockMatrix::new(name, &values.view())?.values().into())),
         }
     }
 }

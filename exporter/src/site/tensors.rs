@@ -4,8 +4,8 @@ use std::fmt;
 
 use hyperloader_core::backbone::Backbone;
 use hyperloader_core::backbone::shape::SiteShape;
-use hyperloader_core::weights::task::{Lora, TaskWeights};
 use hyperloader_core::weights::in_place::TensorRef;
+use hyperloader_core::weights::task::{Lora, TaskWeights};
 use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 
 use crate::error::ModelError;

@@ -60,8 +60,11 @@ impl Exportable for T5Model {
         let logits = both.decode(&encoded, &mask, &twice(decoder_input_ids))?;
         let [as_trained, as_in_a_file] = [false, true].map(|second| encoded.half(second));
         // The logits after each prefix of the greedy ids show whether an implementation generates the same ids.
-        let greedy =
-            Reference::new(self, Form::UnFolded).greedy_with_logits(&as_trained, attention_mask, GREEDY_LEN)?;
+        let greedy = Reference::new(self, Form::UnFolded).greedy_with_logits(
+            &as_trained,
+            attention_mask,
+            GREEDY_LEN,
+        )?;
         let prefixes = greedy.ids.slice(s![.., ..-1]).to_owned();
         let answers = |name: &str, logits: [States; 2]| Answers {
             name: name.to_owned(),
@@ -69,8 +72,10 @@ impl Exportable for T5Model {
         };
         let folded = Reference::new(self, Form::Folded).decode(&as_in_a_file, attention_mask, &prefixes)?;
         let folded = answers("folded", [logits.half(true), folded]);
-        let un_folded =
-            Answers { name: "un-folded".to_owned(), logits: vec![logits.half(false).into_rows(), greedy.logits] };
+        let un_folded = Answers {
+            name: "un-folded".to_owned(),
+            logits: vec![logits.half(false).into_rows(), greedy.logits],
+        };
         let lower = match stored.precision() {
             Precision::F32 => None,
             precision => {

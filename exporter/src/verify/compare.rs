@@ -61,7 +61,8 @@ pub(crate) fn compare(
         match Backend::load(&BackendOptions { kind, ..verification.backends.clone() }) {
             Ok(backend) => {
                 stage(&format!("running the file in {}", backend.description()));
-                let answers = Answers { name: backend.description(), logits: run_file(&backend, path, &passes)? };
+                let answers =
+                    Answers { name: backend.description(), logits: run_file(&backend, path, &passes)? };
                 rungs.push(comparison.rung(&last, &answers, demand));
                 file_was_run = true;
                 // The logits are large: only those of the last implementation are kept.
@@ -83,7 +84,10 @@ fn run_file(backend: &Backend, path: &Path, passes: &[Pass]) -> Result<Vec<Array
     let named: Vec<Vec<(&str, &Value)>> =
         values.iter().map(|pass| pass.iter().map(|(name, value)| (*name, value)).collect()).collect();
     let outputs = backend.run_file(path, &named)?;
-    outputs.into_iter().map(|outputs| first(outputs).map_or(Ok(Array2::zeros((0, 0))), |l| matrix(&l))).collect()
+    outputs
+        .into_iter()
+        .map(|outputs| first(outputs).map_or(Ok(Array2::zeros((0, 0))), |l| matrix(&l)))
+        .collect()
 }
 
 /// Logits as `[rows, width]`. A wrong shape becomes an empty matrix, which the comparison refuses.

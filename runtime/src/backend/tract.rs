@@ -112,7 +112,8 @@ impl Runtime for Tract {
         for Piece { model, inputs, outputs } in pieces {
             let mut graph = self.open_model(&model)?;
             for (given, made) in passes.iter().zip(&mut made) {
-                let given = |name: &str| given.iter().find(|(found, _)| *found == name).map(|(_, value)| *value);
+                let given =
+                    |name: &str| given.iter().find(|(found, _)| *found == name).map(|(_, value)| *value);
                 let value = |name: &'_ String| Some((name.clone(), given(name).or_else(|| made.get(name))?));
                 let values: Vec<(String, &Value)> = inputs.iter().filter_map(value).collect();
                 let named: Inputs<'_> = values.iter().map(|(name, value)| (name.as_str(), *value)).collect();

@@ -57,8 +57,10 @@ fn joined(kept: &Array2<f64>, new: &Array2<f64>, length: usize) -> Array2<f64> {
     let mut joined = Array2::zeros((kept.nrows() + new.nrows(), kept.ncols()));
     let sentences = joined.axis_chunks_iter_mut(Axis(0), (before + length).max(1));
     for (sentence, mut rows) in sentences.enumerate() {
-        rows.slice_mut(s![..before, ..]).assign(&kept.slice(s![sentence * before..(sentence + 1) * before, ..]));
-        rows.slice_mut(s![before.., ..]).assign(&new.slice(s![sentence * length..(sentence + 1) * length, ..]));
+        rows.slice_mut(s![..before, ..])
+            .assign(&kept.slice(s![sentence * before..(sentence + 1) * before, ..]));
+        rows.slice_mut(s![before.., ..])
+            .assign(&new.slice(s![sentence * length..(sentence + 1) * length, ..]));
     }
     joined
 }

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyperloader_core::device::Device;
-use hyperloader_onnx::{ReadError, WeightFile};
 use hyperloader_onnx::proto::ModelProto;
+use hyperloader_onnx::{ReadError, WeightFile};
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};

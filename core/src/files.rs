@@ -4,6 +4,7 @@
 use std::fs::{self, File, FileType};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
@@ -291,17 +292,56 @@ fn share(_builder: &mut tempfile::Builder<'_, '_>) {}
 /// If the file cannot be read.
 pub fn sha256(path: &Path) -> Result<String, FileError> {
     let mut file = open_regular(path)?;
-    let mut read = || -> io::Result<String> {
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(hexadecimal(&hasher.finalize())),
-                n => hasher.update(&buffer[..n]),
-            }
+    let mut hasher = Sha256::new();
+    hash_into(&mut hasher, &mut file).map_err(|e| FileError::new("read", path, e))?;
+    Ok(hexadecimal(&hasher.finalize()))
+}
+
+/// The SHA-256 of a file to which bytes are appended while it is computed, in a thread of its own.
+#[derive(Debug)]
+pub struct GrowingHash {
+    path: PathBuf,
+    thread: JoinHandle<io::Result<(File, Sha256)>>,
+}
+
+impl GrowingHash {
+    /// Starts with the bytes that the file `path` has.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn start(path: &Path) -> Result<Self, FileError> {
+        let mut file = open_regular(path)?;
+        let length = file.metadata().map_err(|e| FileError::new("read", path, e))?.len();
+        let thread = thread::spawn(move || {
+            let mut hasher = Sha256::new();
+            hash_into(&mut hasher, &mut (&mut file).take(length))?;
+            Ok((file, hasher))
+        });
+        Ok(Self { path: path.to_owned(), thread })
+    }
+
+    /// The hash of all bytes that the file has by now, in lower-case hexadecimal.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn finish(self) -> Result<String, FileError> {
+        let joined = self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let rest = joined.and_then(|(mut file, mut hasher)| {
+            hash_into(&mut hasher, &mut file)?;
+            Ok(hexadecimal(&hasher.finalize()))
+        });
+        rest.map_err(|e| FileError::new("read", &self.path, e))
+    }
+}
+
+fn hash_into(hasher: &mut Sha256, bytes: &mut impl Read) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match bytes.read(&mut buffer)? {
+            0 => return Ok(()),
+            n => hasher.update(&buffer[..n]),
         }
-    };
-    read().map_err(|e| FileError::new("read", path, e))
+    }
 }
 
 /// Bytes as lower-case hexadecimal.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use hyperloader_core::files::{Existing, FileError, folder_of, sha256, write_checked};
 use hyperloader_onnx::{Bytes, Digest, External, Weight, WriteError, is_large, weight_digest, write_data};
@@ -54,9 +55,9 @@ impl DataFile {
         let stem = model.file_stem().unwrap_or_default().to_string_lossy();
         // A name that no file of the user has: the hash is not known before the file is complete.
         let unnamed = model.with_file_name(format!(".{stem}.{EXTENSION}.new"));
-        let mut digests = Digests::new();
+        let mut digests = Digesting::default();
         let fill = |mut out: &mut dyn Write| {
-            write_data(&mut out, weights(), |weight| digested(weight, stored, &mut digests)).map_err(of_write)
+            write_data(&mut out, weights(), |weight| digests.elements(weight, stored)).map_err(of_write)
         };
         let (offsets, hash) =
             write_checked(&unnamed, Existing::Replace, fill, |file, offsets| Ok((offsets, sha256(file)?)))?;
@@ -64,7 +65,7 @@ impl DataFile {
         let path = model.with_file_name(&location);
         let is_new = !path.exists();
         fs::rename(&unnamed, &path).map_err(|error| FileError::new("write", &path, error))?;
-        Ok(Self { path, is_new, external: External { location, offsets }, digests })
+        Ok(Self { path, is_new, external: External { location, offsets }, digests: digests.finish() })
     }
 
     /// Removes the file, because the model that refers to it was not written. A file that was there before stays.
@@ -109,24 +110,58 @@ pub(crate) fn of_write(error: WriteError) -> ExportError {
 /// Digests of weights, by name.
 pub(crate) type Digests = BTreeMap<String, Digest>;
 
-/// The elements of a weight. Its digest goes into `digests`.
-pub(crate) fn digested(
-    weight: &Weight<Content<'_>>,
-    stored: &StoredMatrices,
-    digests: &mut Digests,
-) -> Result<Bytes, ModelError> {
-    let bytes = elements(weight, stored)?;
-    digests.insert(weight.name.clone(), weight_digest(weight, &bytes));
-    Ok(bytes)
+/// Digests of weights, each computed while the weight is written.
+#[derive(Debug, Default)]
+pub(crate) struct Digesting {
+    done: Digests,
+    /// The name of the last weight, and the thread that computes its digest.
+    last: Option<(String, JoinHandle<Digest>)>,
+}
+
+impl Digesting {
+    /// Starts with digests that are known.
+    pub(crate) fn with(done: Digests) -> Self {
+        Self { done, last: None }
+    }
+
+    /// The elements of a weight, whose digest is then computed. No more than one weight is in memory.
+    pub(crate) fn elements(
+        &mut self,
+        weight: &Weight<Content<'_>>,
+        stored: &StoredMatrices,
+    ) -> Result<Bytes, ModelError> {
+        self.join();
+        let bytes = elements(weight, stored)?;
+        let Weight { name, element_type, dims, .. } = weight;
+        let weight =
+            Weight { name: name.clone(), element_type: *element_type, dims: dims.clone(), source: () };
+        let of_thread = bytes.clone();
+        let thread = thread::spawn(move || weight_digest(&weight, &of_thread));
+        self.last = Some((name.clone(), thread));
+        Ok(bytes)
+    }
+
+    /// The digests of all weights.
+    pub(crate) fn finish(mut self) -> Digests {
+        self.join();
+        self.done
+    }
+
+    fn join(&mut self) {
+        if let Some((name, thread)) = self.last.take() {
+            let digest = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            self.done.insert(name, digest);
+        }
+    }
 }
 
 /// The digests of a graph's large weights.
 pub(crate) fn digests(graph: &FileGraph<'_>, stored: &StoredMatrices) -> Result<Digests, ExportError> {
-    let mut digests = Digests::new();
+    let mut digests = Digesting::default();
     for weight in graph.weights.iter().filter(|weight| is_large(*weight)) {
-        digested(weight, stored, &mut digests)?;
+        digests.elements(weight, stored)?;
     }
-    Ok(digests)
+    Ok(digests.finish())
 }
 
 /// The names of the weights that are the same in all graphs.

@@ -16,6 +16,7 @@ use crate::fold::FoldError;
 use crate::import::error::ImportError;
 use crate::materialise::MaterialiseError;
 use crate::multi::error::MultiError;
+use crate::precision::Precision;
 use crate::verify::Ladder;
 use crate::web::error::WebError;
 
@@ -73,6 +74,11 @@ pub enum ExportError {
         /// A name that there is.
         example: String,
     },
+    /// LoRA beside the matrices was asked for in another precision than float32.
+    #[error(
+        "a file in {0} cannot have LoRA beside the matrices, only folded into them\nhint: leave out `--unfolded`, or `--precision`"
+    )]
+    Unfolded(Precision),
     /// The precision changes the tags too much.
     #[error(
         "{0}\nhint: no file was written; `--keep-f32` keeps matrices in float32, `--max-f1-drop` sets the limit"

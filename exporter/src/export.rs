@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use hyperloader_core::backbone::registry::Architecture;
-use hyperloader_core::files::{Existing, sha256, write_checked};
+use hyperloader_core::files::{Existing, GrowingHash, write_checked};
 use hyperloader_core::format::proof::Proof;
 use hyperloader_core::format::tagger::{FORMAT, TaggerMetadata};
 use hyperloader_core::run::{Checkpoint, Run, Task, Which};
@@ -30,7 +30,7 @@ use crate::t5::T5Model;
 use crate::t5::models::T5Models;
 use crate::verify::answers::ReferenceRun;
 use crate::verify::compare::{Verification, compare};
-use crate::weights::Loras;
+use crate::weights::{Loras, TaskGraph};
 
 pub(crate) const PROGRAM: &str = "hl-export";
 
@@ -41,6 +41,8 @@ pub struct Options {
     pub opset: Opset,
     /// Element type of the large matrices, and those that keep float32.
     pub storage: Storage,
+    /// Where LoRA is in the graph: beside the matrices that it updates in float32 only.
+    pub loras: Loras,
     /// Whether the large weights go into a file of their own also where they fit into the model file.
     pub external_data: bool,
     /// What becomes of a file that has the name of the one that is written.
@@ -61,11 +63,12 @@ impl Options {
 }
 
 impl Default for Options {
-    /// Opset 18, float32, verified in every available backend, without a measurement on sentences.
+    /// Opset 18, float32, LoRA folded, verified in every available backend, without a measurement on sentences.
     fn default() -> Self {
         Self {
             opset: Opset::default(),
             storage: Storage::default(),
+            loras: Loras::default(),
             external_data: false,
             existing: Existing::default(),
             verification: Some(Verification::default()),
@@ -173,6 +176,7 @@ impl Exporter {
     ) -> Result<Exported, ExportError> {
         let task = self.run.task(task)?;
         let verify = |file: &Path, Written { weights, reference, data, mut proof }: Written| {
+            let hash = GrowingHash::start(file)?;
             let (ladder, vectors) = match (&options.verification, reference) {
                 (Some(verification), Some(reference)) => {
                     let (ladder, vectors) = compare(&task.name, reference, file, verification, stage)?;
@@ -199,7 +203,7 @@ impl Exporter {
                 task: task.name.clone(),
                 file: path.to_owned(),
                 bytes: size_of(file)?,
-                sha256: sha256(file)?,
+                sha256: hash.finish()?,
                 run: self.run.manifest.name.clone(),
                 step: self.checkpoint.step,
                 parameters: weights.iter().map(|group| group.parameters).sum(),
@@ -246,8 +250,12 @@ impl Exporter {
     ) -> Result<R, ExportError> {
         let model = self.model(task)?;
         let precision = options.storage.precision;
+        if options.loras == Loras::Separate && precision != Precision::F32 {
+            return Err(ExportError::Unfolded(precision));
+        }
         let metadata = self.metadata_of(task, model.interface(&self.run.manifest, task)?, precision)?;
-        let graph = file_graph(&*model, &metadata, &options.storage, options.opset)?;
+        let graph = model.graph(options.opset, options.loras)?;
+        let graph = file_graph(graph, &metadata, &options.storage, options.opset)?;
         check_patterns(&graph, &options.storage)?;
         use_it(&*model, &graph, &StoredMatrices::new(options.storage.clone()))
     }
@@ -331,20 +339,20 @@ pub fn write_t5(
     storage: &Storage,
     path: &Path,
 ) -> Result<(), ExportError> {
-    let graph = file_graph(model, metadata, storage, Opset::default())?;
+    let graph = model.graph(Opset::default(), Loras::Folded)?;
+    let graph = file_graph(graph, metadata, storage, Opset::default())?;
     let stored = StoredMatrices::new(storage.clone());
     let write = |out: &mut dyn Write| write_graph(out, &graph, None, &stored);
     write_checked(path, Existing::Replace, write, |_, _| Ok(()))
 }
 
-/// The graph of a model's file in a precision, with metadata.
+/// `graph` as a file in a precision, with metadata.
 fn file_graph<'a>(
-    model: &'a dyn Exportable,
+    graph: TaskGraph<'a>,
     metadata: &TaggerMetadata,
     storage: &Storage,
     opset: Opset,
 ) -> Result<FileGraph<'a>, ExportError> {
-    let graph = model.graph(opset, Loras::Folded)?;
     let graph = match storage.precision {
         Precision::F32 => float32(graph),
         Precision::Int8 => quantize_graph(graph, storage, opset)?,

@@ -8,7 +8,7 @@ use hyperloader_core::files::{Existing, FileError, write_checked};
 use hyperloader_core::format::proof::Proof;
 use hyperloader_onnx::{Weight, check_size, write_model_beside};
 
-use crate::data::{DataFile, Digests, Placement, digested, of_write};
+use crate::data::{DataFile, Digesting, Digests, Placement, of_write};
 use crate::error::ExportError;
 use crate::precision::content::FileGraph;
 use crate::precision::matrices::StoredMatrices;
@@ -57,9 +57,10 @@ pub(crate) fn write_graph(
     beside: Option<&DataFile>,
     stored: &StoredMatrices,
 ) -> Result<Digests, ExportError> {
-    let (external, mut digests) =
+    let (external, known) =
         beside.map(|data| (data.external.clone(), data.digests.clone())).unwrap_or_default();
-    let elements = |weight: &Weight<_>| digested(weight, stored, &mut digests);
+    let mut digests = Digesting::with(known);
+    let elements = |weight: &Weight<_>| digests.elements(weight, stored);
     write_model_beside(&mut out, graph, &external, elements).map_err(of_write)?;
-    Ok(digests)
+    Ok(digests.finish())
 }

@@ -3,7 +3,7 @@
 
 use hyperloader_core::weights::task::Lora;
 use hyperloader_core::weights::tensors::HostTensor;
-use ndarray::{Array2, ArrayView2, Ix2, Zip};
+use ndarray::{Array2, ArrayRef, ArrayView2, ArrayViewD, Ix2, IxDyn, Zip};
 
 /// Where LoRA is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub enum FoldError {
 /// Returns an error if the shapes do not fit, or the result equals `weight` or is not finite.
 pub(crate) fn fold(
     name: &str,
-    weight: &HostTensor,
+    weight: &ArrayRef<f32, IxDyn>,
     lora: &Lora<HostTensor>,
 ) -> Result<HostTensor, FoldError> {
     let misfit = || FoldError::Shape {
@@ -68,7 +68,7 @@ pub(crate) fn fold(
         b: lora.b.shape().to_vec(),
         weight: weight.shape().to_vec(),
     };
-    let [weight, a, b] = [matrix(weight), matrix(&lora.a), matrix(&lora.b)];
+    let [weight, a, b] = [weight.view(), lora.a.view(), lora.b.view()].map(matrix);
     let (Some(weight), Some(a), Some(b)) = (weight, a, b) else {
         return Err(misfit());
     };
@@ -90,8 +90,8 @@ pub(crate) fn fold(
     Ok(folded.into_dyn())
 }
 
-fn matrix(tensor: &HostTensor) -> Option<ArrayView2<'_, f32>> {
-    tensor.view().into_dimensionality::<Ix2>().ok()
+fn matrix(tensor: ArrayViewD<'_, f32>) -> Option<ArrayView2<'_, f32>> {
+    tensor.into_dimensionality::<Ix2>().ok()
 }
 
 #[cfg(test)]

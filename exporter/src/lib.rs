@@ -33,6 +33,9 @@
 //! Helpers:
 //! - `operators`: pieces of graphs that both architectures use
 //! - `arithmetic`: norms and non-linearities of the reference models
+//! - `laid_out`: the bytes of a tensor in the order of the file
+//! - `parallel`: work on all cores
+//! - `product`: products of matrices in float64, on all cores
 //! - `tensor`: tensors with a given number of dimensions
 
 mod arithmetic;
@@ -46,11 +49,14 @@ mod exportable;
 mod file;
 mod fold;
 pub mod import;
+mod laid_out;
 pub mod materialise;
 mod measure;
 mod multi;
 mod operators;
+mod parallel;
 mod precision;
+mod product;
 mod proof;
 mod site;
 mod summary;

@@ -4,15 +4,16 @@
 //! [`Weight`]; its [`Source`] states the part of the model, the layout, whether a lower precision applies, and the tensor
 //! that the elements come from. The file, the summary and the precisions read this declaration.
 
-use std::borrow::Cow;
 use std::fmt;
 
+use hyperloader_core::weights::in_place::TensorRef;
 use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_onnx::{BuiltModel, Bytes, ElementType, GraphBuilder, Value, Weight};
-use ndarray::ArrayViewD;
 use serde::Serialize;
 
 use crate::error::ModelError;
+pub use crate::laid_out::Layout;
+use crate::laid_out::laid_out;
 
 /// A task's graph. All weights are float32.
 pub type TaskGraph<'a> = BuiltModel<Source<'a>>;
@@ -103,40 +104,16 @@ pub enum Loras {
     Separate,
 }
 
-/// How the elements in the file are ordered, compared with the source tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// As in the source tensor.
-    Same,
-    /// The transposed matrix: `[in, out]` of a linear map whose source is `[out, in]`.
-    Transposed,
-}
-
-impl Layout {
-    /// Shape in the file of a source tensor of shape `dims`.
-    pub(crate) fn of_shape(self, dims: &[usize]) -> Vec<usize> {
-        let mut dims = dims.to_vec();
-        if self == Self::Transposed {
-            dims.reverse();
-        }
-        dims
-    }
-
-    /// `tensor` with its dimensions in the order of the file.
-    pub(crate) fn apply<T>(self, tensor: ArrayViewD<'_, T>) -> ArrayViewD<'_, T> {
-        match self {
-            Self::Same => tensor,
-            Self::Transposed => tensor.reversed_axes(),
-        }
-    }
-}
-
 /// Reads or computes a source tensor.
 type Load<'a> = Box<dyn Fn() -> Result<HostTensor, ModelError> + 'a>;
+
+/// The same of a tensor that may be mapped from a file.
+type LoadMapped<'a> = Box<dyn Fn() -> Result<TensorRef<'a>, ModelError> + 'a>;
 
 enum Tensor<'a> {
     InMemory(&'a HostTensor),
     OnDemand(Load<'a>),
+    Mapped { load: LoadMapped<'a>, release: Box<dyn Fn() + 'a> },
 }
 
 /// Where the elements of a weight come from, and what the weight is.
@@ -166,6 +143,18 @@ impl<'a> Source<'a> {
         Self { part, layout, quantizable: false, tensor: Tensor::OnDemand(Box::new(load)) }
     }
 
+    /// A tensor that may be mapped from a file: `load` returns it when the file is written, `release` removes it from the memory
+    /// of this process afterwards.
+    pub(crate) fn mapped(
+        part: Part,
+        layout: Layout,
+        load: impl Fn() -> Result<TensorRef<'a>, ModelError> + 'a,
+        release: impl Fn() + 'a,
+    ) -> Self {
+        let tensor = Tensor::Mapped { load: Box::new(load), release: Box::new(release) };
+        Self { part, layout, quantizable: false, tensor }
+    }
+
     /// The same as a matrix that a lower precision stores in fewer bits.
     pub(crate) fn quantizable(self) -> Self {
         Self { quantizable: true, ..self }
@@ -175,10 +164,18 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// Returns an error if the tensor cannot be read or computed.
-    pub fn load(&self) -> Result<Cow<'_, HostTensor>, ModelError> {
+    pub fn load(&self) -> Result<TensorRef<'_>, ModelError> {
         match &self.tensor {
-            Tensor::InMemory(tensor) => Ok(Cow::Borrowed(*tensor)),
-            Tensor::OnDemand(load) => load().map(Cow::Owned),
+            Tensor::InMemory(tensor) => Ok(tensor.view().into()),
+            Tensor::OnDemand(load) => load().map(TensorRef::from),
+            Tensor::Mapped { load, .. } => load(),
+        }
+    }
+
+    /// Removes the source tensor from the memory of this process, if it is mapped from a file.
+    pub(crate) fn release(&self) {
+        if let Tensor::Mapped { release, .. } = &self.tensor {
+            release();
         }
     }
 
@@ -186,7 +183,7 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// As [`elements`].
-    pub(crate) fn checked(&self, name: &str, dims: &[usize]) -> Result<Cow<'_, HostTensor>, ModelError> {
+    pub(crate) fn checked(&self, name: &str, dims: &[usize]) -> Result<TensorRef<'_>, ModelError> {
         let tensor = self.load()?;
         // A layout that is applied twice is the layout of the source.
         let expected = self.layout.of_shape(dims);
@@ -197,7 +194,8 @@ impl<'a> Source<'a> {
                 expected,
             });
         }
-        match tensor.iter().all(|x| x.is_finite()) {
+        // Without branches, so that the compiler can use vector instructions.
+        match tensor.fold(true, |finite, x| finite & x.is_finite()) {
             true => Ok(tensor),
             false => Err(ModelError::NotFinite(name.to_owned())),
         }
@@ -209,9 +207,9 @@ impl<'a> Source<'a> {
     /// As [`elements`].
     pub(crate) fn elements(&self, name: &str, dims: &[usize]) -> Result<Bytes, ModelError> {
         let tensor = self.checked(name, dims)?;
-        let mut bytes = Vec::with_capacity(4 * tensor.len());
-        let laid_out = self.layout.apply(tensor.view());
-        laid_out.iter().for_each(|element| bytes.extend_from_slice(&element.to_le_bytes()));
+        let bytes = laid_out(&tensor.view(), self.layout);
+        drop(tensor);
+        self.release();
         Ok(bytes.into())
     }
 }

@@ -7,6 +7,7 @@ use hyperloader_core::backbone::BackboneConfig;
 use hyperloader_core::backbone::bert::BertConfig;
 use hyperloader_core::method::unipelt_bert::UnipeltBertConfig;
 use hyperloader_core::method::{MethodConfig, TaskShape};
+use hyperloader_core::weights::in_place::TensorRef;
 use hyperloader_core::weights::task::TaskWeights;
 use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_exporter::ModelError;
@@ -20,13 +21,19 @@ use hyperloader_onnx::{BuiltModel, Opset, Weight};
 struct NoTensors;
 
 impl FoldedTensors for NoTensors {
-    fn tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
+    fn tensor(&self, name: &str) -> Result<TensorRef<'_>, ModelError> {
         panic!("`{name}` is read");
     }
 
-    fn folded_tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
+    fn folded_tensor(&self, name: &str) -> Result<TensorRef<'_>, ModelError> {
         self.tensor(name)
     }
+
+    fn is_updated(&self, _: &str) -> bool {
+        false
+    }
+
+    fn release(&self, _: &str) {}
 }
 
 impl Prefixes for NoTensors {

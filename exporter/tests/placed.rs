@@ -10,6 +10,7 @@ use common::random_run;
 use hyperloader_core::backbone::t5::T5Config;
 use hyperloader_core::method::HyperConfig;
 use hyperloader_core::run::{Run, Which};
+use hyperloader_exporter::weights::Loras;
 use hyperloader_exporter::{ExportError, Exporter, Options, Precision, Tolerance, Verification};
 use hyperloader_onnx::read_model;
 use hyperloader_runtime::{BackendKind, BackendOptions, Tagger, TaggerOptions};
@@ -47,6 +48,29 @@ fn tags(path: &Path, kind: BackendKind, cache: Option<PathBuf>) -> Vec<Vec<Strin
     let backend = BackendOptions { kind, cache, ..BackendOptions::default() };
     let tagger = Tagger::open(path, &TaggerOptions { backend, ..TaggerOptions::default() }).unwrap();
     tagger.tag(&TEXTS).unwrap().into_iter().map(|tagged| tagged.unwrap().tags).collect()
+}
+
+#[test]
+fn an_unfolded_bundle_shares_the_matrices_that_lora_updates() {
+    let folder = tempfile::tempdir().unwrap();
+    let exporter = exporter(folder.path());
+    let tasks = ["mtop", "snips"].map(str::to_owned);
+    let write = |name: &str, options: Options| {
+        let bundle = folder.path().join(name);
+        let written = exporter.export_bundle(&tasks, &bundle, &|_| options.clone(), &|_, _| {});
+        written.map(|exported| (bundle, exported.iter().map(|task| task.bytes).sum::<u64>()))
+    };
+    let (folded, with_matrices) = write("folded", Options::default()).unwrap();
+    let unfolded = Options { loras: Loras::Separate, ..Options::default() };
+    let (beside, without) = write("unfolded", unfolded.clone()).unwrap();
+    assert!(without < with_matrices, "{without} and {with_matrices} bytes");
+    for kind in [BackendKind::Ort, BackendKind::Tract] {
+        let tags = |bundle: &Path| tags(&bundle.join("snips.onnx"), kind, None);
+        assert_eq!(tags(&folded), tags(&beside));
+    }
+    let int8 =
+        write("int8", Options { storage: Precision::Int8.into(), ..unfolded }).unwrap_err().to_string();
+    assert!(int8.contains("in int8") && int8.contains("hint:"), "{int8}");
 }
 
 #[test]

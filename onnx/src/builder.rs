@@ -189,6 +189,13 @@ impl<S> GraphBuilder<S> {
         self.inner.push(ValueInfoProto::tensor(name, element_type, dims));
     }
 
+    /// Records the type of an inner value, which keeps its name, so that [`crate::pieces()`] can cut the graph there.
+    pub fn declare_value(&mut self, value: Value, element_type: ElementType, dims: &[Dim]) {
+        let declared = &mut self.values[value.0];
+        declared.named = true;
+        self.inner.push(ValueInfoProto::tensor(&declared.name, element_type, dims));
+    }
+
     /// Declares a large initializer whose elements come from `source`.
     /// A second declaration of the same name, type and shape returns the same value; the first source is kept.
     pub fn weight_from(&mut self, name: &str, element_type: ElementType, dims: &[usize], source: S) -> Value {

@@ -10,6 +10,7 @@
 //! - [`read`]: decodes a model and checks every size in it
 //! - [`weight_file`]: a mapped model file, and models that refer to the weights in it
 //! - [`mod@extract`]: the part of a model between named values, as a separate model
+//! - [`mod@pieces`]: a model in pieces that run one after the other
 //! - [`mod@summary`]: inputs, outputs and operators of a model as text
 //! - [`digest`]: digests of weights and of all the rest
 //! - [`external`]: weights in files beside the model file
@@ -27,6 +28,7 @@ pub mod external;
 pub mod extract;
 mod limits;
 mod operators;
+pub mod pieces;
 pub mod proto;
 mod ranges;
 pub mod read;
@@ -42,6 +44,7 @@ pub use error::ReadError;
 pub use external::External;
 pub use extract::{ExtractError, extract};
 pub use limits::MAX_BYTES;
+pub use pieces::{Piece, pieces};
 pub use prost::bytes::Bytes;
 pub use read::decode_model;
 pub use weight_file::{WeightFile, data_files, read_model};

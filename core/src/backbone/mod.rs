@@ -30,6 +30,7 @@ pub use self::error::{BackboneError, ConfigError};
 pub use self::folder::{CONFIG, SENTENCEPIECE, TOKENIZER, tokenizer_of};
 pub use self::kind::BackboneKind;
 use self::shape::BackboneShape;
+use crate::weights::in_place::TensorRef;
 use crate::weights::pretrained::Weights;
 use crate::weights::tensors::HostTensor;
 
@@ -93,6 +94,20 @@ pub trait Backbone: Any + fmt::Debug + Send + Sync {
     /// If there is no tensor of this name.
     fn tensor(&self, name: &str) -> Result<HostTensor, BackboneError> {
         Ok(self.weights().floats(self.stored_name(name))?)
+    }
+
+    /// As [`Backbone::tensor`], without a copy where the file has float32. Its pages stay in memory until
+    /// [`Backbone::release`].
+    ///
+    /// # Errors
+    /// As [`Backbone::tensor`].
+    fn tensor_in_place(&self, name: &str) -> Result<TensorRef<'_>, BackboneError> {
+        Ok(self.weights().floats_in_place(self.stored_name(name))?)
+    }
+
+    /// Removes a tensor that was read in place from the memory of this process.
+    fn release(&self, name: &str) {
+        self.weights().release(self.stored_name(name));
     }
 
     /// The SHA-256 that stands for the weights (see [`Weights::hash`]).

@@ -127,3 +127,17 @@ fn a_folder_that_is_not_there_yet_is_checked_by_its_parent() {
     assert!(check_output_folder(&file.join("runs")).is_err());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn a_growing_hash_is_that_of_the_whole_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    for (first, appended) in [(0, 0), (3, 0), (0, 5), (3_000_000, 17)] {
+        fs::write(&path, vec![7; first]).unwrap();
+        let hash = GrowingHash::start(&path).unwrap();
+        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(&vec![9; appended]).unwrap();
+        assert_eq!(hash.finish().unwrap(), sha256(&path).unwrap(), "{first} + {appended}");
+    }
+    assert!(GrowingHash::start(&folder.path().join("missing")).is_err());
+}

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::files::{FileError, hexadecimal, read_text, sha256};
+use crate::weights::in_place::TensorRef;
 use crate::weights::tensors::{HostTensor, TensorError, TensorFile, check_shapes};
 
 /// All weights in one file.
@@ -230,6 +231,25 @@ impl Weights {
         match self.file_of(name) {
             Some(file) => file.floats(name),
             None => Err(TensorError::Missing { name: name.to_owned(), path: self.path.clone() }),
+        }
+    }
+
+    /// As [`Weights::floats`], without a copy where the file has float32 (see [`TensorFile::floats_in_place`]).
+    ///
+    /// # Errors
+    /// As [`Weights::floats`].
+    pub fn floats_in_place(&self, name: &str) -> Result<TensorRef<'_>, TensorError> {
+        match self.file_of(name) {
+            Some(file) => file.floats_in_place(name),
+            None => Err(TensorError::Missing { name: name.to_owned(), path: self.path.clone() }),
+        }
+    }
+
+    /// Removes the bytes of the tensor `name` from the memory of this process, if there is one; see
+    /// [`TensorFile::floats_in_place`].
+    pub fn release(&self, name: &str) {
+        if let Some(file) = self.file_of(name) {
+            file.release_tensor(name);
         }
     }
 

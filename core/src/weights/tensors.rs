@@ -8,7 +8,7 @@ use memmap2::Mmap;
 #[cfg(unix)]
 use memmap2::UncheckedAdvice;
 use ndarray::{ArrayD, IxDyn};
-use safetensors::tensor::TensorView;
+use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use super::finite;
@@ -108,6 +108,9 @@ pub enum TensorError {
 pub struct TensorFile {
     path: PathBuf,
     map: Mmap,
+    /// Place of the tensors' bytes in the map: that of the first, and those of each from there.
+    data: usize,
+    metadata: Metadata,
     shapes: BTreeMap<String, Vec<usize>>,
 }
 
@@ -125,10 +128,10 @@ impl TensorFile {
         if map.starts_with(b"version https://git-lfs") {
             return Err(TensorError::LfsPointer(path.to_owned()));
         }
-        let tensors = SafeTensors::deserialize(&map)
+        let (header, metadata) = SafeTensors::read_metadata(&map)
             .map_err(|source| TensorError::Format { path: path.to_owned(), source })?;
-        let shapes = tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
-        Ok(Self { path: path.to_owned(), map, shapes })
+        let shapes = metadata.tensors().into_iter().map(|(name, info)| (name, info.shape.clone())).collect();
+        Ok(Self { path: path.to_owned(), map, data: HEADER_LENGTH + header, metadata, shapes })
     }
 
     /// Path of the file.
@@ -143,12 +146,11 @@ impl TensorFile {
 
     /// Element type, shape and bytes of a tensor in the file.
     pub(crate) fn view(&self, name: &str) -> Result<TensorView<'_>, TensorError> {
-        let missing = |_| TensorError::Missing { name: name.to_owned(), path: self.path.clone() };
-        self.tensors()?.tensor(name).map_err(missing)
-    }
-
-    fn tensors(&self) -> Result<SafeTensors<'_>, TensorError> {
-        SafeTensors::deserialize(&self.map)
+        let missing = || TensorError::Missing { name: name.to_owned(), path: self.path.clone() };
+        let info = self.metadata.info(name).ok_or_else(missing)?;
+        let (start, end) = info.data_offsets;
+        let bytes = &self.map[self.data + start..self.data + end];
+        TensorView::new(info.dtype, info.shape.clone(), bytes)
             .map_err(|source| TensorError::Format { path: self.path.clone(), source })
     }
 
@@ -180,7 +182,7 @@ impl TensorFile {
 
     /// Removes `bytes`, a part of the map, from the memory of this process. The next access reads them again, mostly from the
     /// system's cache. Otherwise a model whose tensors were copied would occupy its memory twice.
-    fn release(&self, bytes: &[u8]) {
+    pub(super) fn release(&self, bytes: &[u8]) {
         #[cfg(unix)]
         {
             let offset = bytes.as_ptr() as usize - self.map.as_ptr() as usize;
@@ -200,9 +202,8 @@ impl TensorFile {
     /// # Errors
     /// Names the first tensor that does not, with the place of its number.
     pub fn check_finite<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<(), TensorError> {
-        let tensors = self.tensors()?;
-        for name in names {
-            let Ok(view) = tensors.tensor(name) else { continue };
+        for name in names.into_iter().filter(|name| self.shapes.contains_key(*name)) {
+            let view = self.view(name)?;
             if !FLOATS.contains(&view.dtype()) {
                 return Err(self.element_type(name, view.dtype(), FLOAT_NAMES));
             }
@@ -236,7 +237,12 @@ impl TensorFile {
         }
     }
 
-    fn shaped<T>(&self, name: &str, shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, TensorError> {
+    pub(super) fn shaped<T>(
+        &self,
+        name: &str,
+        shape: &[usize],
+        values: Vec<T>,
+    ) -> Result<ArrayD<T>, TensorError> {
         let found = vec![values.len()];
         ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|_| TensorError::Shape {
             name: name.to_owned(),
@@ -266,6 +272,9 @@ impl TensorFile {
         self.shapes.keys().map(|name| Ok((name.clone(), self.floats(name)?))).collect()
     }
 }
+
+/// Bytes of the length that a safetensors file begins with.
+const HEADER_LENGTH: usize = 8;
 
 /// The element types that are read as floats.
 const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_onnx::{BuiltModel, Bytes, Weight};
 use ndarray::Ix2;
 
@@ -72,19 +71,25 @@ pub(crate) fn elements(
     initializer: &Weight<Content<'_>>,
     stored: &StoredMatrices,
 ) -> Result<Bytes, ModelError> {
-    let source = |weight: &Weight<Source<'_>>| -> Result<HostTensor, ModelError> {
-        Ok(weight.source.checked(&weight.name, &weight.dims)?.into_owned())
+    let matrix = |weight: &Weight<Source<'_>>| {
+        let matrix = stored.integers(&weight.name, || weight.source.checked(&weight.name, &weight.dims));
+        weight.source.release();
+        matrix
     };
-    let matrix = |weight: &Weight<Source<'_>>| stored.integers(&weight.name, || source(weight));
     let blocks = |weight: &Weight<Source<'_>>| {
-        BlockMatrix::new(&weight.name, &shaped::<_, Ix2>(&weight.name, source(weight)?)?.view())
+        let tensor = weight.source.checked(&weight.name, &weight.dims)?;
+        let matrix = BlockMatrix::new(&weight.name, &shaped::<_, Ix2>(&weight.name, tensor)?.view());
+        weight.source.release();
+        matrix
     };
     match &initializer.source {
         Content::Floats(source) => source.elements(&initializer.name, &initializer.dims),
         Content::Halves(source, precision) => {
             let tensor = source.checked(&initializer.name, &initializer.dims)?;
             let laid_out = source.layout.apply(tensor.view());
-            Ok(halves::encode(&initializer.name, *precision, laid_out.iter())?.into())
+            let bytes = halves::encode(&initializer.name, *precision, laid_out.iter())?;
+            source.release();
+            Ok(bytes.into())
         }
         Content::Blocks(weight) => Ok(blocks(weight)?.packed().into()),
         Content::BlockScales(weight) => Ok(blocks(weight)?.encoded_scales().into()),

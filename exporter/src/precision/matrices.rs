@@ -4,14 +4,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use hyperloader_core::weights::tensors::HostTensor;
-use ndarray::{Array1, Array2, Axis};
+use hyperloader_core::weights::in_place::TensorRef;
+use ndarray::{Array1, Array2, ArrayRef2, ArrayView2, Axis, CowArray, Ix2, s};
 
 use super::compact::blocks::BlockMatrix;
 use super::compact::halves;
-use super::int8::matrix::{QuantizedMatrix, ROWS};
+use super::int8::matrix::QuantizedMatrix;
 use super::{Precision, Storage};
 use crate::error::ModelError;
+use crate::product::product;
 use crate::tensor::shaped;
 
 /// The matrices of an export. Each int8 matrix is quantized once: the reference model and the file share it.
@@ -36,14 +37,14 @@ impl StoredMatrices {
     ///
     /// # Errors
     /// Returns an error if `tensor` fails or returns a tensor that is not a matrix.
-    pub(crate) fn integers(
+    pub(crate) fn integers<'a>(
         &self,
         name: &str,
-        tensor: impl FnOnce() -> Result<HostTensor, ModelError>,
+        tensor: impl FnOnce() -> Result<TensorRef<'a>, ModelError>,
     ) -> Result<Rc<QuantizedMatrix>, ModelError> {
         match self.known(name) {
             Some(matrix) => Ok(matrix),
-            None => Ok(self.insert(name, &shaped(name, tensor()?)?)),
+            None => Ok(self.insert(name, &shaped::<_, Ix2>(name, tensor()?)?.view())),
         }
     }
 
@@ -56,42 +57,40 @@ impl StoredMatrices {
         self.integers.borrow().get(name).map(Rc::clone)
     }
 
-    fn insert(&self, name: &str, values: &Array2<f32>) -> Rc<QuantizedMatrix> {
-        let matrix = Rc::new(QuantizedMatrix::new(&values.view()));
+    fn insert(&self, name: &str, values: &ArrayView2<'_, f32>) -> Rc<QuantizedMatrix> {
+        let matrix = Rc::new(QuantizedMatrix::new(values));
         self.integers.borrow_mut().insert(name.to_owned(), Rc::clone(&matrix));
         matrix
     }
 
-    fn matrix(&self, name: &str, mut values: Array2<f32>) -> Result<Matrix, ModelError> {
+    fn matrix<'a>(&self, name: &str, values: CowArray<'a, f32, Ix2>) -> Result<Matrix<'a>, ModelError> {
         if !self.storage.lowers(name, values.shape()) {
             return Ok(Matrix::Floats(values));
         }
+        let rounded = |round: fn(f32) -> f32| {
+            let values = values.mapv(round);
+            halves::check(name, &values)?;
+            Ok(Matrix::Floats(values.into()))
+        };
         match self.storage.precision {
-            Precision::F32 => {}
-            Precision::F16 => {
-                values.mapv_inplace(halves::round_f16);
-                halves::check(name, &values)?;
-            }
-            Precision::Bf16 => {
-                values.mapv_inplace(halves::round_bf16);
-                halves::check(name, &values)?;
-            }
-            Precision::Int8 => return Ok(Matrix::Integers(self.insert(name, &values))),
-            Precision::Int4 => values = BlockMatrix::new(name, &values.view())?.values(),
+            Precision::F32 => Ok(Matrix::Floats(values)),
+            Precision::F16 => rounded(halves::round_f16),
+            Precision::Bf16 => rounded(halves::round_bf16),
+            Precision::Int8 => Ok(Matrix::Integers(self.insert(name, &values.view()))),
+            Precision::Int4 => Ok(Matrix::Floats(BlockMatrix::new(name, &values.view())?.values().into())),
         }
-        Ok(Matrix::Floats(values))
     }
 }
 
 /// A matrix of the reference model, `[out, in]`, in the precision of the file.
-pub(crate) enum Matrix {
+pub(crate) enum Matrix<'a> {
     /// As float32.
-    Floats(Array2<f32>),
+    Floats(CowArray<'a, f32, Ix2>),
     /// As integers.
     Integers(Rc<QuantizedMatrix>),
 }
 
-impl Matrix {
+impl<'a> Matrix<'a> {
     /// The matrix `name` of `tensor`, in the precision of `stored` if given. An int8 matrix is added to `stored`, and
     /// `tensor` is not called if it is there already.
     ///
@@ -100,12 +99,12 @@ impl Matrix {
     pub(crate) fn read(
         name: &str,
         stored: Option<&StoredMatrices>,
-        tensor: impl FnOnce() -> Result<HostTensor, ModelError>,
+        tensor: impl FnOnce() -> Result<TensorRef<'a>, ModelError>,
     ) -> Result<Self, ModelError> {
         if let Some(matrix) = stored.and_then(|stored| stored.known(name)) {
             return Ok(Self::Integers(matrix));
         }
-        let values: Array2<f32> = shaped(name, tensor()?)?;
+        let values: CowArray<'a, f32, Ix2> = shaped(name, tensor()?)?;
         match stored {
             Some(stored) => stored.matrix(name, values),
             None => Ok(Self::Floats(values)),
@@ -130,16 +129,12 @@ impl Matrix {
     }
 
     /// `x Wᵀ` of `x` `[tokens, in]`, `[tokens, out]`.
-    pub(crate) fn product(&self, x: &Array2<f64>) -> Array2<f64> {
-        let values = match self {
-            Self::Integers(matrix) => return matrix.product(x),
-            Self::Floats(values) => values,
-        };
-        let mut product = Array2::zeros((x.nrows(), values.nrows()));
-        let parts = values.axis_chunks_iter(Axis(0), ROWS);
-        for (part, mut out) in parts.zip(product.axis_chunks_iter_mut(Axis(1), ROWS)) {
-            out.assign(&x.dot(&part.mapv(f64::from).t()));
+    pub(crate) fn product(&self, x: &ArrayRef2<f64>) -> Array2<f64> {
+        match self {
+            Self::Integers(matrix) => matrix.product(x),
+            Self::Floats(values) => product(x, values.nrows(), |rows, mut wide| {
+                wide.zip_mut_with(&values.slice(s![rows, ..]), |wide, x| *wide = f64::from(*x));
+            }),
         }
-        product
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use hyperloader_core::backbone::Backbone;
 use hyperloader_core::backbone::shape::SiteShape;
+use hyperloader_core::weights::in_place::TensorRef;
 use hyperloader_core::weights::task::{Lora, TaskWeights};
 use hyperloader_core::weights::tensors::{HostTensor, Tensors};
 
@@ -17,13 +18,19 @@ pub trait FoldedTensors: fmt::Debug {
     ///
     /// # Errors
     /// Returns an error if there is no tensor of this name, or folding fails.
-    fn folded_tensor(&self, name: &str) -> Result<HostTensor, ModelError>;
+    fn folded_tensor(&self, name: &str) -> Result<TensorRef<'_>, ModelError>;
 
     /// The same tensor without its LoRA pair.
     ///
     /// # Errors
     /// Returns an error if there is no tensor of this name.
-    fn tensor(&self, name: &str) -> Result<HostTensor, ModelError>;
+    fn tensor(&self, name: &str) -> Result<TensorRef<'_>, ModelError>;
+
+    /// Whether the tensor `name` is updated by a LoRA pair.
+    fn is_updated(&self, name: &str) -> bool;
+
+    /// Removes the bytes of the tensor `name`, which a checkpoint's file may hold, from the memory of this process.
+    fn release(&self, name: &str);
 }
 
 /// The tensor `name` as the source of a weight of a graph with its LoRA pairs at `loras`.
@@ -34,11 +41,12 @@ pub(crate) fn source<'a>(
     part: Part,
     layout: Layout,
 ) -> Source<'a> {
-    let name = name.to_owned();
-    Source::on_demand(part, layout, move || match loras {
+    let (name, released) = (name.to_owned(), name.to_owned());
+    let load = move || match loras {
         Loras::Separate => tensors.tensor(&name),
         Loras::Folded => tensors.folded_tensor(&name),
-    })
+    };
+    Source::mapped(part, layout, load, move || tensors.release(&released))
 }
 
 /// The tensors of a task's model on the backbone `B`. Tensors of the backbone stay on disk until they are read.
@@ -87,24 +95,33 @@ impl<B: Backbone> ModelTensors<B> {
     pub(crate) fn check_folds(&self) -> Result<(), ModelError> {
         for (name, lora) in self.loras() {
             fold(&name, &self.tensor(&name)?, lora)?;
+            self.release(&name);
         }
         Ok(())
     }
 }
 
 impl<B: Backbone> FoldedTensors for ModelTensors<B> {
-    fn folded_tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
+    fn folded_tensor(&self, name: &str) -> Result<TensorRef<'_>, ModelError> {
         let tensor = self.tensor(name)?;
         match self.lora(name) {
-            Some(lora) => Ok(fold(name, &tensor, lora)?),
+            Some(lora) => Ok(fold(name, &tensor, lora)?.into()),
             None => Ok(tensor),
         }
     }
 
-    fn tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
+    fn tensor(&self, name: &str) -> Result<TensorRef<'_>, ModelError> {
         match self.trained.get(name) {
-            Some(tensor) => Ok(tensor.clone()),
-            None => Ok(self.backbone.tensor(name)?),
+            Some(tensor) => Ok(tensor.view().into()),
+            None => Ok(self.backbone.tensor_in_place(name)?),
         }
+    }
+
+    fn is_updated(&self, name: &str) -> bool {
+        self.lora(name).is_some()
+    }
+
+    fn release(&self, name: &str) {
+        self.backbone.release(name);
     }
 }

@@ -8,7 +8,7 @@ use hyperloader_core::format::tagger::{
 use hyperloader_core::run::{Manifest, Task};
 use hyperloader_core::text::sentt::{SentT, tokenizer_json};
 use hyperloader_onnx::Opset;
-use ndarray::{Array2, s};
+use ndarray::{Array2, Axis, s};
 
 use super::graph::{T5Parts, t5_graph};
 use super::model::T5Model;
@@ -53,32 +53,40 @@ impl Exportable for T5Model {
     ) -> Result<ReferenceRun, ModelError> {
         let inputs = Inputs::new(self, manifest, task)?;
         let Inputs { input_ids, attention_mask, decoder_input_ids } = &inputs;
-        let un_folded = Reference::new(self, Form::UnFolded);
-        let encoded = un_folded.encode(input_ids, attention_mask)?;
-        let greedy = un_folded.greedy(&encoded, attention_mask, GREEDY_LEN)?;
+        // The un-folded and the folded model are computed side by side, so that the matrices that they share are read once.
+        let both = Reference::both(self);
+        let mask = twice(attention_mask);
+        let encoded = both.encode(&twice(input_ids), &mask)?;
+        let logits = both.decode(&encoded, &mask, &twice(decoder_input_ids))?;
+        let [as_trained, as_in_a_file] = [false, true].map(|second| encoded.half(second));
         // The logits after each prefix of the greedy ids show whether an implementation generates the same ids.
-        let prefixes = greedy.slice(s![.., ..-1]).to_owned();
-        let answers = |name: &str,
-                       reference: &Reference<'_>,
-                       encoded: &States|
-         -> Result<Answers, ModelError> {
-            let logits = |ids| Ok(reference.decode(encoded, attention_mask, ids)?.into_rows());
-            let logits =
-                [decoder_input_ids, &prefixes].into_iter().map(logits).collect::<Result<_, ModelError>>()?;
-            Ok(Answers { name: name.to_owned(), logits })
+        let greedy = Reference::new(self, Form::UnFolded).greedy_with_logits(
+            &as_trained,
+            attention_mask,
+            GREEDY_LEN,
+        )?;
+        let prefixes = greedy.ids.slice(s![.., ..-1]).to_owned();
+        let answers = |name: &str, logits: [States; 2]| Answers {
+            name: name.to_owned(),
+            logits: logits.map(States::into_rows).into(),
         };
-        let un_folded = answers("un-folded", &un_folded, &encoded)?;
-        let encoded_answers = |name: &str, reference: Reference<'_>| {
-            answers(name, &reference, &reference.encode(input_ids, attention_mask)?)
+        let folded = Reference::new(self, Form::Folded).decode(&as_in_a_file, attention_mask, &prefixes)?;
+        let folded = answers("folded", [logits.half(true), folded]);
+        let un_folded = Answers {
+            name: "un-folded".to_owned(),
+            logits: vec![logits.half(false).into_rows(), greedy.logits],
         };
-        let folded = encoded_answers("folded", Reference::new(self, Form::Folded))?;
         let lower = match stored.precision() {
             Precision::F32 => None,
             precision => {
-                Some((precision, encoded_answers(precision.name(), Reference::in_precision(self, stored))?))
+                let reference = Reference::in_precision(self, stored);
+                let encoded = reference.encode(input_ids, attention_mask)?;
+                let decode = |ids| reference.decode(&encoded, attention_mask, ids);
+                Some((precision, answers(precision.name(), [decode(decoder_input_ids)?, decode(&prefixes)?])))
             }
         };
-        let rows = compared_rows(&greedy, self.config().eos_token_id);
+        self.config().tensors().keys().for_each(|name| self.tensors().release(name));
+        let rows = compared_rows(&greedy.ids, self.config().eos_token_id);
         let pass = |decoder_input_ids: Array2<i64>| {
             vec![
                 (INPUT_IDS, input_ids.clone().into_dyn()),
@@ -114,6 +122,11 @@ impl Exportable for T5Model {
             tokenizer: tokenizer_json(&tokenizer_of(self.folder()))?,
         })
     }
+}
+
+/// `rows`, and the same once more after them.
+fn twice(rows: &Array2<i64>) -> Array2<i64> {
+    ndarray::concatenate![Axis(0), *rows, *rows]
 }
 
 /// The row of logits after each prefix of each row of `greedy` `[batch, length]`, up to the one that chooses `eos`.

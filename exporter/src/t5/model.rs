@@ -59,7 +59,7 @@ impl T5Model {
     /// # Errors
     /// Returns an error if the model has no tensor of this name.
     pub fn tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
-        self.tensors.tensor(name)
+        Ok(self.tensors.tensor(name)?.into_owned())
     }
 
     /// The tensor with Hugging Face's name `name`, with its LoRA pair folded in if it has one.
@@ -67,7 +67,7 @@ impl T5Model {
     /// # Errors
     /// Returns an error if the model has no tensor of this name, or folding fails one of its checks.
     pub fn folded_tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
-        self.tensors.folded_tensor(name)
+        Ok(self.tensors.folded_tensor(name)?.into_owned())
     }
 
     /// Folds every LoRA pair, so that an untrained or diverged model is found before any other work.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hyperloader_core::format::proof::TestVectors;
-use hyperloader_runtime::{Backend, BackendError, BackendKind, BackendOptions, Graph, Value};
+use hyperloader_runtime::{Backend, BackendError, BackendKind, BackendOptions, Value};
 use ndarray::{Array2, ArrayD};
 
 use super::answers::{Answers, Pass, ReferenceRun};
@@ -61,10 +61,8 @@ pub(crate) fn compare(
         match Backend::load(&BackendOptions { kind, ..verification.backends.clone() }) {
             Ok(backend) => {
                 stage(&format!("running the file in {}", backend.description()));
-                let mut graph = backend.open_file(path)?;
-                let name = backend.description();
-                let logits = passes.iter().map(|pass| run_file(graph.as_mut(), pass));
-                let answers = Answers { name, logits: logits.collect::<Result<_, _>>()? };
+                let answers =
+                    Answers { name: backend.description(), logits: run_file(&backend, path, &passes)? };
                 rungs.push(comparison.rung(&last, &answers, demand));
                 file_was_run = true;
                 // The logits are large: only those of the last implementation are kept.
@@ -76,15 +74,24 @@ pub(crate) fn compare(
     Ok((comparison.ladder(rungs, not_run, file_was_run), vectors))
 }
 
-/// The output of a file for the inputs of one run: the logits as `[rows, width]`.
-fn run_file(graph: &mut dyn Graph, pass: &Pass) -> Result<Array2<f64>, BackendError> {
+/// The output of a file for the inputs of each run: the logits as `[rows, width]`.
+fn run_file(backend: &Backend, path: &Path, passes: &[Pass]) -> Result<Vec<Array2<f64>>, BackendError> {
     let value = |ids: &ArrayD<i64>| Value::from_i64s(ids.shape(), ids.iter().copied().collect());
-    let values = pass.iter().map(|(name, ids)| Ok((*name, value(ids)?)));
-    let values = values.collect::<Result<Vec<_>, BackendError>>()?;
-    let named: Vec<(&str, &Value)> = values.iter().map(|(name, value)| (*name, value)).collect();
-    let outputs = graph.run(&named)?;
-    // The first output is `logits`. A wrong shape becomes an empty matrix, which the comparison refuses.
-    let Some(logits) = outputs.first() else { return Ok(Array2::zeros((0, 0))) };
+    let values = |pass: &Pass| pass.iter().map(|(name, ids)| Ok((*name, value(ids)?))).collect();
+    let values = passes.iter().map(values).collect::<Result<Vec<Vec<(&str, Value)>>, BackendError>>()?;
+    // The first output is `logits`.
+    let first = |outputs: Vec<Value>| outputs.into_iter().next();
+    let named: Vec<Vec<(&str, &Value)>> =
+        values.iter().map(|pass| pass.iter().map(|(name, value)| (*name, value)).collect()).collect();
+    let outputs = backend.run_file(path, &named)?;
+    outputs
+        .into_iter()
+        .map(|outputs| first(outputs).map_or(Ok(Array2::zeros((0, 0))), |l| matrix(&l)))
+        .collect()
+}
+
+/// Logits as `[rows, width]`. A wrong shape becomes an empty matrix, which the comparison refuses.
+fn matrix(logits: &Value) -> Result<Array2<f64>, BackendError> {
     let width = logits.shape().last().copied().unwrap_or(0);
     let rows = logits.shape().iter().rev().skip(1).product();
     let elements: Vec<f64> = logits.f32s()?.iter().map(|x| f64::from(*x)).collect();

@@ -19,14 +19,28 @@ use rand_chacha::ChaCha8Rng;
 pub(crate) fn write(folder: &Path, t5: &T5Config, method: &MethodConfig, tasks: &[&str]) -> Run {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let backbone = t5.tensors().into_iter().map(|(name, shape)| {
-        let tensor = tensor(&mut rng, &shape, backbone_init(&name, &shape));
+        let tensor = backbone_tensor(&mut rng, &name, &shape);
         (name, tensor)
     });
     write_backbone(&folder.join("backbone"), t5, &backbone.collect());
+    write_run(folder, t5, method, tasks, &checkpoint(&mut rng, t5, method, tasks))
+}
+
+/// Random numbers for every tensor that `method` trains for `tasks`.
+pub(crate) fn checkpoint(
+    rng: &mut ChaCha8Rng,
+    t5: &T5Config,
+    method: &MethodConfig,
+    tasks: &[&str],
+) -> Tensors {
     let names: Vec<String> = tasks.iter().map(|task| (*task).to_owned()).collect();
     let trainable = method.trainable_tensors(t5, &TaskShape::named(&names)).into_iter();
-    let checkpoint = trainable.map(|t| (t.name, tensor(&mut rng, &t.shape, t.init))).collect();
-    write_run(folder, t5, method, tasks, &checkpoint)
+    trainable.map(|t| (t.name, tensor(rng, &t.shape, t.init))).collect()
+}
+
+/// Random numbers for the tensor `name` of a backbone.
+pub(crate) fn backbone_tensor(rng: &mut ChaCha8Rng, name: &str, shape: &[usize]) -> HostTensor {
+    tensor(rng, shape, backbone_init(name, shape))
 }
 
 /// Writes `runs/random/` under `folder` on the backbone in `backbone/`, with one checkpoint.
@@ -75,9 +89,14 @@ pub(crate) fn write_run(
 
 /// Writes `config.json`, `model.safetensors` and T5's `tokenizer.json`.
 pub(crate) fn write_backbone(folder: &Path, t5: &T5Config, tensors: &Tensors) {
+    write_description(folder, t5);
+    write_tensors(&folder.join("model.safetensors"), tensors).unwrap();
+}
+
+/// Writes all files of a backbone but `model.safetensors`.
+pub(crate) fn write_description(folder: &Path, t5: &T5Config) {
     std::fs::create_dir_all(folder).unwrap();
     std::fs::write(folder.join("config.json"), serde_json::to_string(t5).unwrap()).unwrap();
-    write_tensors(&folder.join("model.safetensors"), tensors).unwrap();
     let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/backbones/t5-nano/tokenizer.json");
     std::fs::copy(tokenizer, folder.join("tokenizer.json")).unwrap();
 }

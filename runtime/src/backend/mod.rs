@@ -156,12 +156,26 @@ impl Backend {
         Ok(graph)
     }
 
-    /// Opens a whole model file.
+    /// Opens a whole model file, for few runs: ONNX Runtime uses the weights where they are mapped, without laying them out
+    /// for its products.
     ///
     /// # Errors
     /// [`BackendError::Open`] with the runtime's reason.
     pub fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError> {
         self.runtime.open_file(path)
+    }
+
+    /// The outputs of a whole model file for each of `passes`, which are its inputs by name. tract runs the file in pieces, one
+    /// after the other, so that it holds the weights of one piece at a time.
+    ///
+    /// # Errors
+    /// [`BackendError::Open`] and [`BackendError::Run`] with the runtime's reason.
+    pub fn run_file(
+        &self,
+        path: &Path,
+        passes: &[Vec<(&str, &Value)>],
+    ) -> Result<Vec<Vec<Value>>, BackendError> {
+        self.runtime.run_file(path, passes)
     }
 }
 

@@ -10,6 +10,10 @@ use hyperloader_onnx::proto::ModelProto;
 use super::error::BackendError;
 use super::graph::Graph;
 use super::options::BackendKind;
+use super::value::Value;
+
+/// The inputs of a run by name.
+pub(super) type Inputs<'a> = Vec<(&'a str, &'a Value)>;
 
 /// A loaded runtime, which opens graphs.
 pub(super) trait Runtime: Send + Sync + fmt::Debug {
@@ -30,6 +34,12 @@ pub(super) trait Runtime: Send + Sync + fmt::Debug {
         weights: Option<&WeightFile>,
     ) -> Result<(Box<dyn Graph>, Option<String>), BackendError>;
 
-    /// Opens a whole model file.
+    /// Opens a whole model file, for few runs.
     fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError>;
+
+    /// The outputs of a whole model file for each of `passes`, its inputs by name.
+    fn run_file(&self, path: &Path, passes: &[Inputs<'_>]) -> Result<Vec<Vec<Value>>, BackendError> {
+        let mut graph = self.open_file(path)?;
+        passes.iter().map(|inputs| graph.run(inputs)).collect()
+    }
 }

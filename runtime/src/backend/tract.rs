@@ -1,11 +1,12 @@
 //! tract, compiled in; runs on the CPU.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use hyperloader_core::device::Device;
 use hyperloader_onnx::proto::ModelProto;
-use hyperloader_onnx::{Bytes, ElementType, WeightFile};
+use hyperloader_onnx::{Bytes, ElementType, Piece, WeightFile, pieces};
 use prost::Message;
 use tract_linalg::multithread::Executor;
 use tract_onnx::prelude::{
@@ -19,10 +20,12 @@ use super::error::{BackendError, Cause};
 use super::graph::Graph;
 use super::options::{BackendKind, BackendOptions};
 use super::panics::{THREADS, caught};
-use super::runtime::Runtime;
+use super::runtime::{Inputs, Runtime};
 use super::value::{Elements, Storage, Value};
 
 const KIND: BackendKind = BackendKind::Tract;
+/// Bytes of the weights that are in memory at a time where a file is run once; tract has up to four copies of them.
+const PIECE: usize = 96 << 20;
 
 /// The settings of tract's plans.
 #[derive(Debug)]
@@ -99,10 +102,40 @@ impl Runtime for Tract {
     }
 
     fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError> {
-        let model = WeightFile::open(path).and_then(|file| file.model());
-        let model = model.map_err(|error| BackendError::Open { kind: KIND, source: error.into() })?;
-        self.open_model(&model)
+        self.open_model(&read(path)?)
     }
+
+    fn run_file(&self, path: &Path, passes: &[Inputs<'_>]) -> Result<Vec<Vec<Value>>, BackendError> {
+        let model = read(path)?;
+        let pieces = pieces(&model, PIECE).map_err(open_error)?;
+        let mut made: Vec<HashMap<String, Value>> = passes.iter().map(|_| HashMap::new()).collect();
+        for Piece { model, inputs, outputs } in pieces {
+            let mut graph = self.open_model(&model)?;
+            for (given, made) in passes.iter().zip(&mut made) {
+                let given =
+                    |name: &str| given.iter().find(|(found, _)| *found == name).map(|(_, value)| *value);
+                let value = |name: &'_ String| Some((name.clone(), given(name).or_else(|| made.get(name))?));
+                let values: Vec<(String, &Value)> = inputs.iter().filter_map(value).collect();
+                let named: Inputs<'_> = values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+                let found = graph.run(&named)?;
+                made.extend(outputs.iter().cloned().zip(found));
+            }
+        }
+        let outputs = || model.graph.iter().flat_map(|graph| &graph.output);
+        let in_order = |mut made: HashMap<String, Value>| {
+            outputs().filter_map(|output| made.remove(&output.name)).collect()
+        };
+        Ok(made.into_iter().map(in_order).collect())
+    }
+}
+
+/// The model in the file `path`.
+fn read(path: &Path) -> Result<ModelProto, BackendError> {
+    WeightFile::open(path).and_then(|file| file.model()).map_err(open_error)
+}
+
+fn open_error(error: impl Into<Cause>) -> BackendError {
+    BackendError::Open { kind: KIND, source: error.into() }
 }
 
 /// Packs constant factors of products once. When tract optimizes, it packs a constant only if nothing else reads it: the

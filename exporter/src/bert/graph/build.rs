@@ -51,15 +51,18 @@ impl<'a> BertParts<'a> {
             let mask = graph.cast(attention_mask, ElementType::F32);
             Padding { bias: padding_bias(graph, mask, MASKED), shares: self.modules.shares(graph, mask) }
         });
+        let hidden = ["batch".into(), "source_len".into(), self.config.hidden_size.into()];
         let mut states = graph.scoped("embeddings", |graph| self.embed(graph, input_ids));
         for layer in 0..self.config.num_hidden_layers {
+            if layer > 0 {
+                graph.declare_value(states, ElementType::F32, &hidden);
+            }
             states = graph.scoped(&format!("layer.{layer}"), |graph| {
                 let states = graph.scoped("attention", |graph| self.attention(graph, layer, states, padding));
                 graph.scoped("output", |graph| self.feed_forward(graph, layer, states, padding))
             });
         }
         let width = self.config.hidden_size;
-        let hidden = ["batch".into(), "source_len".into(), width.into()];
         graph.name_value(states, ENCODER_HIDDEN_STATES, ElementType::F32, &hidden);
         let logits = graph.scoped("classifier", |graph| {
             self.linear(graph, (names::CLASSIFIER, Part::Head), [width, self.tags], states)

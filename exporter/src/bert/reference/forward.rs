@@ -170,7 +170,7 @@ impl<'a> BertReference<'a> {
     }
 
     /// The matrix `name` in the precision of the file, LoRA folded in.
-    fn matrix(&self, name: &str) -> Result<Matrix, ModelError> {
+    fn matrix(&self, name: &str) -> Result<Matrix<'a>, ModelError> {
         Matrix::read(name, self.stored, || match self.form {
             Form::Folded => self.model.tensors().folded_tensor(name),
             Form::UnFolded => self.model.tensors().tensor(name),

@@ -1,13 +1,13 @@
 //! Quantized matrices, multiplied as a file does.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, ArrayRef2, ArrayView1, ArrayView2, Axis, s};
+
+use crate::product::product;
 
 /// The largest magnitude of an integer. -128 is not used, because it has no opposite.
 pub(super) const LIMIT: f32 = 127.0;
 /// Replaces the largest magnitude of tokens that are all zero.
 pub(super) const LEAST: f32 = 1e-30;
-/// Number of rows that are widened to float64 together.
-pub(crate) const ROWS: usize = 4096;
 
 /// A matrix as integers. Rows are output channels: `[out, in]` of a linear map, `[vocab, d_model]` of an embedding.
 #[derive(Debug)]
@@ -42,20 +42,15 @@ impl QuantizedMatrix {
 
     /// `x Wᵀ` of tokens `x` `[tokens, in]`, `[tokens, out]`: each token quantized by its own largest magnitude, as in a
     /// file, but computed in float64.
-    pub(crate) fn product(&self, x: &Array2<f64>) -> Array2<f64> {
-        let mut tokens = x.clone();
+    pub(crate) fn product(&self, x: &ArrayRef2<f64>) -> Array2<f64> {
+        let mut tokens = x.to_owned();
         for mut token in tokens.outer_iter_mut() {
             let most = token.fold(f64::from(LEAST), |most, x| most.max(x.abs()));
             let step = most / f64::from(LIMIT);
             token.mapv_inplace(|x| (x / step).round_ties_even() * step);
         }
-        let channels = self.scales.len();
-        let mut product = Array2::zeros((x.nrows(), channels));
-        for start in (0..channels).step_by(ROWS) {
-            let range = start..channels.min(start + ROWS);
-            let part = tokens.dot(&self.rows(range.clone()).mapv(f64::from).t());
-            product.slice_mut(s![.., range]).assign(&part);
-        }
-        product
+        product(&tokens, self.scales.len(), |rows, mut wide| {
+            wide.zip_mut_with(&self.rows(rows), |wide, x| *wide = f64::from(*x));
+        })
     }
 }

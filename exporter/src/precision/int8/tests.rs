@@ -140,7 +140,8 @@ fn a_quantized_matrix_is_within_half_a_step_of_the_original() {
 #[test]
 fn a_matrix_is_quantized_once_and_freed_after_it_was_written() {
     let quantized = StoredMatrices::new(int8());
-    let read = |name: &str| Matrix::read(name, Some(&quantized), || Ok(tensor(name).into_dyn())).unwrap();
+    let read =
+        |name: &str| Matrix::read(name, Some(&quantized), || Ok(tensor(name).into_dyn().into())).unwrap();
     assert!(matches!(read("linear"), Matrix::Integers(_)));
     assert!(matches!(read("small"), Matrix::Floats(_)));
     let again = || -> Result<HostTensor, _> { panic!("read again") };
@@ -169,7 +170,8 @@ fn both_runtimes_multiply_as_the_reference_model_does_and_each_token_by_itself()
     let ids = [0, 149, 3, 3, 77];
     let folder = tempfile::tempdir().unwrap();
     let quantized = StoredMatrices::new(int8());
-    let matrix = |name: &str| Matrix::read(name, Some(&quantized), || Ok(tensor(name).into_dyn())).unwrap();
+    let matrix =
+        |name: &str| Matrix::read(name, Some(&quantized), || Ok(tensor(name).into_dyn().into())).unwrap();
     for opset in [Opset::V17, Opset::V18] {
         for kind in [BackendKind::Ort, BackendKind::Tract] {
             let mut graph = opened(opset, kind, folder.path());

@@ -96,6 +96,7 @@ impl<'a> T5Parts<'a> {
                 let states = self.self_attention(graph, place, states, bias);
                 self.feed_forward(graph, place, states, None)
             });
+            graph.declare_value(states, ElementType::F32, &self.hidden("source_len"));
         }
         self.rms_norm(graph, "final_layer_norm", &names::final_norm(Stack::Encoder), states)
     }
@@ -131,6 +132,7 @@ impl<'a> T5Parts<'a> {
                 let states = self.cross_attention(graph, block, states, source.encoded, cross_bias);
                 self.feed_forward(graph, place, states, source.generated.get(block))
             });
+            graph.declare_value(states, ElementType::F32, &self.hidden("target_len"));
         }
         self.rms_norm(graph, "final_layer_norm", &names::final_norm(Stack::Decoder), states)
     }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::weights::tensors::HostTensor;
 use hyperloader_onnx::Value;
-use ndarray::{ArrayD, Ix2, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, Ix2, IxDyn};
 
 use super::parts::T5Parts;
 use crate::error::ModelError;
@@ -34,7 +34,7 @@ impl<'a> T5Parts<'a> {
         let dims = [self.config.num_heads, distances.clone().count()];
         let (config, tensors, source) = (self.config, self.tensors, name.clone());
         let table = Source::on_demand(Part::PositionTables, Layout::Same, move || {
-            by_distance(config, stack, kind, &source, &tensors.folded_tensor(&source)?)
+            by_distance(config, stack, kind, &source, tensors.folded_tensor(&source)?.view())
         });
         let table = declare(graph, &name, &dims, table);
         let (first, last) = (graph.i64(*distances.start()), graph.i64(*distances.end()));
@@ -66,7 +66,7 @@ fn by_distance(
     stack: Stack,
     kind: Attention,
     name: &str,
-    table: &HostTensor,
+    table: ArrayViewD<'_, f32>,
 ) -> Result<HostTensor, ModelError> {
     let expected = vec![config.relative_attention_num_buckets, config.num_heads];
     let found = table.shape().to_vec();
@@ -75,7 +75,7 @@ fn by_distance(
     if found != expected {
         return Err(misshapen());
     }
-    let table = table.view().into_dimensionality::<Ix2>().map_err(|_| misshapen())?;
+    let table = table.into_dimensionality::<Ix2>().map_err(|_| misshapen())?;
     let (distances, bidirectional) = (distances(config, stack, kind), bidirectional(stack, kind));
     let (first, columns) = (*distances.start(), distances.count());
     Ok(ArrayD::from_shape_fn(IxDyn(&[config.num_heads, columns]), |at| {

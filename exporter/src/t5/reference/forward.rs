@@ -1,13 +1,16 @@
 //! The forward pass.
 
+use std::ops::Range;
+
 use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::weights::task::{BlockWeights, Lora};
 use hyperloader_core::weights::tensors::HostTensor;
-use ndarray::{Array2, Array3, ArrayView1, Axis, Ix1, Ix2, s};
+use ndarray::{Array2, Array3, ArrayRef2, Axis, Ix1, Ix2, s};
 
 use super::generate::{GeneratedAdapter, generate};
+use super::kept::{Kept, KeysAndValues};
 use super::states::States;
-use crate::arithmetic::{activate, argmax, rms_norm, softmax};
+use crate::arithmetic::{activate, rms_norm, softmax};
 use crate::error::ModelError;
 use crate::fold::Form;
 use crate::precision::matrices::{Matrix, StoredMatrices};
@@ -23,20 +26,31 @@ const MASKED: f64 = -1e9;
 #[derive(Debug, Clone, Copy)]
 pub struct Reference<'a> {
     model: &'a T5Model,
-    form: Form,
+    forms: Forms,
     /// The large matrices in the precision of a file.
     stored: Option<&'a StoredMatrices>,
 }
 
+/// Where LoRA is computed.
+#[derive(Debug, Clone, Copy)]
+enum Forms {
+    /// In the same way for all sentences.
+    One(Form),
+    /// As in training for the first half of the sentences, folded for the second half.
+    Both,
+}
+
 /// A stack, and the inputs of its attentions besides states and weights.
-struct Pass<'a> {
+pub(super) struct Pass<'a> {
     stack: Stack,
     /// Bias of self-attention.
     self_bias: ScoreBias,
     /// The encoder's output and the bias of cross-attention; only in the decoder.
     cross: Option<(&'a States, ScoreBias)>,
     /// Generated adapters of the feed-forward layers, by block and then by sentence; empty without a generator.
-    generated: Vec<Vec<GeneratedAdapter>>,
+    generated: &'a [Vec<GeneratedAdapter>],
+    /// Keys and values of earlier passes, to which this pass adds its own; `None` if nothing is kept.
+    kept: Option<&'a mut Kept>,
 }
 
 /// Added to the scores of all attentions of one kind.
@@ -50,12 +64,18 @@ struct ScoreBias {
 impl<'a> Reference<'a> {
     /// The reference model of `model` in one of its forms.
     pub fn new(model: &'a T5Model, form: Form) -> Self {
-        Self { model, form, stored: None }
+        Self { model, forms: Forms::One(form), stored: None }
+    }
+
+    /// The un-folded and the folded model at once: the first half of each batch is computed by the former, the second half
+    /// by the latter. Matrices without LoRA, nearly all, are then read and widened once for both.
+    pub(crate) fn both(model: &'a T5Model) -> Self {
+        Self { model, forms: Forms::Both, stored: None }
     }
 
     /// The reference model of a file of the precision of `stored`: folded, with the large matrices in that precision.
     pub(crate) fn in_precision(model: &'a T5Model, stored: &'a StoredMatrices) -> Self {
-        Self { model, form: Form::Folded, stored: Some(stored) }
+        Self { model, forms: Forms::One(Form::Folded), stored: Some(stored) }
     }
 
     /// The encoder's output after its final norm, `[batch * source_len, d_model]`, for `input_ids` and `attention_mask`
@@ -71,11 +91,11 @@ impl<'a> Reference<'a> {
         self.check_mask(attention_mask, input_ids.dim())?;
         let length = input_ids.ncols();
         let self_bias = ScoreBias {
-            position: self.position_bias(Stack::Encoder, Attention::SelfAttention, length, length)?,
+            position: self.position_bias(Stack::Encoder, Attention::SelfAttention, 0..length, length)?,
             mask: padding_mask(attention_mask, length),
         };
-        let pass = Pass { stack: Stack::Encoder, self_bias, cross: None, generated: vec![] };
-        self.run(&pass, input_ids)
+        let pass = Pass { stack: Stack::Encoder, self_bias, cross: None, generated: &[], kept: None };
+        self.run(pass, input_ids)
     }
 
     /// The logits `[batch * target_len, vocab_size]` after each of `decoder_input_ids` `[batch, target_len]`, given the
@@ -90,51 +110,9 @@ impl<'a> Reference<'a> {
         attention_mask: &Array2<i64>,
         decoder_input_ids: &Array2<i64>,
     ) -> Result<States, ModelError> {
-        self.head(self.decoder_states(encoded, attention_mask, decoder_input_ids)?)
-    }
-
-    /// Greedy decoding over the whole vocabulary: `[batch, <= max_len]`, the start token first, padding after `</s>`.
-    /// Of equal logits the first is chosen.
-    ///
-    /// # Errors
-    /// As [`Reference::encode`].
-    pub fn greedy(
-        &self,
-        encoded: &States,
-        attention_mask: &Array2<i64>,
-        max_len: usize,
-    ) -> Result<Array2<i64>, ModelError> {
-        let config = self.config();
-        let (eos, pad) = (config.eos_token_id, config.pad_token_id);
-        let batch = attention_mask.nrows();
-        let mut ids = Array2::from_elem((batch, 1), config.decoder_start_token_id);
-        while ids.ncols() < max_len {
-            let states = self.decoder_states(encoded, attention_mask, &ids)?;
-            let logits = self.head(states.last_positions())?;
-            let mut next = Array2::from_elem((batch, 1), pad);
-            for ((logits, ids), next) in logits.rows.outer_iter().zip(ids.outer_iter()).zip(&mut next) {
-                if !ended(&ids, eos) {
-                    *next = argmax(&logits) as i64;
-                }
-            }
-            ids = ndarray::concatenate![Axis(1), ids, next];
-            if ids.outer_iter().all(|ids| ended(&ids, eos)) {
-                break;
-            }
-        }
-        Ok(ids)
-    }
-
-    /// The decoder's output after its final norm, `[batch * target_len, d_model]`.
-    fn decoder_states(
-        &self,
-        encoded: &States,
-        attention_mask: &Array2<i64>,
-        decoder_input_ids: &Array2<i64>,
-    ) -> Result<States, ModelError> {
         let (batch, length) = decoder_input_ids.dim();
         self.check_mask(attention_mask, (batch, encoded.length))?;
-        let bias = |kind, keys| self.position_bias(Stack::Decoder, kind, length, keys);
+        let bias = |kind, keys| self.position_bias(Stack::Decoder, kind, 0..length, keys);
         let self_bias = ScoreBias {
             position: bias(Attention::SelfAttention, length)?,
             mask: Array3::from_shape_fn(
@@ -148,15 +126,57 @@ impl<'a> Reference<'a> {
             position: bias(Attention::CrossAttention, encoded.length)?,
             mask: padding_mask(attention_mask, length),
         };
-        let generated = match &self.model.weights().generator {
-            Some(generator) => generate(generator, encoded, attention_mask)?.adapters,
-            None => vec![],
+        let generated = self.generated(encoded, attention_mask)?;
+        let pass = Pass {
+            stack: Stack::Decoder,
+            self_bias,
+            cross: Some((encoded, cross)),
+            generated: generated.as_slice(),
+            kept: None,
         };
-        let pass = Pass { stack: Stack::Decoder, self_bias, cross: Some((encoded, cross)), generated };
-        self.run(&pass, decoder_input_ids)
+        self.head(self.run(pass, decoder_input_ids)?)
     }
 
-    fn config(&self) -> &'a T5Config {
+    /// The logits `[batch, vocab_size]` after `ids`, each at position `kept.length` of its sentence, given the keys and values
+    /// `kept` of the ids before them, to which theirs are added.
+    pub(super) fn decode_next(
+        &self,
+        encoded: &States,
+        attention_mask: &Array2<i64>,
+        ids: &Array2<i64>,
+        generated: &[Vec<GeneratedAdapter>],
+        kept: &mut Kept,
+    ) -> Result<Array2<f64>, ModelError> {
+        let (batch, position) = (ids.nrows(), kept.length);
+        self.check_mask(attention_mask, (batch, encoded.length))?;
+        let bias = |kind, keys| self.position_bias(Stack::Decoder, kind, position..position + 1, keys);
+        let self_bias = ScoreBias {
+            position: bias(Attention::SelfAttention, position + 1)?,
+            mask: Array3::zeros((batch, 1, position + 1)),
+        };
+        let cross = ScoreBias {
+            position: bias(Attention::CrossAttention, encoded.length)?,
+            mask: padding_mask(attention_mask, 1),
+        };
+        kept.length += 1;
+        let cross = Some((encoded, cross));
+        let pass = Pass { stack: Stack::Decoder, self_bias, cross, generated, kept: Some(kept) };
+        Ok(self.head(self.run(pass, ids)?)?.into_rows())
+    }
+
+    /// The generated adapters of all sentences, by block and then by sentence; empty without a generator.
+    pub(super) fn generated(
+        &self,
+        encoded: &States,
+        attention_mask: &Array2<i64>,
+    ) -> Result<Vec<Vec<GeneratedAdapter>>, ModelError> {
+        match &self.model.weights().generator {
+            Some(generator) => Ok(generate(generator, encoded, attention_mask)?.adapters),
+            None => Ok(vec![]),
+        }
+    }
+
+    pub(super) fn config(&self) -> &'a T5Config {
         self.model.config()
     }
 
@@ -168,15 +188,15 @@ impl<'a> Reference<'a> {
     }
 
     /// Runs all blocks of a stack and its final norm on `ids` `[batch, length]`.
-    fn run(&self, pass: &Pass<'_>, ids: &Array2<i64>) -> Result<States, ModelError> {
+    fn run(&self, mut pass: Pass<'_>, ids: &Array2<i64>) -> Result<States, ModelError> {
         let stack = pass.stack;
         let mut x = self.embed(ids)?;
         for (block, weights) in self.model.weights().blocks(stack).iter().enumerate() {
-            self.attention_layer(pass, block, Attention::SelfAttention, weights, &mut x)?;
+            self.attention_layer(&mut pass, block, Attention::SelfAttention, weights, &mut x)?;
             if pass.cross.is_some() {
-                self.attention_layer(pass, block, Attention::CrossAttention, weights, &mut x)?;
+                self.attention_layer(&mut pass, block, Attention::CrossAttention, weights, &mut x)?;
             }
-            self.feed_forward_layer(pass, block, weights, &mut x)?;
+            self.feed_forward_layer(&pass, block, weights, &mut x)?;
         }
         self.norm(&mut x.rows, &names::final_norm(stack))?;
         Ok(x)
@@ -198,7 +218,7 @@ impl<'a> Reference<'a> {
     /// `x + attention(norm(x))`, with the adapter where there is one. Cross-attention has none.
     fn attention_layer(
         &self,
-        pass: &Pass<'_>,
+        pass: &mut Pass<'_>,
         block: usize,
         kind: Attention,
         weights: &BlockWeights<HostTensor>,
@@ -213,9 +233,16 @@ impl<'a> Reference<'a> {
         let name = |part| names::attention(pass.stack, block, kind, part);
         let lora = weights.attention(kind);
         let q = self.linear(&normed.rows, &name("q"), lora.q.as_ref())?;
-        let k = self.linear(&memory.rows, &name("k"), None)?;
-        let v = self.linear(&memory.rows, &name("v"), lora.v.as_ref())?;
-        let mixed = self.attend(&q, &k, &v, bias);
+        let new = || -> Result<KeysAndValues, ModelError> {
+            let keys = self.linear(&memory.rows, &name("k"), None)?;
+            Ok(KeysAndValues { keys, values: self.linear(&memory.rows, &name("v"), lora.v.as_ref())? })
+        };
+        let KeysAndValues { keys, values } = match (&mut pass.kept, kind) {
+            (None, _) => &new()?,
+            (Some(kept), Attention::SelfAttention) => kept.add(block, new()?, memory.length),
+            (Some(kept), Attention::CrossAttention) => kept.memory(block, new)?,
+        };
+        let mixed = self.attend(&q, keys, values, bias);
         let y = self.linear(&mixed, &name("o"), None)?;
         join(&mut x.rows, y, adapter)
     }
@@ -276,16 +303,17 @@ impl<'a> Reference<'a> {
     fn head(&self, x: States) -> Result<States, ModelError> {
         let scaled = x.rows * self.config().head_scale();
         let rows = self.matrix(self.config().head_name())?.product(&scaled);
-        Ok(States { rows, length: x.length })
+        // The rows of logits are compared one by one.
+        Ok(States { rows: rows.as_standard_layout().into_owned(), length: x.length })
     }
 
     /// The matrix `name` in the precision of the file, LoRA folded in.
-    fn matrix(&self, name: &str) -> Result<Matrix, ModelError> {
-        Matrix::read(name, self.stored, || self.model.folded_tensor(name))
+    fn matrix(&self, name: &str) -> Result<Matrix<'a>, ModelError> {
+        Matrix::read(name, self.stored, || self.model.tensors().folded_tensor(name))
     }
 
     fn norm(&self, x: &mut Array2<f64>, name: &str) -> Result<(), ModelError> {
-        let gamma = wide::<Ix1>(name, &self.model.tensor(name)?)?;
+        let gamma = wide::<Ix1>(name, &self.model.tensors().tensor(name)?)?;
         rms_norm(x, &gamma.view(), self.config().layer_norm_epsilon);
         Ok(())
     }
@@ -297,10 +325,28 @@ impl<'a> Reference<'a> {
         name: &str,
         lora: Option<&Lora<HostTensor>>,
     ) -> Result<Array2<f64>, ModelError> {
-        if self.form == Form::Folded {
-            return Ok(self.matrix(name)?.product(x));
+        match self.forms {
+            Forms::One(Form::Folded) => Ok(self.matrix(name)?.product(x)),
+            Forms::One(Form::UnFolded) => self.un_folded(x, name, lora),
+            Forms::Both if lora.is_none() && !self.model.tensors().is_updated(name) => {
+                Ok(self.matrix(name)?.product(x))
+            }
+            Forms::Both => {
+                let (first, second) = x.view().split_at(Axis(0), x.nrows() / 2);
+                let first = self.un_folded(&first, name, lora)?;
+                Ok(ndarray::concatenate![Axis(0), first, self.matrix(name)?.product(&second)])
+            }
         }
-        let y = x.dot(&wide::<Ix2>(name, &self.model.tensor(name)?)?.t());
+    }
+
+    /// `x Wᵀ`, with the LoRA pair computed separately, as in training.
+    fn un_folded(
+        &self,
+        x: &ArrayRef2<f64>,
+        name: &str,
+        lora: Option<&Lora<HostTensor>>,
+    ) -> Result<Array2<f64>, ModelError> {
+        let y = Matrix::read(name, None, || self.model.tensors().tensor(name))?.product(x);
         let Some(lora) = lora else {
             return Ok(y);
         };
@@ -309,32 +355,28 @@ impl<'a> Reference<'a> {
         Ok(y + x.dot(&a.t()).dot(&b.t()) * lora.scale)
     }
 
-    /// The relative position bias of a kind of attention, `[heads, queries, keys]`; zero if it has no table.
+    /// The relative position bias of a kind of attention, `[heads, queries, keys]`, for queries at these positions and keys from
+    /// position 0; zero if it has no table.
     fn position_bias(
         &self,
         stack: Stack,
         kind: Attention,
-        queries: usize,
+        queries: Range<usize>,
         keys: usize,
     ) -> Result<Array3<f64>, ModelError> {
         let config = self.config();
-        let shape = (config.num_heads, queries, keys);
+        let shape = (config.num_heads, queries.len(), keys);
         if kind == Attention::CrossAttention && !config.cross_attention_relative_bias {
             return Ok(Array3::zeros(shape));
         }
         let name = names::relative_bias(stack, kind);
-        let table = wide::<Ix2>(&name, &self.model.tensor(&name)?)?;
+        let table = wide::<Ix2>(&name, &self.model.tensors().tensor(&name)?)?;
         let bidirectional = (stack, kind) != (Stack::Decoder, Attention::SelfAttention);
         Ok(Array3::from_shape_fn(shape, |(head, query, key)| {
-            let bucket = config.bucket(key as i64 - query as i64, bidirectional);
+            let bucket = config.bucket(key as i64 - (queries.start + query) as i64, bidirectional);
             table[[bucket, head]]
         }))
     }
-}
-
-/// Whether `</s>` follows the start token.
-fn ended(ids: &ArrayView1<'_, i64>, eos: i64) -> bool {
-    ids.iter().skip(1).any(|id| *id == eos)
 }
 
 /// 0 for tokens and [`MASKED`] for padding, `[batch, queries, keys]`, from an attention mask `[batch, keys]`.

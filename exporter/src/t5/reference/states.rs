@@ -1,6 +1,6 @@
 //! Hidden states of a batch.
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2, Axis, s};
 
 /// Vectors for every position of every sentence of a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,16 +17,15 @@ impl States {
         self.rows
     }
 
+    /// The first or the second half of the sentences.
+    pub(crate) fn half(&self, second: bool) -> Self {
+        let (first, rest) = self.rows.view().split_at(Axis(0), self.rows.nrows() / 2);
+        Self { rows: if second { rest } else { first }.to_owned(), length: self.length }
+    }
+
     /// The states of sentence `index`, `[length, width]`.
     pub fn sentence(&self, index: usize) -> ArrayView2<'_, f64> {
         let start = index * self.length;
         self.rows.slice(s![start..start + self.length, ..])
-    }
-
-    /// The last position of every sentence, as sentences of length 1.
-    pub(super) fn last_positions(&self) -> Self {
-        let step = self.length.max(1);
-        let rows = self.rows.slice(s![(step - 1)..;step, ..]).to_owned();
-        Self { rows, length: 1 }
     }
 }

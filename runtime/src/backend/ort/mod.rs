@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyperloader_core::device::Device;
-use hyperloader_onnx::WeightFile;
 use hyperloader_onnx::proto::ModelProto;
+use hyperloader_onnx::{ReadError, WeightFile};
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -43,6 +43,8 @@ pub(super) const TESTED_WITH: (u32, u32) = (1, 31);
 const STOP_SPINNING: &str = "session.force_spinning_stop";
 /// Key of the folder of the weights' file, for a model in memory.
 const EXTERNAL_FOLDER: &str = "session.model_external_initializers_file_folder_path";
+/// Key of a setting: weights are not laid out for products, which takes time and a second copy of them.
+const NO_PREPACKING: &str = "session.disable_prepacking";
 /// How often a cache entry is written anew: another process may remove it before it is opened.
 const ATTEMPTS: usize = 2;
 
@@ -200,7 +202,16 @@ impl Runtime for Ort {
     }
 
     fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError> {
-        OrtGraph::boxed(self.session_builder()?.commit_from_file(path))
+        let read = |error: ReadError| BackendError::Open { kind: KIND, source: error.into() };
+        let file = WeightFile::open(path).map_err(read)?;
+        let session = match file.refer(&file.model().map_err(read)?) {
+            Some((graph, folder)) => {
+                let builder = self.referring(&folder)?.with_config_entry(NO_PREPACKING, "1");
+                builder.map_err(open_error)?.commit_from_memory(&graph.encode_to_vec())
+            }
+            None => self.session_builder()?.commit_from_file(path),
+        };
+        OrtGraph::boxed(session)
     }
 }
 

@@ -1,0 +1,152 @@
+//! A model in pieces that run one after the other, so that a runtime holds the weights of one piece at a time.
+//!
+//! A model is cut at values that have a type. The others that are needed on both sides, such as the bias of an attention,
+//! are computed again in each piece if that takes few weights.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Range;
+
+use crate::extract::{ExtractError, extract};
+use crate::proto::{GraphProto, ModelProto, NodeProto};
+
+/// The weights that are read again in a piece take at most this part of a piece.
+const AGAIN: usize = 8;
+
+/// A part of a model. Run in order, the pieces of a model compute what the model computes.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// The part as a model of its own. Its weights share the bytes of the whole model's.
+    pub model: ModelProto,
+    /// Inputs of the model, and outputs of earlier pieces.
+    pub inputs: Vec<String>,
+    /// Outputs of the model, and inputs of later pieces.
+    pub outputs: Vec<String>,
+}
+
+/// Cuts `model` into pieces whose weights take little more than `bytes`, as far as there are values to cut it at.
+///
+/// # Errors
+/// Returns [`ExtractError`] if the model contains no graph, or a node contains one.
+pub fn pieces(model: &ModelProto, bytes: usize) -> Result<Vec<Piece>, ExtractError> {
+    let graph = model.graph.as_ref().ok_or(ExtractError::NoGraph)?;
+    let flow = Flow::of(graph);
+    let ranges = flow.cuts(bytes);
+    let inputs: Vec<BTreeSet<&str>> = ranges.iter().map(|nodes| flow.reads(nodes.clone()).given).collect();
+    let piece = |(place, nodes): (usize, &Range<usize>)| {
+        let later: HashSet<&str> = inputs[place + 1..].iter().flatten().copied().collect();
+        let is_read =
+            |name: &&str| later.contains(name) || graph.output.iter().any(|output| output.name == **name);
+        let made = flow.nodes[nodes.clone()].iter().flat_map(|node| &node.output).map(String::as_str);
+        let outputs: Vec<&str> = made.filter(is_read).collect();
+        let inputs: Vec<&str> = inputs[place].iter().copied().collect();
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Ok(Piece {
+            model: extract(model, &inputs, &outputs)?,
+            inputs: owned(&inputs),
+            outputs: owned(&outputs),
+        })
+    };
+    ranges.iter().enumerate().map(piece).collect()
+}
+
+/// How values pass through a graph.
+struct Flow<'a> {
+    /// The nodes that depend on an input of the graph, in order.
+    nodes: Vec<&'a NodeProto>,
+    /// The node that computes each value, and its place in `nodes`; `None` for the value of a constant.
+    made: HashMap<&'a str, (&'a NodeProto, Option<usize>)>,
+    /// The place in `nodes` of the last node that reads each value.
+    last_read: HashMap<&'a str, usize>,
+    /// Names of the inputs of the graph, and of its inner values that have a type.
+    typed: HashSet<&'a str>,
+    /// Bytes of each weight.
+    sizes: HashMap<&'a str, usize>,
+}
+
+/// The values that some nodes read.
+#[derive(Default)]
+struct Reads<'a> {
+    /// Typed values from earlier nodes, and inputs of the graph.
+    given: BTreeSet<&'a str>,
+    /// Weights, and values that are computed from them and from `given`.
+    others: HashSet<&'a str>,
+}
+
+impl<'a> Flow<'a> {
+    fn of(graph: &'a GraphProto) -> Self {
+        let names = |values: &'a [_]| {
+            values.iter().map(|value: &'a crate::proto::ValueInfoProto| value.name.as_str())
+        };
+        let mut flowing: HashSet<&str> = names(&graph.input).collect();
+        let typed = names(&graph.input).chain(names(&graph.value_info)).collect();
+        let sizes = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor.raw_data.len()));
+        let (mut nodes, mut made, mut last_read) = (Vec::new(), HashMap::new(), HashMap::new());
+        for node in &graph.node {
+            let outputs = node.output.iter().map(String::as_str);
+            let is_constant = !node.input.iter().any(|input| flowing.contains(input.as_str()));
+            let place = (!is_constant).then_some(nodes.len());
+            made.extend(outputs.clone().map(|name| (name, (node, place))));
+            if let Some(place) = place {
+                nodes.push(node);
+                last_read.extend(node.input.iter().map(|name| (name.as_str(), place)));
+                flowing.extend(outputs);
+            }
+        }
+        Self { nodes, made, last_read, typed, sizes: sizes.collect() }
+    }
+
+    /// The nodes of each piece.
+    fn cuts(&self, bytes: usize) -> Vec<Range<usize>> {
+        let (mut pieces, mut start) = (Vec::new(), 0);
+        let (mut weights, mut untyped) = (HashSet::new(), HashSet::new());
+        for (place, node) in self.nodes.iter().enumerate() {
+            let constants = node.input.iter().map(String::as_str);
+            weights.extend(self.behind(constants.filter(|name| self.place(name).is_none()), place).others);
+            untyped.extend(node.output.iter().map(String::as_str).filter(|name| !self.typed.contains(name)));
+            untyped.retain(|name| self.last_read.get(name).is_some_and(|last| *last > place));
+            let again = || self.size(&self.behind(untyped.iter().copied(), place + 1).others);
+            if self.size(&weights) >= bytes && again() <= bytes / AGAIN {
+                pieces.push(start..place + 1);
+                (start, weights) = (place + 1, HashSet::new());
+            }
+        }
+        if start < self.nodes.len() {
+            pieces.push(start..self.nodes.len());
+        }
+        pieces
+    }
+
+    /// What the nodes of a piece read.
+    fn reads(&self, nodes: Range<usize>) -> Reads<'a> {
+        let inputs = self.nodes[nodes.clone()].iter().flat_map(|node| &node.input).map(String::as_str);
+        self.behind(inputs, nodes.start)
+    }
+
+    /// What `names` are computed from in a piece that begins at the node `start`.
+    fn behind(&self, names: impl Iterator<Item = &'a str>, start: usize) -> Reads<'a> {
+        let mut reads = Reads::default();
+        let mut open: Vec<&str> = names.collect();
+        while let Some(name) = open.pop() {
+            let is_earlier = self.place(name).is_none_or(|place| place < start);
+            let is_constant =
+                self.made.get(name).map_or_else(|| self.sizes.contains_key(name), |made| made.1.is_none());
+            if self.typed.contains(name) && is_earlier && !is_constant {
+                reads.given.insert(name);
+            } else if reads.others.insert(name)
+                && let Some((node, _)) = self.made.get(name)
+            {
+                open.extend(node.input.iter().map(String::as_str));
+            }
+        }
+        reads
+    }
+
+    /// The place of the node that computes `name`; `None` if it is an input, a weight or a constant.
+    fn place(&self, name: &str) -> Option<usize> {
+        self.made.get(name).and_then(|made| made.1)
+    }
+
+    fn size(&self, names: &HashSet<&str>) -> usize {
+        names.iter().filter_map(|name| self.sizes.get(name)).sum()
+    }
+}

@@ -63,6 +63,7 @@ fn configuration(backbone: &T5Backbone, data: &Path) -> Result<Config> {
     Ok(Config {
         preset: None,
         runs: PathBuf::new(),
+        streams: None,
         name: None,
         seed: SEED,
         backbone: BackboneConfig { path: Some(backbone.folder().to_owned()), ..BackboneConfig::default() },

@@ -80,7 +80,7 @@ fn a_matrix_that_is_kept_is_float32_in_the_file_and_in_the_reference_model() {
     let types: Vec<_> = built(&storage).weights.iter().map(|weight| weight.element_type).collect();
     assert_eq!(types, [ElementType::F32, ElementType::F16]);
     let stored = StoredMatrices::new(storage);
-    let read = Matrix::read("linear", Some(&stored), || Ok(tensor("linear").into_dyn())).unwrap();
+    let read = Matrix::read("linear", Some(&stored), || Ok(tensor("linear").into_dyn().into())).unwrap();
     assert_eq!(read.row(3), tensor("linear").row(3));
 }
 
@@ -92,7 +92,7 @@ fn both_runtimes_compute_what_the_reference_model_does() {
     for precision in EXPANDED {
         let storage = Storage::from(precision);
         let stored = StoredMatrices::new(storage.clone());
-        let matrix = |name: &str| Matrix::read(name, Some(&stored), || Ok(tensor(name).into_dyn())).unwrap();
+        let matrix = |name: &str| Matrix::read(name, Some(&stored), || Ok(tensor(name).into_dyn().into())).unwrap();
         let wide = x.mapv(f64::from);
         let mut rows = Array2::zeros((5, WIDTH));
         for (mut row, id) in rows.outer_iter_mut().zip(ids) {
@@ -128,7 +128,7 @@ fn elements_beyond_the_range_of_float16_are_refused_by_name() {
     values[(3, 5)] = 7e4;
     for (precision, refused) in [(Precision::F16, true), (Precision::Bf16, false), (Precision::Int4, false)] {
         let stored = StoredMatrices::new(precision.into());
-        let read = Matrix::read("shared.weight", Some(&stored), || Ok(values.clone().into_dyn()));
+        let read = Matrix::read("shared.weight", Some(&stored), || Ok(values.clone().into_dyn().into()));
         match read {
             Err(ModelError::Range { name }) => assert!(refused && name == "shared.weight"),
             Err(error) => panic!("{error}"),

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyperloader_core::device::Device;
+use hyperloader_onnx::WeightFile;
 use hyperloader_onnx::proto::ModelProto;
-use hyperloader_onnx::{ReadError, WeightFile};
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -202,14 +202,14 @@ impl Runtime for Ort {
     }
 
     fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError> {
-        let read = |error: ReadError| BackendError::Open { kind: KIND, source: error.into() };
-        let file = WeightFile::open(path).map_err(read)?;
-        let session = match file.refer(&file.model().map_err(read)?) {
-            Some((graph, folder)) => {
+        // A file that is no tagger's, which our reader may refuse, is read by ONNX Runtime alone.
+        let referring = WeightFile::open(path).and_then(|file| Ok(file.refer(&file.model()?)));
+        let session = match referring {
+            Ok(Some((graph, folder))) => {
                 let builder = self.referring(&folder)?.with_config_entry(NO_PREPACKING, "1");
                 builder.map_err(open_error)?.commit_from_memory(&graph.encode_to_vec())
             }
-            None => self.session_builder()?.commit_from_file(path),
+            _ => self.session_builder()?.commit_from_file(path),
         };
         OrtGraph::boxed(session)
     }

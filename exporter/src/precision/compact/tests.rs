@@ -92,7 +92,8 @@ fn both_runtimes_compute_what_the_reference_model_does() {
     for precision in EXPANDED {
         let storage = Storage::from(precision);
         let stored = StoredMatrices::new(storage.clone());
-        let matrix = |name: &str| Matrix::read(name, Some(&stored), || Ok(tensor(name).into_dyn().into())).unwrap();
+        let matrix =
+            |name: &str| Matrix::read(name, Some(&stored), || Ok(tensor(name).into_dyn().into())).unwrap();
         let wide = x.mapv(f64::from);
         let mut rows = Array2::zeros((5, WIDTH));
         for (mut row, id) in rows.outer_iter_mut().zip(ids) {

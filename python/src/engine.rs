@@ -13,6 +13,9 @@ use crate::options::Options;
 use crate::tagging::{Answer, Work};
 use crate::{errors, forks, results};
 
+/// Batches for each of several workers in a slice. A worker whose batches are done early waits for the end of the slice.
+const SHARED_BATCHES: usize = 4;
+
 /// An open tagger. Threads may share it; a process that is forked may not use it.
 #[pyclass(frozen, module = "hyperloader._hyperloader")]
 pub(crate) struct Engine {
@@ -20,7 +23,7 @@ pub(crate) struct Engine {
     tagger: Option<Arc<Tagger>>,
     /// Why it runs otherwise than by default.
     notice: Option<String>,
-    /// The number of sentences that fill a batch of each worker.
+    /// Most sentences that are tagged after an interruption.
     slice: usize,
     /// The process that opened it.
     process: u32,
@@ -41,7 +44,8 @@ impl Engine {
         }
         let opened = py.detach(|| open(File { path: &path, task: task.as_deref() }, &options, library));
         let Opened { tagger, notice } = opened.map_err(|error| errors::of_open(&error))?;
-        let slice = options.batch_size.saturating_mul(options.workers);
+        let batches = if options.workers > 1 { SHARED_BATCHES } else { 1 };
+        let slice = options.batch_size.saturating_mul(options.workers).saturating_mul(batches);
         Ok(Self { tagger: Some(Arc::new(tagger)), notice, slice, process: std::process::id() })
     }
 

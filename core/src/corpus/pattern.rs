@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
 
-use super::error::CorpusError;
 use crate::files::{FileError, check_regular, folder_of};
 
-/// A pattern of file names stands for no files.
+/// A pattern of file names stands for no files, or for files that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PatternError {
     /// No file matches.
@@ -53,6 +52,9 @@ pub enum PatternError {
         /// The first names, with a replacement character for each byte that is not UTF-8.
         names: String,
     },
+    /// The folder or a file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// The most names in a message.
@@ -79,13 +81,13 @@ pub(super) fn is_pattern(path: &Path) -> bool {
 ///
 /// # Errors
 /// If the folder cannot be read, no file matches, the name of a match is not UTF-8, or `path` or a match is not a regular file.
-pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, CorpusError> {
+pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, PatternError> {
     let files = if is_pattern(path) { matches(path)? } else { vec![path.to_owned()] };
     files.iter().try_for_each(|file| check_regular(file))?;
     Ok(files)
 }
 
-fn matches(path: &Path) -> Result<Vec<PathBuf>, CorpusError> {
+fn matches(path: &Path) -> Result<Vec<PathBuf>, PatternError> {
     let pattern = parsed(path)?;
     let folder = folder_of(path);
     let failed = |error| FileError::new("read", folder, error);
@@ -99,8 +101,8 @@ fn matches(path: &Path) -> Result<Vec<PathBuf>, CorpusError> {
     names.sort();
     check_utf8(path, &names)?;
     match names.is_empty() {
-        true if has_set(path) => Err(PatternError::NoMatchOfSet(path.to_owned()).into()),
-        true => Err(PatternError::NoMatch(path.to_owned()).into()),
+        true if has_set(path) => Err(PatternError::NoMatchOfSet(path.to_owned())),
+        true => Err(PatternError::NoMatch(path.to_owned())),
         false => Ok(names.into_iter().map(|name| path.with_file_name(name)).collect()),
     }
 }

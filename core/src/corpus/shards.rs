@@ -54,7 +54,7 @@ pub(super) fn files(path: &Path, given: Option<Layout>) -> Result<Vec<PathBuf>, 
     match given {
         // Its folder is not a regular file, which would be the error otherwise.
         Some(layout @ Layout::SeqInOut) => Err(CorpusError::NoStream(layout.name())),
-        _ => pattern::files(path),
+        _ => Ok(pattern::files(path)?),
     }
 }
 

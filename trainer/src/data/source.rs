@@ -11,7 +11,6 @@ use super::coding::Coding;
 use super::encoder::{Counts, Encoder, Purpose};
 use super::error::DataError;
 use super::example::Example;
-use super::task::TaskData;
 use crate::config::Config;
 
 /// The corpus of a task, and what its examples depend on.
@@ -63,16 +62,6 @@ pub enum ReadStage {
 pub type ReadReport<'a> = dyn FnMut(&ReadProgress<'_>) -> ControlFlow<()> + 'a;
 
 impl<'a> TaskSource<'a> {
-    /// Reads and encodes the splits of the task. The training sentences of a streamed task are read from a store, which is
-    /// made first if it is missing; `report` is called while it is.
-    ///
-    /// # Errors
-    /// If a file is unreadable, a line or a label is invalid, or no training or validation sentence is left. If a file of a
-    /// streamed task changes while it is read, its store cannot be read or written, or `report` breaks.
-    pub fn load(&self, report: &mut ReadReport<'_>) -> Result<TaskData, DataError> {
-        if self.spec.stream { self.load_stream(report) } else { self.load_all() }
-    }
-
     /// An error of the corpus, with the task's name.
     pub(super) fn corpus_error(&self, source: CorpusError) -> DataError {
         DataError::Corpus { task: self.task.to_owned(), source }

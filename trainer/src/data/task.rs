@@ -11,7 +11,7 @@ use super::coding::Coding;
 use super::encoder::{Counts, Purpose};
 use super::error::DataError;
 use super::example::Example;
-use super::source::TaskSource;
+use super::source::{ReadReport, TaskSource};
 use super::training_set::TrainingSet;
 use crate::config::Config;
 
@@ -54,6 +54,16 @@ pub fn load_task(
 }
 
 impl TaskSource<'_> {
+    /// Reads and encodes the splits of the task. The training sentences of a streamed task are read from a store, which is
+    /// made first if it is missing; `report` is called while it is.
+    ///
+    /// # Errors
+    /// If a file is unreadable, a line or a label is invalid, or no training or validation sentence is left. If a file of a
+    /// streamed task changes while it is read, its store cannot be read or written, or `report` breaks.
+    pub fn load(&self, report: &mut ReadReport<'_>) -> Result<TaskData, DataError> {
+        if self.spec.stream { self.load_stream(report) } else { self.load_all() }
+    }
+
     /// Reads and encodes the splits, all of them into memory.
     pub(super) fn load_all(&self) -> Result<TaskData, DataError> {
         let corpus_error = |source| self.corpus_error(source);

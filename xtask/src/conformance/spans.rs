@@ -165,9 +165,11 @@ fn exists(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|done| done.status.success())
 }
 
-/// The JSON that a program prints.
+/// The JSON in the last line that a program prints. Ray prints the progress of long runs before it.
 fn printed(command: &mut Command) -> Result<Found> {
-    serde_json::from_str(&output(command)?).context("the program printed no JSON")
+    let printed = output(command)?;
+    let last = printed.lines().last().context("the program printed nothing")?;
+    serde_json::from_str(last).context("the last line is no JSON")
 }
 
 /// What the server answers.

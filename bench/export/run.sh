@@ -16,6 +16,6 @@ read -r seconds user system kilobytes < <(tail -n 1 measured)
 bytes=$(stat --format %s mtop.onnx)
 awk -v s="$seconds" -v u="$user" -v y="$system" -v k="$kilobytes" -v b="$bytes" -v p="$preset" 'BEGIN {
   ratio = k * 1024 / b
-  printf "%s: %.1f s (limit 20), %.1f processor seconds, peak memory %.0f MiB = %.2f x the file of %.0f MiB (limit 2)\n", p, s, u + y, k / 1024, ratio, b / 1048576
-  exit !(s < 20 && ratio < 2)
+  printf "%s: %.1f s (limit 30), %.1f processor seconds, peak memory %.0f MiB = %.2f x the file of %.0f MiB (limit 2)\n", p, s, u + y, k / 1024, ratio, b / 1048576
+  exit !(s < 30 && ratio < 2)
 }'

@@ -1,7 +1,7 @@
 //! A model in pieces that run one after the other, so that a runtime holds the weights of one piece at a time.
 //!
-//! A model is cut at values that have a type. The others that are needed on both sides, such as the bias of an attention,
-//! are computed again in each piece if that takes few weights.
+//! A model is cut at values whose type it declares. Other values that both sides of a cut need, such as the position bias of
+//! the attention, are computed in each piece, if the weights for them are few.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
@@ -9,8 +9,8 @@ use std::ops::Range;
 use crate::extract::{ExtractError, extract};
 use crate::proto::{GraphProto, ModelProto, NodeProto};
 
-/// The weights that are read again in a piece take at most this part of a piece.
-const AGAIN: usize = 8;
+/// The weights that a cut makes two pieces read take at most this fraction of a piece: one eighth.
+const REPEATED: usize = 8;
 
 /// A part of a model. Run in order, the pieces of a model compute what the model computes.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub fn pieces(model: &ModelProto, bytes: usize) -> Result<Vec<Piece>, ExtractErr
     let graph = model.graph.as_ref().ok_or(ExtractError::NoGraph)?;
     let flow = Flow::of(graph);
     let ranges = flow.cuts(bytes);
-    let inputs: Vec<BTreeSet<&str>> = ranges.iter().map(|nodes| flow.reads(nodes.clone()).given).collect();
+    let inputs: Vec<BTreeSet<&str>> = ranges.iter().map(|nodes| flow.inputs(nodes.clone())).collect();
     let piece = |(place, nodes): (usize, &Range<usize>)| {
         let later: HashSet<&str> = inputs[place + 1..].iter().flatten().copied().collect();
         let is_read =
@@ -63,13 +63,13 @@ struct Flow<'a> {
     sizes: HashMap<&'a str, usize>,
 }
 
-/// The values that some nodes read.
+/// What values depend on in a piece.
 #[derive(Default)]
-struct Reads<'a> {
-    /// Typed values from earlier nodes, and inputs of the graph.
-    given: BTreeSet<&'a str>,
-    /// Weights, and values that are computed from them and from `given`.
-    others: HashSet<&'a str>,
+struct Dependencies<'a> {
+    /// The inputs of the piece: inputs of the graph, and typed values that earlier nodes compute.
+    inputs: BTreeSet<&'a str>,
+    /// Weights and constants, and values that the piece computes.
+    internal: HashSet<&'a str>,
 }
 
 impl<'a> Flow<'a> {
@@ -100,12 +100,13 @@ impl<'a> Flow<'a> {
         let (mut pieces, mut start) = (Vec::new(), 0);
         let (mut weights, mut untyped) = (HashSet::new(), HashSet::new());
         for (place, node) in self.nodes.iter().enumerate() {
-            let constants = node.input.iter().map(String::as_str);
-            weights.extend(self.behind(constants.filter(|name| self.place(name).is_none()), place).others);
+            let constants = node.input.iter().map(String::as_str).filter(|name| self.place(name).is_none());
+            weights.extend(self.dependencies(constants, place).internal);
             untyped.extend(node.output.iter().map(String::as_str).filter(|name| !self.typed.contains(name)));
             untyped.retain(|name| self.last_read.get(name).is_some_and(|last| *last > place));
-            let again = || self.size(&self.behind(untyped.iter().copied(), place + 1).others);
-            if self.size(&weights) >= bytes && again() <= bytes / AGAIN {
+            // The bytes of the weights that the next piece would read too, for values without a type.
+            let repeated = || self.size(&self.dependencies(untyped.iter().copied(), place + 1).internal);
+            if self.size(&weights) >= bytes && repeated() <= bytes / REPEATED {
                 pieces.push(start..place + 1);
                 (start, weights) = (place + 1, HashSet::new());
             }
@@ -116,29 +117,29 @@ impl<'a> Flow<'a> {
         pieces
     }
 
-    /// What the nodes of a piece read.
-    fn reads(&self, nodes: Range<usize>) -> Reads<'a> {
-        let inputs = self.nodes[nodes.clone()].iter().flat_map(|node| &node.input).map(String::as_str);
-        self.behind(inputs, nodes.start)
+    /// The inputs of the piece with these nodes.
+    fn inputs(&self, nodes: Range<usize>) -> BTreeSet<&'a str> {
+        let read = self.nodes[nodes.clone()].iter().flat_map(|node| &node.input).map(String::as_str);
+        self.dependencies(read, nodes.start).inputs
     }
 
-    /// What `names` are computed from in a piece that begins at the node `start`.
-    fn behind(&self, names: impl Iterator<Item = &'a str>, start: usize) -> Reads<'a> {
-        let mut reads = Reads::default();
+    /// What `names` depend on in a piece that begins at the node `start`.
+    fn dependencies(&self, names: impl Iterator<Item = &'a str>, start: usize) -> Dependencies<'a> {
+        let mut found = Dependencies::default();
         let mut open: Vec<&str> = names.collect();
         while let Some(name) = open.pop() {
             let is_earlier = self.place(name).is_none_or(|place| place < start);
             let is_constant =
                 self.made.get(name).map_or_else(|| self.sizes.contains_key(name), |made| made.1.is_none());
             if self.typed.contains(name) && is_earlier && !is_constant {
-                reads.given.insert(name);
-            } else if reads.others.insert(name)
+                found.inputs.insert(name);
+            } else if found.internal.insert(name)
                 && let Some((node, _)) = self.made.get(name)
             {
                 open.extend(node.input.iter().map(String::as_str));
             }
         }
-        reads
+        found
     }
 
     /// The place of the node that computes `name`; `None` if it is an input, a weight or a constant.

@@ -156,8 +156,7 @@ impl Backend {
         Ok(graph)
     }
 
-    /// Opens a whole model file, for few runs: ONNX Runtime uses the weights where they are mapped, without laying them out
-    /// for its products.
+    /// Opens a whole model file. ONNX Runtime reads it by itself.
     ///
     /// # Errors
     /// [`BackendError::Open`] with the runtime's reason.
@@ -165,8 +164,8 @@ impl Backend {
         self.runtime.open_file(path)
     }
 
-    /// The outputs of a whole model file for each of `passes`, which are its inputs by name. tract runs the file in pieces, one
-    /// after the other, so that it holds the weights of one piece at a time.
+    /// The outputs of a whole model file for each of `passes`, which are its inputs by name, in little memory: ONNX Runtime uses
+    /// the weights where they are mapped, and tract runs the file in pieces, of which it holds one at a time.
     ///
     /// # Errors
     /// [`BackendError::Open`] and [`BackendError::Run`] with the runtime's reason.

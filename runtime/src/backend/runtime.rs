@@ -34,12 +34,9 @@ pub(super) trait Runtime: Send + Sync + fmt::Debug {
         weights: Option<&WeightFile>,
     ) -> Result<(Box<dyn Graph>, Option<String>), BackendError>;
 
-    /// Opens a whole model file, for few runs.
+    /// Opens a whole model file.
     fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError>;
 
-    /// The outputs of a whole model file for each of `passes`, its inputs by name.
-    fn run_file(&self, path: &Path, passes: &[Inputs<'_>]) -> Result<Vec<Vec<Value>>, BackendError> {
-        let mut graph = self.open_file(path)?;
-        passes.iter().map(|inputs| graph.run(inputs)).collect()
-    }
+    /// The outputs of a whole model file for each of `passes`, in little memory.
+    fn run_file(&self, path: &Path, passes: &[Inputs<'_>]) -> Result<Vec<Vec<Value>>, BackendError>;
 }

@@ -107,26 +107,29 @@ impl Runtime for Tract {
 
     fn run_file(&self, path: &Path, passes: &[Inputs<'_>]) -> Result<Vec<Vec<Value>>, BackendError> {
         let model = read(path)?;
-        let pieces = pieces(&model, PIECE).map_err(open_error)?;
-        let mut made: Vec<HashMap<String, Value>> = passes.iter().map(|_| HashMap::new()).collect();
-        for Piece { model, inputs, outputs } in pieces {
+        let mut computed: Vec<HashMap<String, Value>> = passes.iter().map(|_| HashMap::new()).collect();
+        for Piece { model, inputs, outputs } in pieces(&model, PIECE).map_err(open_error)? {
             let mut graph = self.open_model(&model)?;
-            for (given, made) in passes.iter().zip(&mut made) {
-                let given =
-                    |name: &str| given.iter().find(|(found, _)| *found == name).map(|(_, value)| *value);
-                let value = |name: &'_ String| Some((name.clone(), given(name).or_else(|| made.get(name))?));
-                let values: Vec<(String, &Value)> = inputs.iter().filter_map(value).collect();
-                let named: Inputs<'_> = values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-                let found = graph.run(&named)?;
-                made.extend(outputs.iter().cloned().zip(found));
+            for (given, computed) in passes.iter().zip(&mut computed) {
+                let earlier = inputs.iter().filter_map(|name| Some((name.as_str(), computed.get(name)?)));
+                // The graph names an input that is in neither.
+                let inputs: Inputs<'_> = given.iter().copied().chain(earlier).collect();
+                let found = graph.run(&inputs)?;
+                computed.extend(outputs.iter().cloned().zip(found));
             }
         }
-        let outputs = || model.graph.iter().flat_map(|graph| &graph.output);
-        let in_order = |mut made: HashMap<String, Value>| {
-            outputs().filter_map(|output| made.remove(&output.name)).collect()
+        let outputs = model.graph.iter().flat_map(|graph| &graph.output);
+        let in_order = |mut computed: HashMap<String, Value>| {
+            let output = |name: &str| computed.remove(name).ok_or_else(|| missing_output(name));
+            outputs.clone().map(|value| value.name.as_str()).map(output).collect()
         };
-        Ok(made.into_iter().map(in_order).collect())
+        computed.into_iter().map(in_order).collect()
     }
+}
+
+/// The error of an output that no piece computes.
+fn missing_output(name: &str) -> BackendError {
+    BackendError::Run { kind: KIND, source: format!("output `{name}` is missing").into() }
 }
 
 /// The model in the file `path`.

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyperloader_core::device::Device;
-use hyperloader_onnx::WeightFile;
 use hyperloader_onnx::proto::ModelProto;
+use hyperloader_onnx::{ReadError, WeightFile};
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -28,7 +28,7 @@ use self::cache::{CacheError, Entry};
 use super::error::BackendError;
 use super::graph::Graph;
 use super::options::{BackendKind, BackendOptions};
-use super::runtime::Runtime;
+use super::runtime::{Inputs, Runtime};
 use super::value::{Elements, Storage, Value};
 
 pub(super) use self::library::version_of;
@@ -202,16 +202,20 @@ impl Runtime for Ort {
     }
 
     fn open_file(&self, path: &Path) -> Result<Box<dyn Graph>, BackendError> {
-        // A file that is no tagger's, which our reader may refuse, is read by ONNX Runtime alone.
-        let referring = WeightFile::open(path).and_then(|file| Ok(file.refer(&file.model()?)));
-        let session = match referring {
-            Ok(Some((graph, folder))) => {
+        OrtGraph::boxed(self.session_builder()?.commit_from_file(path))
+    }
+
+    fn run_file(&self, path: &Path, passes: &[Inputs<'_>]) -> Result<Vec<Vec<Value>>, BackendError> {
+        let read = |error: ReadError| BackendError::Open { kind: KIND, source: error.into() };
+        let file = WeightFile::open(path).map_err(read)?;
+        let mut graph = match file.refer(&file.model().map_err(read)?) {
+            Some((graph, folder)) => {
                 let builder = self.referring(&folder)?.with_config_entry(NO_PREPACKING, "1");
-                builder.map_err(open_error)?.commit_from_memory(&graph.encode_to_vec())
+                OrtGraph::boxed(builder.map_err(open_error)?.commit_from_memory(&graph.encode_to_vec()))?
             }
-            _ => self.session_builder()?.commit_from_file(path),
+            None => self.open_file(path)?,
         };
-        OrtGraph::boxed(session)
+        passes.iter().map(|inputs| graph.run(inputs)).collect()
     }
 }
 

@@ -59,6 +59,26 @@ pub enum BackboneError {
     /// `config.json` is unusable.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A field of `config.json` holds a value that this program cannot run.
+    #[error("`{}`: {error}", path.display())]
+    Value {
+        /// Path of the file.
+        path: PathBuf,
+        /// The field and its value.
+        error: ConfigError,
+    },
+    /// `config.json` is that of an unknown kind of model.
+    #[error("`{}`: field `model_type` is `{found}`, but {purpose} {expected}", path.display())]
+    Foreign {
+        /// Path of the file.
+        path: PathBuf,
+        /// Its `model_type`.
+        found: String,
+        /// The method or run that needs the model, and a verb.
+        purpose: String,
+        /// The values that can be run.
+        expected: String,
+    },
     /// The weights are unusable.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -125,4 +145,14 @@ pub enum BackboneError {
         /// A likely cause.
         hint: &'static str,
     },
+}
+
+impl BackboneError {
+    /// The error of a `config.json` at `path`, whose name the message contains.
+    pub fn in_config(error: ConfigError, path: PathBuf) -> Self {
+        match error {
+            ConfigError::Value { .. } => Self::Value { path, error },
+            error => Self::Config(error),
+        }
+    }
 }

@@ -35,8 +35,7 @@ impl BackboneKind {
     /// The kind of the model in `folder`, from `config.json`: its `model_type` or, without one, the field that holds the
     /// width of the hidden states. `None` if the file is unreadable or describes another model.
     pub fn of_folder(folder: &Path) -> Option<Self> {
-        let text = read_text(&folder.join(CONFIG)).ok()?;
-        let config: Value = serde_json::from_str(&text).ok()?;
+        let config = configuration(folder)?;
         match config.get("model_type").filter(|model_type| !model_type.is_null()) {
             Some(model_type) => serde_json::from_value(model_type.clone()).ok(),
             None if config.get("d_model").is_some() => Some(Self::T5),
@@ -44,4 +43,22 @@ impl BackboneKind {
             None => None,
         }
     }
+
+    /// The `model_type` in the `config.json` of `folder`, if it is of no kind.
+    pub(super) fn foreign(folder: &Path) -> Option<String> {
+        let model_type = configuration(folder)?.get("model_type")?.as_str()?.to_owned();
+        serde_json::from_value::<Self>(model_type.as_str().into()).is_err().then_some(model_type)
+    }
+
+    /// The `model_type` of the kind.
+    pub(super) fn model_type(self) -> &'static str {
+        match self {
+            Self::T5 => "t5",
+            Self::Bert => "bert",
+        }
+    }
+}
+
+fn configuration(folder: &Path) -> Option<Value> {
+    serde_json::from_str(&read_text(&folder.join(CONFIG)).ok()?).ok()
 }

@@ -27,7 +27,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use self::error::{BackboneError, ConfigError};
-pub use self::folder::{CONFIG, SENTENCEPIECE, TOKENIZER, tokenizer_of};
+pub use self::folder::{CONFIG, SENTENCEPIECE, TOKENIZER, model_folder, tokenizer_of};
 pub use self::kind::BackboneKind;
 use self::shape::BackboneShape;
 use crate::weights::in_place::TensorRef;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bert::{BertBackbone, BertConfig};
 use super::error::{BackboneError, ConfigError};
+use super::folder::{CONFIG, model_folder};
 use super::kind::BackboneKind;
 use super::t5::{T5Backbone, T5Config};
 use super::{Backbone, BackboneConfig};
@@ -24,12 +25,19 @@ pub struct OpenOptions<'a> {
     pub cross_attention_relative_bias: bool,
 }
 
-/// Opens the model in `folder`; weights stay on disk until they are read.
+/// Opens the model in `folder` (see [`model_folder`]); weights stay on disk until they are read.
 ///
 /// # Errors
 /// If the folder holds a model of another kind, a file is missing or unusable, or a tensor is
 /// missing, misshapen or unknown; the message names it.
 pub fn open(folder: &Path, options: &OpenOptions<'_>) -> Result<Box<dyn Backbone>, BackboneError> {
+    let folder = &*model_folder(folder);
+    if let Some(found) = BackboneKind::foreign(folder) {
+        let types: Vec<String> =
+            options.kinds.iter().map(|kind| format!("`{}`", kind.model_type())).collect();
+        let (path, purpose) = (folder.join(CONFIG), options.purpose.to_owned());
+        return Err(BackboneError::Foreign { path, found, purpose, expected: types.join(" or ") });
+    }
     let found = BackboneKind::of_folder(folder);
     let first = options.kinds.first().copied().unwrap_or(BackboneKind::T5);
     if let Some(found) = found.filter(|found| !options.kinds.contains(found)) {

@@ -37,6 +37,12 @@ pub enum WordPieceError {
     /// The file could not be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// There is no tokenizer.
+    #[error(
+        "`{}` is missing, and there is no `{VOCABULARY}` beside it\nhint: a BERT has one of the two; copy it from where the weights are from",
+        .0.display()
+    )]
+    Missing(PathBuf),
     /// The file is not a tokenizer.
     #[error("cannot read tokenizer `{}`", path.display())]
     Read {
@@ -114,6 +120,9 @@ impl WordPiece {
     /// # Errors
     /// If the file cannot be read, is not a tokenizer, or lacks `[CLS]`, `[SEP]`, `[PAD]` or `[UNK]`.
     pub fn from_file(path: &Path) -> Result<Self, WordPieceError> {
+        if !path.exists() {
+            return Err(WordPieceError::Missing(path.to_owned()));
+        }
         let text = read_text(path)?;
         if path.file_name().is_none_or(|name| name != VOCABULARY) {
             return Self::of_json(text, path);

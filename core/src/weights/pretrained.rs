@@ -31,7 +31,7 @@ pub enum WeightsError {
     Tensors(#[from] TensorError),
     /// The weights are in a format that is not read.
     #[error(
-        "`{}` holds `{found}` but no `{SINGLE}`\nhint: convert it in Python: `T5ForConditionalGeneration.from_pretrained(FOLDER).save_pretrained(FOLDER, safe_serialization=True)`",
+        "`{}` holds `{found}` but no `{SINGLE}`\nhint: convert it in Python: `MODEL.from_pretrained(FOLDER).save_pretrained(FOLDER, safe_serialization=True)`, with `T5ForConditionalGeneration` or `BertModel` as MODEL",
         folder.display()
     )]
     Foreign {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use hf_hub::api::Progress;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
-use hyperloader_core::backbone::{CONFIG, SENTENCEPIECE, TOKENIZER};
+use hyperloader_core::backbone::{CONFIG, SENTENCEPIECE, TOKENIZER, model_folder};
 use hyperloader_core::files::{FileError, sha256};
 use hyperloader_core::run::HubReference;
 use hyperloader_core::weights::pretrained::{FOREIGN, INDEX, SINGLE, ShardIndex};
@@ -98,7 +98,7 @@ impl BackboneConfig {
             (Some(_), None) if self.revision.is_some() => {
                 Err(HubError::Choice { found: "`revision` without `id`" })
             }
-            (Some(folder), None) => Ok(Located { folder: folder.clone(), hub: None }),
+            (Some(folder), None) => Ok(Located { folder: model_folder(folder), hub: None }),
             (None, Some(id)) => {
                 let (name, revision) = split_id(id).ok_or_else(|| HubError::Neither(id.clone()))?;
                 hub()?.fetch(name, revision.or(self.revision.as_deref()), report)

@@ -34,7 +34,8 @@ pub fn tokens(folder: &Path) -> Result<Tokens, BackboneError> {
     let json = folder.join(TOKENIZER);
     match BackboneKind::of_folder(folder) {
         Some(BackboneKind::Bert) => {
-            let config = BertConfig::from_file(&folder.join(CONFIG))?;
+            let path = folder.join(CONFIG);
+            let config = BertConfig::from_file(&path).map_err(|e| BackboneError::in_config(e, path))?;
             let text = folder.join(VOCABULARY);
             let coding = WordPiece::from_file(if !json.exists() && text.exists() { &text } else { &json })?;
             let longest_source = config.longest_source().map(|(_, most)| most);

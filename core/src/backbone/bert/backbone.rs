@@ -38,7 +38,8 @@ impl BertBackbone {
         if !folder.is_dir() {
             return Err(BackboneError::NoFolder(folder.to_owned()));
         }
-        let config = BertConfig::from_file(&folder.join(CONFIG))?;
+        let path = folder.join(CONFIG);
+        let config = BertConfig::from_file(&path).map_err(|e| BackboneError::in_config(e, path))?;
         let weights = Weights::open(folder)?;
         let mut expected = BTreeMap::new();
         let mut stored_names = BTreeMap::new();

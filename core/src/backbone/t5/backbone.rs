@@ -37,7 +37,8 @@ impl T5Backbone {
         if !folder.is_dir() {
             return Err(BackboneError::NoFolder(folder.to_owned()));
         }
-        let mut config = T5Config::from_file(&folder.join(CONFIG))?;
+        let path = folder.join(CONFIG);
+        let mut config = T5Config::from_file(&path).map_err(|e| BackboneError::in_config(e, path))?;
         config.cross_attention_relative_bias = cross_attention_relative_bias;
         let weights = Weights::open(folder)?;
         // transformers 5 calls every output layer tied: then only the weights tell whether it is.

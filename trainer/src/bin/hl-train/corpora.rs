@@ -9,6 +9,7 @@ use hyperloader_cli::{Console, Exit, FormatArgs, OutputFormat, Records};
 use hyperloader_core::backbone::{TOKENIZER, tokenizer_of};
 use hyperloader_core::corpus::{CorpusSpec, FileReport, LabelPreset, Labels, known};
 use hyperloader_core::percentiles::Percentiles;
+use hyperloader_core::text::wordpiece::VOCABULARY;
 use hyperloader_trainer::config::{BackboneConfig, Config};
 use hyperloader_trainer::corpora::{Corpora, CorpusNumbers, Limits, SplitLengths};
 use hyperloader_trainer::model::{Tokens, tokens};
@@ -117,7 +118,9 @@ fn codec(args: &CorporaArgs, config: Option<&Config>, console: &Console) -> Resu
         return Ok(Some(tokens(&folder)?));
     }
     let folder = config.and_then(|config| on_this_machine(&config.backbone));
-    if let Some(folder) = folder.filter(|folder| args.data.is_none() || tokenizer_of(folder).exists()) {
+    let is_tokenizer =
+        |folder: &Path| [tokenizer_of(folder), folder.join(VOCABULARY)].iter().any(|f| f.exists());
+    if let Some(folder) = folder.filter(|folder| args.data.is_none() || is_tokenizer(folder)) {
         return Ok(Some(tokens(&folder)?));
     }
     console.note(

@@ -21,6 +21,7 @@
 //! - [`report`]: the page and the plots of a run.
 //! - [`parameter_count`]: numbers of parameters.
 //! - [`compare`]: comparisons of methods, and the tables of the paper.
+//! - [`tune`]: the search for a learning rate.
 
 pub mod calibrate;
 pub mod compare;
@@ -47,3 +48,4 @@ pub mod schedule;
 mod seeds;
 pub mod smoothing;
 pub mod train;
+pub mod tune;

@@ -17,9 +17,14 @@ const PROGRAMS: [&str; 4] = ["hl-train", "hl-export", "hl-run", "hl-serve"];
 const SHELLS: [&str; 5] = ["bash", "elvish", "fish", "powershell", "zsh"];
 
 /// A call of each command that prints data, in the folder of [`place`]. `records` tells whether it has `--output-format`.
-const CALLS: [(&str, &str, bool); 24] = [
+const CALLS: [(&str, &str, bool); 25] = [
     ("hl-train", "--config train.toml --steps 1 --threads 1 --quiet", true),
     ("hl-train compare", "--only-tables --quiet", true),
+    (
+        "hl-train tune",
+        "--config train.toml --steps 1 --tasks atis --learning-rates 1e-4,1e-3 --threads 1 --quiet",
+        true,
+    ),
     ("hl-train corpora", "--config train.toml --quiet", true),
     ("hl-train init", "--data corpus.conll --force --quiet", true),
     ("hl-train params", "--quiet", true),

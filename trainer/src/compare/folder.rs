@@ -8,12 +8,14 @@ use toml::{Table, Value};
 
 use super::error::CompareError;
 use super::plan::{Plan, RUNS};
-use crate::config::STREAMS;
+use crate::config::{STREAMS, difference};
 
 /// The file with the configuration of each method, in the folder of a comparison.
 pub const METHODS: &str = "methods.toml";
+/// Keys that differ between the runs of a method, or that do not change results.
+const NOT_COMPARED: [&str; 4] = ["runs", "streams", "seed", "name"];
 /// Keys of `[training]` that do not change results, or that differ between the runs of a method.
-const NOT_COMPARED: [&str; 3] = ["device", "threads", "fraction"];
+const NOT_COMPARED_OF_TRAINING: [&str; 3] = ["device", "threads", "fraction"];
 
 impl Plan {
     /// Creates the folder of the comparison and records its methods, or checks those of an existing folder.
@@ -73,15 +75,7 @@ impl Plan {
     fn definitions(&self) -> Result<Table, CompareError> {
         let mut methods = Table::new();
         for method in &self.methods {
-            let config = method.config.clone().relative_to(&self.out)?;
-            let unusable = |e| FileError::new("write", &self.out.join(METHODS), std::io::Error::other(e));
-            let mut table = Table::try_from(&config).map_err(unusable)?;
-            for field in ["runs", "streams", "seed", "name"] {
-                table.remove(field);
-            }
-            if let Some(Value::Table(training)) = table.get_mut("training") {
-                NOT_COMPARED.iter().for_each(|field| drop(training.remove(*field)));
-            }
+            let table = method.config.without(&self.out, &NOT_COMPARED, &NOT_COMPARED_OF_TRAINING)?;
             methods.insert(method.label.clone(), table.into());
         }
         Ok(methods)
@@ -96,29 +90,6 @@ fn has_stores_only(out: &Path) -> bool {
     only(out, RUNS) && only(&out.join(RUNS), STREAMS)
 }
 
-/// The path of the first difference and both values, each on one line.
-fn difference(path: &str, theirs: &Value, ours: &Value) -> Option<(String, String, String)> {
-    if let (Value::Table(theirs), Value::Table(ours)) = (theirs, ours) {
-        let fields: std::collections::BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
-        let shown = |value: Option<&Value>| value.map_or("absent".to_owned(), one_line);
-        return fields.into_iter().find_map(|field| {
-            let path = format!("{path}.{field}");
-            match (theirs.get(field), ours.get(field)) {
-                (Some(theirs), Some(ours)) => difference(&path, theirs, ours),
-                (theirs, ours) => Some((path, shown(theirs), shown(ours))),
-            }
-        });
-    }
-    (theirs != ours).then(|| (path.to_owned(), one_line(theirs), one_line(ours)))
-}
-
-fn one_line(value: &Value) -> String {
-    match value {
-        Value::Table(_) => "present".to_owned(),
-        other => format!("`{other}`"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,16 +102,5 @@ mod tests {
         assert!(has_stores_only(out.path()));
         fs::write(out.path().join("runs/other"), "").unwrap();
         assert!(!has_stores_only(out.path()));
-    }
-
-    #[test]
-    fn the_first_difference_is_named_with_both_values() {
-        let table = |text: &str| Value::Table(text.parse().unwrap());
-        let (a, b) = (table("x = 1\n[t]\ny = \"a\"\n"), table("x = 1\n[t]\ny = \"b\"\n"));
-        let expected = ("m.t.y".to_owned(), "`\"a\"`".to_owned(), "`\"b\"`".to_owned());
-        assert_eq!(difference("m", &a, &b), Some(expected));
-        assert_eq!(difference("m", &a, &a), None);
-        let absent = difference("m", &a, &table("x = 1")).unwrap();
-        assert_eq!(absent, ("m.t".to_owned(), "present".to_owned(), "absent".to_owned()));
     }
 }

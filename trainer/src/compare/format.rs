@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// The text of a missing value.
-pub(super) const MISSING: &str = "-";
+pub(crate) const MISSING: &str = "-";
 
 /// A share in per cent: `12.5 %`.
 pub(super) fn percent(fraction: f64) -> String {
@@ -12,7 +12,7 @@ pub(super) fn percent(fraction: f64) -> String {
 }
 
 /// A Markdown table whose columns are also aligned as plain text. All columns but the first are right-aligned.
-pub(super) fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
     // A bar in a label would end the cell.
     let escaped = |cell: &str| cell.replace('|', "\\|");
     let header: Vec<String> = header.iter().map(|cell| escaped(cell)).collect();

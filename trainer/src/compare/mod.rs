@@ -28,6 +28,7 @@ mod tables;
 
 pub use self::error::CompareError;
 pub use self::folder::METHODS;
+pub(crate) use self::format::{MISSING, markdown};
 pub use self::plan::{Budget, Cell, Plan, PlannedMethod};
 pub use self::report::{Report, write};
 pub use self::results::{Mean, Parameters, Results, Row, Scores, TaskScores};

@@ -4,9 +4,11 @@
 //! - `read`: reading the file, and overriding values.
 //! - `validate`: ranges of values.
 //! - [`preset`]: named sets of values.
+//! - `difference`: what two configurations differ in.
 //! - `paths`: paths relative to the folder of the configuration.
 //! - `error`: [`ConfigError`].
 
+mod difference;
 mod error;
 mod paths;
 pub mod preset;
@@ -22,6 +24,7 @@ use hyperloader_core::method::MethodConfig;
 use hyperloader_core::text::target::Alignment;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::difference::difference;
 pub use self::error::ConfigError;
 pub(crate) use self::error::did_you_mean;
 pub use self::paths::from_folder;

@@ -12,6 +12,7 @@
 //! - `writer`: the writer of the run folder.
 //! - `materials`: backbone, corpora and device, and the run folder.
 //! - [`calibrate`] (`calibration`): the calibration of scores, made after training.
+//! - `continued`: a training that is prepared once and resumed later.
 //! - `warm_start`: a training that starts from the tensors of another run.
 //! - `patience`: trainings that stop when evaluations no longer improve.
 //! - `diagnosis`: results that point to a training that went wrong.
@@ -20,6 +21,7 @@
 //! - [`TrainError`] (`error`).
 
 mod calibration;
+mod continued;
 mod diagnosis;
 mod drafters;
 mod error;

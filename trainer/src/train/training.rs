@@ -22,7 +22,7 @@ use super::patience;
 use super::peers;
 use super::update::{StepBatch, Update, caught, step_error, update};
 use super::warm_start;
-use super::writer::Writer;
+use super::writer::{Writer, locked};
 use crate::config::Config;
 use crate::data::{Example, TaskData};
 use crate::evaluate::{Evaluation, Settings, evaluate_task, loss_of};
@@ -61,7 +61,7 @@ pub struct Training {
     /// The run folder, as process 0 names it.
     folder: PathBuf,
     /// The number of updates so far.
-    done: u64,
+    pub(super) done: u64,
     /// Seconds of training, without evaluations.
     seconds: f64,
     warnings: Vec<String>,
@@ -69,6 +69,8 @@ pub struct Training {
     start: BTreeMap<String, LossBefore>,
     /// What to say before the first update.
     notes: Vec<String>,
+    /// The step after which it stops.
+    pub(super) pause: Option<u64>,
 }
 
 impl Training {
@@ -187,6 +189,7 @@ impl Training {
             seconds: 0.0,
             warnings,
             start: BTreeMap::new(),
+            pause: None,
         })
     }
 
@@ -215,7 +218,7 @@ impl Training {
                 observer.noted(&patience::note(self.done, best));
                 break;
             }
-            if self.group.any(stop.load(Ordering::Relaxed))? {
+            if self.group.any(self.is_paused() || stop.load(Ordering::Relaxed))? {
                 self.save_where_it_stands()?;
                 return Ok(End::Stopped { run: self.folder, step: self.done });
             }
@@ -434,11 +437,6 @@ impl Training {
         }
         Ok([validation, test])
     }
-}
-
-fn locked(run: Run) -> Result<(Run, File), RunError> {
-    let lock = run.lock()?;
-    Ok((run, lock))
 }
 
 fn new_optimizer(config: &Config, learner: &dyn Learner) -> AdamW {

@@ -43,3 +43,12 @@ impl Writer {
         self.0.as_mut().map_or(Ok(()), |open| change(&mut open.run))
     }
 }
+
+/// A run with its lock.
+///
+/// # Errors
+/// If another training holds it.
+pub(super) fn locked(run: Run) -> Result<(Run, File), RunError> {
+    let lock = run.lock()?;
+    Ok((run, lock))
+}

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use hyperloader_cli::{CommonArgs, Documents};
 
-use crate::{calibrate, compare_args, corpora, drafter, init, params, report, train, watch};
+use crate::{calibrate, compare_args, corpora, drafter, init, params, report, train, tune, watch};
 
 /// Train a multi-task tagger: HyperLoader or one of its baselines
 ///
@@ -47,6 +47,8 @@ Exit codes:
 pub(crate) enum Command {
     /// Train several methods, fractions and seeds, and write the paper's tables
     Compare(compare_args::CompareArgs),
+    /// Find the best learning rate of a training
+    Tune(Box<tune::TuneArgs>),
     /// Count the sentences, labels and lengths of corpora
     Corpora(corpora::CorporaArgs),
     /// Write a configuration for your own corpus

@@ -2,9 +2,11 @@
 //!
 //! - [`args`]: the command line
 //! - [`shared`]: options that several commands share
+//! - [`config_args`]: options that make a configuration
 //! - [`compare_args`]: options of `hl-train compare`
 //! - [`train`]: plain `hl-train`
 //! - [`compare`], [`corpora`], [`init`], [`params`], [`drafter`], [`calibrate`], [`report`]: a file for each command
+//! - [`tune`]: the search for a learning rate
 //! - [`show`]: sentences of corpora as they are read
 //! - [`job`]: a run of `hl-train compare --jobs N` in a process of its own
 //! - [`processes`]: several processes under `mpirun`
@@ -16,6 +18,7 @@ mod calibrate;
 mod chart;
 mod compare;
 mod compare_args;
+mod config_args;
 mod corpora;
 mod drafter;
 mod fetch;
@@ -30,6 +33,7 @@ mod shared;
 mod show;
 mod streams;
 mod train;
+mod tune;
 mod watch;
 
 use std::error::Error;
@@ -40,6 +44,7 @@ use hyperloader_cli::{CommonArgs, Console, Exit, Program};
 use hyperloader_trainer::compare::CompareError;
 use hyperloader_trainer::data::DataError;
 use hyperloader_trainer::train::TrainError;
+use hyperloader_trainer::tune::TuneError;
 
 use crate::args::{Args, Command};
 
@@ -75,6 +80,7 @@ impl Args {
         let Some(command) = self.command else { return train::run(&self.train, console, self.common) };
         processes::alone(|| match command {
             Command::Compare(args) => compare::run(&args, console, self.common),
+            Command::Tune(args) => tune::run(&args, console),
             Command::Corpora(args) => corpora::run(&args, console).map(|()| Exit::Success),
             Command::Init(args) => init::run(&args, console).map(|()| Exit::Success),
             Command::Params(args) => params::run(&args, console).map(|()| Exit::Success),
@@ -102,7 +108,10 @@ fn in_chain(error: &(dyn Error + 'static), holds: impl Fn(&TrainError) -> bool) 
     std::iter::successors(Some(error), |&error| error.source()).any(|error| {
         let train = match error.downcast_ref() {
             Some(CompareError::Train(error)) => Some(error),
-            _ => error.downcast_ref(),
+            _ => match error.downcast_ref() {
+                Some(TuneError::Train(error)) => Some(error),
+                _ => error.downcast_ref(),
+            },
         };
         train.is_some_and(&holds)
     })

@@ -7,9 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::Table;
 use hyperloader_cli::{CommonArgs, Console, Exit, FormatArgs, stop_on_interrupt};
-use hyperloader_core::corpus::{LabelPreset, Labels, known};
 use hyperloader_core::files::check_output_folder;
-use hyperloader_core::method::variant;
 use hyperloader_core::run::{Candidates, Run};
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::evaluate::Evaluation;
@@ -17,16 +15,16 @@ use hyperloader_trainer::parallel::Group;
 use hyperloader_trainer::report;
 use hyperloader_trainer::train::{End, Observer, Outcome, TrainError, Training, Unobserved};
 
+use crate::config_args::{ConfigArgs, put};
 use crate::fetch;
 use crate::processes::together;
 use crate::progress::{Limit, Progress};
-use crate::shared::{ComputeArgs, known_corpora, label_presets, method_names};
+use crate::shared::ComputeArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
-    /// Configuration; its paths are relative to its folder
-    #[arg(long, value_name = "FILE", default_value = "hyperloader.toml")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
 
     /// Name of the run [default: the method's name and a number]
     #[arg(long)]
@@ -36,67 +34,12 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     runs: Option<PathBuf>,
 
-    /// Pretrained model: a folder in Hugging Face's layout, or the id of a model of its hub, such as `t5-base` [default:
-    /// the configuration's]
-    #[arg(long, value_name = "DIR|ID")]
-    backbone: Option<String>,
-
-    /// Method, with its published hyper-parameters [default: the configuration's `[method]`]
-    #[arg(long, value_name = "NAME", value_parser = method_names())]
-    method: Option<String>,
-
-    /// Hyper-parameter of the method, such as `reduction_factor=8` or `lora.rank=4` [default: the method's]; can be
-    /// repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    method_option: Vec<String>,
-
-    /// Folder of the paper's corpora to train on [default: the configuration's tasks]
-    #[arg(long, value_name = "DIR", value_parser = known_corpora())]
-    data: Option<PathBuf>,
-
-    /// Tasks to train [default: all]
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
-    tasks: Vec<String>,
-
-    /// Labels of all tasks [default: the configuration's; with `--data`, the preset's or `plain`]
-    #[arg(long, value_name = "PRESET", value_parser = label_presets())]
-    labels: Option<LabelPreset>,
-
-    /// Fraction of the training and validation sentences to use, such as 0.1 [default: the configuration's, else 1]
-    #[arg(long, value_name = "FRACTION")]
-    fraction: Option<f64>,
-
-    /// Number of updates [default: the configuration's]
-    #[arg(long, value_name = "N")]
-    steps: Option<u64>,
-
-    /// Sentences per update [default: the configuration's]
-    #[arg(long, value_name = "N")]
-    batch_size: Option<usize>,
-
-    /// Parts of a batch, which several processes under `mpirun` share; any number of them writes the same bytes [default:
-    /// the configuration's]
-    #[arg(long, value_name = "N")]
-    parts: Option<usize>,
-
     /// Highest learning rate [default: the configuration's]
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
 
-    /// Updates between two evaluations [default: the configuration's]
-    #[arg(long, value_name = "N")]
-    evaluate_every: Option<u64>,
-
-    /// Seed of initialization, sampling and dropout [default: the configuration's]
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-
     #[command(flatten)]
     compute: ComputeArgs,
-
-    /// Make runs on one GPU repeatable bit for bit, at some cost in speed; on the CPU they always are
-    #[arg(long)]
-    deterministic: bool,
 
     /// Stop after this many hours with a checkpoint from which `--resume` goes on [default: no limit]
     #[arg(long, value_name = "HOURS", value_parser = hours)]
@@ -181,15 +124,13 @@ fn train(training: Training, began: Instant, args: &TrainArgs, console: &Console
 }
 
 fn start(args: &TrainArgs, console: &Console, group: &Group) -> Result<Training> {
-    let mut config = Config::from_file(&args.config)?;
-    override_config(&mut config, args);
-    if let Some(backbone) = &args.backbone {
-        config.backbone.choose(backbone)?;
-    }
-    choose_method(&mut config, args)?;
-    choose_tasks(&mut config, args)?;
+    let mut config = args.config.read()?;
+    put(&mut config.runs, &args.runs);
+    put(&mut config.training.learning_rate, &args.learning_rate);
+    args.compute.apply(&mut config.training);
+    config.name = args.name.clone().or(config.name.take());
     let warm_start = args.warm_start.as_deref();
-    let warm_start = warm_start.map(|run| Run::open(&named(run, args.runs.as_deref(), &args.config)));
+    let warm_start = warm_start.map(|run| Run::open(&named(run, args.runs.as_deref(), &args.config.config)));
     let warm_start = warm_start.transpose().context("cannot start from `--warm-start`")?;
     config.validate()?;
     if group.is_first() {
@@ -213,9 +154,9 @@ fn reader<'a>(console: &'a Console, group: &Group) -> Box<dyn Observer + 'a> {
 
 fn resume(args: &TrainArgs, run: Option<&Path>, console: &Console, group: &Group) -> Result<Training> {
     let run = match (run, &args.runs) {
-        (Some(run), runs) => Run::open(&named(run, runs.as_deref(), &args.config))?,
+        (Some(run), runs) => Run::open(&named(run, runs.as_deref(), &args.config.config))?,
         (None, Some(runs)) => Run::newest(runs, Candidates::Any)?,
-        (None, None) => Run::newest(&Config::from_file(&args.config)?.runs, Candidates::Any)?,
+        (None, None) => Run::newest(&Config::from_file(&args.config.config)?.runs, Candidates::Any)?,
     };
     if group.is_first() {
         check_output_folder(&run.folder)?;
@@ -233,52 +174,6 @@ fn named(run: &Path, runs: Option<&Path>, config: &Path) -> PathBuf {
         false => Config::from_file(config).ok().and_then(|config| inside(&config.runs)),
     };
     runs.and_then(inside).or_else(of_config).unwrap_or_else(|| run.to_owned())
-}
-
-fn choose_method(config: &mut Config, args: &TrainArgs) -> Result<()> {
-    if let Some(method) = args.method.as_deref().and_then(variant) {
-        config.method = method;
-    }
-    for option in &args.method_option {
-        config.set_method_option(option)?;
-    }
-    Ok(())
-}
-
-fn choose_tasks(config: &mut Config, args: &TrainArgs) -> Result<()> {
-    if let Some(folder) = &args.data {
-        config.tasks = known::in_folder(folder)?.into_iter().collect();
-        if let Some(preset) = config.preset {
-            let labels = Labels::Preset(preset.labels());
-            config.tasks.values_mut().for_each(|spec| spec.labels = labels.clone());
-        }
-    }
-    if !args.tasks.is_empty() {
-        config.keep_tasks(&args.tasks)?;
-    }
-    if let Some(labels) = args.labels {
-        config.tasks.values_mut().for_each(|spec| spec.labels = Labels::Preset(labels));
-    }
-    Ok(())
-}
-
-fn override_config(config: &mut Config, args: &TrainArgs) {
-    fn put<T: Clone>(target: &mut T, typed: &Option<T>) {
-        if let Some(value) = typed {
-            *target = value.clone();
-        }
-    }
-    put(&mut config.runs, &args.runs);
-    put(&mut config.seed, &args.seed);
-    put(&mut config.training.fraction, &args.fraction);
-    put(&mut config.training.steps, &args.steps);
-    put(&mut config.training.batch_size, &args.batch_size);
-    put(&mut config.training.parts, &args.parts);
-    put(&mut config.training.learning_rate, &args.learning_rate);
-    put(&mut config.training.evaluate_every, &args.evaluate_every);
-    args.compute.apply(&mut config.training);
-    config.training.deterministic |= args.deterministic;
-    config.name = args.name.clone().or(config.name.take());
 }
 
 /// The commands that export the tasks of a run, for a note.

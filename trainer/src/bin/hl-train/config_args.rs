@@ -131,3 +131,30 @@ pub(crate) fn put<T: Clone>(target: &mut T, typed: &Option<T>) {
         *target = value.clone();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    #[test]
+    fn every_example_of_the_help_names_hyper_parameters_that_its_method_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, "[backbone]\npath = \"b\"\n").unwrap();
+        let mut options = 0;
+        for example in hyperloader_cli::examples::examples::<Args>() {
+            let args = Args::try_parse_from(&example).unwrap();
+            let chosen = match args.command {
+                Some(Command::Tune(tune)) => tune.config,
+                Some(_) => continue,
+                None => args.train.config,
+            };
+            chosen.choose_method(&mut Config::from_file(&path).unwrap()).unwrap();
+            options += chosen.method_option.len();
+        }
+        assert!(options > 0);
+    }
+}

@@ -31,7 +31,7 @@ Examples:
     hl-train tune --learning-rates 1e-4,5e-4,2e-3,1e-2 --eta 4")]
 pub(crate) struct TuneArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    pub(crate) config: ConfigArgs,
 
     /// Highest learning rates of the runs; the schedule and the warm-up are the configuration's
     #[arg(

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Exports of large T5s and the memory that they take: bench/export/large.sh [t5-large] [t5-3b]
+# Processor seconds and memory of exports of large T5s, of both by default: bench/export/large.sh [t5-large] [t5-3b]
 #
-# The backbone is a file with a hole, which takes no disk; the exported file takes 3 GB (t5-large) or 11 GB (t5-3b), below
-# TMPDIR. Each model is exported without and with verification, and t5-large is then run by hl-run. Memory is that of the
-# process: `anonymous` without mapped files, `all` with them.
+# Each model is exported without verification, then with it; hl-run then tags a sentence with t5-large. The script prints the
+# largest memory of each process, `anonymous` without mapped files and `all` with them, and the notes of the verification.
+# All files are below TMPDIR: one export at a time, of 3 GB (t5-large) or 11 GB (t5-3b). Most of the backbone's file is a
+# hole, which takes no disk.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . bench/common.sh
@@ -17,7 +18,7 @@ config() {
   printf '{"model_type": "t5", "vocab_size": 32128, "d_model": %d, "d_kv": %d, "d_ff": %d, "num_layers": %d, "num_heads": %d, "relative_attention_num_buckets": 32, "feed_forward_proj": "relu", "tie_word_embeddings": true, "pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}\n' "${@:2}" > "$1.json"
 }
 
-# measured NAME COMMAND...: wall and processor seconds, and the most memory.
+# measured NAME COMMAND...: prints processor seconds and the most memory. The output is in NAME.out and NAME.log.
 measured() {
   local name=$1 pid now all times anonymous=0 peak=0 seconds=0
   shift
@@ -47,8 +48,9 @@ for model in "${models[@]}"; do
     preset=t5-3b.json
   fi
   "$built/examples/random_run" "$preset" . hyperloader --sparse
-  measured "$model-unverified" "$built/hl-export" --task mtop --no-verify --force
-  measured "$model-verified" "$built/hl-export" --task mtop --force
+  measured "$model-unverified" "$built/hl-export" --task mtop --no-verify
+  rm -f mtop*
+  measured "$model-verified" "$built/hl-export" --task mtop
   cat "$model-verified.log"
   ls -l mtop*
   if [ "$model" = t5-large ]; then

@@ -41,7 +41,8 @@ pub struct Options {
     pub opset: Opset,
     /// Element type of the large matrices, and those that keep float32.
     pub storage: Storage,
-    /// Where LoRA is in the graph: beside the matrices that it updates in float32 only.
+    /// Whether LoRA pairs are folded into the matrices that they update, or stay beside them, which requires float32. Without
+    /// effect on several tasks in one graph, whose pairs stay beside them, and on `unipelt-bert`, whose pairs are never folded.
     pub loras: Loras,
     /// Whether the large weights go into a file of their own also where they fit into the model file.
     pub external_data: bool,

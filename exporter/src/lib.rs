@@ -33,7 +33,7 @@
 //! Helpers:
 //! - `operators`: pieces of graphs that both architectures use
 //! - `arithmetic`: norms and non-linearities of the reference models
-//! - `laid_out`: the bytes of a tensor in the order of the file
+//! - `layout`: the bytes of a tensor in the order of the file
 //! - `parallel`: work on all cores
 //! - `product`: products of matrices in float64, on all cores
 //! - `tensor`: tensors with a given number of dimensions
@@ -49,7 +49,7 @@ mod exportable;
 mod file;
 mod fold;
 pub mod import;
-mod laid_out;
+mod layout;
 pub mod materialise;
 mod measure;
 mod multi;

@@ -12,8 +12,8 @@ use hyperloader_onnx::{BuiltModel, Bytes, ElementType, GraphBuilder, Value, Weig
 use serde::Serialize;
 
 use crate::error::ModelError;
-pub use crate::laid_out::Layout;
-use crate::laid_out::laid_out;
+pub use crate::layout::Layout;
+use crate::layout::laid_out;
 
 /// A task's graph. All weights are float32.
 pub type TaskGraph<'a> = BuiltModel<Source<'a>>;
@@ -104,17 +104,8 @@ pub enum Loras {
     Separate,
 }
 
-/// Reads or computes a source tensor.
-type Load<'a> = Box<dyn Fn() -> Result<HostTensor, ModelError> + 'a>;
-
-/// The same of a tensor that may be mapped from a file.
-type LoadMapped<'a> = Box<dyn Fn() -> Result<TensorRef<'a>, ModelError> + 'a>;
-
-enum Tensor<'a> {
-    InMemory(&'a HostTensor),
-    OnDemand(Load<'a>),
-    Mapped { load: LoadMapped<'a>, release: Box<dyn Fn() + 'a> },
-}
+/// Returns, reads or computes a source tensor.
+type Load<'a> = Box<dyn Fn() -> Result<TensorRef<'a>, ModelError> + 'a>;
 
 /// Where the elements of a weight come from, and what the weight is.
 pub struct Source<'a> {
@@ -125,13 +116,15 @@ pub struct Source<'a> {
     /// Whether the weight is a matrix of the backbone that a lower precision stores in fewer bits. Its source tensor has
     /// one output channel in each row: `[out, in]` of a linear map, `[vocab, d_model]` of an embedding.
     pub quantizable: bool,
-    tensor: Tensor<'a>,
+    load: Load<'a>,
+    /// Removes the tensor from the memory of this process, if it is mapped from a file.
+    release: Box<dyn Fn() + 'a>,
 }
 
 impl<'a> Source<'a> {
     /// A tensor that is in memory: one that the method made for the task, or one of the drafter.
     pub(crate) fn in_memory(part: Part, layout: Layout, tensor: &'a HostTensor) -> Self {
-        Self { part, layout, quantizable: false, tensor: Tensor::InMemory(tensor) }
+        Self::mapped(part, layout, move || Ok(tensor.view().into()), || {})
     }
 
     /// A tensor that `load` reads or computes when the file is written.
@@ -140,7 +133,7 @@ impl<'a> Source<'a> {
         layout: Layout,
         load: impl Fn() -> Result<HostTensor, ModelError> + 'a,
     ) -> Self {
-        Self { part, layout, quantizable: false, tensor: Tensor::OnDemand(Box::new(load)) }
+        Self::mapped(part, layout, move || load().map(TensorRef::from), || {})
     }
 
     /// A tensor that may be mapped from a file: `load` returns it when the file is written, `release` removes it from the memory
@@ -151,8 +144,7 @@ impl<'a> Source<'a> {
         load: impl Fn() -> Result<TensorRef<'a>, ModelError> + 'a,
         release: impl Fn() + 'a,
     ) -> Self {
-        let tensor = Tensor::Mapped { load: Box::new(load), release: Box::new(release) };
-        Self { part, layout, quantizable: false, tensor }
+        Self { part, layout, quantizable: false, load: Box::new(load), release: Box::new(release) }
     }
 
     /// The same as a matrix that a lower precision stores in fewer bits.
@@ -165,18 +157,12 @@ impl<'a> Source<'a> {
     /// # Errors
     /// Returns an error if the tensor cannot be read or computed.
     pub fn load(&self) -> Result<TensorRef<'_>, ModelError> {
-        match &self.tensor {
-            Tensor::InMemory(tensor) => Ok(tensor.view().into()),
-            Tensor::OnDemand(load) => load().map(TensorRef::from),
-            Tensor::Mapped { load, .. } => load(),
-        }
+        (self.load)()
     }
 
     /// Removes the source tensor from the memory of this process, if it is mapped from a file.
     pub(crate) fn release(&self) {
-        if let Tensor::Mapped { release, .. } = &self.tensor {
-            release();
-        }
+        (self.release)();
     }
 
     /// The source tensor of the weight `name` of shape `dims` in the file, with its shape and values checked.

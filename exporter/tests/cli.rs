@@ -74,6 +74,16 @@ fn the_help_says_what_the_options_do() {
 }
 
 #[test]
+fn an_unfolded_bundle_in_another_precision_is_refused_before_the_run_is_opened() {
+    let place = Place::empty();
+    let arguments = ["--bundle", "bundle", "--unfolded", "--precision", "int8", "--run", "nowhere"];
+    let transcript = place.transcript(&arguments);
+    assert!(transcript.starts_with("exit 1\n"), "{transcript}");
+    assert!(transcript.contains("a file in int8 cannot have LoRA beside the matrices"), "{transcript}");
+    assert!(place.onnx_files().is_empty());
+}
+
+#[test]
 fn the_task_alone_is_enough() {
     let place = Place::with_run();
     let output = place.command(&["--task", "mtop"]).output().unwrap();

@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use common::{HyperCase, TOLERANCE, ids, random_run};
+use common::{HyperCase, TOLERANCE, ids, narrow_t5, random_run};
 use hyperloader_core::backbone::t5::{FeedForward, T5Config};
 use hyperloader_core::format::tagger::TaggerMetadata;
 use hyperloader_core::method::{HyperConfig, HyperdecoderConfig, LoraConfig, MethodConfig};
@@ -28,17 +28,7 @@ fn unverified() -> Options {
     Options { verification: None, ..Options::default() }
 }
 
-/// T5's whole vocabulary, because the verification encodes sentences, and few other dimensions.
-fn narrow() -> (T5Config, MethodConfig) {
-    let t5 = T5Config {
-        d_model: 16,
-        d_kv: 4,
-        num_heads: 3,
-        d_ff: 24,
-        num_layers: 1,
-        num_decoder_layers: Some(2),
-        ..T5Config::preset("t5-nano").unwrap()
-    };
+fn narrow_run(folder: &Path) -> Run {
     let lora = Some(LoraConfig { rank: 2, alpha: 3.0, ..LoraConfig::default() });
     let method = HyperConfig {
         reduction_factor: 4,
@@ -47,12 +37,7 @@ fn narrow() -> (T5Config, MethodConfig) {
         lora,
         ..HyperConfig::default()
     };
-    (t5, method.into())
-}
-
-fn narrow_run(folder: &Path) -> Run {
-    let (t5, method) = narrow();
-    random_run::write(folder, &t5, &method, &["mtop", "snips"])
+    random_run::write(folder, &narrow_t5(), &method.into(), &["mtop", "snips"])
 }
 
 fn files(folder: &Path) -> Vec<String> {

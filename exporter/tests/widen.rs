@@ -8,7 +8,7 @@ mod wide;
 
 use std::path::Path;
 
-use common::random_run;
+use common::{narrow_t5, random_run};
 use hyperloader_core::backbone::t5::{FeedForward, T5Backbone, T5Config};
 use hyperloader_core::method::{AdapterHeads, HyperConfig, LoraConfig};
 use hyperloader_core::run::Which;
@@ -22,18 +22,6 @@ use wide::{WidenError, Widening};
 const TASK: &str = "mtop";
 const TARGET_LEN: usize = 12;
 
-fn narrow_shape() -> T5Config {
-    T5Config {
-        d_model: 16,
-        d_kv: 4,
-        num_heads: 3,
-        d_ff: 24,
-        num_layers: 1,
-        num_decoder_layers: Some(2),
-        ..T5Config::preset("t5-nano").unwrap()
-    }
-}
-
 /// Larger in every number.
 fn wide_shape() -> T5Config {
     T5Config {
@@ -43,7 +31,7 @@ fn wide_shape() -> T5Config {
         d_ff: 40,
         num_layers: 3,
         num_decoder_layers: Some(4),
-        ..narrow_shape()
+        ..narrow_t5()
     }
 }
 
@@ -106,7 +94,7 @@ fn a_widened_model_gives_the_logits_and_greedy_ids_of_the_narrow_one() {
         for gated in [false, true] {
             for tied in [true, false] {
                 let feed_forward_proj = if gated { FeedForward::GatedGelu } else { FeedForward::Relu };
-                let t5 = T5Config { feed_forward_proj, tie_word_embeddings: tied, ..narrow_shape() };
+                let t5 = T5Config { feed_forward_proj, tie_word_embeddings: tied, ..narrow_t5() };
                 let folder = tempfile::tempdir().unwrap();
                 let narrow = narrow(&exporter(folder.path(), &t5, adapters));
                 let wide = widened(&narrow, &wide_shape(), &folder.path().join("wide"));
@@ -120,8 +108,8 @@ fn a_widened_model_gives_the_logits_and_greedy_ids_of_the_narrow_one() {
 #[test]
 fn widening_to_the_same_shape_changes_no_tensor() {
     let folder = tempfile::tempdir().unwrap();
-    let narrow = narrow(&exporter(folder.path(), &narrow_shape(), AdapterHeads::All));
-    let same = Widening::new(&narrow, &narrow_shape()).unwrap();
+    let narrow = narrow(&exporter(folder.path(), &narrow_t5(), AdapterHeads::All));
+    let same = Widening::new(&narrow, &narrow_t5()).unwrap();
     for (name, tensor) in same.tensors().unwrap() {
         assert_eq!(tensor, narrow.folded_tensor(&name).unwrap(), "{name}");
     }
@@ -134,7 +122,7 @@ fn widening_to_the_same_shape_changes_no_tensor() {
 fn the_file_of_a_widened_model_decodes_to_the_narrow_models_ids_in_every_backend() {
     for adapters in [AdapterHeads::All, AdapterHeads::None] {
         let folder = tempfile::tempdir().unwrap();
-        let exporter = exporter(folder.path(), &narrow_shape(), adapters);
+        let exporter = exporter(folder.path(), &narrow_t5(), adapters);
         let narrow = narrow(&exporter);
         let wide = widened(&narrow, &wide_shape(), &folder.path().join("wide"));
         let mut metadata = exporter.metadata(exporter.run().task(TASK).unwrap()).unwrap();
@@ -169,7 +157,7 @@ fn the_file_of_a_widened_model_decodes_to_the_narrow_models_ids_in_every_backend
 #[test]
 fn a_smaller_shape_and_a_part_of_a_copy_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let narrow = narrow(&exporter(folder.path(), &narrow_shape(), AdapterHeads::All));
+    let narrow = narrow(&exporter(folder.path(), &narrow_t5(), AdapterHeads::All));
     let smaller = T5Config { num_heads: 2, ..wide_shape() };
     let error = Widening::new(&narrow, &smaller).unwrap_err();
     assert!(matches!(error, WidenError::Smaller { field: "num_heads", narrow: 3, wide: 2 }), "{error}");
@@ -178,7 +166,7 @@ fn a_smaller_shape_and_a_part_of_a_copy_are_refused() {
     assert!(matches!(error, WidenError::Copies { narrow: 16, wide: 40 }), "{error}");
 
     let other = tempfile::tempdir().unwrap();
-    let plain = self::narrow(&self::exporter(other.path(), &narrow_shape(), AdapterHeads::None));
+    let plain = self::narrow(&self::exporter(other.path(), &narrow_t5(), AdapterHeads::None));
     let wide = widened(&plain, &between, &other.path().join("wide"));
     assert_same(&plain, &wide, "no adapters, no multiple");
 }

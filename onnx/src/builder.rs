@@ -186,7 +186,7 @@ impl<S> GraphBuilder<S> {
     /// Names an inner value and records its type, so that [`crate::extract()`] can cut the graph there.
     pub fn name_value(&mut self, value: Value, name: &str, element_type: ElementType, dims: &[Dim]) {
         self.rename(value, name);
-        self.inner.push(ValueInfoProto::tensor(name, element_type, dims));
+        self.declare_value(value, element_type, dims);
     }
 
     /// Records the type of an inner value, which keeps its name, so that [`crate::pieces()`] can cut the graph there.

@@ -47,7 +47,7 @@ pub enum ExtractError {
 }
 
 /// Extracts the part of `model` that computes `outputs` from `inputs`: the nodes in between in their order, the
-/// initializers that they read (sharing their bytes), operator set and producer. Metadata is left out.
+/// initializers that they read or that are outputs (sharing their bytes), operator set and producer. Metadata is left out.
 ///
 /// `inputs` and `outputs` name inputs, outputs or typed inner values of `model`, which keep their types. An input that no
 /// output depends on remains an input.
@@ -62,11 +62,12 @@ pub fn extract(model: &ModelProto, inputs: &[&str], outputs: &[&str]) -> Result<
     let node: Vec<NodeProto> =
         graph.node.iter().zip(&needed).filter(|(_, needed)| **needed).map(|(node, _)| node.clone()).collect();
 
-    let read: HashSet<&str> = node.iter().flat_map(|node| &node.input).map(String::as_str).collect();
+    let read = node.iter().flat_map(|node| &node.input).map(String::as_str);
+    let used: HashSet<&str> = read.chain(outputs.iter().copied()).collect();
     let computed: HashSet<&str> = node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
     let ends: HashSet<&str> = inputs.iter().chain(outputs).copied().collect();
     let initializer =
-        graph.initializer.iter().filter(|tensor| read.contains(tensor.name.as_str())).cloned().collect();
+        graph.initializer.iter().filter(|tensor| used.contains(tensor.name.as_str())).cloned().collect();
     let value_info = graph
         .value_info
         .iter()

@@ -23,21 +23,26 @@ pub struct Piece {
     pub outputs: Vec<String>,
 }
 
-/// Cuts `model` into pieces whose weights take little more than `bytes`, as far as there are values to cut it at.
+/// Cuts `model` into pieces whose weights take little more than `bytes`, as far as there are values to cut it at. Outputs that
+/// are inputs, weights or constants of the model are outputs of the last piece.
 ///
 /// # Errors
-/// Returns [`ExtractError`] if the model contains no graph, or a node contains one.
+/// Returns [`ExtractError`] if the model contains no graph, a node contains one, or no node computes an output.
 pub fn pieces(model: &ModelProto, bytes: usize) -> Result<Vec<Piece>, ExtractError> {
     let graph = model.graph.as_ref().ok_or(ExtractError::NoGraph)?;
     let flow = Flow::of(graph);
     let ranges = flow.cuts(bytes);
-    let inputs: Vec<BTreeSet<&str>> = ranges.iter().map(|nodes| flow.inputs(nodes.clone())).collect();
+    let is_last = |place: usize| place + 1 == ranges.len();
+    let outputs = graph.output.iter().map(|output| output.name.as_str());
+    let (computed, others): (Vec<&str>, Vec<&str>) = outputs.partition(|name| flow.place(name).is_some());
+    let others_of = |place: usize| others.iter().copied().filter(move |_| is_last(place));
+    let inputs: Vec<BTreeSet<&str>> =
+        ranges.iter().enumerate().map(|(place, nodes)| flow.inputs(nodes, others_of(place))).collect();
     let piece = |(place, nodes): (usize, &Range<usize>)| {
         let later: HashSet<&str> = inputs[place + 1..].iter().flatten().copied().collect();
-        let is_read =
-            |name: &&str| later.contains(name) || graph.output.iter().any(|output| output.name == **name);
-        let made = flow.nodes[nodes.clone()].iter().flat_map(|node| &node.output).map(String::as_str);
-        let outputs: Vec<&str> = made.filter(is_read).collect();
+        let is_read = |name: &&str| later.contains(name) || computed.contains(name);
+        let values = flow.nodes[nodes.clone()].iter().flat_map(|node| &node.output).map(String::as_str);
+        let outputs: Vec<&str> = values.filter(is_read).chain(others_of(place)).collect();
         let inputs: Vec<&str> = inputs[place].iter().copied().collect();
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         Ok(Piece {
@@ -54,7 +59,7 @@ struct Flow<'a> {
     /// The nodes that depend on an input of the graph, in order.
     nodes: Vec<&'a NodeProto>,
     /// The node that computes each value, and its place in `nodes`; `None` for the value of a constant.
-    made: HashMap<&'a str, (&'a NodeProto, Option<usize>)>,
+    producers: HashMap<&'a str, (&'a NodeProto, Option<usize>)>,
     /// The place in `nodes` of the last node that reads each value.
     last_read: HashMap<&'a str, usize>,
     /// Names of the inputs of the graph, and of its inner values that have a type.
@@ -80,19 +85,19 @@ impl<'a> Flow<'a> {
         let mut flowing: HashSet<&str> = names(&graph.input).collect();
         let typed = names(&graph.input).chain(names(&graph.value_info)).collect();
         let sizes = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor.raw_data.len()));
-        let (mut nodes, mut made, mut last_read) = (Vec::new(), HashMap::new(), HashMap::new());
+        let (mut nodes, mut producers, mut last_read) = (Vec::new(), HashMap::new(), HashMap::new());
         for node in &graph.node {
             let outputs = node.output.iter().map(String::as_str);
             let is_constant = !node.input.iter().any(|input| flowing.contains(input.as_str()));
             let place = (!is_constant).then_some(nodes.len());
-            made.extend(outputs.clone().map(|name| (name, (node, place))));
+            producers.extend(outputs.clone().map(|name| (name, (node, place))));
             if let Some(place) = place {
                 nodes.push(node);
                 last_read.extend(node.input.iter().map(|name| (name.as_str(), place)));
                 flowing.extend(outputs);
             }
         }
-        Self { nodes, made, last_read, typed, sizes: sizes.collect() }
+        Self { nodes, producers, last_read, typed, sizes: sizes.collect() }
     }
 
     /// The nodes of each piece.
@@ -111,16 +116,17 @@ impl<'a> Flow<'a> {
                 (start, weights) = (place + 1, HashSet::new());
             }
         }
-        if start < self.nodes.len() {
+        // A model that computes nothing from its inputs is one piece.
+        if start < self.nodes.len() || pieces.is_empty() {
             pieces.push(start..self.nodes.len());
         }
         pieces
     }
 
-    /// The inputs of the piece with these nodes.
-    fn inputs(&self, nodes: Range<usize>) -> BTreeSet<&'a str> {
+    /// The inputs of the piece with these nodes, whose outputs include `others`.
+    fn inputs(&self, nodes: &Range<usize>, others: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
         let read = self.nodes[nodes.clone()].iter().flat_map(|node| &node.input).map(String::as_str);
-        self.dependencies(read, nodes.start).inputs
+        self.dependencies(read.chain(others), nodes.start).inputs
     }
 
     /// What `names` depend on in a piece that begins at the node `start`.
@@ -129,12 +135,13 @@ impl<'a> Flow<'a> {
         let mut open: Vec<&str> = names.collect();
         while let Some(name) = open.pop() {
             let is_earlier = self.place(name).is_none_or(|place| place < start);
+            let producer = self.producers.get(name);
             let is_constant =
-                self.made.get(name).map_or_else(|| self.sizes.contains_key(name), |made| made.1.is_none());
+                producer.map_or_else(|| self.sizes.contains_key(name), |(_, place)| place.is_none());
             if self.typed.contains(name) && is_earlier && !is_constant {
                 found.inputs.insert(name);
             } else if found.internal.insert(name)
-                && let Some((node, _)) = self.made.get(name)
+                && let Some((node, _)) = producer
             {
                 open.extend(node.input.iter().map(String::as_str));
             }
@@ -144,7 +151,7 @@ impl<'a> Flow<'a> {
 
     /// The place of the node that computes `name`; `None` if it is an input, a weight or a constant.
     fn place(&self, name: &str) -> Option<usize> {
-        self.made.get(name).and_then(|made| made.1)
+        self.producers.get(name).and_then(|(_, place)| *place)
     }
 
     fn size(&self, names: &HashSet<&str>) -> usize {

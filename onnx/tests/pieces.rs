@@ -76,19 +76,52 @@ fn a_model_is_not_cut_at_values_without_a_type() {
 fn each_piece_holds_what_its_nodes_read_and_all_hold_all() {
     let model = model(&["x1", "x2", "x3"]);
     for bytes in [1, 8, 16, 24, 1 << 20] {
-        let (mut nodes, mut weights, mut made) =
+        let (mut nodes, mut weights, mut computed) =
             (BTreeMap::new(), BTreeSet::new(), BTreeSet::from(["x".to_owned()]));
         for piece in pieces(&model, bytes).unwrap() {
-            assert!(piece.inputs.iter().all(|input| made.contains(input)), "{bytes}: {:?}", piece.inputs);
+            assert!(piece.inputs.iter().all(|input| computed.contains(input)), "{bytes}: {:?}", piece.inputs);
             let graph = piece.model.graph.unwrap();
             for node in graph.node {
                 *nodes.entry(node.name).or_insert(0) += 1;
             }
             weights.extend(graph.initializer.into_iter().map(|tensor| tensor.name));
-            made.extend(piece.outputs);
+            computed.extend(piece.outputs);
         }
         assert!(nodes.iter().all(|(name, count)| *count == 1 || name == "m"), "{bytes}: {nodes:?}");
         assert_eq!((nodes.len(), weights.len()), (7, 4), "{bytes}");
-        assert!(made.contains("y") && made.contains("z"), "{bytes}");
+        assert!(computed.contains("y") && computed.contains("z"), "{bytes}");
     }
+}
+
+#[test]
+fn outputs_that_are_inputs_weights_or_constants_are_in_the_last_piece() {
+    let mut model = model(&["x1", "x2", "x3"]);
+    // A weight, a constant that is computed, and the input.
+    model.graph.as_mut().unwrap().output.extend(["w0", "n1", "x"].map(value));
+    let cut = pieces(&model, 16).unwrap();
+    assert_eq!(
+        ends(&cut),
+        [(vec!["x"], vec!["x1", "x3"]), (vec!["x", "x1", "x3"], vec!["y", "z", "w0", "n1", "x"])]
+    );
+    let last = cut[1].model.graph.as_ref().unwrap();
+    assert!(last.initializer.iter().any(|tensor| tensor.name == "w0"));
+    assert!(last.node.iter().any(|node| node.name == "n1"));
+}
+
+#[test]
+fn a_model_of_constants_is_one_piece() {
+    let mut model = model(&[]);
+    let graph = model.graph.as_mut().unwrap();
+    (graph.input, graph.output) = (vec![], ["w0", "n1"].map(value).into());
+    graph.node.retain(|node| node.name == "n1");
+    let cut = pieces(&model, 1).unwrap();
+    assert_eq!(ends(&cut), [(vec![], vec!["w0", "n1"])]);
+}
+
+#[test]
+fn an_output_that_nothing_computes_is_named() {
+    let mut model = model(&["x1", "x2", "x3"]);
+    model.graph.as_mut().unwrap().output.push(value("missing"));
+    let message = pieces(&model, 16).unwrap_err().to_string();
+    assert!(message.contains("`missing`"), "{message}");
 }

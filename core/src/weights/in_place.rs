@@ -53,7 +53,7 @@ mod tests {
         let bytes: Vec<u8> =
             [1.5f32, -0.25, 1024.0, 0.0, 3.0, 7.5].iter().flat_map(|x| x.to_le_bytes()).collect();
         let halves: Vec<u8> = (0..6u16).flat_map(|x| half::f16::from_f32(x.into()).to_le_bytes()).collect();
-        // Larger types come first in the file. The odd number of bytes between them moves the second float32.
+        // `a` is the first tensor of the data. Spaces at the end of the header move it: it is aligned without them only.
         let views = [
             ("a", TensorView::new(Dtype::F32, vec![2, 3], &bytes).unwrap()),
             ("b", TensorView::new(Dtype::F16, vec![6], &halves).unwrap()),

@@ -106,11 +106,15 @@ pub enum TensorError {
 /// One safetensors file, mapped into memory. Its header is checked when it is opened: sizes, offsets, element types.
 #[derive(Debug)]
 pub struct TensorFile {
+    /// Path of the file.
     path: PathBuf,
+    /// The whole file.
     map: Mmap,
-    /// Place of the tensors' bytes in the map: that of the first, and those of each from there.
+    /// Offset in bytes of the data in the map. The offsets in `metadata` count from there.
     data: usize,
+    /// Element type, shape and offsets of every tensor, from the header.
     metadata: Metadata,
+    /// Shape of every tensor, by name.
     shapes: BTreeMap<String, Vec<usize>>,
 }
 
@@ -237,12 +241,8 @@ impl TensorFile {
         }
     }
 
-    pub(super) fn shaped<T>(
-        &self,
-        name: &str,
-        shape: &[usize],
-        values: Vec<T>,
-    ) -> Result<ArrayD<T>, TensorError> {
+    /// `values` as an array of this shape. `name` is for the error.
+    fn shaped<T>(&self, name: &str, shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, TensorError> {
         let found = vec![values.len()];
         ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|_| TensorError::Shape {
             name: name.to_owned(),

@@ -8,7 +8,7 @@ mod graph;
 
 use std::path::Path;
 
-use hyperloader_core::files::sha256;
+use hyperloader_core::files::GrowingHash;
 use hyperloader_core::format::multi::{TASK_ID, merge};
 use hyperloader_core::format::tagger::TaggerKind;
 use hyperloader_core::run::Task;
@@ -87,6 +87,7 @@ impl Exporter {
             (path, options.existing),
             placement,
             |file, data: Option<&DataFile>, mut proof| {
+                let hash = GrowingHash::start(file)?;
                 let mut ladders = Vec::new();
                 for (Member { task, .. }, reference) in members.iter().zip(references) {
                     let (Some(verification), Some(reference)) = (&options.verification, reference) else {
@@ -102,7 +103,7 @@ impl Exporter {
                     ladders.push(Some(ladder));
                 }
                 append(&proof, file)?;
-                let (bytes, sha256) = (size_of(file)?, sha256(file)?);
+                let (bytes, sha256) = (size_of(file)?, hash.finish()?);
                 let weights = weight_groups(&graph);
                 let exported = |(Member { task, .. }, ladder): (&Member<'_>, _)| Exported {
                     precision: Precision::F32,

@@ -57,8 +57,8 @@ impl Exportable for T5Model {
         let both = Reference::both(self);
         let mask = twice(attention_mask);
         let encoded = both.encode(&twice(input_ids), &mask)?;
-        let logits = both.decode(&encoded, &mask, &twice(decoder_input_ids))?;
-        let [as_trained, as_in_a_file] = [false, true].map(|second| encoded.half(second));
+        let [un_folded, folded] = both.decode(&encoded, &mask, &twice(decoder_input_ids))?.halves();
+        let [as_trained, as_in_a_file] = encoded.halves();
         // The logits after each prefix of the greedy ids show whether an implementation generates the same ids.
         let greedy = Reference::new(self, Form::UnFolded).greedy_with_logits(
             &as_trained,
@@ -70,12 +70,11 @@ impl Exportable for T5Model {
             name: name.to_owned(),
             logits: logits.map(States::into_rows).into(),
         };
-        let folded = Reference::new(self, Form::Folded).decode(&as_in_a_file, attention_mask, &prefixes)?;
-        let folded = answers("folded", [logits.half(true), folded]);
-        let un_folded = Answers {
-            name: "un-folded".to_owned(),
-            logits: vec![logits.half(false).into_rows(), greedy.logits],
-        };
+        let of_prefixes =
+            Reference::new(self, Form::Folded).decode(&as_in_a_file, attention_mask, &prefixes)?;
+        let folded = answers("folded", [folded, of_prefixes]);
+        let un_folded =
+            Answers { name: "un-folded".to_owned(), logits: vec![un_folded.into_rows(), greedy.logits] };
         let lower = match stored.precision() {
             Precision::F32 => None,
             precision => {

@@ -61,8 +61,7 @@ pub(crate) fn compare(
         match Backend::load(&BackendOptions { kind, ..verification.backends.clone() }) {
             Ok(backend) => {
                 stage(&format!("running the file in {}", backend.description()));
-                let answers =
-                    Answers { name: backend.description(), logits: run_file(&backend, path, &passes)? };
+                let answers = answers(&backend, path, &passes)?;
                 rungs.push(comparison.rung(&last, &answers, demand));
                 file_was_run = true;
                 // The logits are large: only those of the last implementation are kept.
@@ -74,24 +73,26 @@ pub(crate) fn compare(
     Ok((comparison.ladder(rungs, not_run, file_was_run), vectors))
 }
 
-/// The output of a file for the inputs of each run: the logits as `[rows, width]`.
-fn run_file(backend: &Backend, path: &Path, passes: &[Pass]) -> Result<Vec<Array2<f64>>, BackendError> {
-    let value = |ids: &ArrayD<i64>| Value::from_i64s(ids.shape(), ids.iter().copied().collect());
-    let values = |pass: &Pass| pass.iter().map(|(name, ids)| Ok((*name, value(ids)?))).collect();
-    let values = passes.iter().map(values).collect::<Result<Vec<Vec<(&str, Value)>>, BackendError>>()?;
-    // The first output is `logits`.
-    let first = |outputs: Vec<Value>| outputs.into_iter().next();
-    let named: Vec<Vec<(&str, &Value)>> =
+/// The answers of a file in a backend.
+fn answers(backend: &Backend, path: &Path, passes: &[Pass]) -> Result<Answers, BackendError> {
+    let values = passes.iter().map(values).collect::<Result<Vec<_>, _>>()?;
+    let inputs: Vec<Vec<(&str, &Value)>> =
         values.iter().map(|pass| pass.iter().map(|(name, value)| (*name, value)).collect()).collect();
-    let outputs = backend.run_file(path, &named)?;
-    outputs
-        .into_iter()
-        .map(|outputs| first(outputs).map_or(Ok(Array2::zeros((0, 0))), |l| matrix(&l)))
-        .collect()
+    let outputs = backend.run_file(path, &inputs)?;
+    let logits = outputs.iter().map(|outputs| logits(outputs)).collect::<Result<_, _>>()?;
+    Ok(Answers { name: backend.description(), logits })
 }
 
-/// Logits as `[rows, width]`. A wrong shape becomes an empty matrix, which the comparison refuses.
-fn matrix(logits: &Value) -> Result<Array2<f64>, BackendError> {
+/// The inputs of a run as values of a backend.
+fn values(pass: &Pass) -> Result<Vec<(&'static str, Value)>, BackendError> {
+    let value = |ids: &ArrayD<i64>| Value::from_i64s(ids.shape(), ids.iter().copied().collect());
+    pass.iter().map(|(name, ids)| Ok((*name, value(ids)?))).collect()
+}
+
+/// The first output of a run, the logits, as `[rows, width]`. If it is missing or has a wrong shape, the matrix is empty, which
+/// the comparison refuses.
+fn logits(outputs: &[Value]) -> Result<Array2<f64>, BackendError> {
+    let Some(logits) = outputs.first() else { return Ok(Array2::default((0, 0))) };
     let width = logits.shape().last().copied().unwrap_or(0);
     let rows = logits.shape().iter().rev().skip(1).product();
     let elements: Vec<f64> = logits.f32s()?.iter().map(|x| f64::from(*x)).collect();

@@ -23,6 +23,19 @@ pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures")
 }
 
+/// A T5 of the whole vocabulary, because the verification encodes sentences, and few other dimensions.
+pub(crate) fn narrow_t5() -> T5Config {
+    T5Config {
+        d_model: 16,
+        d_kv: 4,
+        num_heads: 3,
+        d_ff: 24,
+        num_layers: 1,
+        num_decoder_layers: Some(2),
+        ..T5Config::preset("t5-nano").unwrap()
+    }
+}
+
 /// Every folder of golden vectors under `kind` that holds the file `marker`; none is a failure.
 pub(crate) fn cases(kind: &str, marker: &str) -> Vec<PathBuf> {
     let root = std::env::var_os("HYPERLOADER_GOLDEN")

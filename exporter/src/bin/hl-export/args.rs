@@ -146,9 +146,10 @@ pub(crate) struct ExportArgs {
 
     /// With `--bundle`: keep LoRA beside the matrices that it updates, which all tasks then share
     ///
-    /// The files are smaller, and tagging takes a little longer. Only in float32.
+    /// The files are smaller, and tagging takes a little longer. Only in float32. It has no effect on methods without LoRA, nor
+    /// on `unipelt-bert`, whose LoRA is never folded.
     #[arg(long, requires = "bundle")]
-    unfolded: bool,
+    pub(crate) unfolded: bool,
 
     /// Write all tasks to FILE as one graph, whose input `task_id` selects the adapters and LoRA of each sentence
     ///

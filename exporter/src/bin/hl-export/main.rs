@@ -117,6 +117,12 @@ fn check_options(args: &ExportArgs) -> Result<()> {
     if args.no_cost && args.precision == PrecisionChoice::Auto {
         bail!("`--precision auto` needs the measurement that `--no-cost` leaves out");
     }
+    if let PrecisionChoice::Fixed(precision) = args.precision
+        && args.unfolded
+        && precision != Precision::F32
+    {
+        return Err(ExportError::Unfolded(precision).into());
+    }
     let of_precisions = [
         ("--keep-f32", !args.keep_f32.is_empty()),
         ("--max-f1-drop", args.max_f1_drop.is_some()),

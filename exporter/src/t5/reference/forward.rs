@@ -7,8 +7,8 @@ use hyperloader_core::weights::task::{BlockWeights, Lora};
 use hyperloader_core::weights::tensors::HostTensor;
 use ndarray::{Array2, Array3, ArrayRef2, Axis, Ix1, Ix2, s};
 
+use super::cache::{KeyValueCache, KeysAndValues};
 use super::generate::{GeneratedAdapter, generate};
-use super::kept::{Kept, KeysAndValues};
 use super::states::States;
 use crate::arithmetic::{activate, rms_norm, softmax};
 use crate::error::ModelError;
@@ -49,8 +49,8 @@ pub(super) struct Pass<'a> {
     cross: Option<(&'a States, ScoreBias)>,
     /// Generated adapters of the feed-forward layers, by block and then by sentence; empty without a generator.
     generated: &'a [Vec<GeneratedAdapter>],
-    /// Keys and values of earlier passes, to which this pass adds its own; `None` if nothing is kept.
-    kept: Option<&'a mut Kept>,
+    /// Keys and values of earlier passes, to which this pass appends its own; `None` if nothing is kept.
+    cache: Option<&'a mut KeyValueCache>,
 }
 
 /// Added to the scores of all attentions of one kind.
@@ -94,7 +94,7 @@ impl<'a> Reference<'a> {
             position: self.position_bias(Stack::Encoder, Attention::SelfAttention, 0..length, length)?,
             mask: padding_mask(attention_mask, length),
         };
-        let pass = Pass { stack: Stack::Encoder, self_bias, cross: None, generated: &[], kept: None };
+        let pass = Pass { stack: Stack::Encoder, self_bias, cross: None, generated: &[], cache: None };
         self.run(pass, input_ids)
     }
 
@@ -132,22 +132,22 @@ impl<'a> Reference<'a> {
             self_bias,
             cross: Some((encoded, cross)),
             generated: generated.as_slice(),
-            kept: None,
+            cache: None,
         };
         self.head(self.run(pass, decoder_input_ids)?)
     }
 
-    /// The logits `[batch, vocab_size]` after `ids`, each at position `kept.length` of its sentence, given the keys and values
-    /// `kept` of the ids before them, to which theirs are added.
+    /// The logits `[batch, vocab_size]` after `ids`, each at position `cache.length` of its sentence, given the keys and values
+    /// of the ids before them in `cache`, to which theirs are appended.
     pub(super) fn decode_next(
         &self,
         encoded: &States,
         attention_mask: &Array2<i64>,
         ids: &Array2<i64>,
         generated: &[Vec<GeneratedAdapter>],
-        kept: &mut Kept,
+        cache: &mut KeyValueCache,
     ) -> Result<Array2<f64>, ModelError> {
-        let (batch, position) = (ids.nrows(), kept.length);
+        let (batch, position) = (ids.nrows(), cache.length);
         self.check_mask(attention_mask, (batch, encoded.length))?;
         let bias = |kind, keys| self.position_bias(Stack::Decoder, kind, position..position + 1, keys);
         let self_bias = ScoreBias {
@@ -158,9 +158,9 @@ impl<'a> Reference<'a> {
             position: bias(Attention::CrossAttention, encoded.length)?,
             mask: padding_mask(attention_mask, 1),
         };
-        kept.length += 1;
+        cache.length += 1;
         let cross = Some((encoded, cross));
-        let pass = Pass { stack: Stack::Decoder, self_bias, cross, generated, kept: Some(kept) };
+        let pass = Pass { stack: Stack::Decoder, self_bias, cross, generated, cache: Some(cache) };
         Ok(self.head(self.run(pass, ids)?)?.into_rows())
     }
 
@@ -237,10 +237,10 @@ impl<'a> Reference<'a> {
             let keys = self.linear(&memory.rows, &name("k"), None)?;
             Ok(KeysAndValues { keys, values: self.linear(&memory.rows, &name("v"), lora.v.as_ref())? })
         };
-        let KeysAndValues { keys, values } = match (&mut pass.kept, kind) {
+        let KeysAndValues { keys, values } = match (&mut pass.cache, kind) {
             (None, _) => &new()?,
-            (Some(kept), Attention::SelfAttention) => kept.add(block, new()?, memory.length),
-            (Some(kept), Attention::CrossAttention) => kept.memory(block, new)?,
+            (Some(cache), Attention::SelfAttention) => cache.append(block, new()?, memory.length),
+            (Some(cache), Attention::CrossAttention) => cache.cross_attention(block, new)?,
         };
         let mixed = self.attend(&q, keys, values, bias);
         let y = self.linear(&mixed, &name("o"), None)?;

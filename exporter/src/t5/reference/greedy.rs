@@ -2,8 +2,8 @@
 
 use ndarray::{Array2, Array3, ArrayView1, Axis};
 
+use super::cache::KeyValueCache;
 use super::forward::Reference;
-use super::kept::Kept;
 use super::states::States;
 use crate::arithmetic::argmax;
 use crate::error::ModelError;
@@ -42,11 +42,11 @@ impl Reference<'_> {
         let config = self.config();
         let (eos, pad, batch) = (config.eos_token_id, config.pad_token_id, attention_mask.nrows());
         let generated = self.generated(encoded, attention_mask)?;
-        let (mut kept, mut steps) = (Kept::default(), Vec::new());
+        let (mut cache, mut steps) = (KeyValueCache::default(), Vec::new());
         let mut last = Array2::from_elem((batch, 1), config.decoder_start_token_id);
         let mut ids = last.clone();
         while ids.ncols() < max_len && !ids.outer_iter().all(|ids| ended(&ids, eos)) {
-            let logits = self.decode_next(encoded, attention_mask, &last, &generated, &mut kept)?;
+            let logits = self.decode_next(encoded, attention_mask, &last, &generated, &mut cache)?;
             last.fill(pad);
             for ((logits, ids), next) in logits.outer_iter().zip(ids.outer_iter()).zip(&mut last) {
                 if !ended(&ids, eos) {

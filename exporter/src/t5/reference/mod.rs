@@ -4,16 +4,16 @@
 //! from one id to the next, so that it stays close to the equations (Raffel et al. 2020; `docs/reference/backbones.md#t5-block`,
 //! `docs/reference/hyperloader.md#t5-block-with-task-weights`). There is no dropout, as in evaluation.
 //!
+//! - `cache`: keys and values that greedy decoding keeps
 //! - `forward`: [`Reference`], encoder and decoder
 //! - `greedy`: greedy decoding
-//! - `kept`: keys and values that greedy decoding keeps
 //! - [`mod@generate`]: adapters generated from each input
 //! - `states`: [`States`], the hidden states of a batch
 
+mod cache;
 mod forward;
 pub mod generate;
 mod greedy;
-mod kept;
 mod states;
 #[cfg(test)]
 mod tests;

@@ -17,10 +17,10 @@ impl States {
         self.rows
     }
 
-    /// The first or the second half of the sentences.
-    pub(crate) fn half(&self, second: bool) -> Self {
-        let (first, rest) = self.rows.view().split_at(Axis(0), self.rows.nrows() / 2);
-        Self { rows: if second { rest } else { first }.to_owned(), length: self.length }
+    /// The states of the first half of the sentences, and those of the second half.
+    pub(crate) fn halves(&self) -> [Self; 2] {
+        let (first, second) = self.rows.view().split_at(Axis(0), self.rows.nrows() / 2);
+        [first, second].map(|rows| Self { rows: rows.to_owned(), length: self.length })
     }
 
     /// The states of sentence `index`, `[length, width]`.

@@ -66,10 +66,10 @@ fn both_forms_side_by_side_give_the_logits_of_each_alone() {
             let encoded = reference.encode(&ids, &mask).unwrap();
             reference.decode(&encoded, &mask, &targets).unwrap()
         };
-        let both = logits(Reference::both(model), 2);
-        for (form, second) in [(Form::UnFolded, false), (Form::Folded, true)] {
+        let halves = logits(Reference::both(model), 2).halves();
+        for (form, half) in [Form::UnFolded, Form::Folded].into_iter().zip(halves) {
             let alone = logits(Reference::new(model, form), 1).into_rows();
-            let difference = largest_difference(&both.half(second).into_rows(), &alone);
+            let difference = largest_difference(&half.into_rows(), &alone);
             assert!(difference < 1e-12, "{form:?}: {difference}");
         }
     });

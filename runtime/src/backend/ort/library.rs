@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 const NATIVE: &str = ".native/onnxruntime/lib";
 
 /// Libraries to try, best first: beside the program, set up in a folder around the program, and last the bare names that the
-/// system's loader knows. The current folder is not searched: native code in it may be of anyone.
+/// system's loader knows. The current folder is not searched: another user could place a library there.
 pub(super) fn candidates() -> Vec<PathBuf> {
     let program = env::current_exe().ok();
-    let mut found = program.as_deref().and_then(Path::parent).map(around).unwrap_or_default();
+    let mut found = program.as_deref().and_then(Path::parent).map(libraries_around).unwrap_or_default();
     found.extend(system_names());
     found
 }
 
-/// Libraries in the program's folder, then those that are set up in it or in a folder above it, the nearest first.
-fn around(program: &Path) -> Vec<PathBuf> {
-    let native = program.ancestors().map(|folder| folder.join(NATIVE));
-    std::iter::once(program.to_owned()).chain(native).flat_map(|folder| libraries_in(&folder)).collect()
+/// Libraries in `folder`, then those that are set up in it or in a folder above it, the nearest first.
+fn libraries_around(folder: &Path) -> Vec<PathBuf> {
+    let native = folder.ancestors().map(|folder| folder.join(NATIVE));
+    std::iter::once(folder.to_owned()).chain(native).flat_map(|folder| libraries_in(&folder)).collect()
 }
 
 fn plain_name() -> String {
@@ -86,13 +86,13 @@ mod tests {
             std::fs::write(folder.join(plain_name()), "").unwrap();
             folder.join(plain_name())
         };
-        let program = clone.path().join("target/debug/deps");
+        let folder = clone.path().join("target/debug/deps");
         let (outer, inner) = (place(NATIVE), place(&format!("target/{NATIVE}")));
         place("other");
-        std::fs::create_dir_all(&program).unwrap();
-        assert_eq!(around(&program)[..2], [inner.clone(), outer.clone()]);
+        std::fs::create_dir_all(&folder).unwrap();
+        assert_eq!(libraries_around(&folder)[..2], [inner.clone(), outer.clone()]);
         let beside = place("target/debug/deps");
-        assert_eq!(around(&program)[..3], [beside, inner, outer]);
+        assert_eq!(libraries_around(&folder)[..3], [beside, inner, outer]);
         // Unit tests run in the folder of their crate.
         let current = env::current_dir().unwrap();
         let program = env::current_exe().unwrap();

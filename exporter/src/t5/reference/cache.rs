@@ -1,4 +1,4 @@
-//! Keys and values that greedy decoding keeps from one id to the next.
+//! The cache of greedy decoding: keys and values that it keeps from one id to the next.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -16,29 +16,29 @@ pub(super) struct KeysAndValues {
 
 /// The keys and values of the decoder's attentions, by block.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
-    /// Number of ids of each sentence whose keys and values are kept.
+pub(super) struct KeyValueCache {
+    /// Number of ids of each sentence whose keys and values are in the cache.
     pub(super) length: usize,
     self_attention: BTreeMap<usize, KeysAndValues>,
     cross_attention: BTreeMap<usize, KeysAndValues>,
 }
 
-impl Kept {
-    /// Keys and values of a block's self-attention, after `new`, which has `length` for each sentence, is added.
-    pub(super) fn add(&mut self, block: usize, new: KeysAndValues, length: usize) -> &KeysAndValues {
+impl KeyValueCache {
+    /// Appends `new`, which has `length` keys for each sentence, to a block's self-attention. Returns all of its keys and values.
+    pub(super) fn append(&mut self, block: usize, new: KeysAndValues, length: usize) -> &KeysAndValues {
         match self.self_attention.entry(block) {
             Entry::Vacant(entry) => entry.insert(new),
             Entry::Occupied(entry) => {
-                let kept = entry.into_mut();
-                kept.keys = joined(&kept.keys, &new.keys, length);
-                kept.values = joined(&kept.values, &new.values, length);
-                kept
+                let cached = entry.into_mut();
+                cached.keys = joined(&cached.keys, &new.keys, length);
+                cached.values = joined(&cached.values, &new.values, length);
+                cached
             }
         }
     }
 
     /// Keys and values of a block's cross-attention, which `new` computes at the first call.
-    pub(super) fn memory(
+    pub(super) fn cross_attention(
         &mut self,
         block: usize,
         new: impl FnOnce() -> Result<KeysAndValues, ModelError>,
@@ -50,15 +50,15 @@ impl Kept {
     }
 }
 
-/// The rows of each sentence in `kept`, then its `length` rows in `new`.
-fn joined(kept: &Array2<f64>, new: &Array2<f64>, length: usize) -> Array2<f64> {
+/// The rows of each sentence in `cached`, then its `length` rows in `new`.
+fn joined(cached: &Array2<f64>, new: &Array2<f64>, length: usize) -> Array2<f64> {
     let batch = new.nrows() / length.max(1);
-    let before = kept.nrows() / batch.max(1);
-    let mut joined = Array2::zeros((kept.nrows() + new.nrows(), kept.ncols()));
+    let before = cached.nrows() / batch.max(1);
+    let mut joined = Array2::zeros((cached.nrows() + new.nrows(), cached.ncols()));
     let sentences = joined.axis_chunks_iter_mut(Axis(0), (before + length).max(1));
     for (sentence, mut rows) in sentences.enumerate() {
         rows.slice_mut(s![..before, ..])
-            .assign(&kept.slice(s![sentence * before..(sentence + 1) * before, ..]));
+            .assign(&cached.slice(s![sentence * before..(sentence + 1) * before, ..]));
         rows.slice_mut(s![before.., ..])
             .assign(&new.slice(s![sentence * length..(sentence + 1) * length, ..]));
     }

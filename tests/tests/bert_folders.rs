@@ -223,7 +223,7 @@ fn sentences_over_512_tokens_train_and_are_tagged_whole() {
     ] {
         let head =
             head.replace("steps = 1", &format!("steps = 1\nmax_source_len = 512\ntoo_long = \"{too_long}\""));
-        let task = "[task.long]\ntrain = \"long.jsonl\"\nvalid = \"long.jsonl\"\n";
+        let task = "[task.long]\ntrain = \"long.jsonl\"\nvalid = \"long.jsonl\"\ntest = \"long.jsonl\"\n";
         place.write("hyperloader.toml", head + task);
         let output = place.program("hl-train").args(["--no-progress", "--name", too_long]).output().unwrap();
         let log = String::from_utf8_lossy(&output.stderr);

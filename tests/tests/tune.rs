@@ -139,7 +139,7 @@ fn an_interrupted_search_says_how_to_go_on() {
         !log.contains("learning rate 1e-4 (1 of 3)") && log.contains("learning rate 1e-3 (2 of 3)"),
         "{log}"
     );
-    assert!(out.contains("| best |"), "{out}");
+    assert!(out.contains(" best |"), "{out}");
 }
 
 #[test]

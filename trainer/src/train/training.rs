@@ -241,6 +241,7 @@ impl Training {
                 self.save(BTreeMap::new())?;
             }
         }
+        observer.finishing(&self.folder, self.done);
         self.outcome(observer).map(End::Finished)
     }
 

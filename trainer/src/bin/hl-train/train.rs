@@ -163,7 +163,7 @@ fn hours(text: &str) -> Result<Duration, String> {
 fn train(training: Training, began: Instant, args: &TrainArgs, console: &Console) -> Result<Exit> {
     let stop = stop_on_interrupt()?;
     let limit = args.max_hours.map(|hours| Limit { end: began + hours, stop });
-    let mut progress = Progress::new(training.config().training.steps, console).with_limit(limit);
+    let mut progress = Progress::new(training.config().training.steps, console).alone(limit);
     let end = training.run(&mut progress, stop);
     progress.finish();
     let outcome = match end? {
@@ -283,9 +283,7 @@ fn override_config(config: &mut Config, args: &TrainArgs) {
 
 /// The commands that export the tasks of a run, for a note.
 fn exports<'a>(run: &Path, mut tasks: impl ExactSizeIterator<Item = &'a String>) -> String {
-    let path = run.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
-    let run = if path.chars().all(is_plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) };
+    let run = crate::shared::quoted(run);
     let (count, first) = (tasks.len(), tasks.next().map_or("", String::as_str));
     let all = if count > 1 { format!(", `hl-export --run {run} --all` all tasks") } else { String::new() };
     format!("`hl-export --run {run} --task {first}` exports it{all}")
@@ -345,6 +343,7 @@ mod tests {
         assert!(options > 0);
     }
 
+    #[cfg(not(windows))]
     #[test]
     fn the_commands_that_export_a_run_can_be_copied() {
         let text = |run: &str, tasks: &[&str]| {

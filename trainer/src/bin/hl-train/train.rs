@@ -343,7 +343,6 @@ mod tests {
         assert!(options > 0);
     }
 
-    #[cfg(not(windows))]
     #[test]
     fn the_commands_that_export_a_run_can_be_copied() {
         let text = |run: &str, tasks: &[&str]| {
@@ -351,9 +350,12 @@ mod tests {
             exports(Path::new(run), tasks.iter())
         };
         assert_eq!(text("c/runs/a-1", &["mtop"]), "`hl-export --run c/runs/a-1 --task mtop` exports it");
+        let run = crate::shared::quoted(Path::new("it's/a 1"));
         assert_eq!(
             text("it's/a 1", &["mtop", "snips"]),
-            "`hl-export --run 'it'\\''s/a 1' --task mtop` exports it, `hl-export --run 'it'\\''s/a 1' --all` all tasks"
+            format!(
+                "`hl-export --run {run} --task mtop` exports it, `hl-export --run {run} --all` all tasks"
+            )
         );
     }
 }

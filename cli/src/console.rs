@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::args::{CommonArgs, OutputFormat};
 use crate::error;
 use crate::exit::Exit;
+use crate::interrupt::{LastWords, Scope};
 use crate::output::{Stdout, json};
 
 /// The terminal of a program. All threads can print to it; lines appear above progress bars.
@@ -102,6 +103,16 @@ impl Console {
     /// Prints a line to stderr that the user asked for, even with `--quiet`.
     pub fn requested(&self, message: impl fmt::Display) {
         self.stderr(&error::note(&message.to_string()));
+    }
+
+    /// A scope in which the first Ctrl-C ends the program, which prints this note first. If Ctrl-C was pressed before and only
+    /// asked to stop, the program ends now.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn end_on_interrupt(&self, message: impl fmt::Display) -> Result<Scope> {
+        let text = (!self.quiet).then(|| error::note(&message.to_string()));
+        Scope::ending(text.map(|text| LastWords { text, bars: self.bars.clone() }))
     }
 
     /// Prints a warning to stderr, even with `--quiet`.

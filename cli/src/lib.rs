@@ -36,7 +36,7 @@ pub use choices::choices;
 pub use console::Console;
 pub use documents::Documents;
 pub use exit::Exit;
-pub use interrupt::stop_on_interrupt;
+pub use interrupt::{Scope, stop_on_interrupt};
 pub use limits::ErrorLimits;
 pub use program::{Program, main};
 pub use records::Records;

@@ -13,28 +13,29 @@ use crate::options::Options;
 use crate::tagging::{Answer, Work};
 use crate::{errors, forks, results};
 
-/// Batches for each of several workers in a slice. A worker whose batches are done early waits for the end of the slice.
+/// Batches of a slice for each worker, if there are several: a worker without a further batch waits for the end of the slice.
 const SHARED_BATCHES: usize = 4;
 
-/// An open tagger. Threads may share it; a process that is forked may not use it.
+/// An open tagger. Threads may share it; a process that is forked from the one that opened it may not use it.
 #[pyclass(frozen, module = "hyperloader._hyperloader")]
 pub(crate) struct Engine {
-    /// Absent only while it is dropped.
+    /// `None` only while it is dropped.
     tagger: Option<Arc<Tagger>>,
-    /// Why it runs otherwise than by default.
+    /// Why it runs with another library, or in another backend, than by default; `None` if it does not.
     notice: Option<String>,
-    /// Most sentences that are tagged after an interruption.
+    /// Sentences that are tagged before the thread looks whether it was interrupted.
     slice: usize,
-    /// The process that opened it.
+    /// The id of the process that opened it.
     process: u32,
 }
 
-/// Sentences that were read from Python: those that can be tagged, or why not.
+/// Sentences that were read from Python; in place of one that cannot be tagged, the reason.
 type Read<T> = Vec<Result<T, String>>;
 
 #[pymethods]
 impl Engine {
-    /// Opens the file at `path`. `library` is that of the package `onnxruntime`, for want of one that is named.
+    /// Opens the file at `path`. `library` is ONNX Runtime's library in the Python package `onnxruntime`, if it is installed; a
+    /// library that the user names, or that is loaded already, is used instead.
     #[new]
     fn new(py: Python<'_>, path: PathBuf, options: Options, library: Option<PathBuf>) -> PyResult<Self> {
         let task = options.task.clone();
@@ -49,7 +50,7 @@ impl Engine {
         Ok(Self { tagger: Some(Arc::new(tagger)), notice, slice, process: std::process::id() })
     }
 
-    /// Name, version and device of the backend, and what differs from what was asked for.
+    /// The backend: its name, version and device for people; `ort` or `tract`; and what differs from what was asked for.
     fn backend(&self) -> PyResult<(String, &'static str, Vec<String>)> {
         let backend = self.tagger()?.backend();
         let kind = if backend.kind() == BackendKind::Tract { "tract" } else { "ort" };
@@ -58,23 +59,23 @@ impl Engine {
         Ok((backend.description(), kind, notices))
     }
 
-    /// The task, its labels, and the most tokens of a source.
+    /// The name of the task, its labels, and the most tokens of a source.
     fn metadata(&self) -> PyResult<(String, Vec<String>, usize)> {
         let metadata = self.tagger()?.metadata();
         Ok((metadata.task.clone(), metadata.labels.clone(), metadata.max_source_len))
     }
 
-    /// The score that a guarantee asks for.
+    /// The score below which `max_error` or `max_span_error` withholds tags; `None` without them.
     fn threshold(&self) -> PyResult<Option<f64>> {
         Ok(self.tagger()?.threshold().map(|threshold| threshold.score))
     }
 
-    /// The number of sentences that are best tagged together.
+    /// The number of sentences that are best given to `tag` or `tag_words` at once.
     fn window(&self) -> PyResult<usize> {
         Ok(self.tagger()?.window())
     }
 
-    /// The cost of tagging so far. It waits for the sentences that are being tagged.
+    /// The cost of tagging since the file was opened. Waits for the slices that are being tagged.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let tagger = self.tagger()?;
         let statistics = py.detach(|| tagger.statistics());
@@ -88,7 +89,11 @@ impl Engine {
         Ok(dict)
     }
 
-    /// A tuple (see `results`) for each text, or the reason why it cannot be tagged. In messages, the first has the index `first`.
+    /// A tuple (see `results`) for each text, or a string: the reason why it cannot be tagged. `first` is the index of the first
+    /// text in the message of an exception.
+    ///
+    /// # Errors
+    /// `TypeError` if a text is no `str`, `BackendError` if the backend fails, and what a signal handler raises.
     fn tag<'py>(&self, texts: &Bound<'py, PyList>, first: usize) -> PyResult<Bound<'py, PyList>> {
         let read = (first..).zip(texts.iter()).map(|(at, text)| string(&text, || format!("texts[{at}]")));
         let read = read.collect::<PyResult<Read<String>>>()?;
@@ -100,7 +105,7 @@ impl Engine {
         })
     }
 
-    /// The same for sentences that are lists or tuples of words.
+    /// As `tag`, for sentences that are lists or tuples of words.
     fn tag_words<'py>(&self, sentences: &Bound<'py, PyList>, first: usize) -> PyResult<Bound<'py, PyList>> {
         let read = (first..).zip(sentences.iter()).map(|(at, sentence)| words(&sentence, at));
         let read = read.collect::<PyResult<Read<Vec<String>>>>()?;
@@ -119,12 +124,14 @@ impl Engine {
 }
 
 impl Engine {
+    /// The tagger, if this process opened it.
     fn tagger(&self) -> PyResult<&Arc<Tagger>> {
         let own = self.tagger.as_ref().filter(|_| self.process == std::process::id());
         own.ok_or_else(errors::of_other_process)
     }
 
-    /// Tags the sentences that could be read.
+    /// Tags the sentences that could be read. The list has a result for each sentence of `read`, in order; `text` makes the text
+    /// of a sentence without words.
     fn run<'py, T: Send + 'static>(
         &self,
         py: Python<'py>,
@@ -151,7 +158,7 @@ impl Engine {
 }
 
 impl Drop for Engine {
-    /// In a forked process, the threads of the sessions are missing: waiting for their end would not end.
+    /// Does not free the tagger in a forked process: its threads are missing there, and freeing it would wait for them for ever.
     fn drop(&mut self) {
         if self.process != std::process::id() {
             std::mem::forget(self.tagger.take());
@@ -159,7 +166,7 @@ impl Drop for Engine {
     }
 }
 
-/// A text without words has no spans, which is no error.
+/// The result of a sentence, whose text is `text`. A text without words has no spans, which is no error.
 fn item<'py>(py: Python<'py>, answer: Answer, text: impl Fn() -> String) -> PyResult<Bound<'py, PyAny>> {
     match answer {
         Ok(tagged) => Ok(results::sentence(py, &tagged)?.into_any()),
@@ -168,12 +175,15 @@ fn item<'py>(py: Python<'py>, answer: Answer, text: impl Fn() -> String) -> PyRe
     }
 }
 
-/// Why a sentence cannot be tagged; `tagger.py` makes an exception of it.
+/// The reason why a sentence cannot be tagged, of which `tagger.py` makes a `SentenceError`.
 fn reason<'py>(py: Python<'py>, message: &str) -> Bound<'py, PyAny> {
     PyString::new(py, message).into_any()
 }
 
-/// A string, or why it is not text: Python's strings may hold lone surrogates.
+/// A string, or why it is not text: Python's strings may have lone surrogates. `name` names it in errors.
+///
+/// # Errors
+/// `TypeError` if `item` is no `str`.
 fn string(item: &Bound<'_, PyAny>, name: impl Fn() -> String) -> PyResult<Result<String, String>> {
     let Ok(text) = item.cast::<PyString>() else {
         let found = item.get_type().name()?;
@@ -189,6 +199,10 @@ fn string(item: &Bound<'_, PyAny>, name: impl Fn() -> String) -> PyResult<Result
     }
 }
 
+/// The words of a sentence, or why one of them is not text. `at` is the index of the sentence in errors.
+///
+/// # Errors
+/// `TypeError` if `sentence` is no list or tuple, or a word is no `str`.
 fn words(sentence: &Bound<'_, PyAny>, at: usize) -> PyResult<Result<Vec<String>, String>> {
     let is_sequence = sentence.is_instance_of::<PyList>() || sentence.is_instance_of::<PyTuple>();
     if !is_sequence {

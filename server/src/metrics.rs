@@ -140,7 +140,7 @@ impl Metrics {
         registry.register_with_unit("batch", "Time that a batch takes", Unit::Seconds, of_batch);
         registry.register("failed_batches", "Batches that failed", self.failed_batches.clone());
         registry.register_with_unit("tagging", "Time spent on batches", Unit::Seconds, self.busy.clone());
-        registry.register("reloads", "Attempts to load a model file that changed", self.reloads.clone());
+        registry.register("reloads", "Attempts to load a model file again", self.reloads.clone());
         let loaded_at = self.loaded_at.clone();
         registry.register_with_unit(
             "model_loaded_timestamp",

@@ -14,7 +14,7 @@ use crate::copy::{self, Copy, Stamps};
 use crate::error::ServeError;
 use crate::metrics::{Metrics, ReloadResult};
 
-/// All models by name.
+/// The models that are served, and the files that they were loaded from.
 #[derive(Debug)]
 pub(crate) struct Models {
     models: BTreeMap<String, Arc<Model>>,
@@ -23,12 +23,12 @@ pub(crate) struct Models {
     metrics: Metrics,
 }
 
-/// A model and its tagger as it is now.
+/// A model that is served. Its tagger is replaced when the file is loaded again.
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) name: String,
     loaded: RwLock<Arc<Loaded>>,
-    /// Why the file could not be loaded again.
+    /// Why the last attempt to load the file again failed; `None` if it did not.
     error: Mutex<Option<String>>,
 }
 
@@ -44,38 +44,40 @@ pub(crate) struct Loaded {
 #[derive(Debug)]
 struct File {
     path: PathBuf,
-    /// The name that was given to the model.
+    /// The name that the user gave to the only model of the file; `None` if the file or its tasks give the names.
     name: Option<String>,
+    /// In the order of its tasks when it was first loaded.
     models: Vec<Arc<Model>>,
     watched: Mutex<Watched>,
 }
 
-/// The state of a model file and its data files.
+/// What is known of a model file and its data files, to find out when they are to be read again.
 #[derive(Debug)]
 struct Watched {
-    /// When they were last read.
+    /// Their state when they were last read.
     read: Stamps,
-    /// When they were last looked at.
+    /// Their state when they were last looked at.
     seen: Stamps,
-    /// When they are read again although they are the same, because the reason may pass.
+    /// The next attempt with the same files, after an error that may pass.
     retry: Option<Retry>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Retry {
     at: Instant,
+    /// The time between the last attempt and this one.
     pause: Duration,
 }
 
-/// The first pause before files are read again that are the same, and the longest.
+/// The first pause before an attempt with the same files, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
 /// An attempt to open a file.
 #[derive(Debug)]
 struct Attempt {
-    /// The files that the model consists of, as they were read.
+    /// The state of the files that were read: of the model file alone if its data files were not found out.
     read: Stamps,
-    /// Whether it may succeed later with the same files.
+    /// Whether it failed for a reason that may pass, so that it may succeed later with the same files.
     may_pass: bool,
 }
 
@@ -90,8 +92,8 @@ impl Watched {
         Self { seen: read.clone(), read, retry }
     }
 
-    /// Whether the files, which are `now` so, differ from those that were read, and were not changed since they were last
-    /// looked at: a file that is being written is left alone.
+    /// Whether the files, whose state is `now`, are to be read: they differ from those that were read, or the next attempt is
+    /// due. Files that have changed since they were last looked at are not, because they may still be written to.
     fn has_changed(&mut self, now: Stamps) -> bool {
         let is_settled = now == self.seen;
         self.seen = now;
@@ -99,7 +101,7 @@ impl Watched {
         is_settled && (self.seen != self.read || is_due)
     }
 
-    /// The next retry: each pause is twice the last one.
+    /// The next attempt: each pause is twice the last one, up to the longest.
     fn next_retry(&self) -> Retry {
         let [first, longest] = PAUSES;
         let pause = self.retry.map_or(first, |retry| longest.min(retry.pause * 2));
@@ -113,7 +115,7 @@ impl Model {
         Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Why the file as it is now could not be loaded; an earlier one is served.
+    /// Why the last attempt to load the file again failed, if it did; the tagger from before is served.
     pub(crate) fn reload_error(&self) -> Option<String> {
         self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -141,10 +143,10 @@ impl File {
 }
 
 impl Models {
-    /// Opens all models of `paths`.
+    /// Opens all models of `paths`, and removes the copies that killed servers left.
     ///
     /// # Errors
-    /// If there is none, two have the same name, or one cannot be opened.
+    /// If there is no path or a folder has no model, one cannot be opened, two have the same name, or a name is given to several.
     pub(crate) fn open(
         paths: &[ModelPath],
         options: &TaggerOptions,
@@ -186,7 +188,7 @@ impl Models {
         self.models.values()
     }
 
-    /// The only model.
+    /// The model, if there is only one.
     pub(crate) fn only(&self) -> Option<&Arc<Model>> {
         self.models.values().next().filter(|_| self.models.len() == 1)
     }
@@ -196,7 +198,8 @@ impl Models {
         self.models.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     }
 
-    /// Loads the files that have changed; with `all`, every file. If one cannot be loaded, its models stay as they were.
+    /// Loads the files again that have changed or whose next attempt is due; with `all`, every file. If a file cannot be loaded,
+    /// its models keep their taggers.
     pub(crate) fn reload(&self, all: bool) {
         for file in self.files.iter().filter(|file| all || file.has_changed()) {
             self.reload_one(file);
@@ -213,7 +216,7 @@ impl Models {
         *watched = Watched::new(attempt.read, retry);
         drop(watched);
         match opened {
-            // The copy may be gone already.
+            // A server that ends removes the copies, also while they are read.
             Err(_) if copy::is_ending() => {}
             Ok(loaded) => {
                 for (model, loaded) in file.models.iter().zip(loaded) {
@@ -239,7 +242,10 @@ impl Models {
     }
 }
 
-/// The tagger of each model of `file`, in their order.
+/// The new tagger of each model of `file`, in their order. Tasks that the file did not have before are left out.
+///
+/// # Errors
+/// If the file no longer has one of the tasks.
 fn of_models(file: &File, mut loaded: Vec<Loaded>) -> Result<Vec<Loaded>, ServeError> {
     let mut take = |model: &Arc<Model>| {
         let at = loaded.iter().position(|loaded| loaded.name == model.name);
@@ -253,14 +259,18 @@ fn of_models(file: &File, mut loaded: Vec<Loaded>) -> Result<Vec<Loaded>, ServeE
     Ok(taken)
 }
 
-/// Whether answers can have scores: mode `draft` has none.
+/// Whether answers have scores: if the options ask for them, except in mode `draft`, which computes none.
 pub(crate) fn has_scores(options: &TaggerOptions) -> bool {
     options.scores && options.mode != Mode::Draft
 }
 
-/// Opens the taggers of a file from a copy, after its digests are compared.
+/// Opens the taggers of a file from a copy, after the digests in it are compared.
 ///
-/// `attempt` becomes the files that were read. A tagger has the name of its file, or `name`; those of a file with several tasks have the names of their tasks.
+/// `attempt` gets the state of the files that were read, and whether an error may pass. The tagger of a file with one task is
+/// named `name`, or after the file; those of a file with several tasks have the names of their tasks.
+///
+/// # Errors
+/// If the file cannot be copied or opened, its digests differ, or `name` is given to several tasks.
 fn open(
     name: Option<&str>,
     path: &Path,
@@ -296,7 +306,10 @@ fn open(
     files.into_iter().map(&mut tagger).collect()
 }
 
-/// The model files of `paths`, folders replaced by the files in them.
+/// The model files of `paths`: in place of a folder, its files with the extension `onnx`, in the order of their names.
+///
+/// # Errors
+/// If there is no file, a folder has none or cannot be read, or one name is given to several files.
 fn files(paths: &[ModelPath]) -> Result<Vec<ModelPath>, ServeError> {
     let mut files = Vec::new();
     for ModelPath { name, path } in paths {

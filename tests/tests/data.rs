@@ -8,7 +8,7 @@ use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::spans::{Bio, sbio_to_bio};
 use hyperloader_tests::{Workplace, fixture, tiny_config};
 use hyperloader_trainer::config::{Config, TooLong};
-use hyperloader_trainer::data::{DataError, Example, TaskData, load_task};
+use hyperloader_trainer::data::{DataError, Example, TaskData, TaskSource};
 use serde_json::json;
 
 fn codec() -> SentT {
@@ -30,7 +30,8 @@ fn load(splits: [&[String]; 3], change: impl FnOnce(&mut Config)) -> Result<Task
     let names = ["train", "valid", "test"];
     let [train, valid, test] =
         [0, 1, 2].map(|split| place.write(&format!("{}.jsonl", names[split]), splits[split].join("\n")));
-    load_task("task", &CorpusSpec::new(Layout::Jsonl, train, Some(valid), test), &codec(), &config)
+    let spec = CorpusSpec::new(Layout::Jsonl, train, Some(valid), test);
+    TaskSource { task: "task", spec: &spec, codec: &codec(), config: &config }.load_all()
 }
 
 fn limit(config: &mut Config, too_long: TooLong, tokens: usize) {

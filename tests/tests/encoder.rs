@@ -17,7 +17,7 @@ use hyperloader_exporter::bert::{BertModel, BertReference, Form};
 use hyperloader_runtime::{Backend, BackendKind, BackendOptions, Tagger, TaggerOptions, Value};
 use hyperloader_tests::{Workplace, fixture, parity_of_methods};
 use hyperloader_trainer::config::Config;
-use hyperloader_trainer::data::{Batch, Example, load_task};
+use hyperloader_trainer::data::{Batch, Example, TaskSource};
 use hyperloader_trainer::model::bert::BertTagger;
 use hyperloader_trainer::model::{Decoding, Learner, MatrixPrecision, Placement, Start, TaskLabels};
 use hyperloader_trainer::parameters::{Parameters, to_host};
@@ -186,7 +186,8 @@ fn assert_parity_of(method: Method) {
     for task in &subject.run.manifest.tasks {
         let path: PathBuf = subject.place.path(&format!("{}.onnx", task.name));
         let spec = &subject.config.tasks[&task.name];
-        let data = load_task(&task.name, spec, &*subject.codec, &subject.config).unwrap();
+        let (codec, config) = (&*subject.codec, &subject.config);
+        let data = TaskSource { task: &task.name, spec, codec, config }.load_all().unwrap();
         let chosen: Vec<&Example> = data.test.iter().step_by(4).take(24).collect();
         assert_equal_logits(&subject, &task.name, &chosen, &path);
         let all: Vec<&Example> = data.test.iter().collect();

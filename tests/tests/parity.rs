@@ -17,7 +17,7 @@ use hyperloader_exporter::t5::{Form, Reference, T5Model};
 use hyperloader_runtime::{Backend, BackendKind, BackendOptions, TaggerOptions, Value};
 use hyperloader_tests::{Workplace, fixture, parity_of_methods, root, tiny_config};
 use hyperloader_trainer::config::Config;
-use hyperloader_trainer::data::{Batch, Example, load_task};
+use hyperloader_trainer::data::{Batch, Example, TaskSource};
 use hyperloader_trainer::model::Start;
 use hyperloader_trainer::model::t5::{Mode, T5Tagger};
 use hyperloader_trainer::parameters::{Parameters, to_host};
@@ -51,7 +51,8 @@ impl Subject {
         let tasks = names
             .into_iter()
             .map(|name| {
-                let data = load_task(&name, &config.tasks[&name], &codec, config).unwrap();
+                let source = TaskSource { task: &name, spec: &config.tasks[&name], codec: &codec, config };
+                let data = source.load_all().unwrap();
                 (name, data.test)
             })
             .collect();

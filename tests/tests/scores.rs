@@ -12,7 +12,7 @@ use hyperloader_core::text::target::{Alignment, TargetGrammar};
 use hyperloader_runtime::{BackendKind, BackendOptions, ModelFile, Tagged, Tagger, TaggerOptions};
 use hyperloader_tests::{Workplace, fixture, root, tiny_config};
 use hyperloader_trainer::config::Config;
-use hyperloader_trainer::data::{Example, load_task};
+use hyperloader_trainer::data::{Example, TaskSource};
 use hyperloader_trainer::model::t5::{T5Learner, T5Tagger};
 use hyperloader_trainer::model::{Decoding, Learner, Start};
 use hyperloader_trainer::parameters::Parameters;
@@ -49,7 +49,8 @@ fn trainer_onnx_runtime_and_tract_give_the_same_scores() {
         let mut export = place.program("hl-export");
         export.args(["--task", name, "--quiet", "--no-verify", "--run"]).arg(&run.folder);
         export.assert().success();
-        let data = load_task(name, &config.tasks[name], &*learner.codec, &config).unwrap();
+        let (spec, codec) = (&config.tasks[name], &*learner.codec);
+        let data = TaskSource { task: name, spec, codec, config: &config }.load_all().unwrap();
         let examples: Vec<&Example> = data.test.iter().take(SENTENCES).collect();
         let words: Vec<Vec<String>> = examples.iter().map(|example| example.words.clone()).collect();
         let tag = |kind| -> (f64, Vec<Tagged>) {

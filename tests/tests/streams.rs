@@ -1,6 +1,7 @@
 //! Corpora that are streamed from disk: what is trained on, killed and resumed trainings, and files that change.
 #![allow(clippy::unwrap_used)] // A test that cannot go on should fail.
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -292,9 +293,8 @@ fn what_is_streamed_is_reported_once() {
     }
 }
 
-#[test]
-fn the_runs_of_a_comparison_share_a_store() {
-    let place = place(true, SETTINGS);
+/// Writes a comparison of two methods on the tasks of the place, `compare.toml`.
+fn compare(place: &Workplace, seeds: &str) {
     let text = std::fs::read_to_string(place.path("hyperloader.toml")).unwrap();
     place.write(
         "base.toml",
@@ -302,8 +302,14 @@ fn the_runs_of_a_comparison_share_a_store() {
     );
     place.write(
         "compare.toml",
-        "base = \"base.toml\"\nout = \"out\"\nmethods = [\"lora\", \"adapters\"]\nfractions = [1.0]\nseeds = [1, 2]\n",
+        format!("base = \"base.toml\"\nout = \"out\"\nmethods = [\"lora\", \"adapters\"]\nfractions = [1.0]\n{seeds}\n"),
     );
+}
+
+#[test]
+fn the_runs_of_a_comparison_share_a_store() {
+    let place = place(true, SETTINGS);
+    compare(&place, "seeds = [1, 2]");
     place.program("hl-train").args(["compare", "--quiet", "--threads", "1"]).assert().success();
     let stores = |folder: &str| place.path(folder).read_dir().map_or(0, Iterator::count);
     assert_eq!((stores("out/runs/.streams"), stores("out/runs/lora/1/.streams")), (1, 0));
@@ -314,23 +320,95 @@ fn the_runs_of_a_comparison_share_a_store() {
     assert!(output.status.success() && !said.contains("counting"), "{said}");
 }
 
-#[test]
-fn ctrl_c_while_a_store_is_written_leaves_no_file() {
+/// Starts `hl-train` and presses Ctrl-C once its log has `line`. Returns its exit code and its log.
+fn interrupted_at(line: &str, place: &Workplace, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut program = Command::new(binaries().join("hl-train"));
+    program.args(arguments).args(["--threads", "1"]).current_dir(place.path("."));
+    let mut child = program.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains(line) {
+        assert!(log.read_line(&mut said).unwrap() > 0, "it ended before `{line}`: {said}");
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    log.read_to_string(&mut said).unwrap();
+    (child.wait().unwrap().code(), said)
+}
+
+/// A place with a shard that takes long to read.
+fn large() -> Workplace {
     let place = place(true, SETTINGS);
     let shard = std::fs::read_to_string(place.path("shards/2.jsonl")).unwrap();
     place.write("shards/4.jsonl", shard.repeat(40_000));
-    let mut program = Command::new(binaries().join("hl-train"));
-    program.args(["--threads", "1", "--no-progress", "--name", "run"]).current_dir(place.path("."));
-    let child = program.stderr(Stdio::piped()).spawn().unwrap();
-    let streams = place.path("runs/.streams");
-    while streams.read_dir().map_or(0, Iterator::count) == 0 {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("stopped while the corpus of task `snips` was read\n"), "{said}");
-    assert_eq!(streams.read_dir().unwrap().count(), 0);
+    place
+}
+
+/// A place with validation sentences that take long to evaluate.
+fn slow(stream: bool) -> Workplace {
+    let place = place(stream, SETTINGS);
+    let text = std::fs::read_to_string(place.path("hyperloader.toml")).unwrap();
+    place.write("hyperloader.toml", text.replace("test = \"valid.jsonl\"", "test = \"test.jsonl\""));
+    let valid = std::fs::read_to_string(place.path("valid.jsonl")).unwrap();
+    place.write("test.jsonl", &valid);
+    place.write("valid.jsonl", valid.repeat(50));
+    place
+}
+
+const STOPPED: &str =
+    "stopped while the corpus of task `snips` was read\nhint: the same command reads it again\n";
+
+#[test]
+fn ctrl_c_while_a_store_is_written_leaves_no_file() {
+    let place = large();
+    let (code, said) =
+        interrupted_at("sentences as ids", &place, &["--no-progress", "--name", "run", "--steps", "1"]);
+    assert!(code == Some(130) && said.contains(STOPPED), "{code:?} {said}");
+    assert_eq!(place.path("runs/.streams").read_dir().unwrap().count(), 0);
     assert!(!place.path("runs/run").exists());
+}
+
+#[test]
+fn ctrl_c_while_a_comparison_reads_is_reported_with_how_to_go_on() {
+    let place = large();
+    compare(&place, "seeds = [1]");
+    let (code, said) = interrupted_at("counting the sentences", &place, &["compare", "--no-progress"]);
+    assert!(code == Some(130) && said.contains(STOPPED), "{code:?} {said}");
+}
+
+#[test]
+fn ctrl_c_ends_a_calibration_that_has_read_a_stream() {
+    let place = slow(true);
+    train(&place, "runs", 1);
+    std::fs::remove_dir_all(place.path("runs/.streams")).unwrap();
+    let (code, said) = interrupted_at("task `snips`: stored in", &place, &["calibrate", "runs/run"]);
+    assert!(code == Some(130) && !said.contains("scores calibrated"), "{code:?} {said}");
+}
+
+#[test]
+fn ctrl_c_after_the_last_update_ends_a_training_which_resumes_with_the_same_files() {
+    let place = slow(false);
+    let arguments = |runs| ["--runs", runs, "--name", "run", "--steps", "2", "--no-progress"];
+    let whole = |arguments: &[&str]| {
+        place.program("hl-train").args(arguments).args(["--threads", "1"]).assert().success();
+    };
+    whole(&arguments("whole"));
+    let (code, said) = interrupted_at("drafter fitted", &place, &arguments("cut"));
+    assert_eq!(code, Some(130), "{said}");
+    let note = "stopped after step 2, the run is saved\nhint: `hl-train --resume cut/run` continues it\n";
+    assert!(said.ends_with(note) && !place.path("cut/run/outcome.json").exists(), "{said}");
+    whole(&["--resume", "cut/run"]);
+    assert_same(&place.path("whole/run"), &place.path("cut/run"));
+}
+
+#[test]
+fn a_folder_that_takes_no_store_is_named_before_the_files_are_read() {
+    let place = place(true, SETTINGS);
+    // Reading would end here.
+    place.write("shards/4.jsonl", "no JSON\n");
+    place.write("runs/.streams", "");
+    let mut program = place.program("hl-train");
+    let output = program.args(["--threads", "1", "--no-progress", "--name", "run"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(".streams`") && !said.contains("counting"), "{said}");
 }

@@ -17,7 +17,7 @@ use hyperloader_core::corpus::known;
 use hyperloader_core::method::HyperConfig;
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_trainer::config::{BackboneConfig, Config, TrainingConfig};
-use hyperloader_trainer::data::{Batch, Example, TaskData, load_task};
+use hyperloader_trainer::data::{Batch, Example, TaskData, TaskSource};
 use hyperloader_trainer::model::Start;
 use hyperloader_trainer::model::t5::T5Tagger;
 use hyperloader_trainer::optimizer::{AbsentGradient, AdamW};
@@ -45,7 +45,7 @@ fn main() -> Result<()> {
     let tasks = config
         .tasks
         .iter()
-        .map(|(name, spec)| load_task(name, spec, &codec, &config))
+        .map(|(task, spec)| TaskSource { task, spec, codec: &codec, config: &config }.load_all())
         .collect::<Result<Vec<_>, _>>()?;
     let sizes: Vec<usize> = tasks.iter().map(|task| task.train.len()).collect();
     let sampler = TaskSampler::new(&sizes, config.training.temperature, SEED);

@@ -12,7 +12,7 @@ use hyperloader_core::backbone::t5::T5Backbone;
 use hyperloader_core::run::{Run, Which};
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_trainer::config::Config;
-use hyperloader_trainer::data::{Batch, Example, load_task};
+use hyperloader_trainer::data::{Batch, Example, TaskSource};
 use hyperloader_trainer::device;
 use hyperloader_trainer::model::Start;
 use hyperloader_trainer::model::t5::{Mode, T5Tagger};
@@ -40,7 +40,7 @@ fn main() -> Result<()> {
     let taggers = [tagger(Device::Cpu)?, tagger(other)?];
     for task in &names {
         let spec = config.tasks.get(task).with_context(|| format!("no corpus of task `{task}`"))?;
-        let data = load_task(task, spec, &codec, &config)?;
+        let data = TaskSource { task, spec, codec: &codec, config: &config }.load_all()?;
         let chosen: Vec<&Example> = data.test.iter().take(SENTENCES).collect();
         let logits = |tagger: &T5Tagger| -> Result<Tensor> {
             let t5 = &tagger.t5;

@@ -15,7 +15,7 @@ use hyperloader_core::run::{Run, Which};
 use hyperloader_core::text::sentt::SentT;
 use hyperloader_core::text::target::TargetGrammar;
 use hyperloader_trainer::config::Config;
-use hyperloader_trainer::data::{Batch, Example, load_task};
+use hyperloader_trainer::data::{Batch, Example, TaskSource};
 use hyperloader_trainer::model::Start;
 use hyperloader_trainer::model::t5::{Mode, T5Tagger};
 use hyperloader_trainer::parameters::Parameters;
@@ -37,7 +37,8 @@ fn main() -> Result<()> {
     let tagger = T5Tagger::new(&backbone, method, &names, Start::Checkpoint(parameters), Device::Cpu)?;
     for task in &run.manifest.tasks {
         let spec = config.tasks.get(&task.name).context("the configuration lacks a task of the run")?;
-        let mut examples = load_task(&task.name, spec, &codec, &config)?.test;
+        let source = TaskSource { task: &task.name, spec, codec: &codec, config: &config };
+        let mut examples = source.load_all()?.test;
         examples.truncate(most);
         examples.sort_by_key(|example| example.source.len());
         let grammar = TargetGrammar::new(&codec, &task.labels)?;

@@ -31,7 +31,7 @@ pub(super) struct Converter {
 }
 
 impl Converter {
-    /// The sentence of a record that is to be learned from.
+    /// The sentence of a record that is not left out.
     ///
     /// # Errors
     /// If it breaks what [`Sentence`] promises, or two labels become one.

@@ -1,6 +1,7 @@
 //! Patterns of file names, which stand for the files of a training split.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
@@ -22,20 +23,9 @@ pub enum PatternError {
         .0.display()
     )]
     NoMatchOfSet(PathBuf),
-    /// A set of characters cannot be read.
-    #[error("`{}` is not a pattern of file names: {reason}\nhint: write `[[]` for a `[` of the name", path.display())]
-    Set {
-        /// The pattern.
-        path: PathBuf,
-        /// Description of the fault.
-        reason: &'static str,
-    },
-    /// There are too many `*`.
-    #[error(
-        "`{}` is not a pattern of file names: {reason}\nhint: a single `*` stands for any number of characters",
-        path.display()
-    )]
-    Stars {
+    /// A set of characters has no end, or there are too many `*`.
+    #[error(fmt = of_syntax)]
+    Syntax {
         /// The pattern.
         path: PathBuf,
         /// Description of the fault.
@@ -55,6 +45,22 @@ pub enum PatternError {
     /// The folder or a file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+/// The message of [`PatternError::Syntax`].
+fn of_syntax(path: &Path, reason: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match has_set(path) {
+        true => write!(
+            f,
+            "`{}` is not a pattern of file names: {reason}\nhint: write `[[]` for a `[` of the name",
+            path.display()
+        ),
+        false => write!(
+            f,
+            "`{}` is not a pattern of file names: {reason}\nhint: a single `*` stands for any number of characters",
+            path.display()
+        ),
+    }
 }
 
 /// The most names in a message.
@@ -110,10 +116,7 @@ fn matches(path: &Path) -> Result<Vec<PathBuf>, PatternError> {
 /// The pattern in the last part of a path.
 fn parsed(path: &Path) -> Result<Pattern, PatternError> {
     let pattern = Pattern::new(&path.file_name().unwrap_or_default().to_string_lossy());
-    pattern.map_err(|error| match (has_set(path), path.to_owned(), error.msg) {
-        (true, path, reason) => PatternError::Set { path, reason },
-        (false, path, reason) => PatternError::Stars { path, reason },
-    })
+    pattern.map_err(|error| PatternError::Syntax { path: path.to_owned(), reason: error.msg })
 }
 
 /// Checks that names can be written in a configuration and in messages.

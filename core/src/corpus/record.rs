@@ -19,7 +19,7 @@ pub struct Record {
     pub word_lines: Vec<usize>,
     /// Tags or spans that the file gives.
     pub gold: Gold,
-    /// Why the record is not to be learned from, if so: its annotator rejected it.
+    /// Why the record becomes no sentence, if so: its annotator rejected it.
     pub left_out: Option<LeftOut>,
     /// Further annotations of the same text (Label Studio), which are not read.
     pub further_annotations: usize,

@@ -57,7 +57,7 @@ impl Survey {
         self.places.begin(path);
     }
 
-    /// Counts a record. Returns whether it is to be learned from.
+    /// Counts a record. Returns whether it becomes a sentence.
     ///
     /// # Errors
     /// If a word has a character that no text has.
@@ -111,7 +111,7 @@ impl Survey {
         self.report.records
     }
 
-    /// The number of records to be learned from.
+    /// The number of records that become sentences.
     pub(super) fn kept(&self) -> usize {
         self.report.records - self.report.left_out.values().sum::<usize>()
     }
@@ -119,8 +119,7 @@ impl Survey {
     /// How the records become sentences. `path` names all files in errors.
     ///
     /// # Errors
-    /// If there is no record to learn from, no annotation, a record without tags among those that have them, or tags that fit
-    /// no scheme.
+    /// If all records are left out, none is annotated, one has no tags and others have, or the tags fit no scheme.
     pub(super) fn finish(&mut self, path: &Path, options: &ReadOptions) -> Result<Converter, CorpusError> {
         let Some(found) = &self.first else {
             let counts = self.report.left_out.iter();
@@ -217,17 +216,20 @@ fn labels_of<'a>(spans: &'a [CharSpan], record: &Record, overlap: Overlap) -> Ve
     spans.iter().map(|span| span.label.as_str().into()).collect()
 }
 
-/// Why a record is not to be learned from, if so.
+/// Why a record becomes no sentence, if so.
 pub(super) fn left_out(record: &Record) -> Option<LeftOut> {
     record.left_out.or_else(|| empty(record))
 }
 
-/// A text without words in which nothing is marked.
+/// [`LeftOut::Empty`] for a text without words in which nothing is marked.
 fn empty(record: &Record) -> Option<LeftOut> {
-    let marked = matches!(&record.gold, Gold::Spans(spans) if !spans.is_empty());
-    let blank =
-        record.words.is_none() && record.text.as_deref().is_some_and(|text| text.chars().all(is_whitespace));
-    (blank && !marked && !matches!(record.gold, Gold::Tags(_))).then_some(LeftOut::Empty)
+    let is_unmarked = match &record.gold {
+        Gold::None => true,
+        Gold::Spans(spans) => spans.is_empty(),
+        Gold::Tags(_) => false,
+    };
+    let text = record.text.as_deref().filter(|_| record.words.is_none() && is_unmarked)?;
+    text.chars().all(is_whitespace).then_some(LeftOut::Empty)
 }
 
 /// What a file without annotation holds instead.

@@ -18,8 +18,8 @@ pub struct Snapshot<'a> {
     pub tensors: &'a Tensors,
     /// The optimizer's state, if the run is to be resumed.
     pub state: Option<&'a Tensors>,
-    /// Label-smoothed validation loss in nats per target token, by task; empty if not evaluated. Numbers that are not finite
-    /// are not stored, and their checkpoint is never the best.
+    /// Label-smoothed validation loss in nats per target token, by task; empty if not evaluated. A loss that is not finite is
+    /// not stored. If one of them is not, the checkpoint has no mean loss, so it is the best one only if no checkpoint has.
     pub losses: BTreeMap<String, f64>,
 }
 
@@ -39,9 +39,10 @@ pub struct ResumePoint {
 /// Which checkpoint to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which<'a> {
-    /// Lowest validation loss per token (the latest if none was evaluated).
+    /// Lowest mean validation loss per token. The latest if no checkpoint has one: none was evaluated, or a loss was not finite
+    /// in each evaluation. `training.patience` counts from the best checkpoint, so in the second case it never ends a training.
     Best,
-    /// Lowest validation loss of one task.
+    /// Lowest validation loss of one task (the latest if no checkpoint has one).
     BestOf(&'a str),
     /// Most updates.
     Last,

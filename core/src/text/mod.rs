@@ -17,10 +17,12 @@
 //! - [`wordpiece`]: the source form of a BERT
 //! - [`drafter`]: the classifier that drafts targets
 //! - [`metrics`]: precision, recall and F1 of spans
+//! - [`printable`]: text without control characters
 
 pub mod drafter;
 pub mod labels;
 pub mod metrics;
+pub mod printable;
 pub mod scheme;
 mod scheme_form;
 pub mod scheme_observer;

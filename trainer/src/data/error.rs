@@ -55,7 +55,7 @@ pub enum DataError {
         task: String,
     },
     /// The reading of a streamed task was asked to end.
-    #[error("stopped while the corpus of task `{task}` was read")]
+    #[error("stopped while the corpus of task `{task}` was read\nhint: the same command reads it again")]
     Stopped {
         /// Name of the task.
         task: String,

@@ -1,7 +1,7 @@
 //! Corpora as ids.
 //!
 //! - `source`: [`TaskSource`], the corpus of a task, becomes [`TaskData`].
-//! - `task`: [`load_task`] reads all splits into memory.
+//! - `task`: the splits read into memory.
 //! - `streamed`: the training split need not fit in memory; `store_key`: the name of the file that has its examples.
 //! - `training_set`: [`TrainingSet`], the training examples, in memory or on disk.
 //! - `stream`: [`Stream`], examples on disk in their `order`, which the seed gives; `store`: the file that has them.
@@ -31,8 +31,8 @@ pub use coding::{Coded, Coding, Limits, NO_TARGET};
 pub use encoder::Counts;
 pub use error::DataError;
 pub use example::Example;
-pub use source::{ReadProgress, ReadReport, ReadStage, TaskSource};
+pub use source::{ReadObserver, ReadProgress, ReadStage, TaskSource};
 pub use store::{Store, StoreError};
 pub use stream::Stream;
-pub use task::{TaskData, load_task};
+pub use task::TaskData;
 pub use training_set::TrainingSet;

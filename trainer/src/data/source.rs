@@ -58,8 +58,8 @@ pub enum ReadStage {
     Stored,
 }
 
-/// Receives the progress of reading streamed tasks, and ends the reading if it breaks.
-pub type ReadReport<'a> = dyn FnMut(&ReadProgress<'_>) -> ControlFlow<()> + 'a;
+/// Is called with the progress of reading streamed tasks, and ends the reading if it breaks.
+pub type ReadObserver<'a> = dyn FnMut(&ReadProgress<'_>) -> ControlFlow<()> + 'a;
 
 impl<'a> TaskSource<'a> {
     /// An error of the corpus, with the task's name.
@@ -77,9 +77,9 @@ impl<'a> TaskSource<'a> {
         self.spec.train.display().to_string()
     }
 
-    /// The labels, if each can be used.
-    pub(super) fn labels(&self, labels: Result<LabelSet, LabelError>) -> Result<LabelSet, DataError> {
-        labels.map_err(|source| DataError::Label { task: self.task.to_owned(), source })
+    /// An error of a label of the corpus, with the task's name.
+    pub(super) fn label_error(&self, source: LabelError) -> DataError {
+        DataError::Label { task: self.task.to_owned(), source }
     }
 
     /// Checks that the model can learn to predict the labels.

@@ -1,7 +1,8 @@
 //! The name of a store, which follows from all that its examples depend on.
 //!
-//! The files are not read for it. A file that was replaced has another path, size or time: the time of the last change of its
-//! bytes can be set by any program, that of its entry in the file system cannot.
+//! The files are not read for it. A file that was replaced has another path, size or time. Two times are compared: that of the
+//! last change of the content, which any program can set, and on Unix that of the last change of the file's entry in the file
+//! system (ctime), which no program can set. Elsewhere, a file of equal size that was given the earlier time is not noticed.
 
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,8 @@ struct FileState {
     bytes: u64,
     /// The time of the last change of its content, in nanoseconds since 1970.
     modified: u64,
-    /// The time of the last change of its content, name, owner or times, in nanoseconds since 1970; 0 where the system has none.
+    /// The time of the last change of its content, name, owner or times (ctime), in nanoseconds since 1970; 0 on other systems
+    /// than Unix.
     changed: i64,
 }
 

@@ -20,14 +20,14 @@ use super::error::DataError;
 use super::example::Example;
 use super::identity::ExampleHash;
 use super::order::{BLOCK, BUFFER};
-use super::source::{ReadProgress, ReadReport, ReadStage, TaskSource};
+use super::source::{ReadObserver, ReadProgress, ReadStage, TaskSource};
 use super::store::{Store, StoreWriter};
 use super::stream::Stream;
 use super::task::{TaskData, unseen};
 use super::training_set::TrainingSet;
 
-/// The number of records between two reports.
-const REPORT: usize = 10_000;
+/// The number of records between two calls of the observer.
+const OBSERVED: usize = 10_000;
 
 /// The description of a store.
 #[derive(Serialize, Deserialize)]
@@ -58,7 +58,7 @@ type Stages<'a> = dyn FnMut(ReadStage) -> Result<(), DataError> + 'a;
 impl TaskSource<'_> {
     /// Reads the validation and the test split, and opens the store of the training examples, which is written first if it is
     /// missing.
-    pub(super) fn load_stream(&self, report: &mut ReadReport<'_>) -> Result<TaskData, DataError> {
+    pub(super) fn load_stream(&self, observer: &mut ReadObserver<'_>) -> Result<TaskData, DataError> {
         let key = self.store_key()?;
         let path = self.config.streams_folder().join(format!("{key}.examples"));
         if !path.exists() {
@@ -67,7 +67,7 @@ impl TaskSource<'_> {
             self.write(
                 &path,
                 &key,
-                &mut |stage| match report(&ReadProgress { task, files, store, stage }) {
+                &mut |stage| match observer(&ReadProgress { task, files, store, stage }) {
                     ControlFlow::Continue(()) => Ok(()),
                     ControlFlow::Break(()) => Err(DataError::Stopped { task: task.to_owned() }),
                 },
@@ -79,11 +79,12 @@ impl TaskSource<'_> {
 
     /// Reads the files and writes the store.
     fn write(&self, path: &Path, key: &str, stages: &mut Stages<'_>) -> Result<(), DataError> {
-        let mut shards = self.count(stages)?;
-        let labels = self.all_labels(self.spec.parts(&shards))?;
+        // Before the first reading, which can take long: the folder may not take a file.
         let folder = folder_of(path);
         fs::create_dir_all(folder).map_err(|error| FileError::new("create", folder, error))?;
         let mut writer = StoreWriter::create(path, BLOCK)?;
+        let mut shards = self.count(stages)?;
+        let labels = self.all_labels(self.spec.parts(&shards))?;
         let Stored { sentences, counts, seen, hash } =
             self.store(&mut shards, &labels, &mut writer, stages)?;
         let (parts, sha256) = (self.spec.parts(&shards), hash.finish());
@@ -96,7 +97,7 @@ impl TaskSource<'_> {
 
     /// Reads the files for the first time.
     fn count(&self, stages: &mut Stages<'_>) -> Result<Shards, DataError> {
-        let mut each = |records: usize| match records.is_multiple_of(REPORT) {
+        let mut each = |records: usize| match records.is_multiple_of(OBSERVED) {
             true => {
                 stages(ReadStage::Counting { records }).map_or_else(ControlFlow::Break, ControlFlow::Continue)
             }
@@ -119,7 +120,7 @@ impl TaskSource<'_> {
         let (mut stored, sentences) = (Stored::default(), shards.sentences);
         let mut encoder = self.encoder(labels)?;
         for (done, sentence) in shards.read().enumerate() {
-            if done.is_multiple_of(REPORT) {
+            if done.is_multiple_of(OBSERVED) {
                 stages(ReadStage::Storing { done, sentences })?;
             }
             let sentence = sentence.map_err(|error| self.corpus_error(error))?;
@@ -143,7 +144,7 @@ impl TaskSource<'_> {
         let Others { valid, .. } = spec.read_others(parts).map_err(|error| self.corpus_error(error))?;
         let tags = valid.iter().flatten().flat_map(|sentence| &sentence.tags);
         all.extend(tags.filter_map(|tag| Bio::parse(tag)?.label().map(str::to_owned)));
-        let labels = self.labels(LabelSet::new(all, &self.origin()))?;
+        let labels = LabelSet::new(all, &self.origin()).map_err(|error| self.label_error(error))?;
         self.check_labels(&labels)?;
         Ok(labels)
     }

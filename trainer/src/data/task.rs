@@ -2,16 +2,15 @@
 
 use std::collections::HashSet;
 
-use hyperloader_core::corpus::{Corpus, CorpusSpec, FileReport, Splits, subset};
+use hyperloader_core::corpus::{Corpus, FileReport, Splits, subset};
 use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::spans::Bio;
 use hyperloader_core::text::words::{WordFit, WordSplitting};
 
-use super::coding::Coding;
 use super::encoder::{Counts, Purpose};
 use super::error::DataError;
 use super::example::Example;
-use super::source::{ReadReport, TaskSource};
+use super::source::{ReadObserver, TaskSource};
 use super::training_set::TrainingSet;
 use crate::config::Config;
 
@@ -40,32 +39,23 @@ pub struct TaskData {
     pub files: Vec<FileReport>,
 }
 
-/// Reads and encodes the splits of a task, all of them into memory. Of the training and validation splits, `training.fraction` is used.
-///
-/// # Errors
-/// If a file is unreadable, a line or a label is invalid, or no training or validation sentence is left.
-pub fn load_task(
-    task: &str,
-    spec: &CorpusSpec,
-    codec: &dyn Coding,
-    config: &Config,
-) -> Result<TaskData, DataError> {
-    TaskSource { task, spec, codec, config }.load_all()
-}
-
 impl TaskSource<'_> {
     /// Reads and encodes the splits of the task. The training sentences of a streamed task are read from a store, which is
-    /// made first if it is missing; `report` is called while it is.
+    /// made first if it is missing; `observer` is called while it is.
     ///
     /// # Errors
     /// If a file is unreadable, a line or a label is invalid, or no training or validation sentence is left. If a file of a
-    /// streamed task changes while it is read, its store cannot be read or written, or `report` breaks.
-    pub fn load(&self, report: &mut ReadReport<'_>) -> Result<TaskData, DataError> {
-        if self.spec.stream { self.load_stream(report) } else { self.load_all() }
+    /// streamed task changes while it is read, its store cannot be read or written, or `observer` breaks.
+    pub fn load(&self, observer: &mut ReadObserver<'_>) -> Result<TaskData, DataError> {
+        if self.spec.stream { self.load_stream(observer) } else { self.load_all() }
     }
 
-    /// Reads and encodes the splits, all of them into memory.
-    pub(super) fn load_all(&self) -> Result<TaskData, DataError> {
+    /// Reads and encodes the splits, all of them into memory, also those of a streamed task. Of the training and validation
+    /// splits, `training.fraction` is used.
+    ///
+    /// # Errors
+    /// If a file is unreadable, a line or a label is invalid, or no training or validation sentence is left.
+    pub fn load_all(&self) -> Result<TaskData, DataError> {
         let corpus_error = |source| self.corpus_error(source);
         let Corpus { splits, files, words, word_fit } = self.spec.read().map_err(corpus_error)?;
         let Splits { train, valid, test } = splits;
@@ -74,7 +64,7 @@ impl TaskSource<'_> {
         let part = |split| subset(split, training.fraction, *seed).map_err(corpus_error);
         let (train, valid) = (part(train)?, part(valid)?);
         let tags = train.iter().chain(&valid).flat_map(|s| s.tags.iter().map(String::as_str));
-        let labels = self.labels(LabelSet::from_tags(tags, &self.origin()))?;
+        let labels = LabelSet::from_tags(tags, &self.origin()).map_err(|error| self.label_error(error))?;
         let mut encoder = self.encoder(&labels)?;
         let train = self.examples(&mut encoder, &train, Purpose::Training)?;
         let valid = self.examples(&mut encoder, &valid, Purpose::Evaluation)?;

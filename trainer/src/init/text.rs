@@ -4,6 +4,7 @@ use std::fmt::{Display, Write};
 use std::path::Path;
 
 use hyperloader_core::corpus::FileReport;
+use hyperloader_core::text::printable::printable;
 use toml::Value;
 
 use super::error::InitError;
@@ -171,7 +172,7 @@ impl Lines {
     /// A comment; control characters in it are written as escapes.
     fn comment(&mut self, comment: impl Display) {
         // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "# {}", escaped(&comment.to_string()));
+        let _ = writeln!(self.0, "# {}", printable(&comment.to_string()));
     }
 
     fn table(&mut self, name: &str) {
@@ -180,12 +181,7 @@ impl Lines {
 
     fn key(&mut self, key: &str, value: impl Display, comment: impl Display) {
         let comment = comment.to_string();
-        let comment = if comment.is_empty() { comment } else { format!(" # {}", escaped(&comment)) };
+        let comment = if comment.is_empty() { comment } else { format!(" # {}", printable(&comment)) };
         let _ = writeln!(self.0, "{key} = {value}{comment}");
     }
-}
-
-fn escaped(text: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(escape).collect()
 }

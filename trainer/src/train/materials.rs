@@ -213,9 +213,9 @@ fn load_tasks(
 ) -> Result<Vec<TaskData>, TrainError> {
     let mut all = || -> Result<Vec<TaskData>, DataError> {
         let codec = base.coding();
-        let mut report = |progress: &ReadProgress<'_>| observer.reading(progress);
+        let mut reading = |progress: &ReadProgress<'_>| observer.reading(progress);
         let mut load =
-            |(task, spec): (&String, _)| TaskSource { task, spec, codec, config }.load(&mut report);
+            |(task, spec): (&String, _)| TaskSource { task, spec, codec, config }.load(&mut reading);
         config.tasks.iter().map(&mut load).collect()
     };
     if !config.tasks.values().any(|spec| spec.stream) {

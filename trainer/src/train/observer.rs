@@ -1,6 +1,7 @@
 //! The trait that receives the progress of a training.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use hyperloader_core::run::{Run, TaskCalibration};
 
@@ -25,6 +26,9 @@ pub trait Observer {
     fn stepped(&mut self, step: &Step);
     /// The validation split of a task is evaluated.
     fn evaluated(&mut self, step: u64, task: &str, evaluation: &Evaluation);
+    /// The updates are done, and a checkpoint of the last one, `step`, is in the folder `run`. From now on, the training does
+    /// not look whether it is asked to stop; if it is cut off, the run can be resumed from this checkpoint.
+    fn finishing(&mut self, _run: &Path, _step: u64) {}
     /// The drafter of a task is fitted.
     fn drafter_fitted(&mut self, _task: &str) {}
     /// The scores of a task are calibrated, or its validation sentences are too few.

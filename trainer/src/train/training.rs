@@ -244,6 +244,7 @@ impl Training {
                 self.save(BTreeMap::new())?;
             }
         }
+        observer.finishing(&self.folder, self.done);
         self.outcome(observer).map(End::Finished)
     }
 

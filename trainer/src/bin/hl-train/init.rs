@@ -13,6 +13,8 @@ use hyperloader_trainer::init::{Plan, files};
 use hyperloader_trainer::model::{Tokens, tokens};
 use serde_json::json;
 
+use crate::shared::quoted;
+
 /// Write a configuration for your own corpus
 ///
 /// Reads the files as a training would, and writes a commented configuration with their layout, labels and lengths that
@@ -66,8 +68,9 @@ pub(crate) fn run(args: &InitArgs, console: &Console) -> Result<()> {
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let text = plan.configuration(&tasks, tokens.as_ref(), folder)?;
     write_atomic(&output, |w| w.write_all(text.as_bytes()))?;
-    let warm = plan.warm_start.iter().map(|run| format!(" --warm-start {run}")).collect::<String>();
-    console.note(format_args!("`hl-train --config {}{warm}` trains with it", output.display()));
+    let warm = plan.warm_start.iter().map(|run| format!(" --warm-start {}", quoted(Path::new(run))));
+    let warm = warm.collect::<String>();
+    console.note(format_args!("`hl-train --config {}{warm}` trains with it", quoted(&output)));
     let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
     let record = json!({ "config": output, "tasks": names });
     console.record(args.format.output_format, &record, || output.display().to_string())

@@ -63,7 +63,8 @@ impl Program for Args {
     fn run(self, console: &Console) -> Result<Exit> {
         match self.carry_out(console) {
             Err(error) if is_stopped(error.as_ref()) => {
-                console.note(&error);
+                // Not the cell of a comparison in which it was read.
+                console.note(error.root_cause());
                 Ok(Exit::Interrupted)
             }
             end => end,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hyperloader_cli::Console;
+use hyperloader_cli::{Console, Scope};
 use hyperloader_core::run::{Run, TaskCalibration};
 use hyperloader_trainer::calibrate::FEWEST;
 use hyperloader_trainer::data::{Counts, Example, ReadProgress, TaskData};
@@ -17,6 +17,7 @@ use hyperloader_trainer::train::{Observer, Step};
 use indicatif::ProgressBar;
 
 use crate::forecast::Forecast;
+use crate::shared::quoted;
 use crate::streams::StreamProgress;
 
 /// Minimum number of log lines in a whole training without a bar.
@@ -38,6 +39,10 @@ pub(crate) struct Progress<'a> {
     forecast: Forecast,
     limit: Option<Limit<'a>>,
     reading: StreamProgress<'a>,
+    /// Whether `--resume` continues the run; if not, the same command does.
+    is_alone: bool,
+    /// After the last update, Ctrl-C ends the program.
+    _ending: Option<Scope>,
 }
 
 /// The time after which a training is asked to stop.
@@ -65,13 +70,24 @@ impl<'a> Progress<'a> {
         let lines_every = (steps / LINES).max(1);
         let now = Instant::now();
         let (pace, forecast) = (Pace::default(), Forecast::new(steps));
-        let (limit, reading) = (None, StreamProgress::new(console));
-        Self { console, bar, lines_every, last_line: now, pace, began: now, forecast, limit, reading }
+        Self {
+            console,
+            bar,
+            lines_every,
+            last_line: now,
+            pace,
+            began: now,
+            forecast,
+            limit: None,
+            reading: StreamProgress::new(console),
+            is_alone: false,
+            _ending: None,
+        }
     }
 
-    /// The same; the training is asked to stop at `limit`.
-    pub(crate) fn with_limit(self, limit: Option<Limit<'a>>) -> Self {
-        Self { limit, ..self }
+    /// The same for plain `hl-train`; the training is asked to stop at `limit`.
+    pub(crate) fn alone(self, limit: Option<Limit<'a>>) -> Self {
+        Self { limit, is_alone: true, ..self }
     }
 
     /// Removes the bar.
@@ -81,11 +97,13 @@ impl<'a> Progress<'a> {
 
     /// Tells that a training stopped after Ctrl-C or at its time limit, and how to continue it.
     pub(crate) fn stopped(&self, run: &Path, step: u64) {
-        let run = run.display();
-        self.console.note(format_args!(
-            "stopped after step {step}, the run is saved\nhint: `hl-train --resume {run}` continues it"
-        ));
+        self.console.note(stopped(run, step));
     }
+}
+
+fn stopped(run: &Path, step: u64) -> String {
+    let run = quoted(run);
+    format!("stopped after step {step}, the run is saved\nhint: `hl-train --resume {run}` continues it")
 }
 
 impl Observer for Progress<'_> {
@@ -146,6 +164,15 @@ impl Observer for Progress<'_> {
         let exact = exact.map_or(String::new(), |exact| format!(" ({:.4} by character)", exact.f1));
         self.console
             .note(format_args!("step {step}, task `{task}`: validation loss {loss:.4}, F1 {f1:.4}{exact}"));
+    }
+
+    fn finishing(&mut self, run: &Path, step: u64) {
+        let note = match self.is_alone {
+            true => stopped(run, step),
+            false => "stopped, all runs are saved\nhint: the same command continues".to_owned(),
+        };
+        // Without a handler, Ctrl-C ends the program as well.
+        self._ending = self.console.end_on_interrupt(note).ok();
     }
 
     fn drafter_fitted(&mut self, task: &str) {

@@ -1,6 +1,6 @@
-//! Options that several commands of `hl-train` share.
+//! Options that several commands of `hl-train` share, and paths in commands that a hint names.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
@@ -43,9 +43,24 @@ pub(crate) fn known_corpora() -> impl TypedValueParser<Value = PathBuf> {
         true => Err(format!(
             "it is a file, expected a folder with the corpora of the paper\n\
              hint: `hl-train init --data {}` writes a configuration for your own corpus",
-            path.display()
+            quoted(&path)
         )),
     })
+}
+
+/// A path as one word of a command line, in quotes if it has other characters than plain ones.
+pub(crate) fn quoted(path: &Path) -> String {
+    quoted_for(cfg!(windows), &path.display().to_string())
+}
+
+/// A path for the command lines of Windows, where `\` is no escape and no name has a `"`, or for those of other systems.
+fn quoted_for(is_windows: bool, path: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c) || (is_windows && c == '\\');
+    match path.chars().all(is_plain) {
+        true => path.to_owned(),
+        false if is_windows => format!("\"{path}\""),
+        false => format!("'{}'", path.replace('\'', "'\\''")),
+    }
 }
 
 /// What the model is computed with.
@@ -96,4 +111,18 @@ pub(crate) fn label_presets() -> impl TypedValueParser<Value = LabelPreset> {
         ),
     ];
     choices(&PRESETS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_in_the_command_lines_of_each_system() {
+        assert_eq!(quoted_for(false, "c/runs/a-1"), "c/runs/a-1");
+        assert_eq!(quoted_for(false, "it's/a 1"), "'it'\\''s/a 1'");
+        assert_eq!(quoted_for(false, r"a\b"), r"'a\b'");
+        assert_eq!(quoted_for(true, r"C:\runs\a-1"), r"C:\runs\a-1");
+        assert_eq!(quoted_for(true, r"C:\my runs\it's"), r#""C:\my runs\it's""#);
+    }
 }

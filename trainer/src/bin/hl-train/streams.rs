@@ -1,9 +1,8 @@
 //! Progress of reading the files of streamed tasks before their first training: a bar on a terminal, lines elsewhere.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 
-use hyperloader_cli::{Console, stop_on_interrupt};
+use hyperloader_cli::{Console, Scope};
 use hyperloader_trainer::data::{ReadProgress, ReadStage};
 use indicatif::ProgressBar;
 
@@ -15,16 +14,22 @@ pub(crate) struct StreamProgress<'a> {
     console: &'a Console,
     /// That of the task whose sentences are being stored.
     bar: Option<ProgressBar>,
+    /// While files are read, Ctrl-C asks to stop.
+    scope: Option<Scope>,
 }
 
 impl<'a> StreamProgress<'a> {
     pub(crate) fn new(console: &'a Console) -> Self {
-        Self { console, bar: None }
+        Self { console, bar: None, scope: None }
     }
 
     /// Shows the progress, and breaks after Ctrl-C: a store that is being written has to be removed.
     pub(crate) fn show(&mut self, progress: &ReadProgress<'_>) -> ControlFlow<()> {
         let ReadProgress { task, files, store, stage } = progress;
+        if self.scope.is_none() {
+            // Without a handler, Ctrl-C ends the program at once.
+            self.scope = Scope::stopping().ok();
+        }
         match *stage {
             ReadStage::Counting { records: 0 } => {
                 let what = if *files == 1 { "1 file" } else { &format!("{files} files") };
@@ -35,15 +40,16 @@ impl<'a> StreamProgress<'a> {
             ReadStage::Stored => {
                 self.bar.take().iter().for_each(ProgressBar::finish_and_clear);
                 self.console.note(format_args!("task `{task}`: stored in `{}`", store.display()));
+                // What comes next may not look at the flag.
+                self.scope = None;
             }
         }
-        // Without a handler, Ctrl-C ends the program at once.
-        match stop_on_interrupt() {
-            Ok(stop) if stop.load(Ordering::Relaxed) => {
+        match Scope::is_stopped() {
+            true => {
                 self.bar.take().iter().for_each(ProgressBar::finish_and_clear);
                 ControlFlow::Break(())
             }
-            _ => ControlFlow::Continue(()),
+            false => ControlFlow::Continue(()),
         }
     }
 

@@ -106,7 +106,7 @@ fn hours(text: &str) -> Result<Duration, String> {
 fn train(training: Training, began: Instant, args: &TrainArgs, console: &Console) -> Result<Exit> {
     let stop = stop_on_interrupt()?;
     let limit = args.max_hours.map(|hours| Limit { end: began + hours, stop });
-    let mut progress = Progress::new(training.config().training.steps, console).with_limit(limit);
+    let mut progress = Progress::new(training.config().training.steps, console).alone(limit);
     let end = training.run(&mut progress, stop);
     progress.finish();
     let outcome = match end? {
@@ -178,9 +178,7 @@ fn named(run: &Path, runs: Option<&Path>, config: &Path) -> PathBuf {
 
 /// The commands that export the tasks of a run, for a note.
 fn exports<'a>(run: &Path, mut tasks: impl ExactSizeIterator<Item = &'a String>) -> String {
-    let path = run.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
-    let run = if path.chars().all(is_plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) };
+    let run = crate::shared::quoted(run);
     let (count, first) = (tasks.len(), tasks.next().map_or("", String::as_str));
     let all = if count > 1 { format!(", `hl-export --run {run} --all` all tasks") } else { String::new() };
     format!("`hl-export --run {run} --task {first}` exports it{all}")
@@ -230,9 +228,12 @@ mod tests {
             exports(Path::new(run), tasks.iter())
         };
         assert_eq!(text("c/runs/a-1", &["mtop"]), "`hl-export --run c/runs/a-1 --task mtop` exports it");
+        let run = crate::shared::quoted(Path::new("it's/a 1"));
         assert_eq!(
             text("it's/a 1", &["mtop", "snips"]),
-            "`hl-export --run 'it'\\''s/a 1' --task mtop` exports it, `hl-export --run 'it'\\''s/a 1' --all` all tasks"
+            format!(
+                "`hl-export --run {run} --task mtop` exports it, `hl-export --run {run} --all` all tasks"
+            )
         );
     }
 }

@@ -9,6 +9,7 @@ use anyhow::Result;
 use clap::Args;
 use hyperloader_cli::{Console, Exit, stop_on_interrupt};
 use hyperloader_core::run::{Candidates, Run, RunError, Task};
+use hyperloader_core::text::printable::printable;
 use hyperloader_trainer::config::Config;
 use hyperloader_trainer::report::history::History;
 use hyperloader_trainer::train::{CONFIG, OUTCOME};
@@ -69,11 +70,6 @@ impl State {
             (false, false) => Self::Stopped,
         })
     }
-}
-
-/// A name without control characters, which a terminal would obey.
-fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() }).collect()
 }
 
 /// Shows a run as it goes on.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use hyperloader_core::corpus::Sentence;
 use hyperloader_core::evaluate::{Confusion, Mistake};
 use hyperloader_core::text::metrics::Scores;
+use hyperloader_core::text::printable::printable;
 use hyperloader_runtime::{Difference, Evaluation};
 
 use super::{Compared, Results};
@@ -168,11 +169,4 @@ pub(super) fn speed(evaluation: &Evaluation) -> String {
         evaluation.seconds,
         statistics.sentences as f64 / evaluation.seconds.max(f64::MIN_POSITIVE)
     )
-}
-
-/// `text` with control characters escaped.
-fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect()
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
+use hyperloader_core::text::printable::printable;
 use hyperloader_runtime::{Tagged, TaggerMetadata};
 
 use super::marks::pieces;
-use super::text::printable;
 use super::writer::Writer;
 use crate::entry::Entry;
 

@@ -3,6 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use hyperloader_core::corpus::OffsetUnit;
+use hyperloader_core::text::printable::printable;
 use hyperloader_runtime::{Tagged, TaggedSpan, Word};
 
 use super::writer::Writer;
@@ -146,15 +147,6 @@ fn styled(text: &str, style: Style) -> String {
 /// Columns that a terminal gives to `text`.
 fn width(text: &str) -> usize {
     unicode_width::UnicodeWidthStr::width(text)
-}
-
-/// `text` with control characters escaped, which could otherwise rule the terminal.
-pub(super) fn printable(text: &str) -> String {
-    let escaped = |c: char| match c.is_control() {
-        true => c.escape_default().collect(),
-        false => String::from(c),
-    };
-    text.chars().map(escaped).collect()
 }
 
 #[cfg(test)]

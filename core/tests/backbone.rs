@@ -356,13 +356,13 @@ fn fields_of_another_type_are_named_with_their_value() {
     ]
     .map(|fields| with_fields(&plain(), fields).unwrap_err());
     insta::assert_snapshot!(messages.join("\n"), @r#"
-    field `eos_token_id` of the T5 configuration is [1], expected one whole number
-    field `decoder_start_token_id` of the T5 configuration is "<pad>", expected one whole number
-    field `pad_token_id` of the T5 configuration is 0.5, expected one whole number
-    field `num_layers` of the T5 configuration is -1, expected one whole number
-    field `d_model` of the T5 configuration is {}, expected one whole number
-    field `tie_word_embeddings` of the T5 configuration is "true", expected `true` or `false`
-    field `layer_norm_epsilon` of the T5 configuration is "1e-6", expected a number
+    `[FOLDER]/config.json`: field `eos_token_id` of the T5 configuration is [1], expected one whole number
+    `[FOLDER]/config.json`: field `decoder_start_token_id` of the T5 configuration is "<pad>", expected one whole number
+    `[FOLDER]/config.json`: field `pad_token_id` of the T5 configuration is 0.5, expected one whole number
+    `[FOLDER]/config.json`: field `num_layers` of the T5 configuration is -1, expected one whole number
+    `[FOLDER]/config.json`: field `d_model` of the T5 configuration is {}, expected one whole number
+    `[FOLDER]/config.json`: field `tie_word_embeddings` of the T5 configuration is "true", expected `true` or `false`
+    `[FOLDER]/config.json`: field `layer_norm_epsilon` of the T5 configuration is "1e-6", expected a number
     `[FOLDER]/config.json` is not a T5 `config.json`: missing field `d_ff`
     "#);
 }
@@ -396,11 +396,11 @@ fn a_feed_forward_form_that_contradicts_itself_is_refused() {
     ]
     .map(|read| read.unwrap_err());
     insta::assert_snapshot!(messages.join("\n"), @r#"
-    field `dense_act_fn` of the T5 configuration is `gelu`, expected `gelu_new`, which `feed_forward_proj` `gated-gelu` means
-    field `is_gated_act` of the T5 configuration is `false`, expected `true`, which `feed_forward_proj` `gated-gelu` means
-    field `dense_act_fn` of the T5 configuration is `gelu_new`, expected `relu`, which `feed_forward_proj` `relu` means
-    field `is_gated_act` of the T5 configuration is `true`, expected `false`, which `feed_forward_proj` `relu` means
-    field `feed_forward_proj` of the T5 configuration is `gated-tanh`, expected one of `relu`, `gelu`, `gelu_new`, `silu`, `gated-relu`, `gated-gelu`, `gated-silu`
-    field `feed_forward_proj` of the T5 configuration is ["relu"], expected a name
+    `[FOLDER]/config.json`: field `dense_act_fn` of the T5 configuration is `gelu`, expected `gelu_new`, which `feed_forward_proj` `gated-gelu` means
+    `[FOLDER]/config.json`: field `is_gated_act` of the T5 configuration is `false`, expected `true`, which `feed_forward_proj` `gated-gelu` means
+    `[FOLDER]/config.json`: field `dense_act_fn` of the T5 configuration is `gelu_new`, expected `relu`, which `feed_forward_proj` `relu` means
+    `[FOLDER]/config.json`: field `is_gated_act` of the T5 configuration is `true`, expected `false`, which `feed_forward_proj` `relu` means
+    `[FOLDER]/config.json`: field `feed_forward_proj` of the T5 configuration is `gated-tanh`, expected one of `relu`, `gelu`, `gelu_new`, `silu`, `gated-relu`, `gated-gelu`, `gated-silu`
+    `[FOLDER]/config.json`: field `feed_forward_proj` of the T5 configuration is ["relu"], expected a name
     "#);
 }

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 minilm=$PWD/.native/backbones/minilm
 [ -d "$minilm" ] || cargo xtask backbone minilm
 source bench/common.sh
-programs --bin hl-train --bin hl-export --bin hl-run
+programs --workspace --bin hl-train --bin hl-export --bin hl-run
 python=$out/venv/bin/python
 environment "$out/venv" bench/encoder/requirements.txt
 if [ ! -d "$out/runs/lora" ]; then

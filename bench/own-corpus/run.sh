@@ -32,7 +32,7 @@ for file in doccano.jsonl invoices.conll; do
   # Sentences that the training has not seen.
   timed hl-run --model "$out/$task.onnx" --gold "$out/new/$file" --output-format html --output "$out/$task.html"
   hl-run --quiet --model "$out/$task.onnx" --gold "$out/new/$file" --output-format json > "$out/$task.json"
-  f1=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["f1"])' "$out/$task.json")
+  f1=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["evaluation"]["scores"]["micro"]["f1"])' "$out/$task.json")
   echo "| all of \`$file\`: F1 $f1 on new sentences | $((SECONDS - begin)) |"
 done
 echo "| all, from the fresh clone (building: $built) | $SECONDS |"

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::args::{CommonArgs, OutputFormat};
 use crate::error;
 use crate::exit::Exit;
-use crate::interrupt::{LastWords, Scope};
+use crate::interrupt::{Notice, Scope};
 use crate::output::{Stdout, json};
 
 /// The terminal of a program. All threads can print to it; lines appear above progress bars.
@@ -112,7 +112,7 @@ impl Console {
     /// If the system refuses.
     pub fn end_on_interrupt(&self, message: impl fmt::Display) -> Result<Scope> {
         let text = (!self.quiet).then(|| error::note(&message.to_string()));
-        Scope::ending(text.map(|text| LastWords { text, bars: self.bars.clone() }))
+        Scope::ending(text.map(|text| Notice { text, bars: self.bars.clone() }))
     }
 
     /// Prints a warning to stderr, even with `--quiet`.

@@ -14,7 +14,7 @@ use crate::exit::Exit;
 
 /// A line on stderr, above the progress bars.
 #[derive(Debug)]
-pub(crate) struct LastWords {
+pub(crate) struct Notice {
     pub(crate) text: String,
     pub(crate) bars: MultiProgress,
 }
@@ -23,7 +23,7 @@ pub(crate) struct LastWords {
 #[derive(Debug)]
 enum Response {
     /// It ends the program, which prints this first.
-    End(Option<LastWords>),
+    End(Option<Notice>),
     /// It asks the program to stop; once more, it ends it.
     Stop,
 }
@@ -53,9 +53,9 @@ impl Interrupts {
     }
 
     /// A signal has come. Calls `end` if the program has to end.
-    fn interrupted(&self, end: impl FnOnce(Option<&LastWords>)) {
+    fn interrupted(&self, end: impl FnOnce(Option<&Notice>)) {
         match &*self.response() {
-            Response::End(words) => end(words.as_ref()),
+            Response::End(notice) => end(notice.as_ref()),
             Response::Stop => {
                 self.is_pressed.store(true, Ordering::Relaxed);
                 if self.stop.swap(true, Ordering::Relaxed) {
@@ -66,13 +66,13 @@ impl Interrupts {
     }
 
     /// Changes the response. Calls `end` if a signal has come that asked the program to stop, and it has to end now.
-    fn set(&self, response: Response, end: impl FnOnce(Option<&LastWords>)) -> Response {
+    fn set(&self, response: Response, end: impl FnOnce(Option<&Notice>)) -> Response {
         let mut current = self.response();
         let before = std::mem::replace(&mut *current, response);
-        if let Response::End(words) = &*current
+        if let Response::End(notice) = &*current
             && self.is_pressed.load(Ordering::Relaxed)
         {
-            end(words.as_ref());
+            end(notice.as_ref());
         }
         before
     }
@@ -105,8 +105,8 @@ impl Scope {
     }
 
     /// In this scope, Ctrl-C ends the program. If it was pressed before and only asked to stop, the program ends now.
-    pub(crate) fn ending(words: Option<LastWords>) -> Result<Self> {
-        Self::new(Response::End(words))
+    pub(crate) fn ending(notice: Option<Notice>) -> Result<Self> {
+        Self::new(Response::End(notice))
     }
 
     fn new(response: Response) -> Result<Self> {
@@ -137,8 +137,8 @@ fn listen() -> Result<()> {
 }
 
 #[allow(clippy::exit, reason = "this Ctrl-C must not wait for the end of a step or batch")]
-fn end(words: Option<&LastWords>) {
-    if let Some(LastWords { text, bars }) = words {
+fn end(notice: Option<&Notice>) {
+    if let Some(Notice { text, bars }) = notice {
         // If stderr cannot be written, there is no other place to report it.
         bars.suspend(|| drop(anstream::stderr().write_all(text.as_bytes())));
     }

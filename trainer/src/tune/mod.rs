@@ -24,6 +24,6 @@ mod trial;
 pub use self::error::TuneError;
 pub use self::report::{Best, Candidate, Report, RungReport, Verdict};
 pub use self::rungs::Rung;
-pub use self::search::{Leg, LegEnd, Search};
+pub use self::search::{Job, JobEnd, Search};
 pub use self::state::STATE;
 pub use self::trial::{Measured, Trial};

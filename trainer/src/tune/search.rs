@@ -31,7 +31,7 @@ pub struct Search {
 
 /// A candidate that is to be trained to the end of a rung.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Leg {
+pub struct Job {
     /// The index of the rung, from 0.
     pub rung: usize,
     /// The learning rate of the candidate.
@@ -40,9 +40,9 @@ pub struct Leg {
     pub place: (usize, usize),
 }
 
-/// How a leg ended.
+/// How a job ended.
 #[derive(Debug)]
-pub enum LegEnd {
+pub enum JobEnd {
     /// The candidate reached the end of the rung, or diverged before.
     Measured(Measured),
     /// It was asked to stop and saved a checkpoint.
@@ -111,11 +111,11 @@ impl Search {
     }
 
     /// What is to be trained next; `None` if the search is over.
-    pub fn next_leg(&self) -> Option<Leg> {
+    pub fn next_job(&self) -> Option<Job> {
         (0..self.rungs.len()).find_map(|rung| {
             let entrants = self.entrants(rung);
             let at = entrants.iter().position(|rate| self.trial(rung, *rate).is_none())?;
-            Some(Leg { rung, learning_rate: entrants[at], place: (at + 1, entrants.len()) })
+            Some(Job { rung, learning_rate: entrants[at], place: (at + 1, entrants.len()) })
         })
     }
 
@@ -125,28 +125,28 @@ impl Search {
     /// If it cannot be trained for another reason than its learning rate, or a file cannot be written.
     pub fn train(
         &mut self,
-        leg: Leg,
+        job: Job,
         observer: &mut dyn Observer,
         stop: &AtomicBool,
-    ) -> Result<LegEnd, TuneError> {
-        let steps = self.rungs[leg.rung].steps;
-        let run = self.run_folder(leg.learning_rate);
+    ) -> Result<JobEnd, TuneError> {
+        let steps = self.rungs[job.rung].steps;
+        let run = self.run_folder(job.learning_rate);
         let measured = match self.has_reached(&run, steps)? {
             true => measured(&run, steps, self.config.tasks.len())?,
             false => {
-                let training = Training::prepare_or_resume(self.candidate(leg.learning_rate), observer)?;
+                let training = Training::prepare_or_resume(self.candidate(job.learning_rate), observer)?;
                 match training.pause_after(steps).run(observer, stop) {
                     Err(error @ TrainError::Diverged { .. }) => Measured::Diverged(first_line(&error)),
                     Err(error) => return Err(error.into()),
-                    Ok(End::Stopped { step, .. }) if step < steps => return Ok(LegEnd::Stopped),
+                    Ok(End::Stopped { step, .. }) if step < steps => return Ok(JobEnd::Stopped),
                     Ok(_) => measured(&run, steps, self.config.tasks.len())?,
                 }
             }
         };
-        let (learning_rate, trial) = (leg.learning_rate, measured.clone());
+        let (learning_rate, trial) = (job.learning_rate, measured.clone());
         self.state.trials.push(Trial { learning_rate, rung: steps, measured: trial });
         self.state.write(&self.folder)?;
-        Ok(LegEnd::Measured(measured))
+        Ok(JobEnd::Measured(measured))
     }
 
     /// Whether a run has an evaluation at the end of the rung, or has ended before it.

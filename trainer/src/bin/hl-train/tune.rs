@@ -9,7 +9,7 @@ use clap::Args;
 use hyperloader_cli::{Console, Exit, FormatArgs, stop_on_interrupt};
 use hyperloader_core::files::check_output_folder;
 use hyperloader_trainer::report;
-use hyperloader_trainer::tune::{Best, Leg, LegEnd, Measured, Report, Search};
+use hyperloader_trainer::tune::{Best, Job, JobEnd, Measured, Report, Search};
 
 use crate::config_args::{ConfigArgs, put};
 use crate::fetch;
@@ -94,7 +94,7 @@ fn prepare(args: &TuneArgs, console: &Console) -> Result<Search> {
     config.name = Some(args.name.clone());
     let mut search = Search::new(config.clone(), &args.learning_rates, args.eta as usize)?;
     search.resume()?;
-    if search.next_leg().is_none() {
+    if search.next_job().is_none() {
         return Ok(search);
     }
     search.warnings().iter().for_each(|warning| console.warn(warning));
@@ -108,8 +108,8 @@ fn prepare(args: &TuneArgs, console: &Console) -> Result<Search> {
 /// Trains until the search is over; false if it was asked to stop.
 fn train_all(search: &mut Search, console: &Console) -> Result<bool> {
     let stop = stop_on_interrupt()?;
-    while let Some(leg) = search.next_leg() {
-        if stop.load(Relaxed) || !train(search, leg, console, stop)? {
+    while let Some(job) = search.next_job() {
+        if stop.load(Relaxed) || !train(search, job, console, stop)? {
             return Ok(false);
         }
     }
@@ -117,22 +117,22 @@ fn train_all(search: &mut Search, console: &Console) -> Result<bool> {
 }
 
 /// Trains a candidate to the end of a rung; false if it was asked to stop.
-fn train(search: &mut Search, leg: Leg, console: &Console, stop: &AtomicBool) -> Result<bool> {
-    let Leg { rung, learning_rate: rate, place: (at, of) } = leg;
+fn train(search: &mut Search, job: Job, console: &Console, stop: &AtomicBool) -> Result<bool> {
+    let Job { rung, learning_rate: rate, place: (at, of) } = job;
     let (steps, rungs) = (search.rungs[rung].steps, search.rungs.len());
     console.note(format_args!(
         "rung {} of {rungs}, to step {steps}: learning rate {rate:e} ({at} of {of})",
         rung + 1
     ));
     let mut progress = Progress::new(steps, console);
-    let end = search.train(leg, &mut progress, stop);
+    let end = search.train(job, &mut progress, stop);
     progress.finish();
     match end? {
-        LegEnd::Stopped => return Ok(false),
-        LegEnd::Measured(Measured::Diverged(reason)) => {
+        JobEnd::Stopped => return Ok(false),
+        JobEnd::Measured(Measured::Diverged(reason)) => {
             console.warn(format_args!("learning rate {rate:e} is out: {reason}"));
         }
-        LegEnd::Measured(Measured::Scores { validation_loss, validation_f1, .. }) => {
+        JobEnd::Measured(Measured::Scores { validation_loss, validation_f1, .. }) => {
             console.note(format_args!(
                 "learning rate {rate:e}: mean validation loss {validation_loss:.4}, F1 {validation_f1:.4}"
             ));

@@ -136,13 +136,26 @@ fn listen() -> Result<()> {
     Ok(())
 }
 
-#[allow(clippy::exit, reason = "this Ctrl-C must not wait for the end of a step or batch")]
 fn end(notice: Option<&Notice>) {
     if let Some(Notice { text, bars }) = notice {
         // If stderr cannot be written, there is no other place to report it.
         bars.suspend(|| drop(anstream::stderr().write_all(text.as_bytes())));
     }
-    std::process::exit(i32::from(Exit::Interrupted.code()));
+    exit_at_once(i32::from(Exit::Interrupted.code()));
+}
+
+/// Ends the program without waiting for the end of a step or batch. The destructors of C++ libraries do not run: other threads
+/// still compute with these libraries.
+fn exit_at_once(code: i32) -> ! {
+    #[cfg(unix)]
+    // SAFETY: the function ends the process and touches no memory of it.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::_exit(code)
+    }
+    #[cfg(not(unix))]
+    #[allow(clippy::exit)]
+    std::process::exit(code)
 }
 
 #[cfg(test)]

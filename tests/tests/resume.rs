@@ -108,6 +108,27 @@ fn interrupt_and_resume(parts: &str) {
 }
 
 #[test]
+fn a_second_interrupt_ends_a_training_at_once_and_without_an_error() {
+    // The second one meets the program somewhere in a step or an evaluation: several trainings meet several places.
+    for run in ["1", "2", "3", "4"] {
+        let place = place();
+        let child = train(&place, &start(run));
+        while !place.path(run).join("run/manifest.json").exists() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for _ in 0..2 {
+            std::thread::sleep(Duration::from_millis(5));
+            let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+            assert!(sent.success());
+        }
+        let output = child.wait_with_output().unwrap();
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{log}");
+        assert!(!log.contains("error"), "{log}");
+    }
+}
+
+#[test]
 fn a_damaged_checkpoint_is_named_and_the_one_before_it_is_used() {
     let place = place();
     finish(train(&place, &start("whole")));

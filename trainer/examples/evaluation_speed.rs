@@ -1,10 +1,13 @@
 //! Seconds of an evaluation that decodes greedily and of one that verifies drafts, on the test sentences of a run's tasks. It
 //! fails if the ids differ.
 //!
-//! `cargo run --release --package hyperloader-trainer --example evaluation_speed -- RUN CONFIG [SENTENCES]`: a run's folder, a
-//! configuration that has its tasks' corpora, and the number of sentences of each task (all).
+//! `cargo run --release --package hyperloader-trainer --example evaluation_speed -- RUN CONFIG [SENTENCES] [FILE]`: a run's
+//! folder, a configuration that has its tasks' corpora, the number of sentences of each task (all), and a file for the source
+//! ids and the target ids of each sentence, as JSON Lines. `bench/train/evaluation.sh` runs it beside transformers.
 #![allow(clippy::print_stdout)] // The figures are its data.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -28,6 +31,7 @@ fn main() -> Result<()> {
     let run = Run::open(&PathBuf::from(next("the run's folder")?))?;
     let config = Config::from_file(&PathBuf::from(next("the configuration")?))?;
     let most = arguments.next().map_or(Ok(usize::MAX), |number| number.parse())?;
+    let mut file = arguments.next().map(File::create).transpose()?;
     let backbone =
         run.backbone(None)?.downcast::<T5Backbone>().ok().context("the run's backbone is not a T5")?;
     let codec = SentT::from_file(backbone.tokenizer())?;
@@ -46,6 +50,10 @@ fn main() -> Result<()> {
         let (greedy_seconds, greedy) = timed(&examples, |batch| evaluation.greedy(batch))?;
         let (verified_seconds, verified) = timed(&examples, |batch| evaluation.verified(batch))?;
         ensure!(greedy == verified, "the ids of task `{}` differ", task.name);
+        for (example, ids) in examples.iter().zip(&verified) {
+            let Some(file) = &mut file else { break };
+            writeln!(file, "{}", json!({ "source": example.source, "ids": ids }))?;
+        }
         println!(
             "{}",
             json!({

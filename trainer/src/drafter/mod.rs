@@ -49,7 +49,9 @@ pub(crate) fn fit(
     let TaskData { name: task, labels, .. } = data;
     let tags = tag_count(labels.len());
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let examples = data.train.sample(SENTENCES, &mut random)?;
+    let mut examples = data.train.sample(SENTENCES, &mut random)?;
+    // Batches of similar length have less padding.
+    examples.sort_by_key(|example| example.source.len());
     let teacher = Teacher::new(tagger, codec, task, labels)?;
     let chunks: Vec<_> = examples.chunks(BATCH).collect();
     let parts = group.map(chunks.len(), |number| {

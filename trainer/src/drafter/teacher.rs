@@ -2,12 +2,13 @@
 //!
 //! The decoder reads whole targets: first those of the corpus, then those that it chose in the round before (Jacobi
 //! decoding, Santilli et al. 2023). After a few rounds most targets are those of greedy decoding. A round takes one forward
-//! pass per batch, greedy decoding one per token.
+//! pass per batch, of the targets that changed in the round before; greedy decoding takes one per token.
 
 use hyperloader_core::text::drafter::{ROLES, read_from};
 use hyperloader_core::text::labels::LabelSet;
 use hyperloader_core::text::sentt::{SentT, SentTError};
 use hyperloader_core::text::target::{OUTSIDE, Tag, TargetGrammar};
+use hyperloader_core::weights::task::TaskWeights;
 use serde::{Deserialize, Serialize};
 use tch::kind::Element;
 use tch::{Device, Tensor, no_grad};
@@ -113,33 +114,43 @@ impl<'a> Teacher<'a> {
         let weights = no_grad(|| self.tagger.task_weights(self.task))?;
         let encoded = no_grad(|| t5.encode(&weights, &input_ids, &attention_mask, Mode::Evaluation));
         let mut written: Vec<Vec<Tag>> = examples.iter().map(|example| self.gold(example)).collect();
-        let chosen_sets = |written: &[Vec<Tag>]| {
-            let (target_ids, places) = self.targets(written);
-            let chosen = no_grad(|| {
-                let shifted = t5.shift_right(&target_ids);
-                let decoded = t5.decode(&weights, &shifted, &encoded, &attention_mask, Mode::Evaluation);
-                let d = t5.config.d_model as i64;
-                let picked = decoded.reshape([-1, d]).index_select(0, &places);
-                t5.head.likeliest(&picked, &self.ids)
-            });
-            self.chosen_sets(written, &ids(&chosen))
-        };
-        for _ in 1..ROUNDS {
-            let sets = chosen_sets(&written);
-            for (tag, set) in written.iter_mut().flatten().zip(sets) {
-                *tag = likely(&self.grammar.sets()[set], *tag);
-            }
-        }
-        let sets = chosen_sets(&written);
+        let sets = self.rounds(&weights, [&encoded, &attention_mask], &mut written);
         let previous = written.iter().flat_map(|tags| {
             std::iter::once(OUTSIDE).chain(tags.iter().copied()).take(tags.len()).map(|tag| tag as i64)
         });
         let tensor = |numbers: Vec<i64>| Tensor::from_slice(&numbers).to_device(self.tagger.device());
         Ok(Words {
             states: self.states(examples, &written, &encoded),
-            tags: tensor(sets.into_iter().map(|set| set as i64).collect()),
+            tags: tensor(sets.into_iter().flatten().map(|set| set as i64).collect()),
             previous: tensor(previous.collect()),
         })
+    }
+
+    /// Rewrites the targets with these tags until the decoder chooses them again, in [`ROUNDS`] at most. Returns the index of the
+    /// set that each word's tag is in.
+    fn rounds(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        source: [&Tensor; 2],
+        written: &mut [Vec<Tag>],
+    ) -> Vec<Vec<usize>> {
+        let mut sets = vec![Vec::new(); written.len()];
+        // A target that is chosen again stays: the next round reads the others.
+        let mut open: Vec<usize> = (0..written.len()).collect();
+        for round in 1..=ROUNDS {
+            let rows = Tensor::from_slice(&open.iter().map(|row| *row as i64).collect::<Vec<_>>());
+            let source = source.map(|tensor| tensor.index_select(0, &rows.to_device(tensor.device())));
+            let targets: Vec<&[Tag]> = open.iter().map(|row| &*written[*row]).collect();
+            let chosen = self.chosen(weights, &source, &targets);
+            open.iter().zip(chosen).for_each(|(row, chosen)| sets[*row] = chosen);
+            if round < ROUNDS {
+                open.retain(|row| self.rewrite(&mut written[*row], &sets[*row]));
+            }
+            if open.is_empty() {
+                break;
+            }
+        }
+        sets
     }
 
     /// The gold tags of an example, as far as its target goes.
@@ -151,14 +162,14 @@ impl<'a> Teacher<'a> {
     }
 
     /// Targets with these tags, `[rows, target_len]`, and the flat indices of the ids of each tag and of the id after it.
-    fn targets(&self, tags: &[Vec<Tag>]) -> (Tensor, Tensor) {
+    fn targets(&self, tags: &[&[Tag]]) -> (Tensor, Tensor) {
         let device = self.tagger.device();
         let mut places = Vec::new();
         let mut targets = Vec::new();
         for (row, tags) in tags.iter().enumerate() {
             // Each tag comes after a sentinel.
             let mut start = 1;
-            for tag in tags {
+            for tag in *tags {
                 let end = start + self.grammar.ids(*tag).len();
                 places.extend((start..=end).map(|at| (row, at)));
                 start = end + 1;
@@ -171,16 +182,42 @@ impl<'a> Teacher<'a> {
         (target_ids.to_device(device), Tensor::from_slice(&places).to_device(device))
     }
 
-    /// The index of the set that each word's tag is in. `chosen` has the decoder's choices for each word in turn: those at
-    /// the ids of its `written` tag and the one after them.
-    fn chosen_sets(&self, written: &[Vec<Tag>], mut chosen: &[u32]) -> Vec<usize> {
-        let mut sets = Vec::new();
-        for tag in written.iter().flatten() {
-            let word;
-            (word, chosen) = chosen.split_at(self.grammar.ids(*tag).len() + 1);
-            sets.push(self.grammar.chosen_set(*tag, word));
+    /// The index of the set that each word's tag is in, for each of the targets `written`. `source` has their encoder's states
+    /// and attention mask.
+    fn chosen(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        [encoded, attention_mask]: &[Tensor; 2],
+        written: &[&[Tag]],
+    ) -> Vec<Vec<usize>> {
+        let t5 = &self.tagger.t5;
+        let (target_ids, places) = self.targets(written);
+        let chosen = no_grad(|| {
+            let shifted = t5.shift_right(&target_ids);
+            let decoded = t5.decode(weights, &shifted, encoded, attention_mask, Mode::Evaluation);
+            let picked = decoded.reshape([-1, t5.config.d_model as i64]).index_select(0, &places);
+            t5.head.likeliest(&picked, &self.ids)
+        });
+        // The decoder's choices for each word in turn: those at the ids of its written tag and the one after them.
+        let chosen = ids(&chosen);
+        let mut rest = &*chosen;
+        let mut set = |tag: &Tag| {
+            let (word, after) = rest.split_at(self.grammar.ids(*tag).len() + 1);
+            rest = after;
+            self.grammar.chosen_set(*tag, word)
+        };
+        written.iter().map(|tags| tags.iter().map(&mut set).collect()).collect()
+    }
+
+    /// Writes a tag of the chosen set for each word. Returns whether a tag changed.
+    fn rewrite(&self, written: &mut [Tag], sets: &[usize]) -> bool {
+        let mut changed = false;
+        for (tag, set) in written.iter_mut().zip(sets) {
+            let likely = likely(&self.grammar.sets()[*set], *tag);
+            changed |= likely != *tag;
+            *tag = likely;
         }
-        sets
+        changed
     }
 
     /// The encoder's states of each word in each role, `[words, roles * d_model]`.

@@ -53,7 +53,7 @@ train() { "$built/hl-train" --quiet --no-progress --config "$1" --runs "$out/run
 # No adapters: a plain T5 can hold all weights.
 configure "$out/lora.toml" "$nano" 'method = "hyperloader"
 adapters = "none"
-lora = { rank = 16, alpha = 0.32 }' 1200 1e-3 "$out/short" "${tasks[@]}"
+lora = { rank = 16, alpha = 0.32 }' 400 1e-3 "$out/short" "${tasks[@]}"
 [ -d "$out/runs/lora" ] || train "$out/lora.toml" lora
 for task in "${tasks[@]}"; do
   if [ ! -d "$out/nano-$task" ]; then

@@ -176,11 +176,17 @@ def cut(task, number, folder):
     return folder if names[0] else folder / "rows"
 
 
+def well_formed(tags):
+    """Tags as hl-run writes them: an `I-x` that continues no span of `x` opens one (docs/file-format.md#token-classifiers)."""
+    before = ["O", *tags]
+    return [f"B-{tag[2:]}" if tag[0] == "I" and last[1:] != tag[1:] else tag for last, tag in zip(before, tags)]
+
+
 def mistakes(details):
     """The sentences with a wrong tag, each with all tags, by their words. All others have the gold tags."""
-    found = {json.dumps(entry["words"]): entry["predicted"] for entry in details["worst"]}
+    found = {json.dumps(entry["words"]): (entry["gold"], well_formed(entry["predicted"])) for entry in details["worst"]}
     assert len(found) == len(details["worst"])
-    return found
+    return {words: tags for words, (gold, tags) in found.items() if tags != gold}
 
 
 def trainer_parts(run, programs, folder):

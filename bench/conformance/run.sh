@@ -56,9 +56,9 @@ train t5-adapters "$t5" 100 1e-2 adapters
 train t5-lora "$t5" 100 1e-2 lora
 train t5-unipelt "$t5" 100 1e-2 unipelt
 train t5-full "$t5" 100 1e-3 full
-train bert-hyperloader "$bert" 600 5e-3 hyperloader "$loras"
-train bert-hyperformer++ "$bert" 600 5e-3 hyperformer++ "$narrow"
-train bert-hyperformer "$bert" 600 5e-3 hyperformer "$narrow"
+train bert-hyperloader "$bert" 600 3e-4 hyperloader "$loras"
+train bert-hyperformer++ "$bert" 600 3e-4 hyperformer++ "$narrow"
+train bert-hyperformer "$bert" 600 3e-4 hyperformer "$narrow"
 train bert-adapters "$bert" 600 5e-3 adapters
 train bert-lora "$bert" 600 5e-3 lora
 train bert-unipelt "$bert" 600 5e-3 unipelt

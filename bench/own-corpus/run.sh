@@ -16,9 +16,8 @@ timed() { # A command: it is run, and its seconds are printed.
 
 echo "| command | seconds |"
 echo "|---|---|"
-timed cargo xtask setup
 # Without optimization of our own code: libtorch and ONNX Runtime, which do the work, are fetched as they are.
-timed cargo build --workspace --bin hl-train --bin hl-export --bin hl-run
+timed cargo xtask build --debug --without-tract
 PATH=$(realpath "${CARGO_TARGET_DIR:-target}/debug"):$PATH
 timed python3 bench/own-corpus/invoices.py "$out/data"
 timed python3 bench/own-corpus/invoices.py "$out/new" --sentences 50 --seed 2

@@ -1,17 +1,15 @@
 #!/usr/bin/env bash
 # Training on the seven corpora of the paper, hl-train's steps beside PyTorch eager's, in turns, on the same machine:
-# sentences and target tokens per second. PyTorch and `all` have the same batches, 32 random sentences of a task padded to
-# the longest; a window is hl-train's `length_window`.
+# sentences and target tokens per second. Both have the same batches, 32 random sentences of a task, which PyTorch pads to the
+# longest.
 # Needs a Python with torch and safetensors: PYTHON=path/to/python bench/train/corpora.sh DATA [rounds] [steps]
-# BACKBONE names another backbone than nano; `t5-base` or `t5-small` is one of that shape with random weights. WINDOWS lists
-# the windows.
+# BACKBONE names another backbone than nano; `t5-base` or `t5-small` is one of that shape with random weights.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
 data=${1:?the folder of the corpora is missing}
 rounds=${2:-3}
 steps=${3:-60}
-windows=${WINDOWS:-512 all}
 backbone=${BACKBONE:-fixtures/backbones/t5-nano}
 examples=${EXAMPLES:-}
 if [[ -z $examples ]]; then
@@ -26,9 +24,7 @@ if [[ $backbone == t5-* ]]; then
 fi
 "$examples/corpora_speed" "$backbone" "$data" "$work/ids.json" "$steps"
 for _ in $(seq "$rounds"); do
-  for window in $windows; do
-    "$examples/corpora_speed" "$backbone" "$data" "$window" "$steps"
-  done
+  "$examples/corpora_speed" "$backbone" "$data" train "$steps"
   "$python" bench/train/peer.py --backbone "$backbone" --data "$work/ids.json" --steps "$steps" --threads "$(nproc)"
 done | tee >(cat >&2) | "$python" -c '
 import json, statistics, sys

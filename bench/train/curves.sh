@@ -1,18 +1,15 @@
 #!/usr/bin/env bash
-# Loss curves of nano trainings on the seven corpora of the paper, for each length window and seed. Two trainings run at a
-# time, with one thread each.
-# bench/train/curves.sh DATA [steps]; WINDOWS and SEEDS list others, OUT keeps the runs: those in it are not trained again.
+# Loss curves of nano trainings on the seven corpora of the paper, of several versions of hl-train, for each seed. Two trainings
+# run at a time, with one thread each.
+# bench/train/curves.sh DATA FOLDER [steps]: FOLDER has a folder for each version, with its hl-train. SEEDS lists other seeds, OUT
+# keeps the runs: those in it are not trained again.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 data=${1:?the folder of the corpora is missing}
-steps=${2:-1000}
-windows=${WINDOWS:-all 512}
+folder=${2:?the folder of the versions is missing}
+steps=${3:-1000}
+versions=$(cd "$folder" && ls -d -- */ | tr -d /)
 seeds=${SEEDS:-1 2 3}
-train=${HL_TRAIN:-}
-if [[ -z $train ]]; then
-  cargo build --quiet --release --package hyperloader-trainer --bin hl-train
-  train=${CARGO_TARGET_DIR:-target}/release/hl-train
-fi
 out=${OUT:-}
 if [[ -z $out ]]; then
   out=$(mktemp -d)
@@ -42,8 +39,7 @@ for file in mit_movie/eng mit_movie_trivia/trivia10k13 mit_restaurant/restaurant
   short "${file%/*}" 3000 "${file##*/}train.bio"
   short "${file%/*}" 60 "${file##*/}test.bio"
 done
-for window in $windows; do
-  cat > "$out/$window.toml" <<TOML
+cat > "$out/curves.toml" <<TOML
 [backbone]
 path = "$PWD/fixtures/backbones/t5-nano"
 [method]
@@ -55,29 +51,29 @@ lora = { rank = 8, alpha = 0.16 }
 batch_size = 16
 warmup_steps = 100
 label_smoothing = 0.0
-$([[ $window == all ]] || echo "length_window = $window")
 evaluate_every = $steps
 drafter = false
 calibrate = false
 log_every = 1
 threads = 1
 TOML
+for version in $versions; do
   for seed in $seeds; do
-    [[ -f $out/$window-$seed/outcome.json ]] || printf '%s %s\n' "$window" "$seed"
+    [[ -f $out/$version-$seed/outcome.json ]] || printf '%s %s\n' "$version" "$seed"
   done
 done | xargs --no-run-if-empty --max-procs=2 --max-args=2 bash -c '
-  "$0" --quiet --no-progress --config "$1/$4.toml" --data "$2" --steps "$3" --seed "$5" --runs "$1" --name "$4-$5" > /dev/null
-' "$train" "$out" "$out/data" "$steps"
-python3 - "$out" "$steps" "$windows" "$seeds" <<'PYTHON'
+  "$0/$4/hl-train" --quiet --no-progress --config "$1/curves.toml" --data "$2" --steps "$3" --seed "$5" --runs "$1" --name "$4-$5" > /dev/null
+' "$(realpath "$folder")" "$out" "$out/data" "$steps"
+python3 - "$out" "$steps" "$versions" "$seeds" <<'PYTHON'
 import json, statistics, sys
 
-out, steps, windows, seeds = sys.argv[1], int(sys.argv[2]), sys.argv[3].split(), sys.argv[4].split()
+out, steps, versions, seeds = sys.argv[1], int(sys.argv[2]), sys.argv[3].split(), sys.argv[4].split()
 places = [steps * part // 4 for part in (1, 2, 3, 4)]
 
 
-def figures(window, seed):
+def figures(version, seed):
     """The loss per token over the tenth of the steps before each place, then the mean validation loss and F1 of the tasks."""
-    rows = [json.loads(line) for line in open(f"{out}/{window}-{seed}/metrics.jsonl")]
+    rows = [json.loads(line) for line in open(f"{out}/{version}-{seed}/metrics.jsonl")]
     train = [row for row in rows if row["kind"] == "train"]
     for place in places:
         part = [row for row in train if place - steps // 10 < row["step"] <= place]
@@ -88,10 +84,10 @@ def figures(window, seed):
     yield max(row["seconds"] for row in train)
 
 
-print("| window | " + " | ".join(f"loss at {place}" for place in places) + " | validation loss | F1 | seconds |")
+print("| version | " + " | ".join(f"loss at {place}" for place in places) + " | validation loss | F1 | seconds |")
 print("|" + "---|" * (len(places) + 4))
-for window in windows:
-    columns = zip(*(figures(window, seed) for seed in seeds))
+for version in versions:
+    columns = zip(*(figures(version, seed) for seed in seeds))
     cells = [f"{statistics.mean(c):.3f} ± {statistics.stdev(c) if len(c) > 1 else 0:.3f}" for c in columns]
-    print(f"| {window} | " + " | ".join(cells) + " |")
+    print(f"| {version} | " + " | ".join(cells) + " |")
 PYTHON

@@ -1,6 +1,7 @@
 //! Trainings that end before their last step, and what is said about those that go on.
 #![allow(clippy::unwrap_used)] // A test that cannot go on should fail.
 
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -168,11 +169,13 @@ fn a_run_is_followed_until_it_stops_and_ctrl_c_ends_only_the_view() {
     while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("\"validation\"")) {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let left = spawn(&place, &["watch", "runs/run"]);
+    let mut left = spawn(&place, &["watch", "runs/run"]);
     let followed = spawn(&place, &["watch", "runs/run"]);
-    std::thread::sleep(Duration::from_millis(1500));
+    let (mut out, mut shown) = (BufReader::new(left.stdout.take().unwrap()), String::new());
+    out.read_line(&mut shown).unwrap();
     interrupt(&left);
-    let (code, shown) = end(left);
+    out.read_to_string(&mut shown).unwrap();
+    let code = left.wait().unwrap().code();
     assert!(code == Some(130) && shown.starts_with("step 10: ") && !shown.contains("|"), "{code:?}: {shown}");
     interrupt(&training);
     assert_eq!(end(training).0, Some(130));

@@ -242,7 +242,6 @@ fn streams_that_cannot_be_trained_on_are_refused_with_the_reason() {
     };
     insta::assert_snapshot!("no_validation", refused("valid = \"valid.jsonl\"\n", ""));
     insta::assert_snapshot!("fraction", refused("save_every = 3", "fraction = 0.5"));
-    insta::assert_snapshot!("length_window", refused("save_every = 3", "length_window = 100"));
     insta::assert_snapshot!("no_match", refused("shards/*.jsonl", "shards/*.conll"));
     insta::assert_snapshot!(
         "two_files",

@@ -2,9 +2,9 @@
 //! `bench/train/corpora.sh` runs it beside PyTorch.
 //!
 //! `... --example corpora_speed -- BACKBONE DATA FILE STEPS` writes what `bench/train/peer.py --data` trains on: the ids of
-//! all training sentences, and the batches of the task sampler without bucketing.
+//! all training sentences, and the batches of the task sampler.
 //!
-//! `... --example corpora_speed -- BACKBONE DATA WINDOW STEPS` trains with this `length_window`, or with `all`.
+//! `... --example corpora_speed -- BACKBONE DATA train STEPS` trains on these batches.
 #![allow(clippy::print_stdout)] // The figures are its data.
 
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ fn main() -> Result<()> {
     let mut next = |what: &str| arguments.next().with_context(|| format!("{what} is missing"));
     let backbone = T5Backbone::open(&PathBuf::from(next("the backbone's folder")?), false)?;
     let data = PathBuf::from(next("the folder of the corpora")?);
-    let target = next("the file, the window or `all`")?;
+    let target = next("the file or `train`")?;
     let steps: usize = next("the number of steps")?.parse()?;
     let config = configuration(&backbone, &data)?;
     let codec = SentT::from_file(backbone.tokenizer())?;
@@ -49,14 +49,10 @@ fn main() -> Result<()> {
         .collect::<Result<Vec<_>, _>>()?;
     let sizes: Vec<usize> = tasks.iter().map(|task| task.train.len()).collect();
     let sampler = TaskSampler::new(&sizes, config.training.temperature, SEED);
-    if target == "all" {
-        return train(&backbone, &tasks, sampler, &target, steps);
+    if target == "train" {
+        return train(&backbone, &tasks, sampler, steps);
     }
-    let Ok(window) = target.parse() else { return write(&tasks, sampler, Path::new(&target), steps) };
-    let length = |example: &Example| example.source.len() + example.target.len();
-    let lengths: Vec<Vec<usize>> =
-        tasks.iter().map(|task| task.train.loaded().iter().map(length).collect()).collect();
-    train(&backbone, &tasks, sampler.with_length_window(&lengths, window), &target, steps)
+    write(&tasks, sampler, Path::new(&target), steps)
 }
 
 fn configuration(backbone: &T5Backbone, data: &Path) -> Result<Config> {
@@ -99,13 +95,7 @@ struct Sums {
     optimizer: f64,
 }
 
-fn train(
-    backbone: &T5Backbone,
-    tasks: &[TaskData],
-    mut sampler: TaskSampler,
-    window: &str,
-    steps: usize,
-) -> Result<()> {
+fn train(backbone: &T5Backbone, tasks: &[TaskData], mut sampler: TaskSampler, steps: usize) -> Result<()> {
     tch::set_num_threads(std::thread::available_parallelism()?.get() as i32);
     let method = HyperConfig { reduction_factor: 8, ..HyperConfig::default() }.into();
     let names: Vec<String> = tasks.iter().map(|task| task.name.clone()).collect();
@@ -140,7 +130,7 @@ fn train(
     let seconds = data + forward + backward + optimizer;
     println!(
         "{}",
-        json!({ "engine": format!("hl-train, window {window}"), "steps": steps - WARM_UP, "seconds": seconds,
+        json!({ "engine": "hl-train", "steps": steps - WARM_UP, "seconds": seconds,
             "sentences_per_s": sums.sentences as f64 / seconds,
             "target_tokens_per_s": sums.target_tokens as f64 / seconds,
             "padding": 1.0 - sums.tokens as f64 / sums.places as f64,

@@ -22,8 +22,6 @@ pub struct TaskSampler {
     sizes: Vec<usize>,
     probabilities: Vec<f64>,
     rng: ChaCha8Rng,
-    /// The sentences of each task sorted by length, and the number of them that a batch is drawn from.
-    by_length: Option<(Vec<Vec<usize>>, usize)>,
     /// The number of sentences that each task has given so far, if it is a stream.
     taken: Vec<Option<usize>>,
 }
@@ -35,7 +33,6 @@ impl TaskSampler {
             sizes: sizes.to_vec(),
             probabilities: task_probabilities(sizes, temperature),
             rng: ChaCha8Rng::seed_from_u64(seed),
-            by_length: None,
             taken: vec![None; sizes.len()],
         }
     }
@@ -43,19 +40,6 @@ impl TaskSampler {
     /// Takes the sentences of these tasks one after the other, from the first on.
     pub fn with_streams(mut self, is_stream: impl Fn(usize) -> bool) -> Self {
         self.taken = (0..self.sizes.len()).map(|task| is_stream(task).then_some(0)).collect();
-        self
-    }
-
-    /// Draws each batch from at most `window` sentences of similar length, around one that is drawn from all sentences. Over
-    /// many batches, all sentences of a task are drawn equally often. `lengths` holds the length of every sentence of every
-    /// task.
-    pub fn with_length_window(mut self, lengths: &[Vec<usize>], window: usize) -> Self {
-        let sorted = |lengths: &Vec<usize>| {
-            let mut order: Vec<usize> = (0..lengths.len()).collect();
-            order.sort_by_key(|&i| lengths[i]);
-            order
-        };
-        self.by_length = Some((lengths.iter().map(sorted).collect(), window));
         self
     }
 
@@ -68,17 +52,7 @@ impl TaskSampler {
             return (task, (first..*taken).collect());
         }
         let size = self.sizes[task] as u64;
-        let Some((orders, window)) = &self.by_length else {
-            let indices = (0..batch_size).map(|_| self.rng.random_range(0..size) as usize).collect();
-            return (task, indices);
-        };
-        let reach = (window.min(&self.sizes[task]).saturating_sub(1) / 2) as i64;
-        let center = self.rng.random_range(0..size) as i64;
-        let draw = |_| {
-            let place = center + self.rng.random_range(-reach..=reach);
-            orders[task][reflected(place, size as i64)]
-        };
-        (task, (0..batch_size).map(draw).collect())
+        (task, (0..batch_size).map(|_| self.rng.random_range(0..size) as usize).collect())
     }
 
     fn draw_task(&mut self) -> usize {
@@ -93,13 +67,6 @@ impl TaskSampler {
         // Rounding may leave a remainder. It belongs to the last task that has sentences.
         self.sizes.iter().rposition(|&n| n > 0).unwrap_or(0)
     }
-}
-
-/// `place` if it is in `0..size`, else its mirror image at the nearer end. A uniform center and a symmetric distance give a
-/// uniform image, so that the shortest and longest sentences are drawn as often as others.
-fn reflected(place: i64, size: i64) -> usize {
-    let image = if place < 0 { -1 - place } else { place };
-    (if image >= size { 2 * size - 1 - image } else { image }) as usize
 }
 
 #[cfg(test)]
@@ -132,24 +99,6 @@ mod tests {
             }
         }
         assert!(next > 300 && counts[0].abs_diff(counts[1]) < 100, "{counts:?}");
-    }
-
-    #[test]
-    fn a_length_window_bounds_the_lengths_within_a_batch_and_every_sentence_is_drawn_equally_often() {
-        let lengths: Vec<usize> = (0..200).map(|i| i * 7919 % 200).collect();
-        for window in [1, 20, 200, 1000] {
-            let mut sampler =
-                TaskSampler::new(&[200], 1.0, 3).with_length_window(std::slice::from_ref(&lengths), window);
-            let mut counts = [0_i32; 200];
-            for _ in 0..40_000 {
-                let (_, batch) = sampler.next_batch(4);
-                let drawn = batch.iter().map(|&i| lengths[i]);
-                assert!(drawn.clone().max().unwrap() - drawn.min().unwrap() < window);
-                batch.iter().for_each(|&i| counts[lengths[i]] += 1);
-            }
-            // 800 each, with a standard deviation of 57 where all sentences of a batch are the same.
-            assert!(counts.iter().all(|count| (count - 800).abs() < 5 * 57), "{window}: {counts:?}");
-        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::commands::{self, cargo, output, root};
-use crate::setup;
+use crate::commands::{self, output, root};
+use crate::{programs, setup};
 
 /// Sentences of the mTOP excerpt's test split, which training never sees.
 const HELD_OUT: &str = "fixtures/demo/sentences.txt";
@@ -17,11 +17,7 @@ const LEARNING_RATE: &str = "1e-4";
 const STEPS: u64 = 300;
 
 pub(crate) fn run(steps: Option<u64>) -> Result<()> {
-    setup::run()?;
-    let packages = ["hyperloader-trainer", "hyperloader-exporter", "hyperloader-runtime"];
-    let build = packages.iter().flat_map(|p| ["--package", p]);
-    commands::run(cargo().args(["build", "--release"]).args(build))?;
-
+    programs::run(&programs::Options::default())?;
     eprintln!("training is warm-started from the committed run `{COMMITTED_RUN}`");
     let mut train = program("hl-train");
     train.args(["--warm-start", COMMITTED_RUN, "--learning-rate", LEARNING_RATE]);

@@ -1,6 +1,7 @@
-//! `cargo xtask setup | backbone | demo | test | book | hints | web | conformance`: the tasks of the HyperLoader workspace.
+//! `cargo xtask setup | build | backbone | demo | test | book | hints | web | conformance`: the tasks of the HyperLoader workspace.
 //!
 //! - [`setup`]: fetches the native libraries into `.native/`
+//! - [`programs`]: builds the programs
 //! - [`demo`]: trains, exports and tags with the real programs
 //! - [`checks`]: what continuous integration runs
 //! - [`dependencies`]: licenses, banned crates and sources, by the rules of `deny.toml`
@@ -18,6 +19,7 @@ mod conformance;
 mod demo;
 mod dependencies;
 mod hints;
+mod programs;
 mod setup;
 mod web;
 
@@ -36,6 +38,11 @@ struct Arguments {
 enum Task {
     /// Fetch libtorch and ONNX Runtime into `.native/`
     Setup,
+    /// Fetch libtorch and ONNX Runtime and build hl-train, hl-export and hl-run
+    Build {
+        #[command(flatten)]
+        options: programs::Options,
+    },
     /// Fetch a pretrained model into `.native/backbones/`
     Backbone {
         /// The model
@@ -73,6 +80,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup => setup::run(),
+        Task::Build { options } => programs::run(&options),
         Task::Backbone { model } => setup::backbone::run(model),
         Task::Demo { steps } => demo::run(steps),
         Task::Test => checks::run(),

@@ -129,10 +129,6 @@ pub struct TrainingConfig {
     pub dropout: Option<f64>,
     /// Tasks are drawn with a probability proportional to their size to the power 1/temperature.
     pub temperature: f64,
-    /// Draw the sentences of a batch from at most this many sentences of similar length. This reduces padding, and variety within a
-    /// batch. By default, they are drawn from all sentences of the task.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub length_window: Option<usize>,
     /// How a step changes the embeddings of other tasks.
     pub absent_gradient: AbsentGradient,
     /// The most tokens of a source, `</s>` included.
@@ -189,7 +185,6 @@ impl Default for TrainingConfig {
             label_smoothing: 0.1,
             dropout: None,
             temperature: 10.0,
-            length_window: None,
             absent_gradient: AbsentGradient::Skip,
             max_source_len: 128,
             max_target_len: 128,

@@ -30,7 +30,6 @@ impl Config {
             ("training.patience", t.patience.unwrap_or(1)),
             ("training.save_every", t.save_every.unwrap_or(1)),
             ("training.keep_last", t.keep_last as u64),
-            ("training.length_window", t.length_window.unwrap_or(1) as u64),
             ("training.evaluation_batch_size", t.evaluation_batch_size as u64),
             ("training.log_every", t.log_every),
             ("training.threads", t.threads.unwrap_or(1) as u64),
@@ -90,9 +89,6 @@ impl Config {
             }
             if t.fraction < 1.0 {
                 return Err(wrong("training.fraction", t.fraction.to_string(), "1"));
-            }
-            if let Some(window) = t.length_window {
-                return Err(wrong("training.length_window", window.to_string(), "no value"));
             }
         }
         Ok(())

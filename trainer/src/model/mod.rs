@@ -8,6 +8,7 @@
 //! - `start`: where trainable tensors come from: a seed or a checkpoint.
 //! - `placement`: device and precision.
 //! - `mode`: whether dropout is applied.
+//! - `packing`: the tokens of a batch without its padding.
 //! - `adapter`: adapters at the sub-layers of any backbone.
 //! - `error`: [`ModelError`].
 //! - [`t5`]: an encoder-decoder that writes tags as text.
@@ -20,6 +21,7 @@ pub(crate) mod error;
 pub(crate) mod learner;
 mod mode;
 mod open;
+mod packing;
 pub(crate) mod placement;
 pub(crate) mod scored;
 pub(crate) mod start;

@@ -119,13 +119,8 @@ impl Materials {
     /// The sampler of the training examples.
     pub(super) fn sampler(&self, config: &Config) -> TaskSampler {
         let sizes: Vec<usize> = self.data.iter().map(|t| t.train.len()).collect();
-        let sampler = TaskSampler::new(&sizes, config.training.temperature, config.seed)
-            .with_streams(|task| self.data[task].train.is_streamed());
-        let Some(window) = config.training.length_window else { return sampler };
-        let length = |e: &Example| e.source.len() + e.target.len();
-        let lengths: Vec<Vec<usize>> =
-            self.data.iter().map(|t| t.train.loaded().iter().map(length).collect()).collect();
-        sampler.with_length_window(&lengths, window)
+        TaskSampler::new(&sizes, config.training.temperature, config.seed)
+            .with_streams(|task| self.data[task].train.is_streamed())
     }
 
     /// Creates the folder of a new run, with its configuration.

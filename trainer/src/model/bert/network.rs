@@ -10,6 +10,7 @@ use super::ungated::Ungated;
 use crate::linear::affine;
 use crate::model::adapter::layer_norm;
 use crate::model::mode::Mode;
+use crate::model::packing::{Packing, packed, padded};
 
 /// Added to the scores of padding, as in BERT.
 const MASKED: f64 = -1e4;
@@ -41,6 +42,8 @@ struct Layer {
 /// What all layers of a forward pass share.
 struct Pass<'a, 'o> {
     modules: &'a dyn LayerModules,
+    /// The tokens, if states are `[tokens, hidden_size]`; without it they are `[batch, source_len, hidden_size]`.
+    packing: Option<&'a Packing>,
     /// The mask as a bias on scores, `[batch, 1, 1, prefix_len + source_len]`.
     bias: Tensor,
     /// Dropout of attention weights.
@@ -74,14 +77,21 @@ impl Bert {
     }
 
     /// Logits of BIO tags, `[batch, source_len, tags]`, of `input_ids` and `attention_mask` (1 for a token, 0 for padding),
-    /// both `[batch, source_len]`. Dropout is applied if `training`.
+    /// both `[batch, source_len]`. Those of padding have no meaning. Dropout is applied if `training`.
     pub fn logits(
         &self,
         task: &BertTask,
         [input_ids, attention_mask]: [&Tensor; 2],
         training: bool,
     ) -> Tensor {
-        self.logits_observed(task, [input_ids, attention_mask], training, &mut |_| ())
+        // A gate is a mean over a row of the batch.
+        if let TaskModules::Gated { .. } = task.modules {
+            return self.logits_observed(task, [input_ids, attention_mask], training, &mut |_| ());
+        }
+        let packing = Packing::new(attention_mask);
+        let x = self.embed(&packing.packed(input_ids), &packing.columns());
+        let logits = self.classified(task, (x, Some(&packing)), attention_mask, training, &mut |_| ());
+        packing.padded(&logits)
     }
 
     /// [`Bert::logits`]; `observe` is called with the intermediate values.
@@ -89,6 +99,19 @@ impl Bert {
         &self,
         task: &BertTask,
         [input_ids, attention_mask]: [&Tensor; 2],
+        training: bool,
+        observe: &mut dyn FnMut(Observed<'_>),
+    ) -> Tensor {
+        let columns = Tensor::arange(input_ids.size()[1], (Kind::Int64, self.device()));
+        self.classified(task, (self.embed(input_ids, &columns), None), attention_mask, training, observe)
+    }
+
+    /// The logits of embeddings, in their layout.
+    fn classified(
+        &self,
+        task: &BertTask,
+        (embedded, packing): (Tensor, Option<&Packing>),
+        attention_mask: &Tensor,
         training: bool,
         observe: &mut dyn FnMut(Observed<'_>),
     ) -> Tensor {
@@ -100,8 +123,8 @@ impl Bert {
         let modules = self.modules(&task.modules, &mask);
         let visible = Tensor::ones([mask.size()[0], modules.prefix_len()], (kind, mask.device()));
         let bias = (Tensor::cat(&[visible, mask], 1) * -MASKED + MASKED).unsqueeze(1).unsqueeze(1);
-        let mut pass = Pass { modules: &*modules, bias, attention, observe };
-        let mut x = hidden.dropout(self.embed(input_ids));
+        let mut pass = Pass { modules: &*modules, packing, bias, attention, observe };
+        let mut x = hidden.dropout(embedded);
         (pass.observe)(Observed::Hidden(&x));
         for (index, layer) in self.layers.iter().enumerate() {
             let output = self.attend(layer, index, &x, &mut pass);
@@ -125,19 +148,19 @@ impl Bert {
         }
     }
 
-    /// The normalized sum of word, position and type embeddings.
-    fn embed(&self, ids: &Tensor) -> Tensor {
+    /// The normalized sum of the embeddings of words, of positions, which are `columns`, and of the type.
+    fn embed(&self, ids: &Tensor, columns: &Tensor) -> Tensor {
         let words = Tensor::embedding(&self.words, ids, -1, false, false);
-        let x = words + self.positions.narrow(0, 0, ids.size()[1]) + self.types.get(0);
+        let x = words + self.positions.index_select(0, columns) + self.types.get(0);
         layer_norm(&x, &self.embedding_norm)
     }
 
     /// The output of a layer's attention, before dropout and residual.
     fn attend(&self, layer: &Layer, index: usize, x: &Tensor, pass: &mut Pass<'_, '_>) -> Tensor {
-        let modules = pass.modules;
-        let queries = self.split_heads(&modules.queries(index, x, &layer.query, pass.observe));
-        let mut values = self.split_heads(&modules.values(index, x, &layer.value, pass.observe));
-        let mut keys = self.split_heads(&affine(x, &layer.key));
+        let (modules, packing) = (pass.modules, pass.packing);
+        let queries = self.split_heads(modules.queries(index, x, &layer.query, pass.observe), packing);
+        let mut values = self.split_heads(modules.values(index, x, &layer.value, pass.observe), packing);
+        let mut keys = self.split_heads(affine(x, &layer.key), packing);
         if let Some([before_keys, before_values]) = modules.prefix(index, x, pass.observe) {
             keys = Tensor::cat(&[before_keys, keys], 2);
             values = Tensor::cat(&[before_values, values], 2);
@@ -145,12 +168,13 @@ impl Bert {
         let scale = (self.config.head_dim() as f64).powf(-0.5);
         let scores = queries.matmul(&keys.transpose(-1, -2)) * scale + &pass.bias;
         let weights = pass.attention.dropout(scores.softmax(-1, None::<Kind>));
-        let mixed = weights.matmul(&values).transpose(1, 2).contiguous();
-        affine(&mixed.view(x.size().as_slice()), &layer.attention_output)
+        let mixed = weights.matmul(&values).transpose(1, 2).flatten(2, 3);
+        affine(&packed(mixed, packing), &layer.attention_output)
     }
 
-    /// `[batch, len, hidden_size]` to `[batch, heads, len, head_dim]`.
-    fn split_heads(&self, x: &Tensor) -> Tensor {
+    /// `[batch, len, hidden_size]`, or `[tokens, hidden_size]` if packed, to `[batch, heads, len, head_dim]`.
+    fn split_heads(&self, x: Tensor, packing: Option<&Packing>) -> Tensor {
+        let x = padded(x, packing);
         let (heads, width) = (self.config.num_attention_heads as i64, self.config.head_dim() as i64);
         x.view([x.size()[0], x.size()[1], heads, width]).transpose(1, 2)
     }

@@ -99,7 +99,7 @@ impl BertTagger {
     }
 
     /// Logits `[batch, source_len, tags]` of `task`, with gradients towards [`BertTagger::parameters`]. `inputs` are
-    /// `input_ids` and `attention_mask`, both `[batch, source_len]`.
+    /// `input_ids` and `attention_mask`, both `[batch, source_len]`. The logits of padding have no meaning.
     ///
     /// # Errors
     /// If there is no such task.

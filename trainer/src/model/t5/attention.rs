@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 use super::layers::RmsNorm;
 use crate::linear::{product, with_lora};
 use crate::model::mode::Mode;
+use crate::model::packing::{Packing, packed, padded};
 
 /// Added to the scores of masked keys. Their weight becomes 0 in float32. It is finite, so that a row whose keys are all
 /// masked gets equal weights, not NaN.
@@ -64,6 +65,29 @@ pub(super) struct Kept<'a> {
     pub(super) places: Option<&'a Places>,
 }
 
+/// The positions of a batch whose states a block computes.
+pub(super) enum Positions<'a> {
+    /// All, with padding: states are `[batch, len, d_model]`.
+    Padded,
+    /// The tokens: states are `[tokens, d_model]`.
+    Packed(&'a Packing),
+    /// Later positions than those that are kept: states are `[batch, len, d_model]`.
+    Later(Kept<'a>),
+}
+
+impl<'a> Positions<'a> {
+    pub(super) fn new(packing: Option<&'a Packing>) -> Self {
+        packing.map_or(Self::Padded, Self::Packed)
+    }
+
+    pub(super) fn packing(&self) -> Option<&'a Packing> {
+        match self {
+            Self::Packed(packing) => Some(packing),
+            Self::Padded | Self::Later(_) => None,
+        }
+    }
+}
+
 /// An attention and the norm before it.
 #[derive(Debug)]
 pub(super) struct AttentionLayer {
@@ -94,63 +118,71 @@ impl AttentionLayer {
         })
     }
 
-    /// `[batch, len, inner_dim]` to `[batch, heads, len, d_kv]`.
-    fn split(&self, x: &Tensor) -> Tensor {
+    /// `[batch, len, inner_dim]`, or `[tokens, inner_dim]` if packed, to `[batch, heads, len, d_kv]`.
+    fn split(&self, x: Tensor, packing: Option<&Packing>) -> Tensor {
+        let x = padded(x, packing);
         let size = x.size();
         x.view([size[0], size[1], self.heads, size[2] / self.heads]).transpose(1, 2)
     }
 
-    /// Keys and values of `states` `[batch, key_len, d_model]`.
-    pub(super) fn keys_and_values(&self, states: &Tensor, weights: &AttentionWeights<Tensor>) -> KeyValues {
+    /// Keys and values of `states` `[batch, key_len, d_model]`, or `[tokens, d_model]` if packed.
+    pub(super) fn keys_and_values(
+        &self,
+        states: &Tensor,
+        weights: &AttentionWeights<Tensor>,
+        packing: Option<&Packing>,
+    ) -> KeyValues {
         KeyValues {
-            keys: self.split(&product(states, &self.k)),
-            values: self.split(&with_lora(product(states, &self.v), states, weights.v.as_ref())),
+            keys: self.split(product(states, &self.k), packing),
+            values: self.split(with_lora(product(states, &self.v), states, weights.v.as_ref()), packing),
         }
     }
 
-    /// Self-attention of `x` `[batch, len, d_model]`, before dropout and residual. With `past`, x
-    /// holds later positions than `past`, and its keys and values are added to `past`.
+    /// Self-attention of the states `x`, before dropout and residual. Keys and values of later positions are added to those
+    /// that are kept.
     pub(super) fn attend_to_self(
         &self,
         x: &Tensor,
         weights: &AttentionWeights<Tensor>,
-        past: Option<Kept<'_>>,
+        positions: Positions<'_>,
         bias: &Tensor,
         mode: Mode,
     ) -> Tensor {
-        let n = self.norm.forward(x);
-        let own = self.keys_and_values(&n, weights);
-        match past {
-            None => self.attend(&n, weights, &own, bias, mode),
-            Some(Kept { block: Some(past), places }) => {
+        let (n, packing) = (self.norm.forward(x), positions.packing());
+        let own = self.keys_and_values(&n, weights, packing);
+        let (source, packing) = match positions {
+            Positions::Padded | Positions::Packed(_) => (&own, packing),
+            Positions::Later(Kept { block: Some(past), places }) => {
                 past.add(&own, places);
-                self.attend(&n, weights, past, bias, mode)
+                (&*past, None)
             }
-            Some(Kept { block, .. }) => self.attend(&n, weights, block.insert(own), bias, mode),
-        }
+            Positions::Later(Kept { block, .. }) => (&*block.insert(own), None),
+        };
+        self.attend((&n, packing), weights, source, bias, mode)
     }
 
-    /// Cross-attention of `x` `[batch, len, d_model]` over the encoder's keys and values, before dropout and residual.
+    /// Cross-attention of `x` `[batch, len, d_model]`, or `[tokens, d_model]` if packed, over the encoder's keys and values,
+    /// before dropout and residual.
     pub(super) fn attend_to(
         &self,
-        x: &Tensor,
+        (x, packing): (&Tensor, Option<&Packing>),
         weights: &AttentionWeights<Tensor>,
         source: &KeyValues,
         bias: &Tensor,
         mode: Mode,
     ) -> Tensor {
-        self.attend(&self.norm.forward(x), weights, source, bias, mode)
+        self.attend((&self.norm.forward(x), packing), weights, source, bias, mode)
     }
 
     fn attend(
         &self,
-        n: &Tensor,
+        (n, packing): (&Tensor, Option<&Packing>),
         weights: &AttentionWeights<Tensor>,
         KeyValues { keys, values }: &KeyValues,
         bias: &Tensor,
         mode: Mode,
     ) -> Tensor {
-        let queries = self.split(&with_lora(product(n, &self.q), n, weights.q.as_ref()));
+        let queries = self.split(with_lora(product(n, &self.q), n, weights.q.as_ref()), packing);
         let context = if mode.drops() {
             let mut scores = queries.matmul(&keys.transpose(-1, -2));
             scores += bias;
@@ -159,8 +191,8 @@ impl AttentionLayer {
             // The fused kernel is twice as fast on the CPU. It does not support dropout there.
             Tensor::scaled_dot_product_attention(&queries, keys, values, Some(bias), 0.0, false, 1.0, false)
         };
-        let size = n.size();
-        product(&context.transpose(1, 2).reshape([size[0], size[1], -1]), &self.o)
+        let context = context.transpose(1, 2).flatten(2, 3);
+        product(&packed(context, packing), &self.o)
     }
 }
 

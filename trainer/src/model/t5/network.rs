@@ -5,13 +5,16 @@ use hyperloader_core::backbone::t5::{Attention, Stack, T5Config, names};
 use hyperloader_core::weights::task::{Adapter, BlockWeights, TaskWeights};
 use tch::{Device, Kind, Tensor};
 
-use super::attention::{AttentionLayer, Kept, KeyValues, Places, RelativeBias, causal_bias, padding_bias};
+use super::attention::{
+    AttentionLayer, Kept, KeyValues, Places, Positions, RelativeBias, causal_bias, padding_bias,
+};
 use super::generator::generated;
 use super::layers::{FeedForwardLayer, RmsNorm};
 use crate::data::batch::Batch;
 use crate::loss::{Head, StepLoss};
 use crate::model::adapter::joined;
 use crate::model::mode::Mode;
+use crate::model::packing::Packing;
 
 /// An encoder-decoder T5.
 #[derive(Debug)]
@@ -136,13 +139,25 @@ impl T5 {
         mode: Mode,
         observe: &mut dyn FnMut(&Tensor),
     ) -> Tensor {
-        let len = input_ids.size()[1];
+        self.encoded(weights, (input_ids, None), attention_mask, mode, observe)
+    }
+
+    /// [`T5::encode_observed`] of ids `[batch, source_len]`, or `[tokens]` if packed; the states have the layout of the ids.
+    fn encoded(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        (ids, packing): (&Tensor, Option<&Packing>),
+        attention_mask: &Tensor,
+        mode: Mode,
+        observe: &mut dyn FnMut(&Tensor),
+    ) -> Tensor {
+        let len = attention_mask.size()[1];
         let bias = self.encoder.self_bias.forward(&self.config, len, len);
         let bias = bias + padding_bias(attention_mask, self.kind());
-        let mut x = mode.dropout(self.embed(input_ids));
+        let mut x = mode.dropout(self.embed(ids));
         for (block, weights) in self.encoder.list.iter().zip(&weights.encoder) {
             observe(&x);
-            x = block.forward(x, weights, None, &bias, None, mode);
+            x = block.forward(x, weights, Positions::new(packing), &bias, None, mode);
         }
         mode.dropout(self.encoder.final_norm.forward(&x))
     }
@@ -173,15 +188,52 @@ impl T5 {
     ) -> Tensor {
         let source = self.source(weights, encoder_output, attention_mask);
         let len = decoder_input_ids.size()[1];
+        self.decoded(weights, (decoder_input_ids, len, None), &source, mode, observe)
+    }
+
+    /// [`T5::decode_observed`] of ids `[batch, len]`, or `[tokens]` if packed; the states have the layout of the ids.
+    fn decoded(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        (ids, len, packing): (&Tensor, i64, Option<&Packing>),
+        source: &Source,
+        mode: Mode,
+        observe: &mut dyn FnMut(&Tensor),
+    ) -> Tensor {
         let self_bias = self.causal_self_bias(len);
-        let cross_bias = self.cross_bias(&source, len);
-        let mut x = mode.dropout(self.embed(decoder_input_ids));
+        let cross_bias = self.cross_bias(source, len);
+        let mut x = mode.dropout(self.embed(ids));
         for (i, (block, weights)) in self.decoder.list.iter().zip(&weights.decoder).enumerate() {
             observe(&x);
-            let cross = Some((&source, i, &cross_bias));
-            x = block.forward(x, weights, None, &self_bias, cross, mode);
+            let cross = Some((source, i, &cross_bias));
+            x = block.forward(x, weights, Positions::new(packing), &self_bias, cross, mode);
         }
         mode.dropout(self.decoder.final_norm.forward(&x))
+    }
+
+    /// The decoder's output after the final norm at each token of the targets, `[target_tokens, d_model]`, of a batch with the
+    /// sources `input_ids` and `attention_mask` and the targets `target_ids`, whose tokens `target_packing` names. Computes no
+    /// padding but in attention.
+    pub(super) fn target_states(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        [input_ids, attention_mask]: [&Tensor; 2],
+        (target_ids, target_packing): (&Tensor, &Packing),
+        mode: Mode,
+    ) -> Tensor {
+        let inputs = self.shift_right(target_ids);
+        if weights.generator.is_some() {
+            // Generated adapters have a batch axis.
+            let encoded = self.encode(weights, input_ids, attention_mask, mode);
+            return target_packing.packed(&self.decode(weights, &inputs, &encoded, attention_mask, mode));
+        }
+        let packing = Packing::new(attention_mask);
+        let ids = packing.packed(input_ids);
+        let encoded = self.encoded(weights, (&ids, Some(&packing)), attention_mask, mode, &mut |_| {});
+        let source = self.read_source(weights, (&encoded, Some(&packing)), attention_mask);
+        let ids = target_packing.packed(&inputs);
+        let len = inputs.size()[1];
+        self.decoded(weights, (&ids, len, Some(target_packing)), &source, mode, &mut |_| {})
     }
 
     /// Logits `[batch, len, vocab_size]` of the decoder's output `[batch, len, d_model]`.
@@ -198,13 +250,10 @@ impl T5 {
         mode: Mode,
     ) -> StepLoss {
         let Batch { input_ids, attention_mask, target_ids } = batch;
-        let source = self.encode(weights, input_ids, attention_mask, mode);
-        let decoder_input_ids = self.shift_right(target_ids);
-        let states = self.decode(weights, &decoder_input_ids, &source, attention_mask, mode);
-        let targets = target_ids.reshape(-1);
-        let real = targets.not_equal(self.config.pad_token_id).nonzero().squeeze_dim(1);
-        let states = states.reshape([-1, self.config.d_model as i64]).index_select(0, &real);
-        self.head.label_smoothed(&states, &targets.index_select(0, &real), label_smoothing)
+        let packing = Packing::new(&target_ids.not_equal(self.config.pad_token_id));
+        let sources = [input_ids, attention_mask];
+        let states = self.target_states(weights, sources, (target_ids, &packing), mode);
+        self.head.label_smoothed(&states, &packing.packed(target_ids), label_smoothing)
     }
 
     /// The decoder's inputs for `target_ids` `[batch, target_len]`: the start token, then all targets but the last.
@@ -221,12 +270,22 @@ impl T5 {
         encoder_output: &Tensor,
         attention_mask: &Tensor,
     ) -> Source {
+        self.read_source(weights, (encoder_output, None), attention_mask)
+    }
+
+    /// [`T5::source`] of an encoder's output that may be packed.
+    fn read_source(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        (encoder_output, packing): (&Tensor, Option<&Packing>),
+        attention_mask: &Tensor,
+    ) -> Source {
         let blocks = self.decoder.list.iter().zip(&weights.decoder);
         Source {
             blocks: blocks
                 .filter_map(|(block, weights)| {
                     let attention = block.cross_attention.as_ref()?;
-                    Some(attention.keys_and_values(encoder_output, &weights.cross_attention))
+                    Some(attention.keys_and_values(encoder_output, &weights.cross_attention, packing))
                 })
                 .collect(),
             adapters: match &weights.generator {
@@ -234,7 +293,7 @@ impl T5 {
                 None => Vec::new(),
             },
             padding: padding_bias(attention_mask, self.kind()),
-            len: encoder_output.size()[1],
+            len: attention_mask.size()[1],
         }
     }
 
@@ -267,8 +326,8 @@ impl T5 {
         let mut x = self.embed(ids);
         for (i, (block, weights)) in self.decoder.list.iter().zip(&weights.decoder).enumerate() {
             let cross = Some((source, i, cross_bias));
-            let kept = Kept { block: &mut past[i], places };
-            x = block.forward(x, weights, Some(kept), self_bias, cross, Mode::Evaluation);
+            let positions = Positions::Later(Kept { block: &mut past[i], places });
+            x = block.forward(x, weights, positions, self_bias, cross, Mode::Evaluation);
         }
         self.decoder.final_norm.forward(&x)
     }
@@ -316,18 +375,18 @@ impl Block {
         &self,
         x: Tensor,
         weights: &BlockWeights<Tensor>,
-        past: Option<Kept<'_>>,
+        positions: Positions<'_>,
         self_bias: &Tensor,
         cross: Option<(&Source, usize, &Tensor)>,
         mode: Mode,
     ) -> Tensor {
-        let attention = &self.self_attention;
-        let y = attention.attend_to_self(&x, &weights.self_attention, past, self_bias, mode);
+        let (attention, packing) = (&self.self_attention, positions.packing());
+        let y = attention.attend_to_self(&x, &weights.self_attention, positions, self_bias, mode);
         let x = joined(&x, y, weights.self_attention_adapter.as_ref(), mode);
         let (x, generated) = match (&self.cross_attention, cross) {
             (Some(attention), Some((source, block, bias))) => {
                 let memory = &source.blocks[block];
-                let y = attention.attend_to(&x, &weights.cross_attention, memory, bias, mode);
+                let y = attention.attend_to((&x, packing), &weights.cross_attention, memory, bias, mode);
                 (joined(&x, y, None, mode), source.adapters.get(block))
             }
             _ => (x, None),

@@ -1,11 +1,12 @@
 //! Log-probabilities of generated targets, from one pass over each.
 
 use hyperloader_core::weights::task::TaskWeights;
-use tch::{Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
 use super::network::T5;
 use crate::data::batch::padded;
 use crate::model::mode::Mode;
+use crate::model::packing::Packing;
 use crate::model::scored::log_probabilities;
 
 /// The number of target ids whose logits are in memory at the same time.
@@ -23,18 +24,15 @@ impl T5 {
         temperatures: &[f64],
     ) -> Vec<Vec<Vec<f32>>> {
         let target_ids = padded(targets, self.config.pad_token_id).to_device(self.device());
-        let length = target_ids.size()[1];
-        let rows = (0_i64..).zip(targets);
-        let places: Vec<i64> =
-            rows.flat_map(|(row, ids)| (0..ids.len() as i64).map(move |at| row * length + at)).collect();
-        let places = Tensor::from_slice(&places).to_device(self.device());
-        let states = no_grad(|| {
-            let source = self.encode(weights, input_ids, attention_mask, Mode::Evaluation);
-            let inputs = self.shift_right(&target_ids);
-            let decoded = self.decode(weights, &inputs, &source, attention_mask, Mode::Evaluation);
-            decoded.reshape([-1, self.config.d_model as i64]).index_select(0, &places)
-        });
-        let ids = target_ids.reshape(-1).index_select(0, &places);
+        // A target may hold the padding token: its length says where it ends.
+        let lengths: Vec<i64> = targets.iter().map(|ids| ids.len() as i64).collect();
+        let lengths = Tensor::from_slice(&lengths).to_device(self.device()).unsqueeze(1);
+        let columns = Tensor::arange(target_ids.size()[1], (Kind::Int64, self.device()));
+        let packing = Packing::new(&columns.less_tensor(&lengths));
+        let sources = [input_ids, attention_mask];
+        let states =
+            no_grad(|| self.target_states(weights, sources, (&target_ids, &packing), Mode::Evaluation));
+        let ids = packing.packed(&target_ids);
         let flat = no_grad(|| self.of_ids(&states, &ids, temperatures));
         flat.into_iter().map(|flat| split(&flat, targets)).collect()
     }

@@ -167,7 +167,8 @@ fn assert_equal_logits(subject: &Subject, task: &str, examples: &[&Example], pat
 
 fn assert_equal_tags(subject: &Subject, task: &str, examples: &[&Example], path: &Path) {
     let decoding = Decoding { max_target_len: 0, alignment: Alignment::Order };
-    let trained = subject.trainer.scored(task, examples, decoding, &[1.0]).unwrap();
+    let pairs: Vec<_> = examples.iter().map(|example| (*example, [].as_slice())).collect();
+    let trained = subject.trainer.scored(task, &pairs, decoding, &[1.0]).unwrap();
     let words: Vec<Vec<&String>> = examples.iter().map(|example| example.words.iter().collect()).collect();
     for kind in BACKENDS {
         let settings = TaggerOptions { backend: options(kind), ..TaggerOptions::default() };

@@ -62,7 +62,9 @@ fn trainer_onnx_runtime_and_tract_give_the_same_scores() {
         };
         let ((temperature, ort), (_, tract)) = (tag(BackendKind::Ort), tag(BackendKind::Tract));
         let decoding = Decoding { max_target_len: run.manifest.max_target_len, alignment: Alignment::Order };
-        let trained = learner.scored(name, &examples, decoding, &[temperature]).unwrap();
+        let targets = learner.generated(name, &examples, decoding).unwrap();
+        let pairs: Vec<_> = examples.iter().copied().zip(targets.iter().map(Vec::as_slice)).collect();
+        let trained = learner.scored(name, &pairs, decoding, &[temperature]).unwrap();
         let mut uncertain = 0;
         for ((ort, tract), trained) in ort.iter().zip(&tract).zip(&trained) {
             assert_eq!((&ort.tags, &tract.tags), (&trained.tags, &trained.tags));

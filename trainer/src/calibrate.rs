@@ -12,10 +12,12 @@ use hyperloader_core::run::{Change, TaskCalibration};
 use hyperloader_core::text::scores::{Score, rounded};
 use hyperloader_core::text::spans::{Span, SpanMode, bio_to_spans};
 use hyperloader_core::text::target::Alignment;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::data::Example;
 use crate::evaluate::EvaluationError;
-use crate::model::{Decoding, ExampleScores, Learner, Scored};
+use crate::model::{Decoding, ExampleScores, Learner, ModelError, Scored};
 use crate::parallel::Group;
 
 /// The fewest validation sentences that are used.
@@ -23,7 +25,7 @@ pub const FEWEST: usize = 20;
 /// The most sentences that the temperature is fitted on: one number needs no more.
 const MOST_FITTED: usize = 500;
 
-/// Calibrates `task` on its validation examples; `None` if they are fewer than [`FEWEST`] sentences. The processes of `group`
+/// Calibrates `task` on its validation examples and the targets that the model generates for them; `None` if they are fewer than [`FEWEST`] sentences. The processes of `group`
 /// share the batches.
 ///
 /// # Errors
@@ -31,16 +33,19 @@ const MOST_FITTED: usize = 500;
 pub(crate) fn calibrate_task(
     learner: &dyn Learner,
     task: &str,
-    valid: &[Example],
+    (valid, targets): (&[Example], &[Vec<u32>]),
     batch_size: usize,
     decoding: Decoding,
     group: &Group,
 ) -> Result<Option<TaskCalibration>, EvaluationError> {
     let scorer = Scorer { learner, task, batch_size, decoding, group };
-    let sentences: Vec<&[Example]> = valid.chunk_by(|a, b| a.sentence == b.sentence).collect();
-    if sentences.len() < FEWEST {
+    if valid.chunk_by(|a, b| a.sentence == b.sentence).count() < FEWEST {
         return Ok(None);
     }
+    let windows: Vec<Window> =
+        valid.iter().zip(targets).map(|(example, target)| Window { example, target }).collect();
+    let sentences: Vec<&[Window]> =
+        windows.chunk_by(|a, b| a.example.sentence == b.example.sentence).collect();
     let half = |odd: usize| sentences.iter().copied().skip(odd).step_by(2).collect::<Vec<_>>();
     let halves = [half(0), half(1)];
     let temperatures = [1.0, scorer.fit(&halves[0])?, scorer.fit(&halves[1])?];
@@ -139,6 +144,12 @@ struct Scorer<'a> {
     group: &'a Group,
 }
 
+/// A part of a sentence, or all of it, and the target that the model generates for it.
+struct Window<'a> {
+    example: &'a Example,
+    target: &'a [u32],
+}
+
 /// A sentence with its gold tags, in windows.
 struct ScoredSentence<'a> {
     windows: Vec<(&'a Example, Scored)>,
@@ -146,9 +157,9 @@ struct ScoredSentence<'a> {
 
 impl Scorer<'_> {
     /// The temperature with the least loss of the tags of `sentences`.
-    fn fit(&self, sentences: &[&[Example]]) -> Result<f64, EvaluationError> {
+    fn fit(&self, sentences: &[&[Window<'_>]]) -> Result<f64, EvaluationError> {
         let step = sentences.len().div_ceil(MOST_FITTED).max(1);
-        let used: Vec<&[Example]> = sentences.iter().copied().step_by(step).collect();
+        let used: Vec<&[Window<'_>]> = sentences.iter().copied().step_by(step).collect();
         let candidates = temperature::candidates();
         let scores = self.score(&used, &candidates)?;
         let loss = |at: usize| -> f64 {
@@ -162,26 +173,44 @@ impl Scorer<'_> {
     /// The scores of `sentences` at each of `temperatures`, in order.
     fn score<'s>(
         &self,
-        sentences: &[&'s [Example]],
+        sentences: &[&[Window<'s>]],
         temperatures: &[f64],
     ) -> Result<Vec<ScoredSentence<'s>>, EvaluationError> {
-        let examples: Vec<&Example> = sentences.iter().copied().flatten().collect();
+        let rows: Vec<(&Example, &[u32])> =
+            sentences.iter().copied().flatten().map(|window| (window.example, window.target)).collect();
+        let scored = self.in_batches(
+            &rows,
+            |(example, _)| example.source.len(),
+            |rows| self.learner.scored(self.task, rows, self.decoding, temperatures),
+        )?;
+        let examples = sentences.iter().copied().flatten().map(|window| window.example);
+        let mut pairs = examples.zip(scored);
+        let sentence = |windows: &&[Window<'s>]| ScoredSentence {
+            windows: pairs.by_ref().take(windows.len()).collect(),
+        };
+        Ok(sentences.iter().map(sentence).collect())
+    }
+
+    /// What `compute` gives for each of `rows`, in their order, from batches that the processes share.
+    fn in_batches<T: Copy, R: Clone + Serialize + DeserializeOwned>(
+        &self,
+        rows: &[T],
+        length: impl Fn(&T) -> usize,
+        compute: impl Fn(&[T]) -> Result<Vec<R>, ModelError>,
+    ) -> Result<Vec<R>, EvaluationError> {
         // Batches of similar length have less padding, and their rows end at similar steps.
-        let mut order: Vec<usize> = (0..examples.len()).collect();
-        order.sort_by_key(|&at| examples[at].source.len());
-        let mut scored: Vec<Option<Scored>> = vec![None; examples.len()];
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by_key(|&at| length(&rows[at]));
         let batches: Vec<&[usize]> = order.chunks(self.batch_size).collect();
         let of_batches = self.group.map(batches.len(), |number| {
-            let rows: Vec<&Example> = batches[number].iter().map(|&at| examples[at]).collect();
-            Ok::<_, EvaluationError>(self.learner.scored(self.task, &rows, self.decoding, temperatures)?)
+            let rows: Vec<T> = batches[number].iter().map(|&at| rows[at]).collect();
+            Ok::<_, EvaluationError>(compute(&rows)?)
         })?;
-        for (at, of_example) in order.iter().zip(of_batches.into_iter().flatten()) {
-            scored[*at] = Some(of_example);
+        let mut all: Vec<Option<R>> = vec![None; rows.len()];
+        for (at, of_row) in order.iter().zip(of_batches.into_iter().flatten()) {
+            all[*at] = Some(of_row);
         }
-        let mut pairs = examples.into_iter().zip(scored.into_iter().flatten());
-        let sentence =
-            |windows: &&[Example]| ScoredSentence { windows: pairs.by_ref().take(windows.len()).collect() };
-        Ok(sentences.iter().map(sentence).collect())
+        Ok(all.into_iter().flatten().collect())
     }
 }
 

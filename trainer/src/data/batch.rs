@@ -40,8 +40,8 @@ pub(crate) fn target(id: u32) -> i64 {
 }
 
 /// Rows of ids, padded at the end with `pad`: `[rows, longest]`, int64.
-pub(crate) fn padded(rows: &[Vec<u32>], pad: i64) -> Tensor {
-    let rows = PaddedRows::new(rows.iter().map(|row| row.iter().copied().map(i64::from)), pad);
+pub(crate) fn padded(rows: &[impl AsRef<[u32]>], pad: i64) -> Tensor {
+    let rows = PaddedRows::new(rows.iter().map(|row| row.as_ref().iter().copied().map(i64::from)), pad);
     tensor(&rows.values, rows.shape)
 }
 

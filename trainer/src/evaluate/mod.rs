@@ -63,6 +63,22 @@ pub struct Evaluation {
     pub details: Option<Details>,
 }
 
+impl Evaluation {
+    /// The same without [`Evaluation::details`].
+    pub fn without_details(&self) -> Self {
+        Self { details: None, ..self.clone() }
+    }
+}
+
+/// The scores of a model on a split, and what it generated for them.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    /// The scores.
+    pub evaluation: Evaluation,
+    /// The generated target of each example ([`Prediction::target`](crate::model::Prediction::target)).
+    pub targets: Vec<Vec<u32>>,
+}
+
 /// A number; NaN if it is `null`.
 fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
@@ -79,20 +95,20 @@ pub fn evaluate_task(
     examples: &[Example],
     settings: &Settings,
     group: &Group,
-) -> Result<Evaluation, EvaluationError> {
+) -> Result<Evaluated, EvaluationError> {
     // Batches of similar length have less padding, and their rows end at similar steps.
     let mut order: Vec<usize> = (0..examples.len()).collect();
     order.sort_by_key(|&at| examples[at].source.len());
     let chunks: Vec<&[usize]> = order.chunks(settings.batch_size).collect();
     let batches = group.map(chunks.len(), |number| {
         let rows: Vec<&Example> = chunks[number].iter().map(|&at| &examples[at]).collect();
-        let (loss, tags) = learner.evaluate(task, &rows, settings.label_smoothing, settings.decoding)?;
-        Ok::<_, EvaluationError>(((loss.sum, loss.tokens), tags))
+        let (loss, predicted) = learner.evaluate(task, &rows, settings.label_smoothing, settings.decoding)?;
+        Ok::<_, EvaluationError>(((loss.sum, loss.tokens), predicted))
     })?;
     let loss = mean(batches.iter().map(|(loss, _)| *loss));
-    let mut predicted = vec![Vec::new(); examples.len()];
-    for (at, tags) in order.iter().zip(batches.into_iter().flat_map(|(_, tags)| tags)) {
-        predicted[*at] = tags;
+    let (mut predicted, mut targets) = (vec![Vec::new(); examples.len()], vec![Vec::new(); examples.len()]);
+    for (at, of_example) in order.iter().zip(batches.into_iter().flat_map(|(_, predicted)| predicted)) {
+        (predicted[*at], targets[*at]) = (of_example.tags, of_example.target);
     }
     let words = join_windows(examples, examples.iter().map(|example| example.words.clone()));
     let gold = join_windows(examples, examples.iter().map(|example| example.tags.clone()));
@@ -104,7 +120,7 @@ pub fn evaluate_task(
             rows.map(|((words, gold), predicted)| Sentence { words, gold, predicted }).collect();
         Details::new(&report, &sentences)
     });
-    Ok(Evaluation {
+    let evaluation = Evaluation {
         sentences: gold.len(),
         loss,
         f1: report.micro.f1,
@@ -112,7 +128,8 @@ pub fn evaluate_task(
         recall: report.micro.recall,
         exact: exact(examples, &gold, &predicted),
         details,
-    })
+    };
+    Ok(Evaluated { evaluation, targets })
 }
 
 /// The label-smoothed loss of `task` on `examples` in nats per target token, as [`Evaluation::loss`]. The processes of `group`

@@ -2,6 +2,7 @@
 
 use hyperloader_core::text::target::Alignment;
 use hyperloader_core::weights::tensors::Tensors;
+use serde::{Deserialize, Serialize};
 
 use super::error::ModelError;
 use super::scored::Scored;
@@ -18,6 +19,15 @@ pub struct Decoding {
     pub max_target_len: usize,
     /// The word that a generated tag belongs to.
     pub alignment: Alignment,
+}
+
+/// What a model predicts for an example.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Prediction {
+    /// BIO tags, one per word.
+    pub tags: Vec<String>,
+    /// The target that the model generates; empty if it does not generate text.
+    pub target: Vec<u32>,
 }
 
 /// A model that learns several tasks, one batch of one task at a time.
@@ -47,8 +57,8 @@ pub trait Learner {
     /// The number of classes that a target of `task` is one of: the size of the vocabulary, or the number of tags.
     fn classes(&self, task: &str) -> usize;
 
-    /// The loss of `examples` of `task`, as [`Learner::loss`] without dropout, and the predicted BIO tags of each, one per
-    /// word. Nothing has gradients.
+    /// The loss of `examples` of `task`, as [`Learner::loss`] without dropout, and what is predicted for each. Nothing has
+    /// gradients.
     ///
     /// # Errors
     /// If the model has no such task, or its output cannot be decoded.
@@ -58,17 +68,18 @@ pub trait Learner {
         examples: &[&Example],
         label_smoothing: f64,
         decoding: Decoding,
-    ) -> Result<(StepLoss, Vec<Vec<String>>), ModelError>;
+    ) -> Result<(StepLoss, Vec<Prediction>), ModelError>;
 
     /// The predicted tags of each of `examples` of `task`, as [`Learner::evaluate`] gives them, with their scores at each of
-    /// `temperatures` (docs/scores.md#definitions).
+    /// `temperatures` (docs/scores.md#definitions). Each example comes with its
+    /// [`Prediction::target`].
     ///
     /// # Errors
     /// As [`Learner::evaluate`].
     fn scored(
         &self,
         task: &str,
-        examples: &[&Example],
+        examples: &[(&Example, &[u32])],
         decoding: Decoding,
         temperatures: &[f64],
     ) -> Result<Vec<Scored>, ModelError>;

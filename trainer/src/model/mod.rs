@@ -29,7 +29,7 @@ pub mod t5;
 
 pub use base::{Base, OpenError, TaskLabels};
 pub use error::ModelError;
-pub use learner::{Decoding, Learner};
+pub use learner::{Decoding, Learner, Prediction};
 pub use open::{Tokens, open, tokens};
 pub use placement::{MatrixPrecision, Placement};
 pub use scored::{ExampleScores, Scored};

@@ -53,10 +53,7 @@ impl Outcome {
     /// A copy without [`Evaluation::details`].
     pub fn without_details(&self) -> Self {
         let brief = |evaluations: &BTreeMap<String, Evaluation>| {
-            evaluations
-                .iter()
-                .map(|(task, e)| (task.clone(), Evaluation { details: None, ..e.clone() }))
-                .collect()
+            evaluations.iter().map(|(task, e)| (task.clone(), e.without_details())).collect()
         };
         Self { validation: brief(&self.validation), test: brief(&self.test), ..self.clone() }
     }

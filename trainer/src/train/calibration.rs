@@ -7,6 +7,7 @@ use hyperloader_core::run::{Run, RunCalibration, Which};
 use super::error::TrainError;
 use super::materials::Materials;
 use super::observer::Observer;
+use super::scores::{self, Scores};
 use crate::calibrate::calibrate_task;
 use crate::config::Config;
 use crate::model::{Decoding, Learner, MatrixPrecision};
@@ -22,18 +23,21 @@ pub fn calibrate(config: Config, mut run: Run, observer: &mut dyn Observer) -> R
     let best = run.checkpoint(Which::Best)?.clone();
     let start = materials.checkpoint(&run.read(&best)?);
     let learner = materials.learner(&config, start, MatrixPrecision::F32)?;
-    let calibration = calibrate_all(&config, &materials, &*learner, &best.sha256, observer, &Group::alone())?;
+    let alone = Group::alone();
+    let validated = scores::of_split(&config, &materials, &*learner, |task| &task.valid, &alone)?;
+    let model = (&*learner, &*best.sha256);
+    let calibration = calibrate_all(&config, &materials, model, &validated, observer, &alone)?;
     run.save_calibration(&calibration)?;
     Ok(run)
 }
 
-/// The calibration of all tasks, which the processes of `group` compute together. `learner` has the tensors of the checkpoint
-/// with this SHA-256.
+/// The calibration of all tasks, which the processes of `group` compute together. The learner has the tensors of the checkpoint
+/// with this SHA-256, and `validated` are its validation scores.
 pub(super) fn calibrate_all(
     config: &Config,
     materials: &Materials,
-    learner: &dyn Learner,
-    checkpoint_sha256: &str,
+    (learner, checkpoint_sha256): (&dyn Learner, &str),
+    validated: &Scores,
     observer: &mut dyn Observer,
     group: &Group,
 ) -> Result<RunCalibration, TrainError> {
@@ -42,7 +46,9 @@ pub(super) fn calibrate_all(
     let mut tasks = BTreeMap::new();
     for task in &materials.data {
         let batch_size = settings.evaluation_batch_size;
-        let calibration = calibrate_task(learner, &task.name, &task.valid, batch_size, decoding, group)?;
+        let targets = validated.get(&task.name).map_or(&[][..], |evaluated| &evaluated.targets);
+        let valid = (&*task.valid, targets);
+        let calibration = calibrate_task(learner, &task.name, valid, batch_size, decoding, group)?;
         observer.calibrated(&task.name, calibration.as_ref());
         tasks.extend(calibration.map(|calibration| (task.name.clone(), calibration)));
     }

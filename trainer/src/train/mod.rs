@@ -16,6 +16,7 @@
 //! - `warm_start`: a training that starts from the tensors of another run.
 //! - `patience`: trainings that stop when evaluations no longer improve.
 //! - `diagnosis`: results that point to a training that went wrong.
+//! - `scores`: the scores of a split of all tasks.
 //! - `drafters`: the drafters of a run, fitted after training.
 //! - [`Observer`] (`observer`): progress; [`Unobserved`] ignores it.
 //! - [`TrainError`] (`error`).
@@ -30,6 +31,7 @@ mod materials;
 mod observer;
 mod patience;
 mod peers;
+mod scores;
 mod shared_tensors;
 mod training;
 mod update;

@@ -12,7 +12,7 @@ use hyperloader_core::run::{Run, RunError, Snapshot, Which};
 use serde_json::json;
 
 use super::calibration::calibrate_all;
-use super::diagnosis::{LossBefore, START_SENTENCES, untrained};
+use super::diagnosis::{LossBefore, start_losses, untrained};
 use super::drafters::{fit_all, too_many_labels};
 use super::error::{BatchName, TrainError};
 use super::handover::{Best, Resumed};
@@ -20,14 +20,15 @@ use super::materials::{Materials, check_new};
 use super::observer::Observer;
 use super::patience;
 use super::peers;
+use super::scores::{self, Scores, Validated};
 use super::update::{StepBatch, Update, caught, step_error, update};
 use super::warm_start;
 use super::writer::{Writer, locked};
 use crate::config::Config;
-use crate::data::{Example, TaskData};
-use crate::evaluate::{Evaluation, Settings, evaluate_task, loss_of};
+use crate::data::Example;
+use crate::evaluate::evaluate_task;
 use crate::loss::smoothing_floor;
-use crate::model::{Decoding, Learner, MatrixPrecision, ModelError, Start};
+use crate::model::{Learner, MatrixPrecision, ModelError, Start};
 use crate::optimizer::{AdamW, OptimizerState};
 use crate::parallel::Group;
 use crate::record::{OUTCOME, Outcome, Step};
@@ -67,6 +68,8 @@ pub struct Training {
     warnings: Vec<String>,
     /// The validation loss of each task before the first update, until one is found to diverge; empty in a resumed run.
     start: BTreeMap<String, LossBefore>,
+    /// The latest validation scores.
+    validated: Option<Validated>,
     /// What to say before the first update.
     notes: Vec<String>,
     /// The step after which it stops.
@@ -189,6 +192,7 @@ impl Training {
             seconds: 0.0,
             warnings,
             start: BTreeMap::new(),
+            validated: None,
             pause: None,
         })
     }
@@ -211,7 +215,7 @@ impl Training {
         let settings = self.config.training.clone();
         let last = settings.steps;
         if self.done == 0 {
-            self.start = self.start_losses()?;
+            self.start = start_losses(&self.config, &self.materials.data, &*self.learner, &self.group)?;
         }
         while self.done < last {
             if let Some(best) = self.out_of_patience()? {
@@ -318,22 +322,13 @@ impl Training {
         }
     }
 
-    fn settings(&self) -> Settings {
-        let t = &self.config.training;
-        Settings {
-            batch_size: t.evaluation_batch_size,
-            label_smoothing: t.label_smoothing,
-            decoding: Decoding { max_target_len: t.max_target_len, alignment: t.alignment },
-            details: false,
-        }
-    }
-
     /// Evaluates the validation splits and returns the losses by task.
     fn validate(&mut self, observer: &mut dyn Observer) -> Result<BTreeMap<String, f64>, TrainError> {
-        let mut losses = BTreeMap::new();
+        let (mut losses, mut scores) = (BTreeMap::new(), Scores::new());
+        let settings = scores::settings(&self.config);
         for task in &self.materials.data {
-            let evaluation =
-                evaluate_task(&*self.learner, &task.name, &task.valid, &self.settings(), &self.group)?;
+            let evaluated = evaluate_task(&*self.learner, &task.name, &task.valid, &settings, &self.group)?;
+            let evaluation = evaluated.evaluation.without_details();
             observer.evaluated(self.done, &task.name, &evaluation);
             let rate = self.config.training.learning_rate;
             let start = self.start.get(&task.name);
@@ -347,18 +342,10 @@ impl Training {
             let line = json!({ "step": self.done, "task": task.name, "evaluation": evaluation });
             self.writer.log("validation", &line)?;
             losses.insert(task.name.clone(), evaluation.loss);
+            scores.insert(task.name.clone(), evaluated);
         }
+        self.validated = Some(Validated { step: self.done, scores });
         Ok(losses)
-    }
-
-    /// The validation losses before the first update, by task, on some sentences of each.
-    fn start_losses(&self) -> Result<BTreeMap<String, LossBefore>, TrainError> {
-        let loss = |task: &TaskData| {
-            let some = &task.valid[..task.valid.len().min(START_SENTENCES)];
-            let loss = loss_of(&*self.learner, &task.name, some, &self.settings(), &self.group)?;
-            Ok((task.name.clone(), LossBefore { loss, classes: self.learner.classes(&task.name) }))
-        };
-        self.materials.data.iter().map(loss).collect()
     }
 
     /// Saves a checkpoint, if all processes have the same parameters.
@@ -393,17 +380,26 @@ impl Training {
         // In float32, the precision of an exported file.
         let start = self.materials.checkpoint(&tensors.0);
         self.learner = self.materials.learner(&self.config, start, MatrixPrecision::F32)?;
-        let Self { config, materials, learner, writer, group, .. } = &mut self;
+        let Self { config, materials, learner, writer, group, validated, .. } = &mut self;
         if config.training.drafter
             && let Some(drafters) = fit_all(config, materials, &**learner, observer, group)?
         {
             writer.change(|run| run.save_drafters(&drafters))?;
         }
+        let validation = match validated.take() {
+            // The tensors of the checkpoint were evaluated in the precision of an exported file.
+            Some(of_step) if of_step.step == step && config.training.precision == MatrixPrecision::F32 => {
+                of_step.scores
+            }
+            _ => scores::of_split(config, materials, &**learner, |task| &task.valid, group)?,
+        };
         if config.training.calibrate {
-            let calibration = calibrate_all(config, materials, &**learner, &sha256, observer, group)?;
+            let model = (&**learner, &*sha256);
+            let calibration = calibrate_all(config, materials, model, &validation, observer, group)?;
             writer.change(|run| run.save_calibration(&calibration))?;
         }
-        let [validation, test] = self.final_scores()?;
+        let test = scores::of_split(config, materials, &**learner, |task| &task.test, group)?;
+        let [validation, test] = [validation, test].map(scores::evaluations);
         for (task, evaluation) in &validation {
             untrained(task, evaluation).iter().for_each(|warning| observer.warned(warning));
         }
@@ -421,22 +417,6 @@ impl Training {
         }
         self.writer.log("outcome", &outcome.without_details())?;
         Ok(outcome)
-    }
-
-    /// The scores of all tasks on the validation and the test splits.
-    fn final_scores(&self) -> Result<[BTreeMap<String, Evaluation>; 2], TrainError> {
-        let settings = Settings { details: true, ..self.settings() };
-        let (mut validation, mut test) = (BTreeMap::new(), BTreeMap::new());
-        for task in &self.materials.data {
-            for (split, scores) in [(&task.valid, &mut validation), (&task.test, &mut test)] {
-                if !split.is_empty() {
-                    let evaluation =
-                        evaluate_task(&*self.learner, &task.name, split, &settings, &self.group)?;
-                    scores.insert(task.name.clone(), evaluation);
-                }
-            }
-        }
-        Ok([validation, test])
     }
 }
 

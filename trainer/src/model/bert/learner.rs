@@ -10,7 +10,7 @@ use crate::data::coding::NO_TARGET;
 use crate::data::example::Example;
 use crate::loss::StepLoss;
 use crate::model::error::ModelError;
-use crate::model::learner::{Decoding, Learner};
+use crate::model::learner::{Decoding, Learner, Prediction};
 use crate::model::scored::{ExampleScores, Scored, log_probabilities};
 use crate::parameters::Parameters;
 
@@ -102,25 +102,27 @@ impl Learner for BertTagger {
         examples: &[&Example],
         label_smoothing: f64,
         _: Decoding,
-    ) -> Result<(StepLoss, Vec<Vec<String>>), ModelError> {
+    ) -> Result<(StepLoss, Vec<Prediction>), ModelError> {
         let batch = self.batch(examples);
         let (logits, best) = self.best(task, &batch)?;
         let loss = tag_loss(&logits, &batch.attention_mask, &batch.target_ids, label_smoothing);
-        Ok((loss, self.tags_of(task, examples, &best)?))
+        let tags = self.tags_of(task, examples, &best)?;
+        Ok((loss, tags.into_iter().map(|tags| Prediction { tags, target: Vec::new() }).collect()))
     }
 
     fn scored(
         &self,
         task: &str,
-        examples: &[&Example],
+        examples: &[(&Example, &[u32])],
         _: Decoding,
         temperatures: &[f64],
     ) -> Result<Vec<Scored>, ModelError> {
-        let (logits, best) = self.best(task, &self.batch(examples))?;
+        let examples: Vec<&Example> = examples.iter().map(|(example, _)| *example).collect();
+        let (logits, best) = self.best(task, &self.batch(&examples))?;
         let length = logits.size()[1] as usize;
         let all = log_probabilities(&logits.flatten(0, 1), &best.reshape(-1), temperatures);
         let mut scored = Vec::with_capacity(examples.len());
-        for (row, tags) in self.tags_of(task, examples, &best)?.into_iter().enumerate() {
+        for (row, tags) in self.tags_of(task, &examples, &best)?.into_iter().enumerate() {
             let example = examples[row];
             let first = self.codec.encode(&example.words)?.first;
             let score = |of_row: &[f32], at: usize| match at < example.source.len() - 1 {

@@ -17,7 +17,7 @@ use crate::data::task::TaskData;
 use crate::drafter;
 use crate::loss::StepLoss;
 use crate::model::error::ModelError;
-use crate::model::learner::{Decoding, Learner};
+use crate::model::learner::{Decoding, Learner, Prediction};
 use crate::model::scored::{ExampleScores, Scored};
 use crate::parallel::Group;
 use crate::parameters::Parameters;
@@ -94,33 +94,33 @@ impl Learner for T5Learner {
         examples: &[&Example],
         label_smoothing: f64,
         decoding: Decoding,
-    ) -> Result<(StepLoss, Vec<Vec<String>>), ModelError> {
+    ) -> Result<(StepLoss, Vec<Prediction>), ModelError> {
         let grammar = self.grammar(task)?;
         let weights = no_grad(|| self.tagger.task_weights(task))?;
         let (batch, max) = (self.batch(examples), decoding.max_target_len);
         let batch = (&batch, examples);
         let (loss, targets) = self.tagger.t5.loss_and_ids(&weights, batch, grammar, label_smoothing, max);
-        let tags = |(ids, example): (&Vec<u32>, &&Example)| {
-            self.bio_tags(grammar, ids, example.tags.len(), decoding)
+        let predicted = |(target, example): (Vec<u32>, &&Example)| {
+            let tags = self.bio_tags(grammar, &target, example.tags.len(), decoding)?;
+            Ok(Prediction { tags, target })
         };
-        let tags = targets.iter().zip(examples).map(tags).collect::<Result<_, _>>()?;
-        Ok((loss, tags))
+        Ok((loss, targets.into_iter().zip(examples).map(predicted).collect::<Result<_, ModelError>>()?))
     }
 
     fn scored(
         &self,
         task: &str,
-        examples: &[&Example],
+        examples: &[(&Example, &[u32])],
         decoding: Decoding,
         temperatures: &[f64],
     ) -> Result<Vec<Scored>, ModelError> {
         let grammar = self.grammar(task)?;
         let weights = no_grad(|| self.tagger.task_weights(task))?;
-        let (batch, max) = (self.batch(examples), decoding.max_target_len);
-        let (_, targets) = self.tagger.t5.loss_and_ids(&weights, (&batch, examples), grammar, 0.0, max);
+        let (sources, targets): (Vec<&Example>, Vec<&[u32]>) = examples.iter().copied().unzip();
+        let batch = self.batch(&sources);
         let sources = [&batch.input_ids, &batch.attention_mask];
         let all = self.tagger.t5.log_probabilities(&weights, sources, &targets, temperatures);
-        let scored = |(row, (ids, example)): (usize, (&Vec<u32>, &&Example))| {
+        let scored = |(row, (example, ids)): (usize, &(&Example, &[u32]))| {
             let words = example.tags.len();
             let places = grammar.places(&self.codec, ids, words, decoding.alignment)?;
             let tags = self.bio_tags(grammar, ids, words, decoding)?;
@@ -132,7 +132,7 @@ impl Learner for T5Learner {
             let at = all.iter().map(scores).collect();
             Ok(Scored { tags, at })
         };
-        targets.iter().zip(examples).enumerate().map(scored).collect()
+        examples.iter().enumerate().map(scored).collect()
     }
 
     fn drafter(&self, task: &TaskData, seed: u64, group: &Group) -> Result<Option<Tensors>, ModelError> {

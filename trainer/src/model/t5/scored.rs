@@ -20,7 +20,7 @@ impl T5 {
         &self,
         weights: &TaskWeights<Tensor>,
         [input_ids, attention_mask]: [&Tensor; 2],
-        targets: &[Vec<u32>],
+        targets: &[&[u32]],
         temperatures: &[f64],
     ) -> Vec<Vec<Vec<f32>>> {
         let target_ids = padded(targets, self.config.pad_token_id).to_device(self.device());
@@ -52,8 +52,8 @@ impl T5 {
 }
 
 /// The values of each target.
-fn split(mut flat: &[f32], targets: &[Vec<u32>]) -> Vec<Vec<f32>> {
-    let row = |ids: &Vec<u32>| {
+fn split(mut flat: &[f32], targets: &[&[u32]]) -> Vec<Vec<f32>> {
+    let row = |ids: &&[u32]| {
         let (row, rest) = flat.split_at(ids.len());
         flat = rest;
         row.to_vec()

@@ -62,8 +62,9 @@ fn trainer_onnx_runtime_and_tract_give_the_same_scores() {
         };
         let ((temperature, ort), (_, tract)) = (tag(BackendKind::Ort), tag(BackendKind::Tract));
         let decoding = Decoding { max_target_len: run.manifest.max_target_len, alignment: Alignment::Order };
-        let targets = learner.generated(name, &examples, decoding).unwrap();
-        let pairs: Vec<_> = examples.iter().copied().zip(targets.iter().map(Vec::as_slice)).collect();
+        let (_, predicted) = learner.evaluate(name, &examples, 0.0, decoding).unwrap();
+        let targets = predicted.iter().map(|prediction| &*prediction.target);
+        let pairs: Vec<_> = examples.iter().copied().zip(targets).collect();
         let trained = learner.scored(name, &pairs, decoding, &[temperature]).unwrap();
         let mut uncertain = 0;
         for ((ort, tract), trained) in ort.iter().zip(&tract).zip(&trained) {

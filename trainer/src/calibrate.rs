@@ -12,12 +12,10 @@ use hyperloader_core::run::{Change, TaskCalibration};
 use hyperloader_core::text::scores::{Score, rounded};
 use hyperloader_core::text::spans::{Span, SpanMode, bio_to_spans};
 use hyperloader_core::text::target::Alignment;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::data::Example;
 use crate::evaluate::EvaluationError;
-use crate::model::{Decoding, ExampleScores, Learner, ModelError, Scored};
+use crate::model::{Decoding, ExampleScores, Learner, Scored};
 use crate::parallel::Group;
 
 /// The fewest validation sentences that are used.
@@ -25,8 +23,8 @@ pub const FEWEST: usize = 20;
 /// The most sentences that the temperature is fitted on: one number needs no more.
 const MOST_FITTED: usize = 500;
 
-/// Calibrates `task` on its validation examples and the targets that the model generates for them; `None` if they are fewer than [`FEWEST`] sentences. The processes of `group`
-/// share the batches.
+/// Calibrates `task` on its validation examples and the targets that the model generates for them; `None` if they are fewer than
+/// [`FEWEST`] sentences. The processes of `group` share the batches.
 ///
 /// # Errors
 /// If the model fails, or its output cannot be decoded. If another process failed.
@@ -176,41 +174,25 @@ impl Scorer<'_> {
         sentences: &[&[Window<'s>]],
         temperatures: &[f64],
     ) -> Result<Vec<ScoredSentence<'s>>, EvaluationError> {
-        let rows: Vec<(&Example, &[u32])> =
-            sentences.iter().copied().flatten().map(|window| (window.example, window.target)).collect();
-        let scored = self.in_batches(
-            &rows,
-            |(example, _)| example.source.len(),
-            |rows| self.learner.scored(self.task, rows, self.decoding, temperatures),
-        )?;
-        let examples = sentences.iter().copied().flatten().map(|window| window.example);
-        let mut pairs = examples.zip(scored);
+        let windows: Vec<&Window<'s>> = sentences.iter().copied().flatten().collect();
+        // Batches of similar length have less padding.
+        let mut order: Vec<usize> = (0..windows.len()).collect();
+        order.sort_by_key(|&at| windows[at].example.source.len());
+        let mut scored: Vec<Option<Scored>> = vec![None; windows.len()];
+        let batches: Vec<&[usize]> = order.chunks(self.batch_size).collect();
+        let of_batches = self.group.map(batches.len(), |number| {
+            let row = |&at: &usize| (windows[at].example, windows[at].target);
+            let rows: Vec<_> = batches[number].iter().map(row).collect();
+            Ok::<_, EvaluationError>(self.learner.scored(self.task, &rows, self.decoding, temperatures)?)
+        })?;
+        for (at, of_window) in order.iter().zip(of_batches.into_iter().flatten()) {
+            scored[*at] = Some(of_window);
+        }
+        let mut pairs = windows.iter().map(|window| window.example).zip(scored.into_iter().flatten());
         let sentence = |windows: &&[Window<'s>]| ScoredSentence {
             windows: pairs.by_ref().take(windows.len()).collect(),
         };
         Ok(sentences.iter().map(sentence).collect())
-    }
-
-    /// What `compute` gives for each of `rows`, in their order, from batches that the processes share.
-    fn in_batches<T: Copy, R: Clone + Serialize + DeserializeOwned>(
-        &self,
-        rows: &[T],
-        length: impl Fn(&T) -> usize,
-        compute: impl Fn(&[T]) -> Result<Vec<R>, ModelError>,
-    ) -> Result<Vec<R>, EvaluationError> {
-        // Batches of similar length have less padding, and their rows end at similar steps.
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by_key(|&at| length(&rows[at]));
-        let batches: Vec<&[usize]> = order.chunks(self.batch_size).collect();
-        let of_batches = self.group.map(batches.len(), |number| {
-            let rows: Vec<T> = batches[number].iter().map(|&at| rows[at]).collect();
-            Ok::<_, EvaluationError>(compute(&rows)?)
-        })?;
-        let mut all: Vec<Option<R>> = vec![None; rows.len()];
-        for (at, of_row) in order.iter().zip(of_batches.into_iter().flatten()) {
-            all[*at] = Some(of_row);
-        }
-        Ok(all.into_iter().flatten().collect())
     }
 }
 

@@ -71,8 +71,7 @@ pub trait Learner {
     ) -> Result<(StepLoss, Vec<Prediction>), ModelError>;
 
     /// The predicted tags of each of `examples` of `task`, as [`Learner::evaluate`] gives them, with their scores at each of
-    /// `temperatures` (docs/scores.md#definitions). Each example comes with its
-    /// [`Prediction::target`].
+    /// `temperatures` (docs/scores.md#definitions). Each example comes with its [`Prediction::target`].
     ///
     /// # Errors
     /// As [`Learner::evaluate`].

@@ -1,19 +1,9 @@
 //! Results that point to a training that went wrong, in words.
 
-use std::collections::BTreeMap;
-
 use hyperloader_core::text::metrics::Counts;
 
-use super::error::TrainError;
-use super::scores;
-use crate::config::Config;
-use crate::data::TaskData;
-use crate::evaluate::{Evaluation, loss_of};
-use crate::model::Learner;
-use crate::parallel::Group;
+use crate::evaluate::Evaluation;
 
-/// Validation sentences whose loss is computed before the first update.
-const START_SENTENCES: usize = 256;
 /// A validation loss above this multiple of the one before training is more than chance: that one is of some sentences only.
 const MARGIN: f64 = 1.05;
 /// The same for a model that was good before training, as in a warm start: the share of the way to a model that guesses.
@@ -54,22 +44,6 @@ impl LossBefore {
             )
         })
     }
-}
-
-/// The validation losses before the first update, by task, on some sentences of each.
-pub(super) fn start_losses(
-    config: &Config,
-    tasks: &[TaskData],
-    learner: &dyn Learner,
-    group: &Group,
-) -> Result<BTreeMap<String, LossBefore>, TrainError> {
-    let settings = scores::settings(config);
-    let loss = |task: &TaskData| {
-        let some = &task.valid[..task.valid.len().min(START_SENTENCES)];
-        let loss = loss_of(learner, &task.name, some, &settings, group)?;
-        Ok((task.name.clone(), LossBefore { loss, classes: learner.classes(&task.name) }))
-    };
-    tasks.iter().map(loss).collect()
 }
 
 /// A warning if a model that should find spans finds none, or none that is right.

@@ -1,14 +1,18 @@
-//! The scores of a split of all tasks.
+//! The scores of a split of all tasks, and the losses before training.
 
 use std::collections::BTreeMap;
 
+use super::diagnosis::LossBefore;
 use super::error::TrainError;
 use super::materials::Materials;
 use crate::config::Config;
 use crate::data::{Example, TaskData};
-use crate::evaluate::{Evaluated, Evaluation, Settings, evaluate_task};
+use crate::evaluate::{Evaluated, Evaluation, Settings, evaluate_task, loss_of};
 use crate::model::{Decoding, Learner};
 use crate::parallel::Group;
+
+/// Validation sentences whose loss is computed before the first update.
+const START_SENTENCES: usize = 256;
 
 /// The scores by task. A task without sentences in the split has none.
 pub(super) type Scores = BTreeMap<String, Evaluated>;
@@ -44,6 +48,22 @@ pub(super) fn of_split(
         scores.insert(task.name.clone(), evaluated);
     }
     Ok(scores)
+}
+
+/// The validation losses before the first update, by task, on some sentences of each. The processes of `group` share the batches.
+pub(super) fn before_training(
+    config: &Config,
+    tasks: &[TaskData],
+    learner: &dyn Learner,
+    group: &Group,
+) -> Result<BTreeMap<String, LossBefore>, TrainError> {
+    let settings = settings(config);
+    let loss = |task: &TaskData| {
+        let some = &task.valid[..task.valid.len().min(START_SENTENCES)];
+        let loss = loss_of(learner, &task.name, some, &settings, group)?;
+        Ok((task.name.clone(), LossBefore { loss, classes: learner.classes(&task.name) }))
+    };
+    tasks.iter().map(loss).collect()
 }
 
 /// The evaluations without the targets.

@@ -12,7 +12,7 @@ use hyperloader_core::run::{Run, RunError, Snapshot, Which};
 use serde_json::json;
 
 use super::calibration::calibrate_all;
-use super::diagnosis::{LossBefore, start_losses, untrained};
+use super::diagnosis::{LossBefore, untrained};
 use super::drafters::{fit_all, too_many_labels};
 use super::error::{BatchName, TrainError};
 use super::handover::{Best, Resumed};
@@ -215,7 +215,8 @@ impl Training {
         let settings = self.config.training.clone();
         let last = settings.steps;
         if self.done == 0 {
-            self.start = start_losses(&self.config, &self.materials.data, &*self.learner, &self.group)?;
+            let tasks = &self.materials.data;
+            self.start = scores::before_training(&self.config, tasks, &*self.learner, &self.group)?;
         }
         while self.done < last {
             if let Some(best) = self.out_of_patience()? {

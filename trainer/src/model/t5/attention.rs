@@ -65,27 +65,13 @@ pub(super) struct Kept<'a> {
     pub(super) places: Option<&'a Places>,
 }
 
-/// The positions of a batch whose states a block computes.
-pub(super) enum Positions<'a> {
-    /// All, with padding: states are `[batch, len, d_model]`.
-    Padded,
-    /// The tokens: states are `[tokens, d_model]`.
-    Packed(&'a Packing),
-    /// Later positions than those that are kept: states are `[batch, len, d_model]`.
-    Later(Kept<'a>),
-}
-
-impl<'a> Positions<'a> {
-    pub(super) fn new(packing: Option<&'a Packing>) -> Self {
-        packing.map_or(Self::Padded, Self::Packed)
-    }
-
-    pub(super) fn packing(&self) -> Option<&'a Packing> {
-        match self {
-            Self::Packed(packing) => Some(packing),
-            Self::Padded | Self::Later(_) => None,
-        }
-    }
+/// The positions whose states a block computes.
+#[derive(Default)]
+pub(super) struct Positions<'a> {
+    /// The tokens, if states are `[tokens, d_model]`; without it they are `[batch, len, d_model]`.
+    pub(super) packing: Option<&'a Packing>,
+    /// Where keys and values are added, if other positions came before or will come after.
+    pub(super) kept: Option<Kept<'a>>,
 }
 
 /// An attention and the norm before it.
@@ -138,25 +124,24 @@ impl AttentionLayer {
         }
     }
 
-    /// Self-attention of the states `x`, before dropout and residual. Keys and values of later positions are added to those
-    /// that are kept.
+    /// Self-attention of the states `x`, before dropout and residual. Its keys and values are added to those that are kept.
     pub(super) fn attend_to_self(
         &self,
         x: &Tensor,
         weights: &AttentionWeights<Tensor>,
-        positions: Positions<'_>,
+        Positions { packing, kept }: Positions<'_>,
         bias: &Tensor,
         mode: Mode,
     ) -> Tensor {
-        let (n, packing) = (self.norm.forward(x), positions.packing());
+        let n = self.norm.forward(x);
         let own = self.keys_and_values(&n, weights, packing);
-        let (source, packing) = match positions {
-            Positions::Padded | Positions::Packed(_) => (&own, packing),
-            Positions::Later(Kept { block: Some(past), places }) => {
+        let source = match kept {
+            None => &own,
+            Some(Kept { block: Some(past), places }) => {
                 past.add(&own, places);
-                (&*past, None)
+                &*past
             }
-            Positions::Later(Kept { block, .. }) => (&*block.insert(own), None),
+            Some(Kept { block, .. }) => &*block.insert(own),
         };
         self.attend((&n, packing), weights, source, bias, mode)
     }

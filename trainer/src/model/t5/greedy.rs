@@ -30,8 +30,7 @@ impl T5 {
         max_len: usize,
     ) -> Vec<Vec<u32>> {
         no_grad(|| {
-            let states = self.encode(weights, input_ids, attention_mask, Mode::Evaluation);
-            let source = self.source(weights, &states, attention_mask);
+            let source = self.read(weights, [input_ids, attention_mask], Mode::Evaluation);
             let max = max_len as i64;
             let (self_bias, cross_bias) = (self.causal_self_bias(max), self.cross_bias(&source, max));
             let batch = input_ids.size()[0];

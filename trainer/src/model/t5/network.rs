@@ -157,7 +157,8 @@ impl T5 {
         let mut x = mode.dropout(self.embed(ids));
         for (block, weights) in self.encoder.list.iter().zip(&weights.encoder) {
             observe(&x);
-            x = block.forward(x, weights, Positions::new(packing), &bias, None, mode);
+            let positions = Positions { packing, kept: None };
+            x = block.forward(x, weights, positions, &bias, None, mode);
         }
         mode.dropout(self.encoder.final_norm.forward(&x))
     }
@@ -186,54 +187,74 @@ impl T5 {
         mode: Mode,
         observe: &mut dyn FnMut(&Tensor),
     ) -> Tensor {
-        let source = self.source(weights, encoder_output, attention_mask);
+        let source = self.source(weights, (encoder_output, None), attention_mask);
         let len = decoder_input_ids.size()[1];
-        self.decoded(weights, (decoder_input_ids, len, None), &source, mode, observe)
+        self.decoded(weights, (decoder_input_ids, len, None), &source, None, mode, observe)
     }
 
-    /// [`T5::decode_observed`] of ids `[batch, len]`, or `[tokens]` if packed; the states have the layout of the ids.
+    /// [`T5::decode_observed`] of ids `[batch, len]`, or `[tokens]` if packed; the states have the layout of the ids. Keys and
+    /// values are put into `past`, which is empty.
     fn decoded(
         &self,
         weights: &TaskWeights<Tensor>,
         (ids, len, packing): (&Tensor, i64, Option<&Packing>),
         source: &Source,
+        mut past: Option<&mut Past>,
         mode: Mode,
         observe: &mut dyn FnMut(&Tensor),
     ) -> Tensor {
+        if let Some(past) = &mut past {
+            past.resize_with(self.decoder.list.len(), || None);
+        }
         let self_bias = self.causal_self_bias(len);
         let cross_bias = self.cross_bias(source, len);
         let mut x = mode.dropout(self.embed(ids));
         for (i, (block, weights)) in self.decoder.list.iter().zip(&weights.decoder).enumerate() {
             observe(&x);
             let cross = Some((source, i, &cross_bias));
-            x = block.forward(x, weights, Positions::new(packing), &self_bias, cross, mode);
+            let kept = past.as_deref_mut().map(|past| Kept { block: &mut past[i], places: None });
+            x = block.forward(x, weights, Positions { packing, kept }, &self_bias, cross, mode);
         }
         mode.dropout(self.decoder.final_norm.forward(&x))
     }
 
-    /// The decoder's output after the final norm at each token of the targets, `[target_tokens, d_model]`, of a batch with the
-    /// sources `input_ids` and `attention_mask` and the targets `target_ids`, whose tokens `target_packing` names. Computes no
-    /// padding but in attention.
-    pub(super) fn target_states(
+    /// Encodes the sources `input_ids` and `attention_mask`, both `[batch, source_len]`, for the decoder. Computes no padding but
+    /// in attention.
+    pub(super) fn read(
         &self,
         weights: &TaskWeights<Tensor>,
         [input_ids, attention_mask]: [&Tensor; 2],
-        (target_ids, target_packing): (&Tensor, &Packing),
         mode: Mode,
-    ) -> Tensor {
-        let inputs = self.shift_right(target_ids);
+    ) -> Source {
         if weights.generator.is_some() {
-            // Generated adapters have a batch axis.
+            // The generator reads the mean of each row.
             let encoded = self.encode(weights, input_ids, attention_mask, mode);
-            return target_packing.packed(&self.decode(weights, &inputs, &encoded, attention_mask, mode));
+            return self.source(weights, (&encoded, None), attention_mask);
         }
         let packing = Packing::new(attention_mask);
         let ids = packing.packed(input_ids);
         let encoded = self.encoded(weights, (&ids, Some(&packing)), attention_mask, mode, &mut |_| {});
-        let source = self.read_source(weights, (&encoded, Some(&packing)), attention_mask);
-        let ids = target_packing.packed(&inputs);
-        let len = inputs.size()[1];
-        self.decoded(weights, (&ids, len, Some(target_packing)), &source, mode, &mut |_| {})
+        self.source(weights, (&encoded, Some(&packing)), attention_mask)
+    }
+
+    /// The decoder's output after the final norm at each token of `target_ids` `[batch, target_len]` that `packing` names:
+    /// `[tokens, d_model]`. Keys and values are put into `past`, which is empty. Computes no padding but in attention.
+    pub(super) fn target_states(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        (target_ids, packing): (&Tensor, &Packing),
+        source: &Source,
+        past: Option<&mut Past>,
+        mode: Mode,
+    ) -> Tensor {
+        let (inputs, len) = (self.shift_right(target_ids), target_ids.size()[1]);
+        if weights.generator.is_some() {
+            // Generated adapters have a batch axis.
+            let states = self.decoded(weights, (&inputs, len, None), source, past, mode, &mut |_| {});
+            return packing.packed(&states);
+        }
+        let ids = packing.packed(&inputs);
+        self.decoded(weights, (&ids, len, Some(packing)), source, past, mode, &mut |_| {})
     }
 
     /// Logits `[batch, len, vocab_size]` of the decoder's output `[batch, len, d_model]`.
@@ -251,8 +272,8 @@ impl T5 {
     ) -> StepLoss {
         let Batch { input_ids, attention_mask, target_ids } = batch;
         let packing = Packing::new(&target_ids.not_equal(self.config.pad_token_id));
-        let sources = [input_ids, attention_mask];
-        let states = self.target_states(weights, sources, (target_ids, &packing), mode);
+        let source = self.read(weights, [input_ids, attention_mask], mode);
+        let states = self.target_states(weights, (target_ids, &packing), &source, None, mode);
         self.head.label_smoothed(&states, &packing.packed(target_ids), label_smoothing)
     }
 
@@ -263,18 +284,8 @@ impl T5 {
         shifted
     }
 
-    /// Keys and values of the source for all blocks of the decoder.
-    pub(super) fn source(
-        &self,
-        weights: &TaskWeights<Tensor>,
-        encoder_output: &Tensor,
-        attention_mask: &Tensor,
-    ) -> Source {
-        self.read_source(weights, (encoder_output, None), attention_mask)
-    }
-
-    /// [`T5::source`] of an encoder's output that may be packed.
-    fn read_source(
+    /// The source for the decoder, from the encoder's output `[batch, source_len, d_model]`, or `[tokens, d_model]` if packed.
+    fn source(
         &self,
         weights: &TaskWeights<Tensor>,
         (encoder_output, packing): (&Tensor, Option<&Packing>),
@@ -326,7 +337,8 @@ impl T5 {
         let mut x = self.embed(ids);
         for (i, (block, weights)) in self.decoder.list.iter().zip(&weights.decoder).enumerate() {
             let cross = Some((source, i, cross_bias));
-            let positions = Positions::Later(Kept { block: &mut past[i], places });
+            let kept = Some(Kept { block: &mut past[i], places });
+            let positions = Positions { packing: None, kept };
             x = block.forward(x, weights, positions, self_bias, cross, Mode::Evaluation);
         }
         self.decoder.final_norm.forward(&x)
@@ -380,7 +392,7 @@ impl Block {
         cross: Option<(&Source, usize, &Tensor)>,
         mode: Mode,
     ) -> Tensor {
-        let (attention, packing) = (&self.self_attention, positions.packing());
+        let (attention, packing) = (&self.self_attention, positions.packing);
         let y = attention.attend_to_self(&x, &weights.self_attention, positions, self_bias, mode);
         let x = joined(&x, y, weights.self_attention_adapter.as_ref(), mode);
         let (x, generated) = match (&self.cross_attention, cross) {

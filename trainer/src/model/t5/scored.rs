@@ -19,7 +19,7 @@ impl T5 {
     pub fn log_probabilities(
         &self,
         weights: &TaskWeights<Tensor>,
-        [input_ids, attention_mask]: [&Tensor; 2],
+        sources: [&Tensor; 2],
         targets: &[&[u32]],
         temperatures: &[f64],
     ) -> Vec<Vec<Vec<f32>>> {
@@ -29,9 +29,10 @@ impl T5 {
         let lengths = Tensor::from_slice(&lengths).to_device(self.device()).unsqueeze(1);
         let columns = Tensor::arange(target_ids.size()[1], (Kind::Int64, self.device()));
         let packing = Packing::new(&columns.less_tensor(&lengths));
-        let sources = [input_ids, attention_mask];
-        let states =
-            no_grad(|| self.target_states(weights, sources, (&target_ids, &packing), Mode::Evaluation));
+        let states = no_grad(|| {
+            let source = self.read(weights, sources, Mode::Evaluation);
+            self.target_states(weights, (&target_ids, &packing), &source, None, Mode::Evaluation)
+        });
         let ids = packing.packed(&target_ids);
         let flat = no_grad(|| self.of_ids(&states, &ids, temperatures));
         flat.into_iter().map(|flat| split(&flat, targets)).collect()

@@ -18,6 +18,7 @@ use crate::data::batch::Batch;
 use crate::data::example::Example;
 use crate::loss::StepLoss;
 use crate::model::mode::Mode;
+use crate::model::packing::Packing;
 
 /// The cost of a pass of the decoder apart from its tokens, in tokens. Of 5, 20, 80 and
 /// 1,000, none was faster than 80 on a CPU (the nano backbone, `examples/evaluation_speed.rs`).
@@ -57,8 +58,7 @@ impl T5 {
         let rows: Vec<Row> = examples.iter().enumerate().map(drafted).collect();
         no_grad(|| {
             let Batch { input_ids, attention_mask, target_ids } = batch;
-            let states = self.encode(weights, input_ids, attention_mask, Mode::Evaluation);
-            let source = self.source(weights, &states, attention_mask);
+            let source = self.read(weights, [input_ids, attention_mask], Mode::Evaluation);
             let (past, width) = (Past::new(), target_ids.size()[1]);
             let mut open = Open { drafter, limits, rows, source, past, width };
             let loss = self.first_pass(weights, target_ids, label_smoothing, &mut open);
@@ -78,17 +78,14 @@ impl T5 {
         label_smoothing: f64,
         open: &mut Open<'_>,
     ) -> StepLoss {
-        let self_bias = self.causal_self_bias(open.width);
-        let cross = (&open.source, &self.cross_bias(&open.source, open.width));
-        let inputs = self.shift_right(target_ids);
-        let states = self.decode_after(weights, &inputs, (&mut open.past, None), &self_bias, cross);
-        let targets = target_ids.reshape(-1);
-        let real = targets.not_equal(self.config.pad_token_id).nonzero().squeeze_dim(1);
-        let states = states.reshape([-1, self.config.d_model as i64]).index_select(0, &real);
-        let targets = targets.index_select(0, &real);
+        let real = target_ids.not_equal(self.config.pad_token_id);
+        let packing = Packing::new(&real);
+        let target = (target_ids, &packing);
+        let past = Some(&mut open.past);
+        let states = self.target_states(weights, target, &open.source, past, Mode::Evaluation);
+        let targets = packing.packed(target_ids);
         let (loss, likeliest) = self.head.label_smoothed_and_likeliest(&states, &targets, label_smoothing);
-        let lengths =
-            target_ids.not_equal(self.config.pad_token_id).sum_dim_intlist([1_i64].as_slice(), false, None);
+        let lengths = real.sum_dim_intlist([1_i64].as_slice(), false, None);
         open.take(&numbers(&likeliest), &numbers(&lengths));
         loss
     }

@@ -173,13 +173,13 @@ impl Head {
             let of_target = logits.gather(1, &wanted, false).to_kind(Kind::Double);
             let probabilities = logits.internal_softmax_out(&logits, 1, false);
             let probability = probabilities.gather(1, &wanted, false).to_kind(Kind::Double);
-            let partition = (of_target - probability.log()).squeeze_dim(1);
+            let mut partition = (of_target - probability.log()).squeeze_dim(1);
             // The probability of a very unlikely target has no exact logarithm: float32 has lost it.
             let lost = probability.lt(1e-30).squeeze_dim(1).nonzero().squeeze_dim(1);
             if lost.numel() > 0 {
                 let logits = product(&states.index_select(0, &lost), &self.matrix).to_kind(Kind::Double);
                 let exact = logits.logsumexp([1_i64].as_slice(), false);
-                let _ = partition.shallow_clone().index_copy_(0, &lost, &exact);
+                let _ = partition.index_copy_(0, &lost, &exact);
             }
             result.log_partition += partition.sum(Kind::Double).double_value(&[]);
             if let Some(predicted) = &result.predicted {

@@ -75,6 +75,23 @@ impl Source {
 /// Keys and values of the target positions so far, one entry per block of the decoder.
 pub(super) type Past = Vec<Option<KeyValues>>;
 
+/// The decoder's inputs.
+struct Inputs<'a> {
+    /// `[batch, len]`, or `[tokens]` if packed, int64.
+    ids: &'a Tensor,
+    packing: Option<&'a Packing>,
+    /// Where keys and values are added: at its end, or at `places`.
+    past: Option<&'a mut Past>,
+    places: Option<&'a Places>,
+}
+
+impl<'a> Inputs<'a> {
+    /// Ids `[batch, len]`. Keys and values are added at the end of `past`.
+    fn padded(ids: &'a Tensor, past: Option<&'a mut Past>) -> Self {
+        Self { ids, packing: None, past, places: None }
+    }
+}
+
 impl T5 {
     /// Builds a T5. `tensor` is called once for each name of [`T5Config::tensors`]; a tensor that requires a gradient
     /// receives one in the backward pass.
@@ -189,31 +206,42 @@ impl T5 {
     ) -> Tensor {
         let source = self.source(weights, (encoder_output, None), attention_mask);
         let len = decoder_input_ids.size()[1];
-        self.decoded(weights, (decoder_input_ids, len, None), &source, None, mode, observe)
+        self.decoded(weights, (Inputs::padded(decoder_input_ids, None), len), &source, mode, observe)
     }
 
-    /// [`T5::decode_observed`] of ids `[batch, len]`, or `[tokens]` if packed; the states have the layout of the ids. Keys and
-    /// values are put into `past`, which is empty.
+    /// The decoder's output after the final norm for the first `len` positions, in the layout of the ids. `observe` is called with
+    /// the input of each block.
     fn decoded(
         &self,
         weights: &TaskWeights<Tensor>,
-        (ids, len, packing): (&Tensor, i64, Option<&Packing>),
+        (inputs, len): (Inputs<'_>, i64),
         source: &Source,
-        mut past: Option<&mut Past>,
+        mode: Mode,
+        observe: &mut dyn FnMut(&Tensor),
+    ) -> Tensor {
+        let biases = [&self.causal_self_bias(len), &self.cross_bias(source, len)];
+        self.decoder_blocks(weights, inputs, source, biases, mode, observe)
+    }
+
+    /// [`T5::decoded`] for any positions, whose `biases` are those of self-attention and of cross-attention.
+    fn decoder_blocks(
+        &self,
+        weights: &TaskWeights<Tensor>,
+        Inputs { ids, packing, mut past, places }: Inputs<'_>,
+        source: &Source,
+        [self_bias, cross_bias]: [&Tensor; 2],
         mode: Mode,
         observe: &mut dyn FnMut(&Tensor),
     ) -> Tensor {
         if let Some(past) = &mut past {
             past.resize_with(self.decoder.list.len(), || None);
         }
-        let self_bias = self.causal_self_bias(len);
-        let cross_bias = self.cross_bias(source, len);
         let mut x = mode.dropout(self.embed(ids));
         for (i, (block, weights)) in self.decoder.list.iter().zip(&weights.decoder).enumerate() {
             observe(&x);
-            let cross = Some((source, i, &cross_bias));
-            let kept = past.as_deref_mut().map(|past| Kept { block: &mut past[i], places: None });
-            x = block.forward(x, weights, Positions { packing, kept }, &self_bias, cross, mode);
+            let cross = Some((source, i, cross_bias));
+            let kept = past.as_deref_mut().map(|past| Kept { block: &mut past[i], places });
+            x = block.forward(x, weights, Positions { packing, kept }, self_bias, cross, mode);
         }
         mode.dropout(self.decoder.final_norm.forward(&x))
     }
@@ -250,11 +278,12 @@ impl T5 {
         let (inputs, len) = (self.shift_right(target_ids), target_ids.size()[1]);
         if weights.generator.is_some() {
             // Generated adapters have a batch axis.
-            let states = self.decoded(weights, (&inputs, len, None), source, past, mode, &mut |_| {});
-            return packing.packed(&states);
+            let inputs = Inputs::padded(&inputs, past);
+            return packing.packed(&self.decoded(weights, (inputs, len), source, mode, &mut |_| {}));
         }
         let ids = packing.packed(&inputs);
-        self.decoded(weights, (&ids, len, Some(packing)), source, past, mode, &mut |_| {})
+        let inputs = Inputs { packing: Some(packing), ..Inputs::padded(&ids, past) };
+        self.decoded(weights, (inputs, len), source, mode, &mut |_| {})
     }
 
     /// Logits `[batch, len, vocab_size]` of the decoder's output `[batch, len, d_model]`.
@@ -333,15 +362,9 @@ impl T5 {
         self_bias: &Tensor,
         (source, cross_bias): (&Source, &Tensor),
     ) -> Tensor {
-        past.resize_with(self.decoder.list.len(), || None);
-        let mut x = self.embed(ids);
-        for (i, (block, weights)) in self.decoder.list.iter().zip(&weights.decoder).enumerate() {
-            let cross = Some((source, i, cross_bias));
-            let kept = Some(Kept { block: &mut past[i], places });
-            let positions = Positions { packing: None, kept };
-            x = block.forward(x, weights, positions, self_bias, cross, Mode::Evaluation);
-        }
-        self.decoder.final_norm.forward(&x)
+        let inputs = Inputs { ids, packing: None, past: Some(past), places };
+        let biases = [self_bias, cross_bias];
+        self.decoder_blocks(weights, inputs, source, biases, Mode::Evaluation, &mut |_| {})
     }
 }
 

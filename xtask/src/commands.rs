@@ -1,7 +1,7 @@
 //! Running other programs from the root of the clone.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
 use anyhow::{Context, Result, ensure};
 
@@ -22,10 +22,15 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// Starts a command, echoing it first.
+pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
+    eprintln!("$ {}", describe(command));
+    command.spawn().with_context(|| format!("cannot run `{}`", describe(command)))
+}
+
 /// Runs a command to its end, echoing it first.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    eprintln!("$ {}", describe(command));
-    let status = command.status().with_context(|| format!("cannot run `{}`", describe(command)))?;
+    let status = spawn(command)?.wait()?;
     ensure!(status.success(), "`{}` ended with {status}", describe(command));
     Ok(())
 }

@@ -1,9 +1,8 @@
 //! `cargo xtask build`: hl-train, hl-export and hl-run.
 
 use std::process::Command;
-use std::thread;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::commands::{self, cargo};
@@ -23,12 +22,14 @@ pub(crate) struct Options {
 
 /// Fetches the libraries and builds the programs. What needs no library is built while they are fetched.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    thread::scope(|scope| {
-        let fetched = scope.spawn(setup::run);
-        let built = commands::run(&mut build(options, &["hl-export", "hl-run"]));
-        fetched.join().map_err(|_| anyhow!("fetching the libraries panicked"))??;
-        built
-    })?;
+    let mut early = commands::spawn(&mut build(options, &["hl-export", "hl-run"]))?;
+    if let Err(error) = setup::run() {
+        // The programs that need the libraries cannot be built.
+        early.kill()?;
+        early.wait()?;
+        return Err(error);
+    }
+    ensure!(early.wait()?.success(), "the build failed");
     commands::run(&mut build(options, &["hl-train", "hl-export", "hl-run"]))
 }
 

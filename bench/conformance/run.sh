@@ -69,11 +69,14 @@ train bert-unipelt-bert "$bert" 600 5e-3 unipelt-bert
 # export_one FOLDER PACKAGING OUTPUT OPTION...: leaves OUTPUT, or the message of hl-export in FOLDER/PACKAGING.txt.
 export_one() {
   local folder=$1 packaging=$2 output=$3
-  if [ -e "$folder/$output" ] || [ -f "$folder/$packaging.txt" ]; then return; fi
+  [ ! -f "$folder/$packaging.done" ] || return 0
+  # What an interrupted export has left.
+  rm -rf "${folder:?}/$output" "$folder/${output%.onnx}"-*.weights
   if ! "$built/hl-export" --quiet --no-cost "${@:4}" > /dev/null 2> "$folder/stderr"; then
     sed -n 's/^error: //p' "$folder/stderr" > "$folder/$packaging.txt"
     rm -rf "${folder:?}/$output"
   fi
+  touch "$folder/$packaging.done"
 }
 for run in "$place"/runs/$pattern/; do
   name=$(basename "$run")

@@ -24,7 +24,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut early = commands::spawn(&mut build(options, &["hl-export", "hl-run"]))?;
     if let Err(error) = setup::run() {
-        // The programs that need the libraries cannot be built.
+        // hl-train cannot be built without the libraries.
         early.kill()?;
         early.wait()?;
         return Err(error);

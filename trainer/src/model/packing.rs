@@ -1,4 +1,4 @@
-//! The tokens of a padded batch without its padding, so that layers which treat each token alone compute no padding.
+//! Removes the padding of a batch, so that layers which process each token on its own do not compute padding.
 
 use tch::Tensor;
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use sha2::{Digest, Sha256};
 
 use super::platforms::Wheel;
@@ -46,7 +46,9 @@ fn download(native: &Path, wheel: &Wheel, tags: &[&str]) -> Result<PathBuf> {
     pip.args(["--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp"]);
     pip.args(tags.iter().flat_map(|tag| ["--platform", tag]));
     pip.arg("--dest").arg(&folder).arg(wheel.requirement);
-    commands::run(&mut pip).context("hint: python3 with pip is needed to fetch the native libraries")?;
+    commands::run(&mut pip).map_err(|error| {
+        anyhow!("{error:#}\nhint: python3 with pip is needed to fetch the native libraries")
+    })?;
     complete_wheel(&folder, wheel)?
         .with_context(|| format!("pip fetched no wheel with SHA-256 {}", wheel.sha256))
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::thread;
 
 use hyperloader_core::backbone::registry::Architecture;
 use hyperloader_core::files::{Existing, GrowingHash, write_checked};
@@ -19,6 +20,7 @@ use crate::data::{DataFile, Placement};
 use crate::error::ExportError;
 use crate::exportable::{Exportable, Interface, Models};
 use crate::file::{size_of, write_file, write_graph};
+use crate::parallel::Later;
 use crate::precision::compact::graph::expand_graph;
 use crate::precision::content::{FileGraph, float32};
 use crate::precision::int8::graph::quantize_graph;
@@ -216,7 +218,7 @@ impl Exporter {
     }
 
     /// Writes the model file at `path`, and a data file beside it if `placement` asks for one. The model file gets its name
-    /// if `check` accepts it; otherwise the data file is removed.
+    /// if `check` accepts it; otherwise the data file is removed. The reference model runs while the file is written.
     pub(crate) fn write_placed<R>(
         &self,
         task: &Task,
@@ -226,18 +228,29 @@ impl Exporter {
         stage: &dyn Fn(&str),
         check: impl FnOnce(&Path, Written) -> Result<R, ExportError>,
     ) -> Result<R, ExportError> {
+        let manifest = &self.run.manifest;
         self.with_graph(task, options, |model, graph, stored| {
-            let reference = match &options.verification {
-                Some(_) => {
+            thread::scope(|scope| {
+                let mut reference = Later::default();
+                if options.verification.is_some() {
                     stage("running the reference model");
-                    Some(model.reference_run(&self.run.manifest, task, stored)?)
+                    reference = Later::start(scope, || model.reference_run(manifest, task, stored));
                 }
-                None => None,
-            };
-            stage("writing the file");
-            write_file(graph, stored, (path, options.existing), placement, |file, data, proof| {
-                let data = data.cloned();
-                check(file, Written { weights: weight_groups(graph), reference, data, proof })
+                if stored.precision() != Precision::F32 {
+                    // The file takes the matrices that the reference model has quantized.
+                    reference.wait();
+                }
+                stage("writing the file");
+                let target = (path, options.existing);
+                let written = write_file(graph, stored, target, placement, |file, data, proof| {
+                    let (reference, data) = (reference.take().transpose()?, data.cloned());
+                    check(file, Written { weights: weight_groups(graph), reference, data, proof })
+                });
+                match (written, reference.take().transpose()) {
+                    // What is wrong with the model is the cause of both.
+                    (Err(_), Err(error)) => Err(error.into()),
+                    (written, _) => written,
+                }
             })
         })
     }

@@ -12,7 +12,7 @@ use crate::verify::answers::ReferenceRun;
 use crate::weights::{Loras, TaskGraph};
 
 /// A task's model that can be written as a file.
-pub(crate) trait Exportable {
+pub(crate) trait Exportable: Sync {
     /// Builds the graph with the LoRA pairs at `loras`. Its weights are float32 and declare where their elements come from.
     ///
     /// # Errors

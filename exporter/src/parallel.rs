@@ -1,7 +1,43 @@
 //! Work on all cores.
 
+use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
+
+/// A result that a thread computes.
+#[derive(Default)]
+pub(crate) enum Later<'scope, T> {
+    /// There is none, or it was taken.
+    #[default]
+    Nothing,
+    /// The thread that computes it.
+    Running(ScopedJoinHandle<'scope, T>),
+    /// It is there.
+    Done(T),
+}
+
+impl<'scope, T: Send + 'scope> Later<'scope, T> {
+    /// The result of `work`, which begins now.
+    pub(crate) fn start(scope: &'scope Scope<'scope, '_>, work: impl FnOnce() -> T + Send + 'scope) -> Self {
+        Self::Running(scope.spawn(work))
+    }
+
+    /// Waits until the result is there.
+    pub(crate) fn wait(&mut self) {
+        if let Some(result) = self.take() {
+            *self = Self::Done(result);
+        }
+    }
+
+    /// Waits for the result and takes it; `None` if there is none.
+    pub(crate) fn take(&mut self) -> Option<T> {
+        match std::mem::take(self) {
+            Self::Nothing => None,
+            Self::Running(thread) => Some(thread.join().unwrap_or_else(|panic| resume_unwind(panic))),
+            Self::Done(result) => Some(result),
+        }
+    }
+}
 
 /// Calls `work` with each of `items`, on all cores. Each thread makes one `state` for all of its items. Returns when all items
 /// are done.

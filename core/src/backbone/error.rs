@@ -67,8 +67,19 @@ pub enum BackboneError {
         /// The field and its value.
         error: ConfigError,
     },
+    /// `config.json` is damaged, so that the kind of model is unknown.
+    #[error("`{}` is not JSON\nhint: it may be truncated; fetch it again", path.display())]
+    Json {
+        /// Path of the file.
+        path: PathBuf,
+        /// Line and column of the fault.
+        source: serde_json::Error,
+    },
     /// `config.json` is that of an unknown kind of model.
-    #[error("`{}`: field `model_type` is `{found}`, but {purpose} {expected}", path.display())]
+    #[error(
+        "`{}`: field `model_type` is `{found}`, but {purpose} {expected}\nhint: relatives of a model have other layers or another tokenizer; use a checkpoint whose `model_type` is {expected}",
+        path.display()
+    )]
     Foreign {
         /// Path of the file.
         path: PathBuf,

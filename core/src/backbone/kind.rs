@@ -60,5 +60,13 @@ impl BackboneKind {
 }
 
 fn configuration(folder: &Path) -> Option<Value> {
-    serde_json::from_str(&read_text(&folder.join(CONFIG)).ok()?).ok()
+    json(folder).ok()?
+}
+
+/// `config.json` of `folder`; `None` if it cannot be read, which is reported when it is opened as a configuration.
+///
+/// # Errors
+/// If it is not JSON.
+pub(super) fn json(folder: &Path) -> Result<Option<Value>, serde_json::Error> {
+    read_text(&folder.join(CONFIG)).ok().map(|text| serde_json::from_str(&text)).transpose()
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::bert::{BertBackbone, BertConfig};
 use super::error::{BackboneError, ConfigError};
 use super::folder::{CONFIG, model_folder};
-use super::kind::BackboneKind;
+use super::kind::{self, BackboneKind};
 use super::t5::{T5Backbone, T5Config};
 use super::{Backbone, BackboneConfig};
 
@@ -32,6 +32,7 @@ pub struct OpenOptions<'a> {
 /// missing, misshapen or unknown; the message names it.
 pub fn open(folder: &Path, options: &OpenOptions<'_>) -> Result<Box<dyn Backbone>, BackboneError> {
     let folder = &*model_folder(folder);
+    kind::json(folder).map_err(|source| BackboneError::Json { path: folder.join(CONFIG), source })?;
     if let Some(found) = BackboneKind::foreign(folder) {
         let types: Vec<String> =
             options.kinds.iter().map(|kind| format!("`{}`", kind.model_type())).collect();

@@ -1,6 +1,6 @@
 //! A task's token classifier: the tensors of the backbone's encoder, the task's modules and classifier.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use hyperloader_core::backbone::bert::{BertBackbone, BertConfig};
 use hyperloader_core::backbone::{BackboneConfig, BackboneError};
@@ -25,7 +25,7 @@ pub struct BertModel {
     tensors: ModelTensors<BertBackbone>,
     method: MethodConfig,
     tags: usize,
-    prefixes: OnceCell<Vec<LayerPrefix>>,
+    prefixes: OnceLock<Vec<LayerPrefix>>,
 }
 
 impl BertModel {
@@ -43,7 +43,7 @@ impl BertModel {
         let weights = task_weights(method, &backbone.config.shape(), checkpoint, task)?;
         let trained = of_task(&backbone.config, checkpoint, task);
         let tensors = ModelTensors::new(backbone, trained, weights);
-        Ok(Self { tensors, method: method.clone(), tags, prefixes: OnceCell::new() })
+        Ok(Self { tensors, method: method.clone(), tags, prefixes: OnceLock::new() })
     }
 
     /// Dimensions of the encoder.

@@ -1,8 +1,7 @@
 //! The matrices of the reference model in the precision of a file.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyperloader_core::weights::in_place::TensorRef;
 use ndarray::{Array1, Array2, ArrayRef2, ArrayView2, Axis, CowArray, Ix2, s};
@@ -12,20 +11,20 @@ use super::compact::halves;
 use super::int8::matrix::QuantizedMatrix;
 use super::{Precision, Storage};
 use crate::error::ModelError;
-use crate::product::product;
+use crate::product::{FEW, product, product_of_few};
 use crate::tensor::shaped;
 
 /// The matrices of an export. Each int8 matrix is quantized once: the reference model and the file share it.
 #[derive(Debug, Default)]
 pub(crate) struct StoredMatrices {
     storage: Storage,
-    integers: RefCell<BTreeMap<String, Rc<QuantizedMatrix>>>,
+    integers: Mutex<BTreeMap<String, Arc<QuantizedMatrix>>>,
 }
 
 impl StoredMatrices {
     /// The matrices of a file that is stored so.
     pub(crate) fn new(storage: Storage) -> Self {
-        Self { storage, integers: RefCell::default() }
+        Self { storage, integers: Mutex::default() }
     }
 
     /// The precision of the file.
@@ -41,7 +40,7 @@ impl StoredMatrices {
         &self,
         name: &str,
         tensor: impl FnOnce() -> Result<TensorRef<'a>, ModelError>,
-    ) -> Result<Rc<QuantizedMatrix>, ModelError> {
+    ) -> Result<Arc<QuantizedMatrix>, ModelError> {
         match self.known(name) {
             Some(matrix) => Ok(matrix),
             None => Ok(self.insert(name, &shaped::<_, Ix2>(name, tensor()?)?.view())),
@@ -50,16 +49,20 @@ impl StoredMatrices {
 
     /// Frees the int8 matrix `name`.
     pub(crate) fn remove(&self, name: &str) {
-        self.integers.borrow_mut().remove(name);
+        self.locked().remove(name);
     }
 
-    fn known(&self, name: &str) -> Option<Rc<QuantizedMatrix>> {
-        self.integers.borrow().get(name).map(Rc::clone)
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Arc<QuantizedMatrix>>> {
+        self.integers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert(&self, name: &str, values: &ArrayView2<'_, f32>) -> Rc<QuantizedMatrix> {
-        let matrix = Rc::new(QuantizedMatrix::new(values));
-        self.integers.borrow_mut().insert(name.to_owned(), Rc::clone(&matrix));
+    fn known(&self, name: &str) -> Option<Arc<QuantizedMatrix>> {
+        self.locked().get(name).map(Arc::clone)
+    }
+
+    fn insert(&self, name: &str, values: &ArrayView2<'_, f32>) -> Arc<QuantizedMatrix> {
+        let matrix = Arc::new(QuantizedMatrix::new(values));
+        self.locked().insert(name.to_owned(), Arc::clone(&matrix));
         matrix
     }
 
@@ -87,7 +90,7 @@ pub(crate) enum Matrix<'a> {
     /// As float32.
     Floats(CowArray<'a, f32, Ix2>),
     /// As integers.
-    Integers(Rc<QuantizedMatrix>),
+    Integers(Arc<QuantizedMatrix>),
 }
 
 impl<'a> Matrix<'a> {
@@ -132,6 +135,7 @@ impl<'a> Matrix<'a> {
     pub(crate) fn product(&self, x: &ArrayRef2<f64>) -> Array2<f64> {
         match self {
             Self::Integers(matrix) => matrix.product(x),
+            Self::Floats(values) if x.nrows() <= FEW => product_of_few(x, &values.view()),
             Self::Floats(values) => product(x, values.nrows(), |rows, mut wide| {
                 wide.zip_mut_with(&values.slice(s![rows, ..]), |wide, x| *wide = f64::from(*x));
             }),

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use hyperloader_core::device::Device;
 use hyperloader_onnx::proto::ModelProto;
@@ -25,7 +26,7 @@ use super::value::{Elements, Storage, Value};
 
 const KIND: BackendKind = BackendKind::Tract;
 /// Bytes of the weights that are in memory at a time where a file is run once; tract has up to four copies of them.
-const PIECE: usize = 96 << 20;
+const PIECE: usize = 24 << 20;
 
 /// The settings of tract's plans.
 #[derive(Debug)]
@@ -58,6 +59,27 @@ impl Tract {
             true => Err(BackendError::Unsupported { kind: KIND, reason: "it has no bfloat16" }),
             false => self.open_bytes(model.encode_to_vec().into()),
         }
+    }
+
+    /// Calls `run` with each of `pieces`, opened, in order. While a piece runs, the next one is opened.
+    fn with_opened(
+        &self,
+        pieces: Vec<Piece>,
+        mut run: impl FnMut(OpenedPiece) -> Result<(), BackendError>,
+    ) -> Result<(), BackendError> {
+        thread::scope(|scope| {
+            let (sender, opened) = mpsc::sync_channel(0);
+            scope.spawn(move || {
+                for Piece { model, inputs, outputs } in pieces {
+                    let piece = self.open_model(&model).map(|graph| OpenedPiece { graph, inputs, outputs });
+                    // Nobody receives any more after an error.
+                    if sender.send(piece).is_err() {
+                        break;
+                    }
+                }
+            });
+            opened.into_iter().try_for_each(|piece| run(piece?))
+        })
     }
 
     /// Dimensions stay symbolic: one plan serves all batch sizes and lengths.
@@ -108,8 +130,8 @@ impl Runtime for Tract {
     fn run_file(&self, path: &Path, passes: &[Inputs<'_>]) -> Result<Vec<Vec<Value>>, BackendError> {
         let model = read(path)?;
         let mut computed: Vec<HashMap<String, Value>> = passes.iter().map(|_| HashMap::new()).collect();
-        for Piece { model, inputs, outputs } in pieces(&model, PIECE).map_err(open_error)? {
-            let mut graph = self.open_model(&model)?;
+        let pieces = pieces(&model, PIECE).map_err(open_error)?;
+        self.with_opened(pieces, |OpenedPiece { mut graph, inputs, outputs }| {
             for (given, computed) in passes.iter().zip(&mut computed) {
                 let earlier = inputs.iter().filter_map(|name| Some((name.as_str(), computed.get(name)?)));
                 // The graph names an input that is in neither.
@@ -117,7 +139,8 @@ impl Runtime for Tract {
                 let found = graph.run(&inputs)?;
                 computed.extend(outputs.iter().cloned().zip(found));
             }
-        }
+            Ok(())
+        })?;
         let outputs = model.graph.iter().flat_map(|graph| &graph.output);
         let in_order = |mut computed: HashMap<String, Value>| {
             let output = |name: &str| computed.remove(name).ok_or_else(|| missing_output(name));
@@ -125,6 +148,15 @@ impl Runtime for Tract {
         };
         computed.into_iter().map(in_order).collect()
     }
+}
+
+/// A part of a model that can be run.
+struct OpenedPiece {
+    graph: Box<dyn Graph>,
+    /// Names of its inputs.
+    inputs: Vec<String>,
+    /// Names of its outputs, in the order in which the graph gives them.
+    outputs: Vec<String>,
 }
 
 /// The error of an output that no piece computes.

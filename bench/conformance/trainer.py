@@ -111,8 +111,8 @@ def tagged(path, task, backend, programs):
     options = ["--input-format", layout, "--backend", backend, "--output-format", "conll", "--threads", 1, "--quiet"]
     text = call(programs / "hl-run", "--model", path, "--input", given, *options)
     sentences = [[line.split("\t") for line in part.split("\n")] for part in text.strip("\n").split("\n\n")]
-    # hl-run marks a label that the task does not have.
-    return [([word for word, _ in sentence], [tag.removesuffix("?") for _, tag in sentence]) for sentence in sentences]
+    # The columns of the input are kept: the word is the first, the tag the last. hl-run marks a label that the task does not have.
+    return [([row[0] for row in sentence], [row[-1].removesuffix("?") for row in sentence]) for sentence in sentences]
 
 
 def tags_of(ids, words, tokenizer):

@@ -48,9 +48,10 @@ pub(crate) fn product_of_few(x: &ArrayRef2<f64>, w: &ArrayView2<'_, f32>) -> Arr
         |(), (mut part, w)| {
             for (mut sums, w) in part.outer_iter_mut().zip(w.outer_iter()) {
                 for (sum, x) in sums.iter_mut().zip(x.outer_iter()) {
-                    if let (Some(x), Some(w)) = (x.as_slice(), w.as_slice()) {
-                        *sum = scalar_product(x, w);
-                    }
+                    let (Some(x), Some(w)) = (x.as_slice(), w.as_slice()) else {
+                        unreachable!("rows of a matrix in standard layout are contiguous")
+                    };
+                    *sum = scalar_product(x, w);
                 }
             }
         },

@@ -20,7 +20,7 @@ use crate::text::tokenizer;
 /// BERT's vocabulary, one token a line: the format before `tokenizer.json`.
 pub const VOCABULARY: &str = "vocab.txt";
 /// The file beside [`VOCABULARY`] that says how words are normalized.
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const PAD: &str = "[PAD]";
 const UNK: &str = "[UNK]";
 const CLS: &str = "[CLS]";

@@ -225,6 +225,20 @@ fn a_model_with_the_original_vocabulary_alone_is_fetched_and_has_the_same_ids() 
 }
 
 #[test]
+fn a_bert_with_a_list_of_tokens_alone_is_fetched_with_the_settings_of_its_tokenizer() {
+    for settings in [&["tokenizer_config.json"][..], &[]] {
+        let home = tempfile::tempdir().unwrap();
+        let wanted = [&["config.json", "model.safetensors", "vocab.txt"][..], settings].concat();
+        let server = Server::with(&[&wanted[..], &["README.md", "tokenizer_config.txt"]].concat());
+        let fetched = fetch(&server.hub(home.path())).unwrap();
+        assert_eq!(whole_files(home.path()), names(&wanted));
+        server.requests();
+        assert_eq!(fetch(&server.hub(home.path())).unwrap(), fetched);
+        assert_eq!(server.requests(), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn a_run_on_a_model_of_the_hub_is_trained_resumed_exported_and_moved() {
     let (place, home) = (place(), tempfile::tempdir().unwrap());
     let server = Server::nano();

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hyperloader_core::backbone::{CONFIG, tokenizer_of};
+use hyperloader_core::text::wordpiece::VOCABULARY;
 use hyperloader_core::weights::pretrained::{SINGLE, weight_files};
 
 /// How much of a revision of a model is in the cache.
@@ -67,7 +68,9 @@ impl fmt::Display for CacheState {
 
 /// The files that a snapshot lacks. A link whose target does not exist counts as missing.
 fn missing(snapshot: &Path) -> Vec<String> {
-    let mut files = vec![snapshot.join(CONFIG), tokenizer_of(snapshot)];
+    let vocabulary = snapshot.join(VOCABULARY);
+    let tokenizer = Some(tokenizer_of(snapshot)).filter(|file| file.is_file() || !vocabulary.is_file());
+    let mut files = vec![snapshot.join(CONFIG), tokenizer.unwrap_or(vocabulary)];
     files.extend(weight_files(snapshot).unwrap_or_else(|_| vec![snapshot.join(SINGLE)]));
     let name = |file: &PathBuf| file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     files.iter().filter(|file| !file.is_file()).map(name).collect()

@@ -22,6 +22,7 @@ use hf_hub::{Cache, Repo, RepoType};
 use hyperloader_core::backbone::{CONFIG, SENTENCEPIECE, TOKENIZER, model_folder};
 use hyperloader_core::files::{FileError, sha256};
 use hyperloader_core::run::HubReference;
+use hyperloader_core::text::wordpiece::{TOKENIZER_CONFIG, VOCABULARY};
 use hyperloader_core::weights::pretrained::{FOREIGN, INDEX, SINGLE, ShardIndex};
 
 pub use self::cache::CacheState;
@@ -188,11 +189,13 @@ impl Hub {
             .with_progress(false)
             .build()
             .map_err(failed)?;
-        let Listing { commit, tokenizer, sharded } = self.listing(&api, &wanted, (id, revision))?;
+        let Listing { commit, tokenizer_files, sharded } = self.listing(&api, &wanted, (id, revision))?;
         let repo = Repo::with_revision(id.to_owned(), RepoType::Model, commit.clone());
         let fetch = Fetch { hub: self, id, api: api.repo(repo.clone()), repo };
         fetch.file(CONFIG, report)?;
-        fetch.file(tokenizer, report)?;
+        for file in tokenizer_files {
+            fetch.file(file, report)?;
+        }
         if sharded {
             let index = fetch.file(INDEX, report)?;
             for shard in ShardIndex::read(&index)?.shards() {
@@ -236,10 +239,14 @@ impl Hub {
             ));
             return lacks(SINGLE, hint.unwrap_or_default());
         }
-        let Some(tokenizer) = [TOKENIZER, SENTENCEPIECE].into_iter().find(|file| has(file)) else {
+        let Some(tokenizer) = [TOKENIZER, SENTENCEPIECE, VOCABULARY].into_iter().find(|file| has(file)) else {
             return lacks(TOKENIZER, String::new());
         };
-        Ok(Listing { sharded: !has(SINGLE), tokenizer, commit: info.sha })
+        let mut tokenizer_files = vec![tokenizer];
+        if tokenizer == VOCABULARY && has(TOKENIZER_CONFIG) {
+            tokenizer_files.push(TOKENIZER_CONFIG);
+        }
+        Ok(Listing { sharded: !has(SINGLE), tokenizer_files, commit: info.sha })
     }
 
     fn failed(&self, what: &str, id: &str, source: ApiError) -> HubError {
@@ -251,8 +258,8 @@ impl Hub {
 /// The files of a model on the hub.
 struct Listing {
     commit: String,
-    /// The name of the tokenizer's file.
-    tokenizer: &'static str,
+    /// The names of the tokenizer's files.
+    tokenizer_files: Vec<&'static str>,
     sharded: bool,
 }
 

@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used)] // A test that cannot go on should fail.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use hyperloader_tests::{Workplace, binaries, tiny_config};
+use hyperloader_tests::{Workplace, binaries, root, tiny_config};
 
 /// What [`place`] compares: 8 runs of 3 steps.
 const COMPARE: &str = "base = \"base.toml\"\nmethods = [\n  \"hyperformer++\",\n  \
@@ -37,6 +37,16 @@ fn tables(out: &Path) -> BTreeMap<String, Vec<u8>> {
     files
         .map(|path| (path.file_name().unwrap().to_string_lossy().into(), std::fs::read(path).unwrap()))
         .collect()
+}
+
+/// The files `scores.json` in a folder, at any depth.
+fn stored_scores(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let found = entries.flat_map(|path| match path.is_dir() {
+        true => stored_scores(&path),
+        false => vec![path],
+    });
+    found.filter(|path| path.ends_with("scores.json")).collect()
 }
 
 /// Scores depend on the processor, so numbers, widths and what is bold are left out of snapshots.
@@ -389,4 +399,30 @@ fn the_folder_of_another_comparison_is_refused_with_both_sides() {
     assert_eq!(std::fs::read_dir(place.path("taken")).unwrap().count(), 1);
     place.write("compare/runs/loader/0.5/1/scores.json", "{}");
     insta::assert_snapshot!("no_scores", refused(&small));
+}
+
+#[test]
+fn the_published_tables_of_minilm_are_those_of_the_stored_scores() {
+    const OUT: &str = "bench/compare/minilm";
+    let (place, published) = (Workplace::new(), root().join(OUT));
+    let scores = stored_scores(&published.join("runs"));
+    assert!(!scores.is_empty());
+    let configuration = ["minilm.toml", "minilm-base.toml"].map(|name| root().join("bench/compare").join(name));
+    let needed = [published.join("methods.toml")];
+    for file in scores.iter().chain(&configuration).chain(&needed) {
+        let name = file.strip_prefix(root()).unwrap().to_str().unwrap();
+        place.write(name, std::fs::read(file).unwrap());
+    }
+    compare(&place).args(["--config", "bench/compare/minilm.toml", "--only-tables"]).assert().success();
+    let [mut written, mut published] = [place.path(OUT), published].map(|folder| tables(&folder));
+    // Fonts are drawn in another way on another system.
+    [&mut written, &mut published].map(|files| files.remove("figure2.png").unwrap());
+    assert_eq!(written, published);
+
+    let table = String::from_utf8(written.remove("table3.md").unwrap()).unwrap();
+    let page = std::fs::read_to_string(root().join("docs/results/minilm.md")).unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.contains(" 0 of "));
+    for row in rows.filter(|row| row.contains("0.")) {
+        assert!(page.contains(row), "{row}");
+    }
 }

@@ -239,7 +239,8 @@ impl Hub {
             ));
             return lacks(SINGLE, hint.unwrap_or_default());
         }
-        let Some(tokenizer) = [TOKENIZER, SENTENCEPIECE, VOCABULARY].into_iter().find(|file| has(file)) else {
+        let Some(tokenizer) = [TOKENIZER, SENTENCEPIECE, VOCABULARY].into_iter().find(|file| has(file))
+        else {
             return lacks(TOKENIZER, String::new());
         };
         let mut tokenizer_files = vec![tokenizer];

@@ -35,7 +35,11 @@ impl BackboneKind {
     /// The kind of the model in `folder`, from `config.json`: its `model_type` or, without one, the field that holds the
     /// width of the hidden states. `None` if the file is unreadable or describes another model.
     pub fn of_folder(folder: &Path) -> Option<Self> {
-        let config = configuration(folder)?;
+        Self::of(&json(folder).ok()??)
+    }
+
+    /// The kind of the model that `config`, the content of a `config.json`, describes; see [`BackboneKind::of_folder`].
+    pub(super) fn of(config: &Value) -> Option<Self> {
         match config.get("model_type").filter(|model_type| !model_type.is_null()) {
             Some(model_type) => serde_json::from_value(model_type.clone()).ok(),
             None if config.get("d_model").is_some() => Some(Self::T5),
@@ -44,9 +48,9 @@ impl BackboneKind {
         }
     }
 
-    /// The `model_type` in the `config.json` of `folder`, if it is of no kind.
-    pub(super) fn foreign(folder: &Path) -> Option<String> {
-        let model_type = configuration(folder)?.get("model_type")?.as_str()?.to_owned();
+    /// The `model_type` in `config`, the content of a `config.json`, if it is of no kind.
+    pub(super) fn foreign(config: &Value) -> Option<String> {
+        let model_type = config.get("model_type")?.as_str()?.to_owned();
         serde_json::from_value::<Self>(model_type.as_str().into()).is_err().then_some(model_type)
     }
 
@@ -59,11 +63,8 @@ impl BackboneKind {
     }
 }
 
-fn configuration(folder: &Path) -> Option<Value> {
-    json(folder).ok()?
-}
-
-/// `config.json` of `folder`; `None` if it cannot be read, which is reported when it is opened as a configuration.
+/// The content of the `config.json` of `folder`; `None` if it cannot be read, which is reported when it is opened as a
+/// configuration.
 ///
 /// # Errors
 /// If it is not JSON.

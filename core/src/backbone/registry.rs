@@ -32,14 +32,15 @@ pub struct OpenOptions<'a> {
 /// missing, misshapen or unknown; the message names it.
 pub fn open(folder: &Path, options: &OpenOptions<'_>) -> Result<Box<dyn Backbone>, BackboneError> {
     let folder = &*model_folder(folder);
-    kind::json(folder).map_err(|source| BackboneError::Json { path: folder.join(CONFIG), source })?;
-    if let Some(found) = BackboneKind::foreign(folder) {
+    let config =
+        kind::json(folder).map_err(|source| BackboneError::Json { path: folder.join(CONFIG), source })?;
+    if let Some(found) = config.as_ref().and_then(BackboneKind::foreign) {
         let types: Vec<String> =
             options.kinds.iter().map(|kind| format!("`{}`", kind.model_type())).collect();
         let (path, purpose) = (folder.join(CONFIG), options.purpose.to_owned());
         return Err(BackboneError::Foreign { path, found, purpose, expected: types.join(" or ") });
     }
-    let found = BackboneKind::of_folder(folder);
+    let found = config.as_ref().and_then(BackboneKind::of);
     let first = options.kinds.first().copied().unwrap_or(BackboneKind::T5);
     if let Some(found) = found.filter(|found| !options.kinds.contains(found)) {
         return Err(BackboneError::Kind {

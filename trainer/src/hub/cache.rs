@@ -4,9 +4,10 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hyperloader_core::backbone::{CONFIG, tokenizer_of};
-use hyperloader_core::text::wordpiece::VOCABULARY;
+use hyperloader_core::backbone::CONFIG;
 use hyperloader_core::weights::pretrained::{SINGLE, weight_files};
+
+use super::TOKENIZERS;
 
 /// How much of a revision of a model is in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,9 +69,9 @@ impl fmt::Display for CacheState {
 
 /// The files that a snapshot lacks. A link whose target does not exist counts as missing.
 fn missing(snapshot: &Path) -> Vec<String> {
-    let vocabulary = snapshot.join(VOCABULARY);
-    let tokenizer = Some(tokenizer_of(snapshot)).filter(|file| file.is_file() || !vocabulary.is_file());
-    let mut files = vec![snapshot.join(CONFIG), tokenizer.unwrap_or(vocabulary)];
+    let tokenizers = TOKENIZERS.map(|name| snapshot.join(name));
+    let tokenizer = tokenizers.iter().find(|file| file.is_file()).unwrap_or(&tokenizers[0]);
+    let mut files = vec![snapshot.join(CONFIG), tokenizer.clone()];
     files.extend(weight_files(snapshot).unwrap_or_else(|_| vec![snapshot.join(SINGLE)]));
     let name = |file: &PathBuf| file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     files.iter().filter(|file| !file.is_file()).map(name).collect()

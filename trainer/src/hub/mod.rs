@@ -30,6 +30,8 @@ use self::environment::Settings;
 pub use self::error::{HubError, RequestError};
 use crate::config::BackboneConfig;
 
+/// The files that a tokenizer is read from: the first that a model has.
+const TOKENIZERS: [&str; 3] = [TOKENIZER, SENTENCEPIECE, VOCABULARY];
 /// The revision of a model if none is given.
 const MAIN: &str = "main";
 /// The number of attempts to download a file. Each attempt continues the one before.
@@ -239,8 +241,7 @@ impl Hub {
             ));
             return lacks(SINGLE, hint.unwrap_or_default());
         }
-        let Some(tokenizer) = [TOKENIZER, SENTENCEPIECE, VOCABULARY].into_iter().find(|file| has(file))
-        else {
+        let Some(tokenizer) = TOKENIZERS.into_iter().find(|file| has(file)) else {
             return lacks(TOKENIZER, String::new());
         };
         let mut tokenizer_files = vec![tokenizer];

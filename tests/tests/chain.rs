@@ -13,7 +13,7 @@ fn jsonl(output: &[u8]) -> Vec<Value> {
 fn the_three_programs_work_one_after_the_other_with_no_options_but_the_documented_ones() {
     let place = Workplace::new();
     place.write("hyperloader.toml", tiny_config());
-    let train = place.program("hl-train").args(["--steps", "20", "--threads", "1"]).assert().success();
+    let train = place.program("hl-train").args(["--steps", "20"]).assert().success();
     let scores = String::from_utf8_lossy(&train.get_output().stdout).into_owned();
     assert!(scores.contains("atis") && scores.contains("movie"), "{scores}");
     let metrics = std::fs::read(place.path("runs/hyperloader-1/metrics.jsonl")).unwrap();
@@ -24,7 +24,7 @@ fn the_three_programs_work_one_after_the_other_with_no_options_but_the_documente
     // Fitted at the end of the training, and again the same with the same number of threads.
     let drafters = || std::fs::read(place.path("runs/hyperloader-1/drafters.safetensors")).unwrap();
     let fitted = drafters();
-    place.program("hl-train").args(["drafter", "--threads", "1"]).assert().success();
+    place.program("hl-train").arg("drafter").assert().success();
     assert!(drafters() == fitted);
 
     place.program("hl-export").args(["--task", "atis"]).assert().success();

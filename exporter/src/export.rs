@@ -218,7 +218,7 @@ impl Exporter {
     }
 
     /// Writes the model file at `path`, and a data file beside it if `placement` asks for one. The model file gets its name
-    /// if `check` accepts it; otherwise the data file is removed. The reference model runs while the file is written.
+    /// if `check` accepts it; otherwise the data file is removed. In float32, the reference model runs while the file is written.
     pub(crate) fn write_placed<R>(
         &self,
         task: &Task,
